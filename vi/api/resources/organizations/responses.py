@@ -1,0 +1,35 @@
+"""Organization documents (protocol section 6; a "workspace" on the wire)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from .... import _wire
+
+
+@attrs.define
+class OrganizationUser:
+    """A member's role, and its roles in single datasets."""
+
+    workspace_role: str = ""
+    datasets: dict[str, str] = attrs.Factory(dict)
+
+
+@attrs.define
+class Organization:
+    """An organization; its datasets are listed by `client.datasets`."""
+
+    organization_id: str = _wire.field(wire="workspaceId")
+    name: str = ""
+    kind: str = ""
+    last_access: int | None = None
+    datasets: list[str] = attrs.Factory(list)
+    billing: dict[str, Any] = attrs.Factory(dict)
+    users: dict[str, Any] = attrs.Factory(dict)
+    metadata: dict[str, Any] = attrs.Factory(dict)
+    features: dict[str, Any] = attrs.Factory(dict)
+    lock_status: dict[str, Any] = attrs.Factory(dict)
+    self_link: str = ""
+    etag: str = ""

@@ -1,0 +1,122 @@
+"""What travels between the service and the processes that look at arrived files.
+
+A frame is two lengths, a JSON object and raw bytes. Never pickle: the far side decodes files of strangers, and what it
+says is read here.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+
+_LENGTHS = struct.Struct(">II")
+_MAX_FRAME = 64 << 20
+
+
+@attrs.frozen
+class InspectionJob:
+    """A file as it was announced; *crc32c* is signed as on the wire, or None."""
+
+    path: str
+    kind: str
+    mime: str
+    size: int
+    crc32c: int | None = None
+
+
+@attrs.frozen
+class Verdict:
+    """What a file turned out to be. *error* is a wire code, or None when it is accepted.
+
+    *crc32c* is unsigned. The digests of a refused file may be missing (0 and empty). *width* and *height* are those of
+    the stored raster: an orientation tag turns the thumbnail only. All three are 0 for videos.
+    """
+
+    error: str | None
+    message: str | None
+    size: int
+    crc32c: int = 0
+    sha256: str = ""
+    mime: str = ""
+    width: int = 0
+    height: int = 0
+    frames: int = 0
+    thumbnail: bytes | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen
+class InspectionLimits:
+    """What one file may cost."""
+
+    max_pixels: int = 178_956_970
+    """Pixels of one frame: where Pillow itself speaks of a bomb."""
+    max_decoded_pixels: int = 500_000_000
+    """Pixels over all frames; further frames are counted, not decoded."""
+    seconds_per_file: float = 60.0
+    bytes_per_second: int = 8 << 20
+    """The slowest disk to wait for: a large file may take that much longer."""
+    memory_bytes: int = 4 << 30
+    """Address space beyond the worker's own, where the system can limit it: JPEG 2000 of `max_pixels` just fits."""
+    thumbnail_side: int = 256
+
+    def seconds_for(self, size: int) -> float:
+        """Return how long a file of *size* bytes may take."""
+        return self.seconds_per_file + size / self.bytes_per_second
+
+
+def frame(message: dict[str, Any], blob: bytes = b"") -> bytes:
+    """Write one frame."""
+    text = json.dumps(message, separators=(",", ":")).encode()
+    return _LENGTHS.pack(len(text), len(blob)) + text + blob
+
+
+class FrameReader:
+    """Frames out of a stream of bytes that arrive in any pieces."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """Take in *data* and yield the frames that are complete; raises ValueError on nonsense."""
+        self._buffer += data
+        while len(self._buffer) >= _LENGTHS.size:
+            text_length, blob_length = _LENGTHS.unpack_from(self._buffer)
+            start, middle = _LENGTHS.size, _LENGTHS.size + text_length
+            end = middle + blob_length
+            if end > _MAX_FRAME:
+                raise ValueError("a frame is too long")
+            if len(self._buffer) < end:
+                return
+            message = json.loads(self._buffer[start:middle])
+            blob = bytes(self._buffer[middle:end])
+            del self._buffer[:end]
+            yield message, blob
+
+
+def write_jobs(jobs: Sequence[InspectionJob]) -> bytes:
+    """Write a batch."""
+    return frame({"jobs": [attrs.astuple(job) for job in jobs]})
+
+
+def read_jobs(message: dict[str, Any]) -> list[InspectionJob]:
+    """Read what `write_jobs` wrote."""
+    return [InspectionJob(*values) for values in message["jobs"]]
+
+
+def write_verdict(verdict: Verdict) -> bytes:
+    """Write a verdict; the thumbnail travels as it is."""
+    fields = {name: getattr(verdict, name) for name in _VERDICT_FIELDS}
+    blob = verdict.thumbnail
+    return frame({**fields, "picture": blob is not None}, blob or b"")
+
+
+def read_verdict(message: dict[str, Any], blob: bytes) -> Verdict:
+    """Read what `write_verdict` wrote."""
+    return Verdict(**{name: message[name] for name in _VERDICT_FIELDS}, thumbnail=blob if message["picture"] else None)
+
+
+_VERDICT_FIELDS = tuple(field.name for field in attrs.fields(Verdict) if field.name != "thumbnail")

@@ -91,7 +91,7 @@ def sniff(head: bytes) -> str | None:
         return "gif"
     if head.startswith(b"RIFF") and len(head) >= 12:
         return "webp" if head[8:12] == b"WEBP" else "video" if head[8:11] == b"AVI" else None
-    if head.startswith(b"\x00\x00\x00\x0cjP  \r\n\x87\n") or head.startswith(b"\xff\x4f\xff\x51"):
+    if head.startswith((b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")):
         return "jpeg2000"
     if head[4:8] == b"ftyp":
         return _brand(head)

@@ -281,7 +281,13 @@ class ViFileTooLargeError(ViValidationError, ViUploadError):
     default_code = ViErrorCode.FILE_TOO_LARGE
 
     def __init__(
-        self, message: str, *, file_size: int | None = None, max_size: int | None = None, result: Any = None, **fields: Any
+        self,
+        message: str,
+        *,
+        file_size: int | None = None,
+        max_size: int | None = None,
+        result: Any = None,
+        **fields: Any,
     ) -> None:
         ViError.__init__(self, message, **fields)
         self.file_size = file_size
@@ -309,7 +315,9 @@ def from_response(
     """Turn an error answer into an error; *body* is its JSON, or its text (protocol section 4.1)."""
     message, code, details = _read_body(body)
     cls, default_code = _BY_STATUS.get(status) or (
-        (ViServerError, ViErrorCode.SERVER_ERROR) if status >= 500 else (ViValidationError, ViErrorCode.VALIDATION_FAILED)
+        (ViServerError, ViErrorCode.SERVER_ERROR)
+        if status >= 500
+        else (ViValidationError, ViErrorCode.VALIDATION_FAILED)
     )
     if code is not None and code in ViErrorCode._value2member_map_:
         code = ViErrorCode(code)

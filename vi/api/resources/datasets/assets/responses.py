@@ -307,7 +307,9 @@ class AssetIngestionSessionStatus:
     """How far a session has come."""
 
     conditions: list[ResourceCondition] = attrs.Factory(list)
-    events: list[AssetIngestionEventError | AssetIngestionEventProgress | AssetIngestionEventOther] = attrs.Factory(list)
+    events: list[AssetIngestionEventError | AssetIngestionEventProgress | AssetIngestionEventOther] = attrs.Factory(
+        list
+    )
     progressCount: AssetIngestionProgressCount = attrs.Factory(AssetIngestionProgressCount)
     assets: list[AssetForUpload] | None = attrs.field(default=None, repr=False)
 

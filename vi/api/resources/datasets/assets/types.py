@@ -27,13 +27,17 @@ class SortOrder(Choice):
     DESC = "desc"
 
 
+def _criterion(value: SortCriterion | str) -> SortCriterion:
+    return choose(SortCriterion, value, "criterion")
+
+
+def _order(value: SortOrder | str) -> SortOrder:
+    return choose(SortOrder, value, "order")
+
+
 @attrs.frozen
 class AssetSortCriterion:
     """How to sort a listing of assets; strings are accepted for both."""
 
-    criterion: SortCriterion = attrs.field(
-        default=SortCriterion.DEFAULT, converter=lambda value: choose(SortCriterion, value, "criterion")
-    )
-    order: SortOrder = attrs.field(
-        default=SortOrder.ASC, converter=lambda value: choose(SortOrder, value, "order")
-    )
+    criterion: SortCriterion = attrs.field(default=SortCriterion.DEFAULT, converter=_criterion)
+    order: SortOrder = attrs.field(default=SortOrder.ASC, converter=_order)

@@ -1,0 +1,211 @@
+"""The aiohttp sessions of a client, one pair per event loop, and what aiohttp's failures mean.
+
+A client may be used from any loop, so nothing here outlives or crosses its loop; after a fork the child opens its own.
+The storage session carries no API header, no cookie, no decompression and no ``.netrc`` password, and follows no
+redirect by itself. aiohttp's exceptions hold request headers and whole URLs, so they are read here and never chained.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import ssl
+import sys
+import urllib.request
+import weakref
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import attrs
+from yarl import URL
+
+from . import __version__
+from ._retry import Lost
+from .config import Settings
+from .errors import ViError, ViNetworkError, ViTimeoutError
+
+USER_AGENT = f"vi/{__version__} (Python/{platform.python_version()}; {platform.system()}/{platform.release()})"
+
+KEEP_ALIVE_SECONDS = 60.0
+
+
+@attrs.frozen
+class LoopConnections:
+    """The sessions that belong to one event loop of one process."""
+
+    api: aiohttp.ClientSession
+    storage: aiohttp.ClientSession
+    pid: int
+
+    async def aclose(self) -> None:
+        await self.api.close()
+        await self.storage.close()
+
+    def abandon(self) -> None:
+        """Let go of sockets whose loop is gone or belongs to the parent process."""
+        for session in (self.api, self.storage):
+            connector = session.connector
+            session.detach()
+            if connector is not None and self.pid == os.getpid():
+                connector.close()
+
+
+class Connections:
+    """Hands out the sessions of the running loop, opening them at first use."""
+
+    def __init__(self, settings: Settings, ssl_context: ssl.SSLContext | None) -> None:
+        self._settings = settings
+        self._ssl_context = ssl_context
+        self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopConnections] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def current(self) -> LoopConnections:
+        """Return the sessions of the running loop."""
+        loop = asyncio.get_running_loop()
+        found = self._by_loop.get(loop)
+        if found is not None and found.pid != os.getpid():
+            found.abandon()
+            found = None
+        if found is None:
+            found = self._by_loop[loop] = self._open()
+        return found
+
+    @property
+    def any_open(self) -> bool:
+        """Whether a loop that still runs holds connections."""
+        return any(not loop.is_closed() for loop in self._by_loop)
+
+    async def aclose(self) -> None:
+        """Close the sessions of the running loop; let go of those whose loop has ended."""
+        running = asyncio.get_running_loop()
+        for loop, connections in list(self._by_loop.items()):
+            if loop is running and connections.pid == os.getpid():
+                await connections.aclose()
+            else:
+                connections.abandon()
+            self._by_loop.pop(loop, None)
+
+    def abandon(self) -> None:
+        """Let go of everything without a loop to do it in."""
+        for connections in list(self._by_loop.values()):
+            connections.abandon()
+        self._by_loop.clear()
+
+    def _open(self) -> LoopConnections:
+        timeouts = self._settings.timeouts
+        verify: ssl.SSLContext | bool = self._ssl_context if self._ssl_context is not None else True
+        common: dict[str, Any] = {
+            "ssl": verify,
+            "ttl_dns_cache": 300,
+            "keepalive_timeout": KEEP_ALIVE_SECONDS,
+        }
+        api = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=64, **common),
+            headers={
+                "Authorization": f"Bearer {self._settings.secret_key}",
+                "Organization-Id": self._settings.organization_id,
+                "Accept": "application/json",
+                "User-Agent": USER_AGENT,
+            },
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=timeouts.connect, sock_read=min(timeouts.stall, timeouts.request)
+            ),
+        )
+        storage = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, **common),
+            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
+            skip_auto_headers=("Content-Type",),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=timeouts.stall),
+        )
+        return LoopConnections(api=api, storage=storage, pid=os.getpid())
+
+
+def proxy_for(url: URL) -> dict[str, Any]:
+    """Return aiohttp's proxy arguments for *url*, from ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY``."""
+    host = url.host or ""
+    address = urllib.request.getproxies().get(url.scheme)
+    if not address or urllib.request.proxy_bypass(host if url.port is None else f"{host}:{url.port}"):
+        return {}
+    proxy = URL(address if "://" in address else f"http://{address}")
+    if proxy.user is None:
+        return {"proxy": proxy}
+    return {"proxy": proxy.with_user(None), "proxy_auth": aiohttp.BasicAuth(proxy.user, proxy.password or "")}
+
+
+@attrs.frozen
+class Loss:
+    """A request that ended without a usable answer: how, and why in words that name no secret."""
+
+    how: Lost
+    reason: str
+
+
+def read_loss(error: BaseException, url: URL) -> Loss:
+    """Say what an exception of aiohttp, asyncio or the socket layer means for the request to *url*."""
+    host = url.host or "the host"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        reason = getattr(error.certificate_error, "verify_message", "") or "it does not match"
+        return Loss(Lost.REFUSED, f"the certificate of {host} was refused: {reason}")
+    if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
+        reason = getattr(getattr(error, "os_error", error), "reason", None) or "handshake failed"
+        return Loss(Lost.REFUSED, f"TLS with {host} failed: {reason}")
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return Loss(Lost.NEVER_SENT, f"the name {host} cannot be resolved")
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return Loss(Lost.NEVER_SENT, f"the proxy does not answer: {_os_reason(error)}")
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return Loss(Lost.REFUSED, f"the proxy refused with status {error.status}")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return Loss(Lost.NEVER_SENT, f"no connection to {host}: {_os_reason(error)}")
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return Loss(Lost.NEVER_SENT, f"no connection to {host} in time")
+    if isinstance(error, TimeoutError):
+        return Loss(Lost.TIMED_OUT, f"{host} did not answer in time")
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return Loss(Lost.CUT, f"the answer of {host} was cut")
+    if isinstance(error, aiohttp.ClientResponseError):
+        return Loss(Lost.CUT, f"{host} did not answer in HTTP")
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return Loss(Lost.CUT, f"{host} closed the connection")
+    return Loss(Lost.CUT, f"the connection to {host} failed: {_os_reason(error)}")
+
+
+def _os_reason(error: BaseException) -> str:
+    inner = getattr(error, "os_error", error)
+    reason = getattr(inner, "strerror", None)
+    return str(reason).lower() if reason else type(inner).__name__
+
+
+def to_error(loss: Loss, doing: str) -> ViError:
+    """Make the error for a loss that no retry will mend."""
+    if loss.how is Lost.TIMED_OUT:
+        return ViTimeoutError(f"{doing} failed: {loss.reason}.")
+    unknown = " Whether the service acted on it is unknown." if loss.how is Lost.CUT else ""
+    return ViNetworkError(
+        f"{doing} failed: {loss.reason}.{unknown}",
+        error_code="ConnectionFailed" if loss.how is Lost.NEVER_SENT else "NetworkError",
+    )
+
+
+def origin_of(url: URL) -> str:
+    """Return scheme, host and port of *url*."""
+    return str(url.origin())
+
+
+def split_endpoint(endpoint: str) -> tuple[str, str]:
+    """Return origin and path prefix of an endpoint."""
+    parts = urlsplit(endpoint)
+    return f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
+
+
+# Losses other than these are bugs and surface as they are.
+TRANSPORT_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError)
+
+if sys.platform == "win32":  # pragma: no cover - the Proactor loop reports resets this way
+    TRANSPORT_ERRORS = (*TRANSPORT_ERRORS, ConnectionError)

@@ -1,0 +1,232 @@
+"""One API request to one decoded document: headers, deadline, retries, pacing, errors (protocol sections 1 and 4)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import aiohttp
+import anyio
+import attrs
+from yarl import URL
+
+from . import _redact, _wire, errors
+from ._connections import TRANSPORT_ERRORS, Connections, Loss, origin_of, proxy_for, read_loss, to_error
+from ._pacing import Gates
+from ._retry import Attempt, Lost, RetryBudget, read_retry_after, wait_before_retry
+from .config import Settings
+from .errors import ViError, ViOperationError
+
+T = TypeVar("T")
+
+logger = logging.getLogger("vi.http")
+
+MAX_DOCUMENT_BYTES = 64 << 20
+MAX_REDIRECTS = 5
+EXCERPT = 200
+
+
+@attrs.frozen
+class Answer:
+    """What the service sent back."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def request_id(self) -> str | None:
+        """The trace id (protocol section 4.2)."""
+        return self.headers.get("x-cloud-trace-context", "").split("/")[0] or None
+
+
+class Http:
+    """Sends the API requests of one client."""
+
+    def __init__(self, settings: Settings, connections: Connections) -> None:
+        self.settings = settings
+        self.connections = connections
+        self.gates = Gates()
+        self.budget = RetryBudget()
+        self.honours_keys = False
+        """Whether an answer has shown that the service honours ``Idempotency-Key``."""
+        self._base = URL(settings.endpoint)
+        self._origin = origin_of(self._base)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        cls: type[T],
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Any = None,
+        harmless_twice: bool = False,
+    ) -> T:
+        """Send a request and return its document as *cls*; see `document`."""
+        answer = await self._ask(method, path, params, body, harmless_twice)
+        document = self._read(answer, f"{method} {path}")
+        try:
+            return _wire.structure(document, cls)
+        except _wire.WireError as error:
+            problem = str(error)
+        raise self._unusable(answer, f"{method} {path}", problem)
+
+    async def document(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Any = None,
+        harmless_twice: bool = False,
+    ) -> Any:
+        """Send a request and return its JSON as it is, None for an empty body.
+
+        *harmless_twice* marks a POST whose repetition changes nothing more at any service; every other creating POST
+        carries an ``Idempotency-Key`` and is repeated only where the service is known to honour it.
+        """
+        answer = await self._ask(method, path, params, body, harmless_twice)
+        return self._read(answer, f"{method} {path}") if answer.body.strip() else None
+
+    async def _ask(
+        self, method: str, path: str, params: Mapping[str, str] | None, body: Any, harmless_twice: bool
+    ) -> Answer:
+        headers = {"Content-Type": "application/json"}
+        if method == "POST":
+            headers["Idempotency-Key"] = uuid.uuid4().hex
+        url = URL(f"{self.settings.endpoint}{path}", encoded=True)
+        if params:
+            url = url.with_query(params)
+        data = json.dumps(body, ensure_ascii=False, allow_nan=False).encode() if body is not None else None
+        return await self._send(method, url, headers, data, f"{method} {path}", harmless_twice)
+
+    async def _send(
+        self, method: str, url: URL, headers: dict[str, str], data: bytes | None, doing: str, harmless_twice: bool
+    ) -> Answer:
+        gate = self.gates.of(self._origin)
+        left = self.settings.timeouts.request
+        began = time.monotonic()
+        number = 0
+        self.budget.earn()
+        while True:
+            await gate.wait()
+            number += 1
+            started = time.monotonic()
+            answer, loss = await self._attempt(method, url, headers, data, left)
+            left = max(1.0, left - (time.monotonic() - started))
+            if answer is not None and 200 <= answer.status < 300:
+                return answer
+            retry_after = read_retry_after(answer.headers) if answer is not None else None
+            wait = wait_before_retry(
+                Attempt(
+                    number=number,
+                    method=method,
+                    status=answer.status if answer else None,
+                    lost=loss.how if loss else None,
+                    retry_after=retry_after,
+                    elapsed=time.monotonic() - began,
+                    repeatable=harmless_twice or self.honours_keys,
+                ),
+                self.settings.retries,
+            )
+            timed_out = loss is not None and loss.how is Lost.TIMED_OUT and left <= 1.0
+            free = loss is not None and loss.how is Lost.NEVER_SENT
+            if wait is None or timed_out or not (free or self.budget.spend()):
+                raise self._failure(answer, loss, doing, retry_after)
+            if retry_after is not None and answer is not None and answer.status in (429, 503):
+                gate.close_for(retry_after)
+            reason = loss.reason if loss else f"status {answer.status if answer else '?'}"
+            logger.info("%s: attempt %d failed (%s); next in %.2f s", doing, number, reason, wait)
+            await anyio.sleep(wait)
+
+    async def _attempt(
+        self, method: str, url: URL, headers: dict[str, str], data: bytes | None, seconds: float
+    ) -> tuple[Answer | None, Loss | None]:
+        """Try once. The exception of the transport is read here and goes no further."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._exchange(method, url, headers, data), None
+        except TRANSPORT_ERRORS as error:
+            return None, read_loss(error, url)
+
+    async def _exchange(self, method: str, url: URL, headers: dict[str, str], data: bytes | None) -> Answer:
+        session = self.connections.current().api
+        for _ in range(MAX_REDIRECTS + 1):
+            async with session.request(
+                method, url, headers=headers, data=data, allow_redirects=False, **proxy_for(url)
+            ) as response:
+                if response.headers.get("Idempotency-Key"):
+                    self.honours_keys = True
+                if response.status not in (301, 302, 303, 307, 308):
+                    return Answer(response.status, response.headers, await read_capped(response, MAX_DOCUMENT_BYTES))
+                url = self._follow(method, url, response)
+        raise ViOperationError(f"{method} {url.raw_path} was redirected more than {MAX_REDIRECTS} times.")
+
+    def _follow(self, method: str, url: URL, response: aiohttp.ClientResponse) -> URL:
+        """Return where a redirect leads; headers with the key never go to another origin, nor a body anywhere."""
+        location = response.headers.get("Location", "")
+        try:
+            target = url.join(URL(location, encoded=True))
+            same = origin_of(target) == self._origin
+        except ValueError:
+            target, same = url, False
+        if not same or method not in ("GET", "HEAD"):
+            where = f"to another origin ({target.host})" if not same else "where no redirect is expected"
+            raise ViOperationError(
+                f"{method} {url.raw_path} was redirected {where}, which is refused.", status_code=response.status
+            )
+        return target
+
+    def _failure(self, answer: Answer | None, loss: Loss | None, doing: str, retry_after: float | None) -> ViError:
+        if loss is not None:
+            return to_error(loss, doing)
+        assert answer is not None
+        text = answer.body.decode("utf-8", "replace")
+        try:
+            body: object = json.loads(text)
+        except (ValueError, RecursionError):
+            body = text if "<html" not in text[:500].lower() else None
+        return errors.from_response(answer.status, body, retry_after=retry_after, request_id=answer.request_id)
+
+    def _read(self, answer: Answer, doing: str) -> Any:
+        try:
+            return json.loads(answer.body, parse_constant=_refuse_constant)
+        except RecursionError:
+            problem = "it is nested too deeply"
+        except (UnicodeDecodeError, ValueError) as error:
+            problem = f"it is not JSON ({type(error).__name__})"
+        raise self._unusable(answer, doing, problem)
+
+    def _unusable(self, answer: Answer, doing: str, problem: str) -> ViOperationError:
+        excerpt = _redact.redact(answer.body[: EXCERPT * 4].decode("utf-8", "replace")[:EXCERPT])
+        return ViOperationError(
+            f"{doing}: the answer cannot be read: {problem}.",
+            status_code=answer.status,
+            request_id=answer.request_id,
+            details={"body": excerpt},
+        )
+
+
+async def read_capped(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """Return the body, or raise when it is longer than *limit* once unpacked."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_any():
+        size += len(part)
+        if size > limit:
+            response.close()
+            raise ViOperationError(
+                f"The answer is larger than {limit} bytes and was not read further.", status_code=response.status
+            )
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,374 @@
+"""Finding the files of an upload, once, before anything is sent.
+
+The whole tree is walked first, so that equal names, oversized files and totals are known before the first byte. A
+million files must fit, so a folder's names are kept joined in blocks of a thousand with their sizes in an array:
+about 40 bytes a file. The files come out sorted, folder by folder.
+"""
+
+from __future__ import annotations
+
+import array
+import errno
+import fnmatch
+import itertools
+import os
+import stat
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import attrs
+
+from .._media import MAX_IMAGE_BYTES, extension_of, media_type, size_limit
+from ..errors import ViFileTooLargeError, ViInvalidParameterError, ViPathError
+from .record import FileRecord
+from .sources import BytesSource, FileObjectSource, PathSource, Source, StreamSource, is_seekable
+
+BLOCK = 1000
+
+NamedBytes = tuple[str, "bytes | bytearray | memoryview"]
+NamedStream = tuple[str, "AsyncIterable[bytes]", int]
+UploadInput = "str | os.PathLike[str] | IO[bytes] | NamedBytes | NamedStream"
+Naming = Literal["basename", "relative"] | Callable[[Path], str]
+
+_JUNK = frozenset({"thumbs.db", "desktop.ini"})
+LISTED_PAIRS = 10
+
+
+@attrs.frozen
+class Filters:
+    """Which files of a folder are taken: glob patterns against the path below the folder, or the bare name."""
+
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    follow_links: bool = False
+
+    def takes(self, relative: str) -> bool:
+        name = relative.rpartition("/")[2]
+
+        def hit(patterns: Sequence[str]) -> bool:
+            return any(fnmatch.fnmatch(relative, p) or fnmatch.fnmatch(name, p) for p in patterns)
+
+        return (not self.include or hit(self.include)) and not hit(self.exclude)
+
+
+@attrs.frozen
+class Skip:
+    """A file left out, with the reason."""
+
+    path: str
+    reason: str
+
+
+@attrs.frozen
+class Broken:
+    """Something that was meant to be uploaded and cannot be, with code and reason."""
+
+    path: str
+    filename: str
+    code: str
+    message: str
+
+
+@attrs.define
+class _Block:
+    """Up to a thousand files of one folder."""
+
+    folder: str
+    below: str
+    names: str
+    sizes: array.array[int]
+    named: bool
+
+    def __iter__(self) -> Iterator[tuple[str, str, int]]:
+        for name, size in zip(self.names.split("\0"), self.sizes, strict=True):
+            yield os.path.join(self.folder, name), (f"{self.below}/{name}" if self.below else name), size  # noqa: PTH118
+
+
+class Inventory:
+    """The files of one upload."""
+
+    def __init__(self, names: Naming) -> None:
+        if not callable(names) and names not in ("basename", "relative"):
+            raise ViInvalidParameterError(
+                f"names must be 'basename', 'relative' or a function of the path, got {names!r}.", parameter="names"
+            )
+        self._names = names
+        self._blocks: list[_Block] = []
+        self._others: list[tuple[Source, str, int]] = []
+        self.skips: list[Skip] = []
+        self.broken: list[Broken] = []
+        self.count = 0
+        self.bytes = 0
+
+    def __iter__(self) -> Iterator[FileRecord]:
+        for block in self._blocks:
+            for path, below, size in block:
+                yield FileRecord(PathSource(path), self.filename(path, below), size)
+        for source, filename, size in self._others:
+            yield FileRecord(source, filename, size)
+
+    def filename(self, path: str, below: str) -> str:
+        """Return the remote name of a file."""
+        if self._names == "relative":
+            return below
+        if callable(self._names):
+            name = self._names(Path(path))
+            if not isinstance(name, str) or not name:
+                raise ViInvalidParameterError(f"names() must return text, got {name!r} for {path}.", parameter="names")
+            return name
+        return below.rpartition("/")[2]
+
+    def add_source(self, source: Source, filename: str, size: int) -> None:
+        self._others.append((source, filename, size))
+        self.count += 1
+        self.bytes += max(size, 0)
+
+    def add_block(self, folder: str, below: str, files: list[tuple[str, int]], *, named: bool = False) -> None:
+        sizes = array.array("Q", [size for _, size in files])
+        names = "\0".join(name for name, _ in files)
+        last = self._blocks[-1] if self._blocks else None
+        if named and last is not None and last.named and last.folder == folder and len(last.sizes) < BLOCK:
+            last.names = f"{last.names}\0{names}"
+            last.sizes.extend(sizes)
+        else:
+            self._blocks.append(_Block(folder, below, names, sizes, named))
+        self.count += len(files)
+        self.bytes += sum(sizes)
+
+    def check_names(self) -> None:
+        """Refuse two sources with one name, listing the pairs; compares 8-byte hashes first to stay small."""
+        hashes = array.array("q", (hash(record.filename) for record in self))
+        ordered = sorted(hashes)
+        twice = {a for a, b in itertools.pairwise(ordered) if a == b}
+        if not twice:
+            return
+        paths: dict[str, list[str]] = {}
+        for record in self:
+            if hash(record.filename) in twice:
+                paths.setdefault(record.filename, []).append(record.path)
+        pairs = {name: where for name, where in paths.items() if len(where) > 1}
+        if not pairs:
+            return
+        listed = "; ".join(f"{name}: {' and '.join(where[:3])}" for name, where in list(pairs.items())[:LISTED_PAIRS])
+        more = f"; and {len(pairs) - LISTED_PAIRS} more names" if len(pairs) > LISTED_PAIRS else ""
+        raise ViInvalidParameterError(
+            f"{len(pairs)} names would be used more than once: {listed}{more}.",
+            parameter="paths",
+            suggestion="Pass names='relative' to keep folders in the name, or a function that names each file.",
+            details={"names": {name: where[:10] for name, where in list(pairs.items())[:1000]}},
+        )
+
+    def check_sizes(self) -> None:
+        """Raise for the first file over its size limit."""
+        if self.bytes <= MAX_IMAGE_BYTES:
+            return
+        for record in self:
+            if (error := too_large(record)) is not None:
+                raise error
+
+
+def too_large(record: FileRecord) -> ViFileTooLargeError | None:
+    """Return the error for a file over the limit of its kind, or None."""
+    found = media_type(record.filename)
+    limit = size_limit(found[0]) if found else MAX_IMAGE_BYTES
+    if record.size <= limit:
+        return None
+    return ViFileTooLargeError(
+        f"{record.path} has {record.size} bytes; the limit is {limit}.",
+        file_size=record.size,
+        max_size=limit,
+        path=record.path,
+    )
+
+
+def discover(paths: Any, names: Naming, filters: Filters) -> Inventory:
+    """Take in everything that *paths* names; blocking. Missing paths are one `ViPathError` that lists them."""
+    inventory = Inventory(names)
+    missing: list[str] = []
+    for item in _as_list(paths):
+        if isinstance(item, (str, os.PathLike)):
+            _add_path(inventory, item, filters, missing)
+        else:
+            _add_object(inventory, item)
+    if missing:
+        shown = ", ".join(missing[:LISTED_PAIRS]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
+        raise ViPathError(f"No such file or folder: {shown}.", path=missing[0], details={"paths": missing[:1000]})
+    if not inventory.count and not inventory.skips and not inventory.broken:
+        raise ViInvalidParameterError(f"There is no file to upload in {_describe(paths)}.", parameter="paths")
+    return inventory
+
+
+def _as_list(paths: Any) -> Iterable[Any]:
+    if isinstance(paths, (str, os.PathLike)) or hasattr(paths, "read"):
+        return [paths]
+    if (
+        isinstance(paths, tuple)
+        and paths
+        and isinstance(paths[0], str)
+        and len(paths) > 1
+        and not isinstance(paths[1], (str, os.PathLike))
+    ):
+        return [paths]
+    if isinstance(paths, (bytes, bytearray, memoryview)):
+        raise ViInvalidParameterError("Bytes need a name: pass (filename, data).", parameter="paths")
+    if not isinstance(paths, Iterable):
+        raise ViInvalidParameterError(
+            f"paths must be a path, a list of paths, (filename, bytes) or an open binary file, got "
+            f"{type(paths).__name__}.",
+            parameter="paths",
+        )
+    return paths
+
+
+def _describe(paths: Any) -> str:
+    return str(paths) if isinstance(paths, (str, os.PathLike)) else "what was given"
+
+
+def _add_object(inventory: Inventory, item: Any) -> None:
+    if isinstance(item, tuple) and len(item) in (2, 3) and isinstance(item[0], str) and item[0]:
+        name, content, *size = item
+        if isinstance(content, (bytes, bytearray, memoryview)):
+            inventory.add_source(BytesSource(name, content), name, len(content))
+            return
+        if isinstance(content, AsyncIterable) and size and isinstance(size[0], int) and size[0] >= 0:
+            inventory.add_source(StreamSource(name, content, size[0]), name, size[0])
+            return
+        if hasattr(content, "read") and is_seekable(content):
+            inventory.add_source(FileObjectSource(name, content), name, _size_of(content))
+            return
+    elif hasattr(item, "read"):
+        name = os.path.basename(str(getattr(item, "name", "") or ""))  # noqa: PTH119
+        if not name or isinstance(getattr(item, "name", None), int):
+            raise ViInvalidParameterError(
+                "An open file without a name needs one: pass (filename, file).", parameter="paths"
+            )
+        if is_seekable(item):
+            inventory.add_source(FileObjectSource(str(item.name), item), name, _size_of(item))
+            return
+    shown = type(item).__name__ if not isinstance(item, tuple) else f"tuple of {len(item)}"
+    raise ViInvalidParameterError(
+        f"An item of paths cannot be uploaded ({shown}): give a path, (filename, bytes), an open binary file that can "
+        "seek, or (filename, stream, size).",
+        parameter="paths",
+    )
+
+
+def _size_of(file: IO[bytes]) -> int:
+    return file.seek(0, os.SEEK_END)
+
+
+def _add_path(inventory: Inventory, given: str | os.PathLike[str], filters: Filters, missing: list[str]) -> None:
+    label = os.fspath(given)
+    if not isinstance(label, str) or not label or "\0" in label:
+        raise ViInvalidParameterError(f"A path must be text that is not empty, got {given!r}.", parameter="paths")
+    path = os.path.expanduser(label)  # noqa: PTH111
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except FileNotFoundError:
+        missing.append(label)
+        return
+    except (OSError, ValueError) as error:
+        name = os.path.basename(path)  # noqa: PTH119
+        inventory.broken.append(Broken(label, name, *os_failure(error, label)))
+        return
+    if stat.S_ISDIR(status.st_mode):
+        _walk(inventory, path, filters)
+        return
+    folder, name = os.path.split(path)
+    if not stat.S_ISREG(status.st_mode):
+        inventory.broken.append(Broken(label, name, "EINVAL", f"{label} is not a regular file."))
+    elif media_type(name) is None:
+        inventory.broken.append(Broken(label, name, "EBADMIME", f"{label}: files of this type are not supported."))
+    elif status.st_size == 0:
+        inventory.broken.append(Broken(label, name, "EBADSIZE", f"{label} is empty."))
+    elif problem := name_problem(name):
+        inventory.broken.append(Broken(shown(label), shown(name), "EBADNAME", problem))
+    else:
+        inventory.add_block(folder, "", [(name, status.st_size)], named=True)
+
+
+def os_failure(error: OSError | ValueError, path: str) -> tuple[str, str]:
+    """Return code and message for what the operating system says of *path*."""
+    number = getattr(error, "errno", None)
+    code = errno.errorcode.get(number, "EIO") if isinstance(number, int) else "EINVAL"
+    reason = getattr(error, "strerror", None) or str(error)
+    return code, f"{shown(path)}: {reason}."
+
+
+def shown(text: str) -> str:
+    """Return *text* in a form that can always be printed."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def name_problem(name: str) -> str | None:
+    """Say why a file name cannot be sent as JSON text, or None."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return f"The name {shown(name)!r} is not valid Unicode."
+    return None
+
+
+def _walk(inventory: Inventory, root: str, filters: Filters) -> None:
+    seen: set[tuple[int, int]] = set()
+    pending: list[tuple[str, str]] = [(root, "")]
+    while pending:
+        folder, below = pending.pop()
+        try:
+            with os.scandir(folder) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+            if filters.follow_links:
+                status = os.stat(folder)  # noqa: PTH116
+                if (status.st_dev, status.st_ino) in seen:
+                    inventory.skips.append(Skip(shown(folder), "symlink loop"))
+                    continue
+                seen.add((status.st_dev, status.st_ino))
+        except OSError as error:
+            inventory.broken.append(Broken(shown(folder), shown(below), *os_failure(error, folder)))
+            continue
+        folders: list[tuple[str, str]] = []
+        files: list[tuple[str, int]] = []
+        for entry in listed:
+            relative = f"{below}/{entry.name}" if below else entry.name
+            found = _classify(entry, relative, filters)
+            if isinstance(found, int):
+                files.append((entry.name, found))
+                if len(files) == BLOCK:
+                    inventory.add_block(folder, below, files)
+                    files = []
+            elif isinstance(found, Broken):
+                inventory.broken.append(found)
+            elif found == "folder":
+                folders.append((entry.path, relative))
+            else:
+                inventory.skips.append(Skip(shown(entry.path), found))
+        if files:
+            inventory.add_block(folder, below, files)
+        pending.extend(reversed(folders))
+
+
+def _classify(entry: os.DirEntry[str], relative: str, filters: Filters) -> int | str | Broken:
+    """Return the size of a file to take, ``"folder"``, the reason to skip, or what is broken."""
+    name = entry.name
+    try:
+        if entry.is_dir():
+            if entry.is_symlink() and not filters.follow_links:
+                return "symlinked folder"
+            return "hidden" if name.startswith(".") else "folder"
+        if name.startswith(".") or name.lower() in _JUNK:
+            return "hidden"
+        if entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110
+            return "dangling link"
+        if not entry.is_file():
+            return "not a regular file"
+        if not filters.takes(relative):
+            return "excluded"
+        if media_type(name) is None:
+            return f"unsupported ({extension_of(name) or 'no extension'})"
+        if problem := name_problem(relative):
+            return Broken(shown(entry.path), shown(name), "EBADNAME", problem)
+        size = entry.stat().st_size
+    except OSError as error:
+        return Broken(shown(entry.path), shown(name), *os_failure(error, entry.path))
+    return size or "empty"

@@ -1,0 +1,380 @@
+"""Fetching one object into one file: verified while it is written, whole or not at all.
+
+An object below the threshold comes in one stream, gathered to pieces of 1 MiB; a larger one in ranges, several at
+once, all pinned to the first answer's ETag. A cut stream goes on from what has been written, if the object is still the
+same. Nothing bears the final name before its size and digest are right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable
+
+import aiohttp
+import anyio
+import anyio.to_thread
+import attrs
+
+from .. import _checksums
+from .._checksums import Expected
+from .._connections import TRANSPORT_ERRORS, read_loss
+from .._retry import Attempt, Lost, read_retry_after, wait_before_retry
+from ..config import TransferLimits
+from . import files, plan
+from .lanes import Lanes
+from .pool import TaskPool
+from .storage import (
+    FLOOR_BYTES_PER_SECOND,
+    SignedTransfer,
+    Storage,
+    TargetGone,
+    TransferFailed,
+    UrlExpired,
+    refuse_encoding,
+)
+
+GATHER = 1 << 20
+URL_RENEWALS = 3
+DAMAGED_TRIES = 2
+
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+
+
+@attrs.define(eq=False)
+class RemoteFile:
+    """An object to fetch: its announced size and digest, and where it is now."""
+
+    asset_id: str
+    filename: str
+    size: int
+    expected: Expected
+    transfer: SignedTransfer
+    attempts: int = 0
+
+
+Renew = Callable[[RemoteFile], Awaitable[None]]
+"""Asks the service for the object again and gives it a fresh URL; raises `TargetGone` when it is no more."""
+
+
+class ChangedError(Exception):
+    """The object is no longer the one that was begun."""
+
+
+async def fetch(
+    remote: RemoteFile,
+    target: str,
+    storage: Storage,
+    lanes: Lanes,
+    limits: TransferLimits,
+    *,
+    replace: bool,
+    renew: Renew,
+) -> None:
+    """Bring an object to *target*.
+
+    Raises `TransferFailed`, `TargetGone`, or the `OSError` of the disk; `FileExistsError` when the name was taken
+    meanwhile and *replace* is false.
+    """
+    job = _Fetch(remote, target, storage, lanes, limits, replace, renew)
+    storage.count_attempt()
+    if remote.size >= limits.multipart_threshold:
+        await job.in_ranges()
+    else:
+        await job.in_one()
+
+
+@attrs.define(eq=False)
+class _Fetch:
+    remote: RemoteFile
+    target: str
+    storage: Storage
+    lanes: Lanes
+    limits: TransferLimits
+    replace: bool
+    renew: Renew
+    etag: str | None = None
+
+    async def in_one(self) -> None:
+        if self.remote.size <= GATHER:
+            await self._retrying(self._small)
+            return
+        part = files.PartFile(files.part_path(self.target))
+        try:
+            sink = _Sink(part, plan.Stretch(1, 0, self.remote.size), self.remote.expected.fresh())
+            await self._retrying(lambda: self._verified_stream(sink))
+            await self._publish(part)
+        finally:
+            _clean(part)
+
+    async def in_ranges(self) -> None:
+        part = files.PartFile(files.part_path(self.target))
+        try:
+            for tried in range(1, DAMAGED_TRIES + 1):
+                check = await self._all_ranges(part)
+                if check.matches():
+                    break
+                if tried == DAMAGED_TRIES:
+                    raise TransferFailed("ECORRUPT", f"The bytes received do not have the {check.algorithm} announced.")
+            await self._publish(part)
+        finally:
+            _clean(part)
+
+    async def _all_ranges(self, part: files.PartFile) -> Expected:
+        stretches = plan.ranges(self.remote.size, self.limits.range_size)
+        follower = _Follower(part, stretches, self.remote.expected)
+        async with TaskPool(anyio.Semaphore(self.limits.parts_per_file + 1, fast_acquire=True)) as pool:
+            await pool.submit(follower.run)
+            # The first range alone fixes the ETag that pins the others.
+            await self._range(part, stretches[0], follower)
+            for stretch in stretches[1:]:
+                await pool.submit(self._range, part, stretch, follower)
+        return follower.check
+
+    async def _range(self, part: files.PartFile, stretch: plan.Stretch, follower: _Follower) -> None:
+        sink = _Sink(part, stretch, Expected(None, None))
+        await self._retrying(lambda: self._stream(sink))
+        follower.arrived(stretch)
+
+    async def _verified_stream(self, sink: _Sink) -> None:
+        await self._stream(sink)
+        if not sink.check.matches():
+            sink.restart()
+            self.etag = None
+            raise ChangedError
+
+    async def _publish(self, part: files.PartFile) -> None:
+        await self.lanes.run(part.sync)
+        await self.lanes.run(files.publish, part.path, self.target, replace=self.replace)
+
+    async def _retrying(self, attempt: Callable[[], Awaitable[None]]) -> None:
+        """Repeat *attempt* on cuts, time-outs, retried statuses, damage and expired URLs, each a bounded number of times."""
+        began = time.monotonic()
+        number = renewals = 0
+        while True:
+            number += 1
+            self.remote.attempts += 1
+            status: int | None = None
+            lost: Lost | None = None
+            retry_after: float | None = None
+            problem = TransferFailed("ECORRUPT", "The bytes received are not those that were announced.")
+            try:
+                if self.storage.near_expiry(self.remote.transfer):
+                    raise UrlExpired
+                async with asyncio.timeout(
+                    self.storage.settings.timeouts.stall + self.remote.size / FLOOR_BYTES_PER_SECOND
+                ):
+                    await attempt()
+                return
+            except _Refused as refused:
+                status, retry_after = refused.status, refused.retry_after
+                problem = TransferFailed("EREFUSED", f"The storage answered with status {status}.")
+            except (UrlExpired, TargetGone) as ended:
+                # Gone may mean replaced: the service knows, and says so when it is asked for the URL again.
+                renewals += 1
+                if renewals > URL_RENEWALS:
+                    if isinstance(ended, TargetGone):
+                        raise
+                    raise TransferFailed("ETIMEOUT", "The download URL expired again and again.", number) from None
+            except ChangedError:
+                lost = Lost.CUT
+            except TRANSPORT_ERRORS as error:
+                if isinstance(error, OSError) and not isinstance(
+                    error, (aiohttp.ClientError, TimeoutError, ConnectionError)
+                ):
+                    raise  # the disk's, not the wire's
+                loss = read_loss(error, self.remote.transfer.url)
+                lost = loss.how
+                code = "ETIMEOUT" if loss.how is Lost.TIMED_OUT else "ENETWORK"
+                problem = TransferFailed(code, f"{loss.reason[0].upper()}{loss.reason[1:]}.")
+            if status is None and lost is None:
+                await self._renew()
+                continue
+            wait = wait_before_retry(
+                Attempt(
+                    number=number,
+                    method="GET",
+                    status=status,
+                    lost=lost,
+                    retry_after=retry_after,
+                    elapsed=time.monotonic() - began,
+                ),
+                self.storage.settings.retries,
+            )
+            if wait is None or not (lost is Lost.NEVER_SENT or self.storage.may_retry()):
+                problem.attempts = number
+                raise problem
+            if retry_after is not None and status in (429, 503):
+                self.storage.hold(self.remote.transfer, retry_after)
+            await anyio.sleep(wait)
+
+    async def _renew(self) -> None:
+        size, digest = self.remote.size, self.remote.expected.value
+        await self.renew(self.remote)
+        if (self.remote.size, self.remote.expected.value) != (size, digest):
+            raise TransferFailed("ECHANGED", "The asset was replaced while it was downloaded.", self.remote.attempts)
+
+    async def _small(self) -> None:
+        size = self.remote.size
+        async with self.storage.get(self.remote.transfer) as response:
+            await self._accept(response, 200)
+            body = bytearray()
+            async for piece in response.content.iter_any():
+                body += piece
+                if len(body) > size:
+                    response.close()
+                    raise ChangedError
+            check = self._expected(response)
+        if len(body) != size:
+            raise ChangedError
+        await self.lanes.run(_verify_and_write, self.target, body, check, self.replace)
+
+    async def _stream(self, sink: _Sink) -> None:
+        stretch = sink.stretch
+        whole = stretch.start == 0 and stretch.end == self.remote.size
+        headers = {}
+        if sink.at or not whole:
+            headers["Range"] = f"bytes={stretch.start + sink.at}-{stretch.end - 1}"
+            if self.etag:
+                headers["If-Match"] = self.etag
+        async with self.storage.get(
+            self.remote.transfer, headers=headers, read_buffer=GATHER if stretch.size > 4 * GATHER else 1 << 18
+        ) as response:
+            status = await self._accept(response, 206 if headers else 200)
+            if status == 200:
+                if stretch.start:
+                    # The whole object came where a range was asked for: only the first range can be taken from it.
+                    raise TransferFailed("ENORANGE", "The storage does not answer range requests.")
+                sink.restart()
+            elif not _is_range(response, stretch.start + sink.at, stretch.end):
+                raise ChangedError
+            self._pin(response)
+            if whole and not sink.at:
+                sink.check = self._expected(response)
+            await self._absorb(response, sink, exact=status == 206 or whole)
+        if sink.at != stretch.size:
+            raise ChangedError
+
+    async def _absorb(self, response: aiohttp.ClientResponse, sink: _Sink, *, exact: bool) -> None:
+        pieces: list[bytes] = []
+        gathered = 0
+        room = sink.stretch.size - sink.at
+        async for piece in response.content.iter_any():
+            if len(piece) > room:
+                response.close()
+                if exact:
+                    raise ChangedError
+                piece = piece[:room]
+            room -= len(piece)
+            pieces.append(piece)
+            gathered += len(piece)
+            if gathered >= GATHER or not room:
+                await self.lanes.run(sink.write, pieces)
+                pieces, gathered = [], 0
+            if not room and not exact:
+                return
+        if pieces:
+            await self.lanes.run(sink.write, pieces)
+
+    async def _accept(self, response: aiohttp.ClientResponse, wanted: int) -> int:
+        status = response.status
+        if status in (wanted, 200):
+            refuse_encoding(response)
+            length = response.content_length
+            if status == 200 and length is not None and length != self.remote.size:
+                raise ChangedError
+            return status
+        if status in (412, 416):
+            self.etag = None
+            raise ChangedError
+        if status in (400, 401, 403):
+            raise UrlExpired
+        if status in (404, 410):
+            raise TargetGone
+        raise _Refused(status, read_retry_after(response.headers))
+
+    def _pin(self, response: aiohttp.ClientResponse) -> None:
+        tag = response.headers.get("ETag")
+        if self.etag is None and tag and not tag.startswith("W/"):
+            self.etag = tag
+
+    def _expected(self, response: aiohttp.ClientResponse) -> Expected:
+        check = self.remote.expected.fresh()
+        if not check and (crc := _checksums.from_goog_hash(response.headers.get("x-goog-hash"))) is not None:
+            check.expect_crc(crc)
+        return check
+
+
+class _Refused(Exception):
+    def __init__(self, status: int, retry_after: float | None) -> None:
+        super().__init__(status)
+        self.status = status
+        self.retry_after = retry_after
+
+
+@attrs.define(eq=False)
+class _Sink:
+    """A stretch of the file being written, *at* bytes of it so far; its write runs in a lane."""
+
+    part: files.PartFile
+    stretch: plan.Stretch
+    check: Expected
+    at: int = 0
+
+    def write(self, pieces: list[bytes]) -> None:
+        for piece in pieces:
+            self.check.update(piece)
+            self.part.write_at(piece, self.stretch.start + self.at)
+            self.at += len(piece)
+
+    def restart(self) -> None:
+        if self.at:
+            self.at = 0
+            self.check = self.check.fresh()
+
+
+class _Follower:
+    """Digests a file in order behind the ranges that arrive out of order, reading them back from the page cache."""
+
+    def __init__(self, part: files.PartFile, stretches: list[plan.Stretch], expected: Expected) -> None:
+        self.check = expected.fresh()
+        self._part = part
+        self._stretches = stretches
+        self._arrived = {stretch.number: anyio.Event() for stretch in stretches}
+
+    def arrived(self, stretch: plan.Stretch) -> None:
+        self._arrived[stretch.number].set()
+
+    async def run(self) -> None:
+        if not self.check:
+            return
+        for stretch in self._stretches:
+            await self._arrived[stretch.number].wait()
+            for start in range(stretch.start, stretch.end, 16 * GATHER):
+                await anyio.to_thread.run_sync(self._digest, start, min(start + 16 * GATHER, stretch.end))
+
+    def _digest(self, start: int, end: int) -> None:
+        while start < end:
+            data = self._part.read_at(start, min(GATHER, end - start))
+            if not data:
+                return
+            self.check.update(data)
+            start += len(data)
+
+
+def _clean(part: files.PartFile) -> None:
+    part.close()
+    files.discard(part.path)
+
+
+def _verify_and_write(target: str, body: bytearray, check: Expected, replace: bool) -> None:
+    check.update(body)
+    if not check.matches():
+        raise ChangedError
+    files.write_whole(target, body, replace=replace)
+
+
+def _is_range(response: aiohttp.ClientResponse, start: int, end: int) -> bool:
+    found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    return found is not None and int(found[1]) == start and int(found[2]) == end - 1

@@ -1,0 +1,179 @@
+"""Files that appear whole or not at all: a temporary name beside the target, then a rename.
+
+The temporary name is ``.<name>.<random>.part`` and is opened exclusively, without following links. Renaming replaces a
+link by the file; it never writes through it. Every function here blocks and belongs in a lane.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .._checksums import Expected
+
+CHUNK = 1 << 20
+
+_CREATE = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_READ = (
+    os.O_RDONLY
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+)
+
+
+def part_path(target: str) -> str:
+    """Return a temporary path beside *target* that nothing else uses."""
+    folder, name = os.path.split(target)
+    return os.path.join(folder, f".{name}.{secrets.token_hex(4)}.part")  # noqa: PTH118 - once per file
+
+
+class PartFile:
+    """A temporary file being filled at any offsets by several threads.
+
+    A cancelled transfer may leave a write under way in a lane, so the descriptor is closed by whoever uses it last: a
+    number that the system has handed to another file is never written to.
+    """
+
+    __slots__ = ("_closing", "_descriptor", "_lock", "_users", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._descriptor = os.open(path, _CREATE, 0o666)
+        self._lock = threading.Lock()
+        self._users = 0
+        self._closing = False
+
+    @contextlib.contextmanager
+    def _use(self) -> Iterator[int]:
+        with self._lock:
+            if self._closing:
+                raise OSError(errno.EBADF, "closed", self.path)
+            self._users += 1
+        try:
+            yield self._descriptor
+        finally:
+            with self._lock:
+                self._users -= 1
+                last = self._closing and not self._users
+            if last:
+                os.close(self._descriptor)
+
+    def write_at(self, data: bytes | bytearray, offset: int) -> None:
+        """Write all of *data* at *offset*."""
+        view = memoryview(data)
+        with self._use() as descriptor:
+            while view:
+                written = _pwrite(descriptor, view, offset)
+                view, offset = view[written:], offset + written
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Return up to *count* bytes at *offset*."""
+        with self._use() as descriptor:
+            return _pread(descriptor, count, offset)
+
+    def sync(self) -> None:
+        """Flush the contents to the disk."""
+        with self._use() as descriptor:
+            os.fsync(descriptor)
+
+    def close(self) -> None:
+        """Close the file, now or when the last thread is done with it."""
+        with self._lock:
+            if self._closing:
+                return
+            self._closing = True
+            idle = not self._users
+        if idle:
+            os.close(self._descriptor)
+
+
+if hasattr(os, "pwrite"):
+    _pwrite, _pread = os.pwrite, os.pread
+else:
+    _position = threading.Lock()
+
+    def _pwrite(descriptor: int, data: Any, offset: int, /) -> int:
+        with _position:
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            return os.write(descriptor, data)
+
+    def _pread(descriptor: int, count: int, offset: int, /) -> bytes:
+        with _position:
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            return os.read(descriptor, count)
+
+
+def write_whole(target: str, data: bytes | bytearray, *, replace: bool) -> None:
+    """Put *data* at *target* in one step."""
+    part = PartFile(part_path(target))
+    try:
+        try:
+            part.write_at(data, 0)
+        finally:
+            part.close()
+        publish(part.path, target, replace=replace)
+    except BaseException:
+        discard(part.path)
+        raise
+
+
+def publish(part: str, target: str, *, replace: bool) -> None:
+    """Give the finished *part* its final name; `FileExistsError` when that is taken and may not be replaced."""
+    if os.path.isdir(target) and not os.path.islink(target):  # noqa: PTH112, PTH114
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
+    if replace:
+        os.replace(part, target)  # noqa: PTH105
+        return
+    try:
+        os.link(part, target, follow_symlinks=False)  # fails if the name is taken, in one step
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError):
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
+        os.rename(part, target)  # noqa: PTH104 - a file system without hard links
+        return
+    os.unlink(part)  # noqa: PTH108
+
+
+def discard(part: str) -> None:
+    """Remove a temporary file if it is there."""
+    with contextlib.suppress(OSError):
+        os.unlink(part)  # noqa: PTH108
+
+
+def content_matches(path: str, size: int, expected: Expected) -> bool:
+    """Tell whether the regular file at *path* has *size* bytes with the *expected* digest; links do not count."""
+    try:
+        descriptor = os.open(path, _READ)
+    except OSError:
+        return False
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != size or not expected:
+            return False
+        check = expected.fresh()
+        while data := os.read(descriptor, CHUNK):
+            check.update(data)
+        return check.matches()
+    finally:
+        os.close(descriptor)
+
+
+def check_folder(folder: Path) -> None:
+    """Make *folder* if it is missing and prove that files can be made in it, or raise the `OSError` that says why not."""
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = part_path(str(folder / "probe"))
+    try:
+        PartFile(probe).close()
+    finally:
+        discard(probe)

@@ -1,0 +1,124 @@
+"""Looking at each file before it is announced: is it readable, of a supported type, within its size; its CRC32C.
+
+Small files are read in groups, one thread hop for up to 32 of them, two groups at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+
+from .._media import family_of, media_type, sniff
+from .discovery import os_failure, too_large
+from .lanes import Lanes
+from .record import FileRecord
+from .sources import Facts, PathSource, SourceChangedError, examine_path
+
+GROUP_FILES = 32
+GROUP_BYTES = 4 << 20
+SMALL = 1 << 20
+GROUPS_AHEAD = 2
+
+Refuse = Callable[[FileRecord, str, str], None]
+Found = Facts | Exception
+
+
+async def prepare(records: Iterable[FileRecord], lanes: Lanes, refuse: Refuse) -> AsyncGenerator[list[FileRecord]]:
+    """Yield the records that may be sent, filled in, in groups; tell *refuse* of the others, with code and reason."""
+    waiting: deque[tuple[list[FileRecord], asyncio.Task[list[Found]]]] = deque()
+    groups = _groups(records)
+    try:
+        for group in groups:
+            waiting.append((group, asyncio.ensure_future(_examine(group, lanes))))
+            if len(waiting) >= GROUPS_AHEAD:
+                yield _judge(*await _next(waiting), refuse)
+        while waiting:
+            yield _judge(*await _next(waiting), refuse)
+    finally:
+        for _, task in waiting:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in waiting), return_exceptions=True)
+
+
+async def _next(
+    waiting: deque[tuple[list[FileRecord], asyncio.Task[list[Found]]]],
+) -> tuple[list[FileRecord], list[Found]]:
+    group, task = waiting[0]
+    found = await task
+    waiting.popleft()
+    return group, found
+
+
+def _groups(records: Iterable[FileRecord]) -> Iterator[list[FileRecord]]:
+    group: list[FileRecord] = []
+    size = 0
+    for record in records:
+        if not _is_small(record):
+            yield [record]
+            continue
+        group.append(record)
+        size += record.size
+        if len(group) >= GROUP_FILES or size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _is_small(record: FileRecord) -> bool:
+    return isinstance(record.source, PathSource) and record.size <= SMALL
+
+
+async def _examine(group: list[FileRecord], lanes: Lanes) -> list[Found]:
+    if _is_small(group[0]):
+        return await lanes.run(_examine_paths, [record.source.path for record in group])  # type: ignore[attr-defined]
+    try:
+        return [await group[0].source.examine()]
+    except (OSError, SourceChangedError) as error:
+        return [error]
+
+
+def _examine_paths(paths: list[str]) -> list[Found]:
+    found: list[Found] = []
+    for path in paths:
+        try:
+            found.append(examine_path(path))
+        except (OSError, SourceChangedError) as error:
+            found.append(error)
+    return found
+
+
+def _judge(group: list[FileRecord], found: list[Found], refuse: Refuse) -> list[FileRecord]:
+    good: list[FileRecord] = []
+    for record, facts in zip(group, found, strict=True):
+        problem = _problem(record, facts)
+        if problem is None:
+            good.append(record)
+        else:
+            refuse(record, *problem)
+    return good
+
+
+def _problem(record: FileRecord, facts: Found) -> tuple[str, str] | None:
+    """Fill in *record* and return None, or return code and message of what is wrong with it."""
+    if isinstance(facts, SourceChangedError):
+        return "ECHANGED", f"{record.path} changed while it was read."
+    if isinstance(facts, OSError):
+        return os_failure(facts, record.path)
+    assert isinstance(facts, Facts)
+    record.size, record.crc32c, record.stamp = facts.size, facts.crc32c, facts.stamp
+    announced = media_type(record.filename)
+    if announced is None:
+        return "EBADMIME", f"{record.path}: files named like {record.filename!r} are not supported."
+    record.kind, record.mime = announced
+    if record.size == 0:
+        return "EBADSIZE", f"{record.path} is empty."
+    if (error := too_large(record)) is not None:
+        return "EBADSIZE", error.message
+    family = sniff(facts.head)
+    if record.kind == "Image" and (family is None or family == "video"):
+        return "EBADMIME", f"{record.path} does not hold an image (it is named {record.mime})."
+    if record.kind == "Video" and family is not None and family != family_of(record.mime):
+        return "EBADMIME", f"{record.path} holds an image of type {family} (it is named {record.mime})."
+    return None

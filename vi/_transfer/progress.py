@@ -1,0 +1,94 @@
+"""Progress as one stream of events, from which the bar, the log lines and callers' own displays draw.
+
+Files count when they are settled, bytes when they are acknowledged or verified, so neither ever goes down.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Literal
+
+import attrs
+
+EVENTS_PER_SECOND = 10
+
+
+@attrs.frozen
+class TransferProgress:
+    """How far a transfer has come. Totals are None while they are not known yet."""
+
+    operation: Literal["upload", "download"]
+    stage: str
+    files_total: int | None
+    files_done: int
+    files_failed: int
+    bytes_total: int | None
+    bytes_done: int
+    seconds: float
+    finished: bool
+
+
+Listener = Callable[[TransferProgress], None]
+
+
+class ProgressTracker:
+    """Counts, and tells its listeners at most ten times a second, and once at the end."""
+
+    def __init__(self, operation: Literal["upload", "download"], listeners: list[Listener]) -> None:
+        self.operation = operation
+        self.stage = "starting"
+        self.files_total: int | None = None
+        self.bytes_total: int | None = None
+        self.files_done = 0
+        self.files_failed = 0
+        self.bytes_done = 0
+        self._listeners = listeners
+        self._began = time.monotonic()
+        self._next = 0.0
+
+    def move(self, count: int) -> None:
+        """Count *count* bytes as moved for good."""
+        self.bytes_done += count
+        self._tell()
+
+    def settle(self, *, failed: bool = False) -> None:
+        """Count a file as settled."""
+        self.files_done += 1
+        self.files_failed += failed
+        self._tell()
+
+    def enter(self, stage: str) -> None:
+        """Name the stage that the transfer is in."""
+        self.stage = stage
+        self._tell()
+
+    def finish(self) -> None:
+        """Tell the end."""
+        self._tell(finished=True)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the transfer began."""
+        return time.monotonic() - self._began
+
+    def _tell(self, *, finished: bool = False) -> None:
+        if not self._listeners:
+            return
+        now = time.monotonic()
+        if not finished and now < self._next:
+            return
+        self._next = now + 1 / EVENTS_PER_SECOND
+        event = TransferProgress(
+            self.operation,
+            self.stage,
+            self.files_total,
+            self.files_done,
+            self.files_failed,
+            self.bytes_total,
+            self.bytes_done,
+            now - self._began,
+            finished,
+        )
+        for listener in self._listeners:
+            listener(event)

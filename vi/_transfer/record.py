@@ -1,0 +1,138 @@
+"""One file on its way, and the ledger that knows what became of every one of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from ..errors import ViOperationError
+
+if TYPE_CHECKING:
+    from .sources import Source, Stamp
+    from .storage import SignedTransfer
+
+
+class Outcome(StrEnum):
+    """How a file ended; every file ends in exactly one of these."""
+
+    SUCCEEDED = "succeeded"
+    EXISTING = "existing"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@attrs.define(eq=False)
+class FileRecord:
+    """A file as it moves through the stages of an upload. *crc32c* is unsigned, None while unknown."""
+
+    source: Source
+    filename: str
+    size: int
+    kind: str = ""
+    mime: str = ""
+    crc32c: int | None = None
+    stamp: Stamp | None = None
+    custom_metadata: dict[str, Any] | None = None
+    upload: SignedTransfer | None = None
+    attempts: int = 0
+    sessions: int = 0
+    outcome: Outcome | None = None
+
+    @property
+    def path(self) -> str:
+        """The path as the user gave it, or the name of what is not a file."""
+        return self.source.label
+
+
+@attrs.frozen
+class FileFailure:
+    """A file that was not transferred: where it is, its *code*, and why in words."""
+
+    path: str
+    filename: str
+    code: str
+    message: str
+    attempts: int = 0
+
+
+@attrs.frozen
+class SkippedFile:
+    """A file that was left out, and the reason."""
+
+    path: str
+    reason: str
+
+
+KEPT_SKIPS = 10_000
+
+
+class Ledger:
+    """Counts outcomes and keeps what must be named. A file is entered once and settled once."""
+
+    def __init__(self) -> None:
+        self.entered = 0
+        self.counts: Counter[Outcome] = Counter()
+        self.failures: list[FileFailure] = []
+        self.cancelled: list[FileFailure] = []
+        self.skipped: list[SkippedFile] = []
+        self.skip_reasons: Counter[str] = Counter()
+        self.bytes = 0
+
+    def enter(self, count: int = 1) -> None:
+        """Take on *count* files that will have to be settled."""
+        self.entered += count
+
+    def skip(self, path: str, reason: str) -> None:
+        """Enter and settle a file that is left out; the first ten thousand are kept by name."""
+        self.entered += 1
+        self.counts[Outcome.SKIPPED] += 1
+        self.skip_reasons[reason] += 1
+        if len(self.skipped) < KEPT_SKIPS:
+            self.skipped.append(SkippedFile(path, reason))
+
+    def succeed(self, record: FileRecord, outcome: Outcome = Outcome.SUCCEEDED) -> None:
+        """Settle a file as stored, now or before."""
+        self._settle(record, outcome)
+        if outcome is Outcome.SUCCEEDED:
+            self.bytes += record.size
+
+    def fail(self, record: FileRecord, code: str, message: str) -> FileFailure:
+        """Settle a file as failed."""
+        self._settle(record, Outcome.FAILED)
+        failure = FileFailure(record.path, record.filename, code, message, record.attempts)
+        self.failures.append(failure)
+        return failure
+
+    def cancel(self, record: FileRecord, message: str) -> None:
+        """Settle a file as given up."""
+        self._settle(record, Outcome.CANCELLED)
+        if len(self.cancelled) < KEPT_SKIPS:
+            self.cancelled.append(FileFailure(record.path, record.filename, "ECANCELLED", message, record.attempts))
+
+    def cancel_rest(self) -> None:
+        """Count every file that was entered and never settled as cancelled."""
+        rest = self.entered - sum(self.counts.values())
+        if rest > 0:
+            self.counts[Outcome.CANCELLED] += rest
+
+    def check(self) -> None:
+        """Raise if the outcomes do not add up to the files entered."""
+        settled = sum(self.counts.values())
+        if settled != self.entered:
+            raise ViOperationError(
+                f"The accounting is wrong: {self.entered} files were entered and {settled} settled.",
+                suggestion="This is a defect of the SDK; please report it.",
+            )
+
+    def _settle(self, record: FileRecord, outcome: Outcome) -> None:
+        if record.outcome is not None:
+            raise ViOperationError(
+                f"{record.filename!r} was settled twice: {record.outcome} and {outcome}.",
+                suggestion="This is a defect of the SDK; please report it.",
+            )
+        record.outcome = outcome
+        self.counts[outcome] += 1

@@ -1,0 +1,346 @@
+"""Signed transfers: one URL, one object, no API header (protocol sections 3.4, 9.4, 11).
+
+A signed URL is used exactly as given: aiohttp would normalise its query and break the signature. What a transfer came
+to is a return value or one of three exceptions: `UrlExpired` (ask for a new URL), `TargetGone` (the session or object
+is no more), `TransferFailed` (with the code that goes into the report).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import anyio
+import attrs
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import Payload
+from yarl import URL
+
+from .. import _checksums
+from .._connections import TRANSPORT_ERRORS, Connections, Loss, origin_of, proxy_for, read_loss
+from .._pacing import Gates
+from .._retry import Attempt, Lost, RetryBudget, read_date, read_retry_after, wait_before_retry
+from ..config import Settings
+from ..errors import ViOperationError
+from .sources import Source, SourceChangedError
+
+logger = logging.getLogger("vi.transfer")
+
+MAX_REDIRECTS = 5
+FLOOR_BYTES_PER_SECOND = 1024
+EXPIRY_MARGIN = 5.0
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FORBIDDEN_HEADERS = frozenset(
+    {
+        "authorization",
+        "connection",
+        "content-length",
+        "cookie",
+        "expect",
+        "host",
+        "keep-alive",
+        "organization-id",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_EXPIRED = re.compile(rb"(?i)expired")
+
+
+class UrlExpired(Exception):
+    """The signed URL is past its life; the same bytes may go to a fresh one."""
+
+
+class TargetGone(Exception):
+    """The session ended, or the object was removed, by another hand."""
+
+
+class TransferFailed(Exception):
+    """A transfer that no retry will mend."""
+
+    def __init__(self, code: str, message: str, attempts: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.attempts = attempts
+
+
+@attrs.frozen
+class SignedTransfer:
+    """A checked signed URL with the headers it demands; *expires* is in seconds since 1970, 0 when unknown."""
+
+    url: URL
+    headers: Mapping[str, str]
+    method: str
+    expires: float
+
+    def __repr__(self) -> str:
+        return f"SignedTransfer({self.method} {self.url.host})"
+
+
+def signed_transfer(
+    url: str, headers: Mapping[str, str] | None, method: str, expires: float, *, endpoint: str
+) -> SignedTransfer:
+    """Check what the service dictates before it is used; raises `TransferFailed` naming what was refused."""
+    try:
+        target = URL(url, encoded=True)
+        scheme, host, user = target.scheme, target.host, target.user
+    except (ValueError, TypeError):
+        raise TransferFailed("EBADURL", "The service gave a transfer URL that cannot be read.") from None
+    if scheme not in ("http", "https") or not host:
+        raise TransferFailed("EBADURL", f"The service gave a transfer URL of scheme {scheme or 'none'!r}, refused.")
+    if scheme == "http" and endpoint.startswith("https:"):
+        raise TransferFailed("EBADURL", "The service gave an unencrypted transfer URL although it is https itself.")
+    if user is not None:
+        raise TransferFailed("EBADURL", "The service gave a transfer URL with credentials in it, refused.")
+    for name, value in (headers or {}).items():
+        if not _TOKEN.fullmatch(name) or name.lower() in _FORBIDDEN_HEADERS or re.search(r"[\r\n\0]", value):
+            raise TransferFailed("EBADURL", f"The service demands the header {name[:40]!r}, which is refused.")
+    return SignedTransfer(target, headers or {}, method, expires)
+
+
+class SourceBody(Payload):
+    """A stretch of a source as a request body of known length, read anew at each attempt, in pieces of 1 MiB."""
+
+    _default_content_type = "application/octet-stream"
+    _autoclose = True
+
+    def __init__(self, source: Source, start: int, end: int, *, stall: float, expected_crc: int | None = None) -> None:
+        super().__init__(source)
+        self._source = source
+        self._start = start
+        self._end = end
+        self._size = end - start
+        self._stall = stall
+        self._expected_crc = expected_crc
+        self.crc32c = 0
+        self.broken: Exception | None = None
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        raise TypeError("a source is not text")
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        await self.write_with_length(writer, None)
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        # The last piece is held back until the checksum is known to be right: a body that is short never counts.
+        crc, held = 0, memoryview(b"")
+        try:
+            async for piece in self._source.chunks(self._start, self._end):
+                crc = _checksums.crc32c(piece, crc)
+                if held:
+                    await self._write(writer, held)
+                held = memoryview(piece)
+            if self._expected_crc is not None and crc != self._expected_crc:
+                raise SourceChangedError(f"{self._source.label} is no longer what was prepared")
+        except (SourceChangedError, OSError) as error:
+            if isinstance(error, SourceChangedError) or not isinstance(error, ConnectionError):
+                self.broken = error
+            raise
+        self.crc32c = crc
+        if held:
+            await self._write(writer, held)
+
+    async def _write(self, writer: AbstractStreamWriter, piece: memoryview) -> None:
+        async with asyncio.timeout(max(self._stall, len(piece) / FLOOR_BYTES_PER_SECOND)):
+            await writer.write(piece)
+
+
+@attrs.frozen
+class Received:
+    """An answered transfer: its status, headers, and the body where one was kept."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    attempts: int
+
+
+class Storage:
+    """Sends to and fetches from signed URLs for one client."""
+
+    def __init__(self, settings: Settings, connections: Connections, gates: Gates, budget: RetryBudget) -> None:
+        self.settings = settings
+        self._connections = connections
+        self._gates = gates
+        self._budget = budget
+        self._clock_ahead: float | None = None
+        """Seconds by which the service's clock is ahead of ours, once an answer has told."""
+
+    def near_expiry(self, transfer: SignedTransfer, margin: float = EXPIRY_MARGIN) -> bool:
+        """Tell whether a URL ends within *margin* seconds by the service's clock; a URL never tried is not doubted."""
+        if not transfer.expires or self._clock_ahead is None:
+            return False
+        return time.time() + self._clock_ahead > transfer.expires - margin
+
+    async def put(
+        self,
+        transfer: SignedTransfer,
+        make_body: Callable[[], Any],
+        size: int,
+        *,
+        repeatable: bool = True,
+        keep_body: bool = False,
+    ) -> Received:
+        """Send a body, made anew for each attempt, until it is accepted.
+
+        Follows no redirect and sends only the signed headers. A checksum in the answer that differs from what was sent
+        counts as a failed attempt.
+        """
+        gate = self._gates.of(origin_of(transfer.url))
+        deadline = self.settings.timeouts.stall + size / FLOOR_BYTES_PER_SECOND
+        began = time.monotonic()
+        number = 0
+        self._budget.earn()
+        while True:
+            if self.near_expiry(transfer):
+                raise UrlExpired
+            await gate.wait()
+            number += 1
+            body = make_body()
+            answer, loss = await self._put_once(transfer, body, size, deadline, keep_body)
+            broken = getattr(body, "broken", None)
+            if broken is not None:
+                raise broken
+            if answer is not None and 200 <= answer.status < 300:
+                return attrs.evolve(answer, attempts=number)
+            self._raise_final(answer, number)
+            retry_after = read_retry_after(answer.headers) if answer is not None else None
+            wait = wait_before_retry(
+                Attempt(
+                    number=number,
+                    method="PUT" if repeatable else "POST",
+                    status=answer.status if answer else None,
+                    lost=loss.how if loss else None,
+                    retry_after=retry_after,
+                    elapsed=time.monotonic() - began,
+                ),
+                self.settings.retries,
+            )
+            free = loss is not None and loss.how is Lost.NEVER_SENT
+            if wait is None or not (free or self._budget.spend()):
+                raise TransferFailed(*_describe(answer, loss), attempts=number)
+            if retry_after is not None and answer is not None and answer.status in (429, 503):
+                gate.close_for(retry_after)
+            logger.info("PUT to %s: attempt %d failed (%s)", transfer.url.host, number, _describe(answer, loss)[1])
+            await anyio.sleep(wait)
+
+    async def _put_once(
+        self, transfer: SignedTransfer, body: Any, size: int, deadline: float, keep_body: bool
+    ) -> tuple[Received | None, Loss | None]:
+        session = self._connections.current().storage
+        # Content-Type only as signed; an empty one would be a header of our own (protocol section 9.4).
+        try:
+            async with (
+                asyncio.timeout(deadline),
+                session.request(
+                    transfer.method,
+                    transfer.url,
+                    data=body,
+                    headers={**transfer.headers, "Content-Length": str(size)},
+                    allow_redirects=False,
+                    **proxy_for(transfer.url),
+                ) as response,
+            ):
+                self._learn_clock(response.headers)
+                kept = await response.content.read(1 << 16) if keep_body or response.status >= 300 else b""
+                if keep_body or response.status >= 300 or response.content_length != 0:
+                    await response.release() if response.content.at_eof() else response.close()
+                return Received(response.status, response.headers, kept, 0), None
+        except TRANSPORT_ERRORS as error:
+            return None, read_loss(error, transfer.url)
+
+    def _raise_final(self, answer: Received | None, attempts: int) -> None:
+        if answer is None:
+            return
+        if answer.status in (404, 410):
+            raise TargetGone
+        if answer.status in (400, 403) and _EXPIRED.search(answer.body):
+            raise UrlExpired
+        if 300 <= answer.status < 400:
+            raise TransferFailed("EUNKNOWN", "The storage redirected an upload, which is not followed.", attempts)
+
+    def _learn_clock(self, headers: Mapping[str, str]) -> None:
+        date = read_date(headers.get("Date", ""))
+        if date is not None:
+            self._clock_ahead = date.timestamp() - time.time()
+
+    @asynccontextmanager
+    async def get(
+        self, transfer: SignedTransfer, *, headers: Mapping[str, str] | None = None, read_buffer: int = 1 << 16
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Ask once for an object and hand out the answer, redirects followed by hand (at most five, http(s) only).
+
+        Errors of the transport come out as they are: the caller decides what to do with what it has received.
+        """
+        session = self._connections.current().storage
+        url = transfer.url
+        await self._gates.of(origin_of(url)).wait()
+        for _ in range(MAX_REDIRECTS + 1):
+            async with session.get(
+                url,
+                headers={**transfer.headers, **(headers or {})},
+                allow_redirects=False,
+                read_bufsize=read_buffer,
+                **proxy_for(url),
+            ) as response:
+                self._learn_clock(response.headers)
+                if response.status not in (301, 302, 303, 307, 308):
+                    yield response
+                    return
+                url = self._redirect(url, response.headers.get("Location", ""))
+        raise TransferFailed("EUNKNOWN", f"The storage redirected a download more than {MAX_REDIRECTS} times.")
+
+    def _redirect(self, url: URL, location: str) -> URL:
+        try:
+            target = url.join(URL(location, encoded=True))
+        except ValueError:
+            target = URL()
+        secure = not self.settings.endpoint.startswith("https:") or target.scheme == "https"
+        if target.scheme not in ("http", "https") or not target.host or target.user is not None or not secure:
+            raise TransferFailed("EUNKNOWN", "The storage redirected a download to an address that is refused.")
+        return target
+
+    def hold(self, transfer: SignedTransfer, seconds: float) -> None:
+        """Close the gate of the transfer's origin, as its answer asked."""
+        self._gates.of(origin_of(transfer.url)).close_for(seconds)
+
+    def may_retry(self) -> bool:
+        """Take a retry out of the client's budget."""
+        return self._budget.spend()
+
+    def count_attempt(self) -> None:
+        """Count a first attempt towards the client's retry budget."""
+        self._budget.earn()
+
+
+def _describe(answer: Received | None, loss: Loss | None) -> tuple[str, str]:
+    if loss is not None:
+        return "ETIMEOUT" if loss.how is Lost.TIMED_OUT else "ENETWORK", f"{loss.reason[0].upper()}{loss.reason[1:]}."
+    assert answer is not None
+    return "EREFUSED", f"The storage answered with status {answer.status}."
+
+
+def check_stored(answer: Received, crc: int) -> None:
+    """Raise when the storage says that it holds other bytes than were sent (protocol section 16)."""
+    stored = _checksums.from_goog_hash(answer.headers.get("x-goog-hash"))
+    if stored is not None and stored != crc:
+        raise TransferFailed("ECORRUPT", "The bytes were damaged on their way to the storage.", answer.attempts)
+
+
+def refuse_encoding(response: aiohttp.ClientResponse) -> None:
+    """Refuse a stored object that comes compressed: it was asked for as it is."""
+    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding not in ("", "identity"):
+        raise ViOperationError(f"The storage sent an object with Content-Encoding {coding[:40]!r}, which is refused.")

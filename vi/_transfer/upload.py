@@ -1,0 +1,145 @@
+"""Sending one prepared file: in one PUT, or in parts that are retried alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import anyio
+import attrs
+
+from .. import _checksums
+from ..config import TransferLimits
+from . import plan
+from .lanes import Lanes
+from .pool import TaskPool
+from .record import FileRecord
+from .sources import CHUNK, BytesSource, PathSource, SourceChangedError, read_cached, read_whole
+from .storage import SignedTransfer, SourceBody, Storage, TransferFailed, UrlExpired, check_stored
+
+DAMAGED_TRIES = 2
+
+
+class PartTarget(Protocol):
+    """Where the parts of one large file go (protocol section 10)."""
+
+    async def begin(self) -> int:
+        """Open the multipart upload and return the number of parts."""
+        ...
+
+    async def part(self, number: int) -> PartTransfer:
+        """Return a fresh signed URL for a part."""
+        ...
+
+    async def part_done(self, number: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Report what the storage answered for a part."""
+        ...
+
+    async def complete(self) -> None:
+        """Join the parts."""
+        ...
+
+    async def abort(self) -> None:
+        """Drop all parts."""
+        ...
+
+
+@attrs.frozen
+class PartTransfer:
+    """A part's URL and what of the storage's answer must be reported."""
+
+    transfer: SignedTransfer
+    wanted_headers: list[str]
+    wants_body: bool
+
+
+async def send_whole(record: FileRecord, storage: Storage, lanes: Lanes) -> None:
+    """Send a file in one PUT. A file that is no longer what was prepared is not stored: `SourceChangedError`."""
+    assert record.upload is not None
+    make_body = await _body_maker(record, storage, lanes)
+    for tried in range(1, DAMAGED_TRIES + 1):
+        answer = await storage.put(record.upload, make_body, record.size, repeatable=record.source.repeatable)
+        record.attempts += answer.attempts
+        if record.crc32c is None:
+            break
+        try:
+            check_stored(answer, record.crc32c)
+            break
+        except TransferFailed:
+            if tried == DAMAGED_TRIES or not record.source.repeatable:
+                raise
+    if not await record.source.still(record.stamp):
+        raise SourceChangedError(f"{record.path} changed while it was sent")
+
+
+async def _body_maker(record: FileRecord, storage: Storage, lanes: Lanes) -> Callable[[], object]:
+    source = record.source
+    data: bytes | bytearray | memoryview | None = None
+    if record.size <= CHUNK:
+        if isinstance(source, PathSource) and record.stamp is not None:
+            data = read_cached(source.path, record.stamp)
+            if data is None:
+                data = await lanes.run(read_whole, source.path, record.stamp)
+        elif isinstance(source, BytesSource):
+            data = source.data
+    if data is None:
+        stall = storage.settings.timeouts.stall
+        return lambda: SourceBody(source, 0, record.size, stall=stall, expected_crc=record.crc32c)
+    if record.crc32c is not None and _checksums.crc32c(data) != record.crc32c:
+        raise SourceChangedError(f"{record.path} has changed")
+    return lambda: data
+
+
+async def send_parts(record: FileRecord, target: PartTarget, storage: Storage, limits: TransferLimits) -> None:
+    """Send a file in parts, several at once, each read at its offset; the parts are dropped on any failure."""
+    count = await target.begin()
+    stretches = plan.parts(record.size, count)
+    crcs: dict[int, int] = {}
+    complete = False
+    try:
+        async with TaskPool(anyio.Semaphore(limits.parts_per_file, fast_acquire=True)) as pool:
+            for stretch in stretches:
+                await pool.submit(_send_part, record, stretch, target, storage, crcs)
+        whole = 0
+        for stretch in stretches:
+            whole = _checksums.combine(whole, crcs[stretch.number], stretch.size)
+        if record.crc32c is not None and whole != record.crc32c:
+            raise SourceChangedError(f"{record.path} changed while it was sent")
+        if not await record.source.still(record.stamp):
+            raise SourceChangedError(f"{record.path} changed while it was sent")
+        await target.complete()
+        complete = True
+    finally:
+        if not complete:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(2):
+                await target.abort()
+
+
+PART_TRIES = 4
+
+
+async def _send_part(
+    record: FileRecord, stretch: plan.Stretch, target: PartTarget, storage: Storage, crcs: dict[int, int]
+) -> None:
+    stall = storage.settings.timeouts.stall
+    for _ in range(PART_TRIES):
+        part = await target.part(stretch.number)
+        bodies: list[SourceBody] = []
+
+        def make_body(bodies: list[SourceBody] = bodies) -> SourceBody:
+            bodies.append(SourceBody(record.source, stretch.start, stretch.end, stall=stall))
+            return bodies[-1]
+
+        try:
+            answer = await storage.put(part.transfer, make_body, stretch.size, keep_body=part.wants_body)
+        except UrlExpired:
+            continue
+        record.attempts += answer.attempts
+        crcs[stretch.number] = bodies[-1].crc32c
+        stored = _checksums.from_goog_hash(answer.headers.get("x-goog-hash"))
+        if stored is not None and stored != crcs[stretch.number]:
+            continue
+        headers = {name: answer.headers.get(name, "") for name in part.wanted_headers}
+        await target.part_done(stretch.number, headers, answer.body)
+        return
+    raise TransferFailed("EUNKNOWN", f"Part {stretch.number} expired or was damaged on its way again and again.")

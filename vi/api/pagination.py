@@ -1,0 +1,158 @@
+"""Listings: one page, or all of them, with nothing sent before it is needed (protocol section 3.5)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from ..errors import ViOperationError
+from .types import MAX_PAGE_SIZE, PaginationParams
+
+T = TypeVar("T")
+
+MAX_EMPTY_PAGES = 100
+MAX_TOKEN_LENGTH = 16 << 10
+REMEMBERED_TOKENS = 1 << 16
+
+
+@attrs.frozen
+class BadItem:
+    """An item of a page that could not be read: its position in the page, and why."""
+
+    position: int
+    problem: str
+
+
+@attrs.define
+class Page(Generic[T]):
+    """One page. *next_page* and *prev_page* are tokens that may be kept and passed to `PaginationParams` later."""
+
+    items: list[T] = attrs.Factory(list)
+    next_page: str | None = None
+    prev_page: str | None = None
+    bad_items: list[BadItem] = attrs.Factory(list)
+    """Items that could not be read; the rest of the page is unharmed."""
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> T:
+        return self.items[index]
+
+    def __bool__(self) -> bool:
+        return True
+
+
+Fetch = Callable[[PaginationParams], Coroutine[Any, Any, Page[T]]]
+
+
+@attrs.frozen
+class Listing(Generic[T]):
+    """A listing not asked for yet: await it for one page, iterate it for all.
+
+    Iteration uses pages of 1000 unless *pagination* was given. A token that comes back twice, or page after page
+    without an item, ends it with `ViOperationError`.
+    """
+
+    fetch: Fetch[T]
+    pagination: PaginationParams | None = None
+
+    async def first(self) -> Page[T]:
+        """Return the first page."""
+        return await self.fetch(self.pagination or PaginationParams())
+
+    def __await__(self) -> Generator[Any, Any, Page[T]]:
+        return self.first().__await__()
+
+    def __aiter__(self) -> AsyncIterator[Page[T]]:
+        return self.pages()
+
+    async def pages(self) -> AsyncIterator[Page[T]]:
+        """Iterate over every page, in order."""
+        params = self.pagination or PaginationParams(page_size=MAX_PAGE_SIZE)
+        tokens = TokenTrail()
+        while True:
+            page = await self.fetch(params)
+            yield page
+            if page.next_page is None:
+                return
+            tokens.follow(page.next_page, empty=not page.items and not page.bad_items)
+            params = attrs.evolve(params, page_token=page.next_page)
+
+    async def all_items(self) -> AsyncIterator[T]:
+        """Iterate over every item of every page."""
+        async for page in self.pages():
+            for item in page.items:
+                yield item
+
+
+class TokenTrail:
+    """Watches the page tokens of one iteration, in bounded memory, so that no service can keep it going for ever."""
+
+    __slots__ = ("_empty", "_seen")
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+        self._empty = 0
+
+    def follow(self, token: str, *, empty: bool) -> None:
+        """Take in the next token; raises when it has been seen, is absurd, or pages stay empty."""
+        if len(token) > MAX_TOKEN_LENGTH:
+            raise ViOperationError(f"The service sent a page token of {len(token)} characters, which is refused.")
+        fingerprint = hash(token)
+        if fingerprint in self._seen:
+            raise ViOperationError("The service sent the same page token twice; the listing would never end.")
+        if len(self._seen) >= REMEMBERED_TOKENS:
+            self._seen.clear()  # a cycle shorter than this is still met, one round later
+        self._seen.add(fingerprint)
+        self._empty = self._empty + 1 if empty else 0
+        if self._empty >= MAX_EMPTY_PAGES:
+            raise ViOperationError(f"The service sent {MAX_EMPTY_PAGES} empty pages in a row.")
+
+
+Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
+
+
+@attrs.define
+class PaginatedResponse(Page[T]):
+    """The first page of a sync listing; iterating it gives every page, `all_items` every item."""
+
+    _listing: Listing[T] | None = attrs.field(default=None, repr=False, eq=False, alias="listing")
+    _run: Run | None = attrs.field(default=None, repr=False, eq=False, alias="run")
+
+    @classmethod
+    def of(cls, listing: Listing[T], first: Page[T], run: Run) -> PaginatedResponse[T]:
+        """Join a first page with the way to the others."""
+        return cls(first.items, first.next_page, first.prev_page, first.bad_items, listing, run)
+
+    def __iter__(self) -> Iterator[Page[T]]:
+        return self.pages()
+
+    def pages(self) -> Iterator[Page[T]]:
+        """Iterate over every page, in order, this one included."""
+        if self.next_page is None or self._listing is None or self._run is None:
+            yield self
+            return
+        listing = self._listing
+        if listing.pagination is None:
+            # Reading everything in pages of ten would cost a hundred times the requests: start again in large ones.
+            params, tokens = PaginationParams(page_size=MAX_PAGE_SIZE), TokenTrail()
+        else:
+            yield self
+            params, tokens = attrs.evolve(listing.pagination, page_token=self.next_page), TokenTrail()
+            tokens.follow(self.next_page, empty=not self.items and not self.bad_items)
+        while True:
+            page: Page[T] = self._run(functools.partial(listing.fetch, params))
+            yield page
+            if page.next_page is None:
+                return
+            tokens.follow(page.next_page, empty=not page.items and not page.bad_items)
+            params = attrs.evolve(params, page_token=page.next_page)
+
+    def all_items(self) -> Iterator[T]:
+        """Iterate over every item of every page."""
+        for page in self.pages():
+            yield from page.items

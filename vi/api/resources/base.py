@@ -1,0 +1,98 @@
+"""What every resource shares: the client's HTTP, its organization, and the reading of pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from ... import _routes, _wire
+from ..._http import Http
+from ...errors import ViInvalidParameterError, ViOperationError
+from ..pagination import BadItem, Listing, Page
+from ..types import PaginationParams
+
+T = TypeVar("T")
+
+
+class Resource:
+    """Base of the async resources; the connection to the service is its only state."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    @property
+    def _organization_id(self) -> str:
+        return self._http.settings.organization_id
+
+    def _path(self, template: str, *, dataset_id: str | None = None, **values: str | int) -> str:
+        """Fill a route; ids are checked before anything is sent (protocol section 2)."""
+        if dataset_id is not None:
+            values["dataset"] = _routes.composite(self._organization_id, check_id(dataset_id, "dataset_id"))
+        return _routes.fill(template, org=self._organization_id, **values)
+
+    def _list(
+        self,
+        path: str,
+        cls: type[T],
+        pagination: PaginationParams | None,
+        params: Mapping[str, str] | None = None,
+    ) -> Listing[T]:
+        check_pagination(pagination)
+        http = self._http
+
+        async def fetch(page: PaginationParams) -> Page[T]:
+            query = {**(params or {}), "s": str(page.page_size)}
+            if page.page_token:
+                query["p"] = page.page_token
+            return read_page(await http.document("GET", path, params=query), cls, path)
+
+        return Listing(fetch, pagination)
+
+
+def read_page(document: Any, cls: type[T], path: str) -> Page[T]:
+    """Read a page envelope (protocol section 3.5); an item that cannot be read is reported, not fatal."""
+    next_page, prev_page, raw = read_envelope(document, path)
+    items, bad = _wire.structure_items(raw, cls)
+    return Page(items, next_page, prev_page, [BadItem(position, str(error)) for position, error in bad])
+
+
+def read_envelope(document: Any, path: str) -> tuple[str | None, str | None, list[Any]]:
+    """Return the tokens and the raw items of a page."""
+    if isinstance(document, list):
+        return None, None, document
+    items = document.get("items") if isinstance(document, dict) else None
+    if not isinstance(document, dict) or not isinstance(items or [], list):
+        raise ViOperationError(f"GET {path}: the answer cannot be read: items: expected a page with a list of items.")
+    tokens = [document.get("nextPage") or None, document.get("prevPage") or None]
+    for name, token in zip(("nextPage", "prevPage"), tokens, strict=True):
+        if token is not None and not isinstance(token, str):
+            raise ViOperationError(f"GET {path}: the answer cannot be read: {name}: expected text.")
+    return tokens[0], tokens[1], items or []
+
+
+def check_id(value: object, parameter: str) -> str:
+    """Return *value* if it can be an id; the error shows it otherwise."""
+    if not _routes.is_identifier(value):
+        shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
+        raise ViInvalidParameterError(
+            f"{parameter} must be 1 to 255 characters of A-Z a-z 0-9 - _, got {shown}.", parameter=parameter
+        )
+    assert isinstance(value, str)
+    return value
+
+
+def check_pagination(pagination: object) -> None:
+    """Refuse what is not `PaginationParams`, before a request."""
+    if pagination is not None and not isinstance(pagination, PaginationParams):
+        raise ViInvalidParameterError(
+            f"pagination must be a PaginationParams, got {type(pagination).__name__}.", parameter="pagination"
+        )
+
+
+def check_text(value: object, parameter: str) -> str:
+    """Return *value* if it is text with something in it."""
+    if not isinstance(value, str) or not value.strip():
+        raise ViInvalidParameterError(
+            f"{parameter} must be text that is not empty, got {value!r}.", parameter=parameter
+        )
+    return value

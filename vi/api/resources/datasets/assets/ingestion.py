@@ -1,0 +1,490 @@
+"""An upload from local files to settled assets: discover, prepare, open sessions, send, settle.
+
+The stages run at once, joined by bounded streams. A file is one `FileRecord`; whatever happens to it is entered in the
+ledger once. Sessions begin small, so that sending starts early, and grow. A file whose URL expired goes to a later
+session. When the run ends early (a first failure, a time-out, a cancellation), open sessions are cancelled at the
+service, and what had been acknowledged is looked up before it is reported.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import attrs
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from ..... import _routes, _wire
+from ....._checksums import to_signed
+from ....._http import Http
+from ....._transfer.discovery import Inventory, os_failure
+from ....._transfer.lanes import Lanes
+from ....._transfer.pool import TaskPool, first_error
+from ....._transfer.preparation import prepare
+from ....._transfer.progress import ProgressTracker
+from ....._transfer.record import FileRecord, Ledger
+from ....._transfer.sources import BytesSource, SourceChangedError
+from ....._transfer.storage import Storage, TargetGone, TransferFailed, UrlExpired, signed_transfer
+from ....._transfer.upload import send_parts, send_whole
+from .....config import TransferLimits
+from .....errors import (
+    ViAuthenticationError,
+    ViError,
+    ViNotFoundError,
+    ViPermissionError,
+    ViUploadError,
+)
+from .multipart import Multipart, MultipartNotOfferedError
+from .responses import AssetIngestionSession, FailureMode, ResourceRetentionMode
+from .results import AssetUploadResult
+from .stored import stored_since
+
+FIRST_SESSION_FILES = 64
+SESSION_GROWTH = 4
+FIRST_SESSION_BYTES = 256 << 20
+MAX_SESSIONS_PER_FILE = 3
+POLL_FIRST, POLL_LAST, POLL_GROWTH = 0.2, 5.0, 1.5
+CANCEL_SECONDS = 2.0
+
+_MEANINGS = {
+    "EALREADY": "an asset of this name exists already",
+    "EBADMIME": "the service does not accept its type",
+    "EBADSIZE": "its size is wrong or not allowed",
+    "ECORRUPT": "its contents cannot be read or do not match the checksum",
+    "ENOQUOTA": "no storage quota is left",
+    "ETIMEOUT": "its bytes did not arrive in time",
+    "EUNKNOWN": "the service failed on it",
+}
+
+
+@attrs.frozen
+class UploadOptions:
+    """What the caller asked for."""
+
+    dataset_id: str
+    wait: bool
+    failure_mode: FailureMode
+    retention: ResourceRetentionMode
+    metadata_of: Callable[[FileRecord], dict[str, Any] | None]
+    limits: TransferLimits
+
+
+class FirstFailure(Exception):
+    """A file failed, and one failure is to stop the rest."""
+
+
+@attrs.define(eq=False)
+class OpenSession:
+    """A session, and its files by name until their verdict."""
+
+    session: AssetIngestionSession
+    records: dict[str, FileRecord]
+    pending: int
+    sent: dict[str, FileRecord] = attrs.Factory(dict)
+    settled: int = 0
+    closed: bool = False
+
+    @property
+    def id(self) -> str:
+        return self.session.asset_ingestion_session_id
+
+
+class Ingestion:
+    """One upload."""
+
+    def __init__(
+        self,
+        http: Http,
+        storage: Storage,
+        lanes: Lanes,
+        places: anyio.Semaphore,
+        options: UploadOptions,
+        tracker: ProgressTracker,
+    ) -> None:
+        self._http = http
+        self._storage = storage
+        self._lanes = lanes
+        self._places = places
+        self._options = options
+        self._tracker = tracker
+        self._ledger = Ledger()
+        self._open: dict[str, OpenSession] = {}
+        self._sessions: list[AssetIngestionSession] = []
+        self._again: list[FileRecord] = []
+        self._url_life = 0.0
+        self._multipart_offered = True
+        dataset = _routes.composite(http.settings.organization_id, options.dataset_id)
+        self._base = {"org": http.settings.organization_id, "dataset": dataset, **_routes.MANAGED_SOURCE}
+
+    async def run(self, inventory: Inventory) -> AssetUploadResult:
+        """Upload the files of *inventory*; raises `ViUploadError` under FailAfterOne, each with the result so far."""
+        failure: ViError | None = None
+        ended = False
+        try:
+            self._take_on(inventory)
+            await self._run_stages(inventory)
+            ended = True
+        except FirstFailure:
+            pass
+        except ViError as error:
+            failure = error
+        finally:
+            if not ended:
+                await self._wind_down()
+            self._ledger.cancel_rest()
+            self._tracker.finish()
+        result = self.result()
+        if failure is not None:
+            raise _with_result(failure, result)
+        if self._ledger.failures and self._options.failure_mode is FailureMode.FAIL_AFTER_ONE:
+            raise _first_failure(result)
+        return result
+
+    def result(self) -> AssetUploadResult:
+        """Return what is known so far."""
+        self._ledger.cancel_rest()
+        return AssetUploadResult.of(self._ledger, self._sessions, self._tracker.seconds)
+
+    def _take_on(self, inventory: Inventory) -> None:
+        self._tracker.files_total = inventory.count + len(inventory.broken)
+        self._tracker.bytes_total = inventory.bytes
+        for skip in inventory.skips:
+            self._ledger.skip(skip.path, skip.reason)
+        self._ledger.enter(inventory.count + len(inventory.broken))
+        for broken in inventory.broken:
+            record = FileRecord(BytesSource(broken.path, b""), broken.filename, 0)
+            self._fail(record, broken.code, broken.message)
+
+    async def _run_stages(self, inventory: Inventory) -> None:
+        prepared_in, prepared_out = anyio.create_memory_object_stream[list[FileRecord]](16)
+        ready_in, ready_out = anyio.create_memory_object_stream[OpenSession](1)
+        try:
+            async with anyio.create_task_group() as stages:
+                stages.start_soon(self._prepare_all, inventory, prepared_in)
+                stages.start_soon(self._open_sessions, prepared_out, ready_in)
+                stages.start_soon(self._send_all, ready_out)
+            while self._again:
+                await self._send_again()
+        except BaseExceptionGroup as group:
+            raise first_error(group) from None
+
+    # prepare
+
+    async def _prepare_all(self, inventory: Inventory, out: MemoryObjectSendStream[list[FileRecord]]) -> None:
+        async with out, aclosing(prepare(inventory, self._lanes, self._fail)) as prepared:
+            async for records in prepared:
+                await out.send(records)
+
+    # open sessions
+
+    async def _open_sessions(
+        self, prepared: MemoryObjectReceiveStream[list[FileRecord]], ready: MemoryObjectSendStream[OpenSession]
+    ) -> None:
+        batch: list[FileRecord] = []
+        size = 0
+        target = min(FIRST_SESSION_FILES, self._options.limits.session_files)
+        async with prepared, ready:
+            async for records in prepared:
+                for record in records:
+                    if batch and (len(batch) >= target or size + record.size > self._session_bytes()):
+                        await ready.send(await self._open_session(batch))
+                        batch, size = [], 0
+                        target = min(target * SESSION_GROWTH, self._options.limits.session_files)
+                    batch.append(record)
+                    size += record.size
+            if batch:
+                await ready.send(await self._open_session(batch))
+
+    def _session_bytes(self) -> float:
+        """Bound a session to what the measured rate can send in a third of its URLs' life."""
+        if not self._url_life or self._tracker.bytes_done < FIRST_SESSION_BYTES // 4:
+            return FIRST_SESSION_BYTES
+        rate = self._tracker.bytes_done / max(self._tracker.seconds, 0.1)
+        return max(FIRST_SESSION_BYTES / 4, rate * self._url_life / 3)
+
+    async def _open_session(self, records: list[FileRecord]) -> OpenSession:
+        for record in records:
+            record.custom_metadata = self._options.metadata_of(record)
+            record.sessions += 1
+        body = {
+            "spec": {
+                "kind": "Upload",
+                "failureMode": str(self._options.failure_mode),
+                "onAssetOverwritten": str(self._options.retention),
+                "assets": [_announce(record) for record in records],
+            }
+        }
+        document = await self._http.document("POST", _routes.fill(_routes.SESSIONS, **self._base), body=body)
+        assets = _take_assets(document)
+        try:
+            session = _wire.structure(document, AssetIngestionSession)
+        except _wire.WireError as error:
+            raise ViUploadError(f"The answer to the new session cannot be read: {error}.") from None
+        opened = OpenSession(session, {record.filename: record for record in records}, len(records))
+        self._open[opened.id] = opened
+        self._sessions.append(session)
+        self._hand_out(opened, assets)
+        return opened
+
+    def _hand_out(self, opened: OpenSession, assets: list[Any]) -> None:
+        """Give each record its URL; a name that was never offered is ignored, a name given twice counts once."""
+        endpoint = self._http.settings.endpoint
+        refused = opened.session.status.errors
+        for asset in assets:
+            try:
+                record = opened.records.get(asset["metadata"]["filename"])
+                upload = asset["upload"]
+                expires = _wire.to_seconds(upload.get("expiry") or 0)
+                if record is None or record.upload is not None:
+                    continue
+                record.upload = signed_transfer(upload["url"], upload.get("headers"), "PUT", expires, endpoint=endpoint)
+                self._url_life = max(self._url_life, expires - time.time())
+            except TransferFailed as problem:
+                assert record is not None
+                self._drop(opened, record, problem.code, problem.message)
+            except (KeyError, TypeError, AttributeError):
+                continue
+        for record in list(opened.records.values()):
+            if record.upload is None and record.outcome is None:
+                code = str(refused.get(record.filename, "EUNKNOWN"))
+                meaning = _MEANINGS.get(code) if record.filename in refused else "the service gave no upload URL for it"
+                self._drop(opened, record, code, f"{record.filename}: {meaning or code}.")
+
+    def _drop(self, opened: OpenSession, record: FileRecord, code: str, message: str) -> None:
+        opened.pending -= 1
+        del opened.records[record.filename]
+        self._fail(record, code, message)
+
+    # send
+
+    async def _send_all(self, ready: MemoryObjectReceiveStream[OpenSession]) -> None:
+        async with ready, anyio.create_task_group() as settling, TaskPool(self._places) as pool:
+            async for opened in ready:
+                await self._send_session(opened, pool, settling)
+
+    async def _send_session(self, opened: OpenSession, pool: TaskPool, settling: TaskGroup) -> None:
+        self._tracker.enter("sending")
+        if not opened.pending:
+            settling.start_soon(self._settle, opened)
+        for record in list(opened.records.values()):
+            await pool.submit(self._send_one, opened, record, settling)
+
+    async def _send_again(self) -> None:
+        """Give files whose URLs expired a new session."""
+        records, self._again = self._again, []
+        for record in records:
+            record.upload = None
+        async with anyio.create_task_group() as settling, TaskPool(self._places) as pool:
+            await self._send_session(await self._open_session(records), pool, settling)
+
+    async def _send_one(self, opened: OpenSession, record: FileRecord, settling: TaskGroup) -> None:
+        try:
+            await self._transmit(opened, record)
+        except UrlExpired:
+            self._expire(opened, record)
+        except TargetGone:
+            pass  # settling tells whether the session failed or was ended by another hand
+        except TransferFailed as problem:
+            record.attempts = max(record.attempts, problem.attempts)
+            self._lose(opened, record, problem.code, f"{record.filename}: {problem.message}")
+        except SourceChangedError:
+            self._lose(opened, record, "ECHANGED", f"{record.path} changed during the upload.")
+        except OSError as error:
+            self._lose(opened, record, *os_failure(error, record.path))
+        except (ViAuthenticationError, ViPermissionError):
+            raise
+        except ViError as error:
+            self._lose(opened, record, "EUNKNOWN", f"{record.filename}: {error.message}")
+        else:
+            opened.sent[record.filename] = record
+            self._tracker.move(record.size)
+        opened.pending -= 1
+        if not opened.pending:
+            settling.start_soon(self._settle, opened)
+
+    async def _transmit(self, opened: OpenSession, record: FileRecord) -> None:
+        large = record.size >= self._options.limits.multipart_threshold and record.source.repeatable
+        ingestion_id = opened.session.ingestion_id
+        if large and ingestion_id and self._multipart_offered:
+            target = Multipart(self._http, self._base, ingestion_id, record)
+            try:
+                await send_parts(record, target, self._storage, self._options.limits)
+                return
+            except MultipartNotOfferedError:
+                self._multipart_offered = False
+        await send_whole(record, self._storage, self._lanes)
+
+    def _expire(self, opened: OpenSession, record: FileRecord) -> None:
+        if record.sessions >= MAX_SESSIONS_PER_FILE or not record.source.repeatable:
+            self._lose(opened, record, "ETIMEOUT", f"{record.filename}: its upload URL expired before it was sent.")
+            return
+        del opened.records[record.filename]
+        self._again.append(record)
+
+    def _lose(self, opened: OpenSession, record: FileRecord, code: str, message: str) -> None:
+        opened.records.pop(record.filename, None)
+        self._fail(record, code, message)
+
+    def _fail(self, record: FileRecord, code: str, message: str) -> None:
+        self._ledger.fail(record, code, message)
+        self._tracker.settle(failed=True)
+        if self._options.failure_mode is FailureMode.FAIL_AFTER_ONE:
+            raise FirstFailure
+
+    # settle
+
+    async def _settle(self, opened: OpenSession) -> None:
+        """Wait for the verdict on what was sent; a session that waits for files that will not come is cancelled."""
+        refused_at_once = len(opened.session.status.errors)
+        complete = len(opened.sent) + refused_at_once >= opened.session.status.progressCount.total
+        if not self._options.wait:
+            for record in opened.sent.values():
+                self._ledger.succeed(record)
+                self._tracker.settle()
+            self._give_up(opened, "its session ended before it was sent")
+            self._close(opened)
+            return
+        delay = POLL_FIRST
+        while True:
+            await self._read(opened)
+            status, count = opened.session.status, opened.session.status.progressCount
+            if status.finished:
+                break
+            settled = count.succeeded + count.errored
+            if not complete and settled >= len(opened.sent) + refused_at_once:
+                await self._cancel(opened)
+                break
+            self._tracker.enter("settling")
+            await anyio.sleep(delay)
+            delay = min(POLL_LAST, delay * POLL_GROWTH)
+        await self._judge(opened)
+
+    async def _read(self, opened: OpenSession) -> None:
+        path = _routes.fill(_routes.SESSION, **self._base, session=opened.id)
+        opened.session = await self._http.request("GET", path, AssetIngestionSession)
+        self._replace(opened)
+        count = opened.session.status.progressCount
+        for _ in range(opened.settled, min(count.succeeded + count.errored, len(opened.sent))):
+            opened.settled += 1
+            self._tracker.settle()
+
+    def _replace(self, opened: OpenSession) -> None:
+        """Keep the newest reading of a session in the result, without its URLs."""
+        opened.session.status.assets = None
+        for index, session in enumerate(self._sessions):
+            if session.asset_ingestion_session_id == opened.id:
+                self._sessions[index] = opened.session
+
+    async def _judge(self, opened: OpenSession) -> None:
+        """Enter the verdict on every file that was sent."""
+        status, count = opened.session.status, opened.session.status.progressCount
+        errors = status.errors
+        unknown = [record for name, record in opened.sent.items() if name not in errors]
+        certain = not status.failed or count.succeeded >= len(unknown)
+        stored: Mapping[str, int] = {}
+        if not certain and count.succeeded:
+            stored = await stored_since(self._http, self._base, opened.session.metadata.time_created)
+        for name, record in opened.sent.items():
+            if name in errors:
+                continue
+            if certain or stored.get(name) == record.size:
+                self._ledger.succeed(record)
+            else:
+                self._ledger.cancel(record, f"{name}: the session ended ({status.reason or 'failed'}) before it.")
+        self._give_up(opened, f"its session ended ({status.reason or 'finished'}) before it was sent")
+        self._close(opened)
+        failed = [(name, code) for name, code in errors.items() if name in opened.sent]
+        for name, code in failed:
+            record = opened.sent[name]
+            self._ledger.fail(record, str(code), f"{name}: {_MEANINGS.get(str(code), str(code))}.")
+        self._tracker.files_failed += len(failed)
+        if failed and self._options.failure_mode is FailureMode.FAIL_AFTER_ONE:
+            raise FirstFailure
+
+    def _give_up(self, opened: OpenSession, reason: str) -> None:
+        for name, record in opened.records.items():
+            if name not in opened.sent and record.outcome is None:
+                self._ledger.cancel(record, f"{name}: {reason}.")
+                self._tracker.settle()
+
+    def _close(self, opened: OpenSession) -> None:
+        opened.closed = True
+        self._open.pop(opened.id, None)
+
+    async def _cancel(self, opened: OpenSession) -> None:
+        path = _routes.fill(_routes.SESSION_CANCEL, **self._base, session=opened.id)
+        try:
+            document = await self._http.document("POST", path, harmless_twice=True)
+            if isinstance(document, dict):
+                document.get("status", {}).pop("assets", None)
+                opened.session = _wire.structure(document, AssetIngestionSession)
+                self._replace(opened)
+        except (ViNotFoundError, _wire.WireError):
+            return
+
+    # the early end
+
+    async def _wind_down(self) -> None:
+        """Tell the service of every open session that it is over, and look up what had been stored; two seconds at most."""
+        with anyio.CancelScope(shield=True), anyio.move_on_after(CANCEL_SECONDS):
+            try:
+                async with anyio.create_task_group() as group:
+                    for opened in list(self._open.values()):
+                        group.start_soon(self._wind_down_one, opened)
+            except BaseExceptionGroup as group_error:
+                error = first_error(group_error)
+                if not isinstance(error, ViError):
+                    raise error from None
+        for opened in self._open.values():
+            for name, record in opened.records.items():
+                if record.outcome is None:
+                    self._ledger.cancel(record, f"{name}: cancelled; whether it was stored is not known.")
+
+    async def _wind_down_one(self, opened: OpenSession) -> None:
+        await self._cancel(opened)
+        try:
+            await self._judge(opened)
+        except FirstFailure:
+            return
+
+
+def _announce(record: FileRecord) -> dict[str, Any]:
+    return {
+        "filename": record.filename,
+        "kind": record.kind,
+        "mime": record.mime,
+        "size": record.size,
+        "crc32c": to_signed(record.crc32c) if record.crc32c is not None else None,
+        "customMetadata": record.custom_metadata,
+    }
+
+
+def _take_assets(document: Any) -> list[Any]:
+    """Take the signed URLs out of a session document; they are read apart and not kept."""
+    try:
+        assets = document["status"].pop("assets", None)
+    except (KeyError, TypeError, AttributeError):
+        return []
+    return assets if isinstance(assets, list) else []
+
+
+def _with_result(error: ViError, result: AssetUploadResult) -> ViError:
+    if getattr(error, "result", None) is None:
+        error.result = result  # type: ignore[attr-defined]
+    return error
+
+
+def _first_failure(result: AssetUploadResult) -> ViUploadError:
+    first = result.failures[0]
+    return ViUploadError(
+        f"{first.message} {result.total_succeeded} of {result.total_files} files were stored.",
+        error_code=first.code,
+        path=first.path,
+        result=result,
+        suggestion="failure_mode='FailAfterAll' tries every file and returns the result.",
+    )

@@ -1,0 +1,398 @@
+"""`client.assets`: list, get, upload, wait for, download, rename, count and delete the assets of a dataset."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import anyio.to_thread
+import attrs
+
+from ..... import _routes
+from ....._blocking import Blocking, blocking, blocking_pages
+from ....._http import Http
+from ....._terminal import progress_listeners
+from ....._transfer.discovery import Filters, Inventory, Naming, discover
+from ....._transfer.progress import Listener, ProgressTracker
+from ....._transfer.record import FileRecord
+from .....errors import (
+    ViDownloadError,
+    ViInvalidParameterError,
+    ViTimeoutError,
+)
+from ....pagination import Listing
+from ....types import PaginationParams
+from ...base import Resource, check_id, check_text
+from ...shared import choose
+from ..responses import BulkAssetDeletionSession
+from . import deletion, ingestion, metadata, retrieval
+from .responses import Asset, AssetIngestionSession, DeletedAsset, FailureMode, ResourceRetentionMode
+from .results import AssetDownloadResult, AssetUploadResult, BulkDeletionResult
+from .transfers import Transfers
+from .types import AssetSortCriterion, SortCriterion, SortOrder
+
+Filter = str | Mapping[str, Any]
+
+
+class AsyncAssets(Resource):
+    """Assets of a dataset."""
+
+    def __init__(self, http: Http, transfers: Transfers) -> None:
+        super().__init__(http)
+        self._transfers = transfers
+
+    def list(
+        self,
+        dataset_id: str,
+        pagination: PaginationParams | None = None,
+        contents: bool = False,
+        sort_by: AssetSortCriterion | None = None,
+        filter_criteria: Filter | None = None,
+        metadata_query: str | None = None,
+        *,
+        strict_query: bool = False,
+    ) -> Listing[Asset]:
+        """List assets. *contents* adds signed URLs.
+
+        *filter_criteria* is a JSON object of dotted field names and values; *metadata_query* asks about custom metadata,
+        exactly and by case when *strict_query* is set.
+        """
+        params = _query(filter_criteria, metadata_query, strict_query)
+        if contents:
+            params["contents"] = "y"
+        if sort_by is not None:
+            if not isinstance(sort_by, AssetSortCriterion):
+                raise ViInvalidParameterError(
+                    f"sort_by must be an AssetSortCriterion, got {type(sort_by).__name__}.", parameter="sort_by"
+                )
+            if sort_by.criterion is not SortCriterion.DEFAULT or sort_by.order is SortOrder.DESC:
+                params["sortBy"] = str(sort_by.criterion)
+            if sort_by.order is SortOrder.DESC:
+                params["o"] = "d"
+        return self._list(self._path(_routes.ASSETS, dataset_id=dataset_id), Asset, pagination, params)
+
+    async def get(self, dataset_id: str, asset_id: str, contents: bool = False) -> Asset:
+        """Return an asset; *contents* adds signed URLs."""
+        path = self._path(_routes.ASSET, dataset_id=dataset_id, asset=check_id(asset_id, "asset_id"))
+        return await self._http.request("GET", path, Asset, params={"contents": "y"} if contents else None)
+
+    async def count(
+        self,
+        dataset_id: str,
+        filter_criteria: Filter | None = None,
+        metadata_query: str | None = None,
+        *,
+        strict_query: bool = False,
+    ) -> int:
+        """Return how many assets match, or how many there are."""
+        params = _query(filter_criteria, metadata_query, strict_query)
+        path = self._path(_routes.ASSET_COUNT, dataset_id=dataset_id)
+        return deletion.read_count(await self._http.document("GET", path, params=params), path)
+
+    async def rename(
+        self, dataset_id: str, new_name: str, asset_id: str | None = None, filename: str | None = None
+    ) -> Asset:
+        """Rename an asset, found by *asset_id* or by its current *filename*.
+
+        Raises `ViConflictError` when another asset has the new name.
+        """
+        check_text(new_name, "new_name")
+        if (asset_id is None) == (filename is None):
+            raise ViInvalidParameterError("rename needs either asset_id or filename, and not both.")
+        if asset_id is not None:
+            path = self._path(_routes.ASSET_NAME, dataset_id=dataset_id, asset=check_id(asset_id, "asset_id"))
+        else:
+            path = self._path(_routes.ASSET_FILE_NAME, dataset_id=dataset_id, filename=check_text(filename, "filename"))
+        return await self._http.request("POST", path, Asset, body={"filename": new_name})
+
+    async def delete(self, dataset_id: str, asset_id: str) -> DeletedAsset:
+        """Delete an asset and its annotations, for good."""
+        path = self._path(_routes.ASSET, dataset_id=dataset_id, asset=check_id(asset_id, "asset_id"))
+        await self._http.document("DELETE", path)
+        return DeletedAsset(asset_id)
+
+    async def delete_many(
+        self,
+        dataset_id: str,
+        asset_ids: Sequence[str] | None = None,
+        filter_criteria: Filter | None = None,
+        metadata_query: str | None = None,
+        *,
+        strict_query: bool = False,
+        all: bool = False,
+        dry_run: bool = False,
+        timeout: float | None = None,
+    ) -> BulkDeletionResult:
+        """Delete assets by id, by filter, or, only with *all*, every asset of the dataset.
+
+        With *dry_run* nothing is deleted and the result says how many would be. Waits until the service is done, or
+        raises `ViTimeoutError` after *timeout* seconds; the service goes on then.
+        """
+        dataset = check_id(dataset_id, "dataset_id")
+        with _deadline(timeout, "The deletion did not end"):
+            if asset_ids is not None:
+                if filter_criteria or metadata_query or all:
+                    raise ViInvalidParameterError("Give asset_ids, or a filter, or all=True, and only one of them.")
+                ids = [check_id(asset_id, "asset_ids") for asset_id in asset_ids]
+                return await deletion.delete_ids(self, dataset, ids, dry_run=dry_run)
+            params = _query(filter_criteria, metadata_query, strict_query)
+            selective = bool({"filter", "metadataQuery"} & params.keys())
+            if selective == all:
+                raise ViInvalidParameterError(
+                    "delete_many needs a selection: asset_ids, a filter or query that is not empty, or all=True."
+                )
+            count = await self.count(dataset, filter_criteria, metadata_query, strict_query=strict_query)
+            if dry_run or not count:
+                return BulkDeletionResult(count, 0, dry_run=dry_run)
+            session = await self._delete_selected(dataset, params)
+            await deletion.wait_for(self._http, self._path(_routes.BULK_DELETIONS, dataset_id=dataset), session)
+            return BulkDeletionResult(count, count)
+
+    async def _delete_selected(self, dataset_id: str, params: Mapping[str, str]) -> BulkAssetDeletionSession:
+        spec = {
+            "filter": params.get("filter"),
+            "metadataQuery": params.get("metadataQuery"),
+            "ruleQuery": None,
+            "strictQuery": True if "strictQuery" in params else None,
+        }
+        path = self._path(_routes.BULK_DELETIONS, dataset_id=dataset_id)
+        return await self._http.request("POST", path, BulkAssetDeletionSession, body={"spec": spec})
+
+    async def upload(
+        self,
+        dataset_id: str,
+        paths: Any,
+        wait_until_done: bool = True,
+        failure_mode: FailureMode | str = FailureMode.FAIL_AFTER_ONE,
+        on_asset_overwritten: ResourceRetentionMode | str = ResourceRetentionMode.REMOVE_LINKED_RESOURCE,
+        *,
+        custom_metadata: metadata.CustomMetadata | None = None,
+        names: Naming = "basename",
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        follow_links: bool = False,
+        max_concurrency: int | None = None,
+        timeout: float | None = None,
+        show_progress: bool = True,
+        on_progress: Listener | None = None,
+    ) -> AssetUploadResult:
+        """Upload files and folders.
+
+        *paths* is a path, ``(filename, bytes)``, an open binary file that can seek, ``(filename, stream, size)`` with an
+        async iterator of bytes, or a list of these. Folders are walked in full; what is not an image or video is skipped
+        and counted. *names* makes the remote name: the bare file name, the path below the folder (``"relative"``), or a
+        function of the path; *custom_metadata* maps remote names to metadata, or is a function of the path.
+
+        Under ``FailAfterOne`` the first failure stops the rest and raises `ViUploadError`; under ``FailAfterAll``
+        everything is tried and the result returned. Without *wait_until_done* it returns once the bytes are accepted.
+        Broken transfers are retried from the first byte. Cancelling, or *timeout* seconds passing (`ViTimeoutError`),
+        cancels the sessions at the service; what was stored stays, and the same call may be made again.
+
+        Raises: `ViPathError` for a missing path, `ViFileTooLargeError` before anything is sent,
+        `ViInvalidParameterError` for two files of one name.
+        """
+        options = ingestion.UploadOptions(
+            dataset_id=check_id(dataset_id, "dataset_id"),
+            wait=wait_until_done,
+            failure_mode=choose(FailureMode, failure_mode, "failure_mode"),
+            retention=choose(ResourceRetentionMode, on_asset_overwritten, "on_asset_overwritten"),
+            metadata_of=_no_metadata,
+            limits=self._limits(max_concurrency),
+        )
+        filters = Filters(tuple(_patterns(include, "include")), tuple(_patterns(exclude, "exclude")), follow_links)
+        tracker = ProgressTracker("upload", progress_listeners("upload", show_progress, on_progress))
+        run: ingestion.Ingestion | None = None
+        with _deadline(timeout, "The upload did not end", lambda: run.result() if run else None):
+            inventory = await anyio.to_thread.run_sync(
+                _take_stock, paths, names, filters, options.failure_mode, abandon_on_cancel=True
+            )
+            options = attrs.evolve(options, metadata_of=metadata.reader(custom_metadata, inventory))
+            await self._http.document("GET", self._path(_routes.DATASET, dataset_id=dataset_id))
+            run = self._transfers.ingestion(options, tracker)
+            return await run.run(inventory)
+        raise AssertionError("unreachable")
+
+    async def wait_until_done(
+        self, dataset_id: str, asset_ingestion_session_id: str, *, timeout: float | None = None
+    ) -> AssetIngestionSession:
+        """Wait until an upload session has ended, and return it, whether it succeeded or failed.
+
+        Raises `ViTimeoutError`, with the session as last seen, after *timeout* seconds.
+        """
+        path = self._session_path(_routes.SESSION, dataset_id, asset_ingestion_session_id)
+        last: AssetIngestionSession | None = None
+        delay = ingestion.POLL_FIRST
+        with _deadline(timeout, "The session did not end", session=lambda: last):
+            while True:
+                last = await self._http.request("GET", path, AssetIngestionSession)
+                if last.status.finished:
+                    return last
+                await anyio.sleep(delay)
+                delay = min(ingestion.POLL_LAST, delay * ingestion.POLL_GROWTH)
+        raise AssertionError("unreachable")
+
+    async def cancel(self, dataset_id: str, asset_ingestion_session_id: str) -> AssetIngestionSession:
+        """Cancel an upload session; files that it has already stored stay. A finished session is left as it is."""
+        path = self._session_path(_routes.SESSION_CANCEL, dataset_id, asset_ingestion_session_id)
+        await self._http.document("POST", path, harmless_twice=True)
+        path = self._session_path(_routes.SESSION, dataset_id, asset_ingestion_session_id)
+        return await self._http.request("GET", path, AssetIngestionSession)
+
+    async def download(
+        self,
+        dataset_id: str,
+        save_dir: str | os.PathLike[str],
+        overwrite: bool = False,
+        show_progress: bool = True,
+        *,
+        asset_ids: Sequence[str] | None = None,
+        filter_criteria: Filter | None = None,
+        metadata_query: str | None = None,
+        strict_query: bool = False,
+        limit: int | None = None,
+        max_concurrency: int | None = None,
+        timeout: float | None = None,
+        on_progress: Listener | None = None,
+        raise_on_failure: bool = True,
+    ) -> AssetDownloadResult:
+        """Download assets into *save_dir*, each verified and then put under its name in one step.
+
+        Select by *asset_ids*, or by *filter_criteria* and *metadata_query*; *limit* bounds the number. A local file with
+        the same content is left and counted as existing; one with other content is kept and reported as a conflict, or
+        replaced with *overwrite*. Everything is tried; if anything failed, `ViDownloadError` with ``.result`` is raised
+        at the end, or the result is returned with ``raise_on_failure=False``. Cancelling leaves whole files only.
+        """
+        dataset = check_id(dataset_id, "dataset_id")
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+            raise ViInvalidParameterError(f"limit must be an integer above 0, got {limit!r}.", parameter="limit")
+        query = _query(filter_criteria, metadata_query, strict_query)
+        if asset_ids is not None and query:
+            raise ViInvalidParameterError("Give asset_ids or a filter, not both.", parameter="asset_ids")
+        options = retrieval.DownloadOptions(
+            dataset_id=dataset,
+            folder=_folder(save_dir),
+            overwrite=overwrite,
+            query=query,
+            asset_ids=None if asset_ids is None else [check_id(asset_id, "asset_ids") for asset_id in asset_ids],
+            limit=limit,
+            limits=self._limits(max_concurrency),
+        )
+        tracker = ProgressTracker("download", progress_listeners("download", show_progress, on_progress))
+        run = self._transfers.retrieval(options, tracker)
+        with _deadline(timeout, "The download did not end", run.result):
+            await self._http.document("GET", self._path(_routes.DATASET, dataset_id=dataset))
+            result = await run.run()
+            if result.failures and raise_on_failure:
+                first = result.failures[0]
+                raise ViDownloadError(
+                    f"{len(result.failures)} of {result.total_files} files were not downloaded; the first: "
+                    f"{first.message}",
+                    error_code=first.code,
+                    path=first.path,
+                    result=result,
+                )
+            return result
+        raise AssertionError("unreachable")
+
+    def _limits(self, max_concurrency: int | None) -> Any:
+        limits = self._http.settings.limits
+        return limits if max_concurrency is None else attrs.evolve(limits, max_concurrency=max_concurrency)
+
+    def _session_path(self, template: str, dataset_id: str, session_id: str) -> str:
+        session = check_id(session_id, "asset_ingestion_session_id")
+        return self._path(template, dataset_id=dataset_id, session=session, **_routes.MANAGED_SOURCE)
+
+
+class Assets(Blocking[AsyncAssets]):
+    """Assets of a dataset."""
+
+    list: Final = blocking_pages(AsyncAssets.list)
+    get: Final = blocking(AsyncAssets.get)
+    count: Final = blocking(AsyncAssets.count)
+    rename: Final = blocking(AsyncAssets.rename)
+    delete: Final = blocking(AsyncAssets.delete)
+    delete_many: Final = blocking(AsyncAssets.delete_many)
+    upload: Final = blocking(AsyncAssets.upload)
+    wait_until_done: Final = blocking(AsyncAssets.wait_until_done)
+    cancel: Final = blocking(AsyncAssets.cancel)
+    download: Final = blocking(AsyncAssets.download)
+
+
+def _query(filter_criteria: Filter | None, metadata_query: str | None, strict_query: bool) -> dict[str, str]:
+    params: dict[str, str] = {}
+    if filter_criteria:
+        text = filter_criteria if isinstance(filter_criteria, str) else json.dumps(dict(filter_criteria))
+        params["filter"] = check_text(text, "filter_criteria")
+    if metadata_query:
+        params["metadataQuery"] = check_text(metadata_query, "metadata_query")
+    if strict_query and params:
+        params["strictQuery"] = "y"
+    return params
+
+
+def _patterns(patterns: Sequence[str], parameter: str) -> Sequence[str]:
+    if isinstance(patterns, str):
+        return (patterns,)
+    if not all(isinstance(pattern, str) for pattern in patterns):
+        raise ViInvalidParameterError(f"{parameter} must be a list of glob patterns.", parameter=parameter)
+    return patterns
+
+
+def _folder(save_dir: object) -> Path:
+    if not isinstance(save_dir, (str, os.PathLike)) or not os.fspath(save_dir) or "\0" in str(save_dir):
+        raise ViInvalidParameterError(f"save_dir must be a path, got {save_dir!r}.", parameter="save_dir")
+    return Path(save_dir).expanduser()
+
+
+def _take_stock(paths: Any, names: Naming, filters: Filters, failure_mode: FailureMode) -> Inventory:
+    inventory = discover(paths, names, filters)
+    inventory.check_names()
+    if failure_mode is FailureMode.FAIL_AFTER_ONE:
+        inventory.check_sizes()
+    return inventory
+
+
+def _no_metadata(_: FileRecord) -> None:
+    return None
+
+
+class _Deadline(AbstractContextManager[None]):
+    """Cancels the block after *timeout* seconds and raises `ViTimeoutError` with what was reached."""
+
+    def __init__(self, timeout: float, message: str, result: Any, session: Any) -> None:
+        self._timeout = timeout
+        self._message = message
+        self._result = result
+        self._session = session
+        self._scope = anyio.move_on_after(timeout)
+
+    def __enter__(self) -> None:
+        self._scope.__enter__()
+
+    def __exit__(self, *exc: Any) -> bool | None:
+        swallowed = self._scope.__exit__(*exc)
+        if self._scope.cancelled_caught:
+            raise ViTimeoutError(
+                f"{self._message} within {self._timeout:g} s and was cancelled.",
+                result=self._result() if self._result else None,
+                session=self._session() if self._session else None,
+            )
+        return swallowed
+
+
+def _deadline(
+    timeout: float | None,
+    message: str,
+    result: Callable[[], Any] | None = None,
+    session: Callable[[], Any] | None = None,
+) -> AbstractContextManager[None]:
+    if timeout is None:
+        return nullcontext()
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout <= 0:
+        raise ViInvalidParameterError(f"timeout must be seconds above 0, got {timeout!r}.", parameter="timeout")
+    return _Deadline(timeout, message, result, session)

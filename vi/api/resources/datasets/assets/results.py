@@ -1,0 +1,235 @@
+"""What became of many files: the sums, and by name whatever did not go as asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from ....._transfer.record import FileFailure, Ledger, Outcome, SkippedFile
+from .responses import AssetIngestionSession
+
+__all__ = ["AssetDownloadResult", "AssetUploadResult", "BulkDeletionResult", "FileFailure", "SkippedFile"]
+
+LISTED = 5
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def _rate(files: int, size: int, seconds: float) -> str:
+    if seconds <= 0:
+        return ""
+    return f" in {seconds:.1f} s ({files / seconds:.0f} files/s, {_size(size / seconds)}/s)"
+
+
+@attrs.define
+class AssetUploadResult:
+    """The outcome of an upload.
+
+    *total_files* counts the files taken on: succeeded, already there, failed or cancelled. Files that a folder held but
+    that were left out are *skipped*, with the reason, and not part of it. *sessions* are as last seen.
+    """
+
+    total_succeeded: int = 0
+    total_existing: int = 0
+    total_failed: int = 0
+    total_cancelled: int = 0
+    total_skipped: int = 0
+    bytes_sent: int = 0
+    seconds: float = 0.0
+    sessions: list[AssetIngestionSession] = attrs.field(factory=list, repr=False)
+    failures: list[FileFailure] = attrs.Factory(list)
+    cancelled: list[FileFailure] = attrs.field(factory=list, repr=False)
+    skipped: list[SkippedFile] = attrs.field(factory=list, repr=False)
+    """The first ten thousand files left out; *skip_reasons* counts all of them."""
+    skip_reasons: dict[str, int] = attrs.Factory(dict)
+
+    @classmethod
+    def of(cls, ledger: Ledger, sessions: list[AssetIngestionSession], seconds: float) -> AssetUploadResult:
+        """Make the result of a finished ledger; the sums are checked."""
+        ledger.check()
+        counts = ledger.counts
+        return cls(
+            total_succeeded=counts[Outcome.SUCCEEDED],
+            total_existing=counts[Outcome.EXISTING],
+            total_failed=counts[Outcome.FAILED],
+            total_cancelled=counts[Outcome.CANCELLED],
+            total_skipped=counts[Outcome.SKIPPED],
+            bytes_sent=ledger.bytes,
+            seconds=seconds,
+            sessions=sessions,
+            failures=ledger.failures,
+            cancelled=ledger.cancelled,
+            skipped=ledger.skipped,
+            skip_reasons=dict(ledger.skip_reasons),
+        )
+
+    @property
+    def total_files(self) -> int:
+        """Files taken on."""
+        return self.total_succeeded + self.total_existing + self.total_failed + self.total_cancelled
+
+    @property
+    def success_rate(self) -> float:
+        """Percentage of *total_files* that are in the dataset now; 100 when there was nothing to do."""
+        if not self.total_files:
+            return 100.0
+        return 100.0 * (self.total_succeeded + self.total_existing) / self.total_files
+
+    @property
+    def session_ids(self) -> list[str]:
+        """The ids of the upload sessions, in the order they were opened."""
+        return [session.asset_ingestion_session_id for session in self.sessions]
+
+    @property
+    def failed_files(self) -> list[str]:
+        """The paths of the failed files, as they were given; *failures* says why."""
+        return [failure.path for failure in self.failures]
+
+    def summary(self) -> str:
+        """Describe the upload in a few lines."""
+        lines = [
+            f"Uploaded {self.total_succeeded} of {self.total_files} files"
+            f"{_rate(self.total_succeeded, self.bytes_sent, self.seconds)}"
+        ]
+        for count, word in (
+            (self.total_existing, "already there"),
+            (self.total_cancelled, "cancelled"),
+            (self.total_failed, "failed"),
+        ):
+            if count:
+                lines.append(f"  {count} {word}")
+        lines += _failure_lines(self.failures)
+        if self.total_skipped:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.skip_reasons.items()))
+            lines.append(f"  {self.total_skipped} skipped: {reasons}")
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON-ready data; sessions by id."""
+        return {
+            "total_files": self.total_files,
+            "total_succeeded": self.total_succeeded,
+            "total_existing": self.total_existing,
+            "total_failed": self.total_failed,
+            "total_cancelled": self.total_cancelled,
+            "total_skipped": self.total_skipped,
+            "success_rate": self.success_rate,
+            "bytes_sent": self.bytes_sent,
+            "seconds": self.seconds,
+            "session_ids": self.session_ids,
+            "failures": [attrs.asdict(failure) for failure in self.failures],
+            "cancelled": [attrs.asdict(entry) for entry in self.cancelled],
+            "skipped": [attrs.asdict(entry) for entry in self.skipped],
+            "skip_reasons": self.skip_reasons,
+        }
+
+    def __str__(self) -> str:
+        return self.summary().split("\n", 1)[0]
+
+
+@attrs.define
+class AssetDownloadResult:
+    """The outcome of a download; printed, it is the folder. It can be used wherever a path is wanted.
+
+    *conflicts* are local files with other content that were kept because *overwrite* was false. *renamed* maps an asset
+    id to the local name of an asset that could not be saved under its own.
+    """
+
+    save_dir: Path
+    total_downloaded: int = 0
+    total_existing: int = 0
+    total_failed: int = 0
+    total_cancelled: int = 0
+    bytes_received: int = 0
+    seconds: float = 0.0
+    failures: list[FileFailure] = attrs.Factory(list)
+    conflicts: list[FileFailure] = attrs.Factory(list)
+    renamed: dict[str, str] = attrs.field(factory=dict, repr=False)
+
+    @property
+    def total_conflicts(self) -> int:
+        """Local files that were kept although the asset has other content."""
+        return len(self.conflicts)
+
+    @property
+    def total_files(self) -> int:
+        """Assets that were selected."""
+        return (
+            self.total_downloaded
+            + self.total_existing
+            + self.total_conflicts
+            + self.total_failed
+            + self.total_cancelled
+        )
+
+    @property
+    def failed_files(self) -> list[str]:
+        """The names of the assets that did not arrive; *failures* says why."""
+        return [failure.filename for failure in self.failures]
+
+    def summary(self) -> str:
+        """Describe the download in a few lines."""
+        lines = [
+            f"Downloaded {self.total_downloaded} of {self.total_files} files to {self.save_dir}"
+            f"{_rate(self.total_downloaded, self.bytes_received, self.seconds)}"
+        ]
+        for count, word in (
+            (self.total_existing, "already there"),
+            (self.total_conflicts, "kept: a local file with other content is there (overwrite=True replaces it)"),
+            (len(self.renamed), "saved under another name"),
+            (self.total_cancelled, "cancelled"),
+            (self.total_failed, "failed"),
+        ):
+            if count:
+                lines.append(f"  {count} {word}")
+        lines += _failure_lines(self.failures)
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON-ready data."""
+        return {
+            "save_dir": str(self.save_dir),
+            "total_files": self.total_files,
+            "total_downloaded": self.total_downloaded,
+            "total_existing": self.total_existing,
+            "total_conflicts": self.total_conflicts,
+            "total_failed": self.total_failed,
+            "total_cancelled": self.total_cancelled,
+            "bytes_received": self.bytes_received,
+            "seconds": self.seconds,
+            "failures": [attrs.asdict(failure) for failure in self.failures],
+            "conflicts": [attrs.asdict(conflict) for conflict in self.conflicts],
+            "renamed": self.renamed,
+        }
+
+    def __str__(self) -> str:
+        return str(self.save_dir)
+
+    def __fspath__(self) -> str:
+        return str(self.save_dir)
+
+
+@attrs.define
+class BulkDeletionResult:
+    """The outcome of `delete_many`. *count* is how many assets were selected; with *dry_run* none was deleted."""
+
+    count: int
+    deleted: int
+    missing: list[str] = attrs.Factory(list)
+    """Ids that were given and did not exist."""
+    dry_run: bool = False
+
+
+def _failure_lines(failures: list[FileFailure]) -> list[str]:
+    lines = [f"    {failure.path}: {failure.code}: {failure.message}" for failure in failures[:LISTED]]
+    if len(failures) > LISTED:
+        lines.append(f"    and {len(failures) - LISTED} more, in .failures")
+    return lines

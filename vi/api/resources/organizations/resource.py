@@ -1,0 +1,34 @@
+"""`client.organizations`: the organization of the key."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .... import _routes
+from ...._blocking import Blocking, blocking, blocking_pages
+from ...pagination import Listing
+from ...types import PaginationParams
+from ..base import Resource, check_text
+from .responses import Organization
+
+
+class AsyncOrganizations(Resource):
+    """Organizations that the key may see."""
+
+    def list(self, pagination: PaginationParams | None = None) -> Listing[Organization]:
+        """List organizations."""
+        return self._list(_routes.ORGANIZATIONS, Organization, pagination)
+
+    async def get(self, organization_id: str | None = None) -> Organization:
+        """Return an organization, by default the client's own."""
+        own = organization_id is None
+        organization = self._organization_id if own else check_text(organization_id, "organization_id")
+        path = _routes.fill(_routes.ORGANIZATION, org=organization)
+        return await self._http.request("GET", path, Organization)
+
+
+class Organizations(Blocking[AsyncOrganizations]):
+    """Organizations that the key may see."""
+
+    list: Final = blocking_pages(AsyncOrganizations.list)
+    get: Final = blocking(AsyncOrganizations.get)

@@ -1,0 +1,264 @@
+"""The clients: settings in, resources out, and their lifetime."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import warnings
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import attrs
+
+from ._blocking import LoopThread, close_at_exit
+from ._connections import Connections
+from ._http import Http
+from .api.resources.datasets.assets.resource import Assets, AsyncAssets
+from .api.resources.datasets.assets.transfers import Transfers
+from .api.resources.datasets.resource import AsyncDatasets, Datasets
+from .api.resources.organizations.resource import AsyncOrganizations, Organizations
+from .config import RetryPolicy, Settings, Timeouts, TransferLimits, load_settings
+from .errors import ViError
+
+if TYPE_CHECKING:
+    from .server import LocalService
+
+
+class AsyncClient:
+    """The asynchronous client.
+
+    Without arguments it takes its settings from the environment or the default settings file (`vi.config`). It may be
+    used from any event loop and by any number of tasks; connections open at the first request. Close it with
+    ``async with`` or `aclose`.
+    """
+
+    def __init__(
+        self,
+        secret_key: str | None = None,
+        organization_id: str | None = None,
+        endpoint: str | None = None,
+        *,
+        config_file: str | os.PathLike[str] | None = None,
+        profile: str | None = None,
+        timeouts: Timeouts | None = None,
+        retries: RetryPolicy | None = None,
+        limits: TransferLimits | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        allow_http: bool = False,
+    ) -> None:
+        self._connect(
+            load_settings(
+                secret_key,
+                organization_id,
+                endpoint,
+                config_file=config_file,
+                profile=profile,
+                allow_http=allow_http,
+                timeouts=timeouts,
+                retries=retries,
+                limits=limits,
+            ),
+            ssl_context,
+        )
+
+    def _connect(self, settings: Settings, ssl_context: ssl.SSLContext | None) -> None:
+        self._settings = settings
+        self._service: LocalService | None = None
+        self._closed = False
+        self._connections = Connections(settings, ssl_context)
+        self._http = Http(settings, self._connections)
+        self._transfers = Transfers(self._http, self._connections)
+        self.assets = AsyncAssets(self._http, self._transfers)
+        self.datasets = AsyncDatasets(self._http)
+        self.organizations = AsyncOrganizations(self._http)
+
+    @classmethod
+    def local(
+        cls,
+        data: str | os.PathLike[str] = "./vi-data",
+        *,
+        timeouts: Timeouts | None = None,
+        retries: RetryPolicy | None = None,
+        limits: TransferLimits | None = None,
+    ) -> LocalClient:
+        """Return a client of the embedded service over the folder *data*: ``async with AsyncClient.local() as client``.
+
+        The service runs in this event loop, on a free loopback port, until the client is closed; if the folder is
+        served already, the client joins that service.
+        """
+        return LocalClient(data, timeouts, retries, limits)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in use; the repr masks the key."""
+        return self._settings
+
+    async def aclose(self) -> None:
+        """Close connections, I/O threads and the service that `local` started. Closing twice is allowed."""
+        self._closed = True
+        self._transfers.close()
+        await self._connections.aclose()
+        service, self._service = self._service, None
+        if service is not None:
+            await service.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"AsyncClient(organization_id={self._settings.organization_id!r}, endpoint={self._settings.endpoint!r})"
+
+    def __del__(self) -> None:
+        if getattr(self, "_closed", True) or not self._connections.any_open:
+            return
+        warnings.warn("a vi.AsyncClient was not closed; use async with", ResourceWarning, stacklevel=2, source=self)
+        self._transfers.close()
+        self._connections.abandon()
+
+
+@attrs.define(eq=False)
+class LocalClient:
+    """An `AsyncClient` of the embedded service, to be awaited or entered."""
+
+    _data: str | os.PathLike[str]
+    _timeouts: Timeouts | None
+    _retries: RetryPolicy | None
+    _limits: TransferLimits | None
+    _client: AsyncClient | None = attrs.field(default=None, init=False)
+
+    def __await__(self) -> Any:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> AsyncClient:
+        self._client = await self._start()
+        return self._client
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def _start(self) -> AsyncClient:
+        from .server import open_service
+
+        service = await open_service(self._data)
+        client = AsyncClient.__new__(AsyncClient)
+        try:
+            settings = load_settings(
+                service.secret_key,
+                service.organization_id,
+                service.url,
+                timeouts=self._timeouts,
+                retries=self._retries,
+                limits=self._limits,
+            )
+            client._connect(settings, None)
+        except ViError:
+            await service.aclose()
+            raise
+        client._service = service
+        return client
+
+
+class Client:
+    """The synchronous client: the same resources and methods, without ``await``.
+
+    It runs an event loop in a thread of its own, which starts at the first call, so it works in scripts, notebooks,
+    thread pools, inside a running loop, and again after a fork. It may be shared by threads. Close it with ``with`` or
+    `close`.
+    """
+
+    def __init__(
+        self,
+        secret_key: str | None = None,
+        organization_id: str | None = None,
+        endpoint: str | None = None,
+        *,
+        config_file: str | os.PathLike[str] | None = None,
+        profile: str | None = None,
+        timeouts: Timeouts | None = None,
+        retries: RetryPolicy | None = None,
+        limits: TransferLimits | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        allow_http: bool = False,
+    ) -> None:
+        client = AsyncClient(
+            secret_key,
+            organization_id,
+            endpoint,
+            config_file=config_file,
+            profile=profile,
+            timeouts=timeouts,
+            retries=retries,
+            limits=limits,
+            ssl_context=ssl_context,
+            allow_http=allow_http,
+        )
+        self._wrap(client, LoopThread(client.aclose, "vi-client"))
+
+    def _wrap(self, client: AsyncClient, loop_thread: LoopThread) -> None:
+        self._client = client
+        self._loop_thread = loop_thread
+        self._forgotten = close_at_exit(self, loop_thread)
+        self.assets = Assets(client.assets, loop_thread)
+        self.datasets = Datasets(client.datasets, loop_thread)
+        self.organizations = Organizations(client.organizations, loop_thread)
+
+    @classmethod
+    def local(
+        cls,
+        data: str | os.PathLike[str] = "./vi-data",
+        *,
+        timeouts: Timeouts | None = None,
+        retries: RetryPolicy | None = None,
+        limits: TransferLimits | None = None,
+    ) -> Self:
+        """Return a client of the embedded service over the folder *data*, which runs until the client is closed.
+
+        If the folder is served already, the client joins that service.
+        """
+        started: list[AsyncClient] = []
+
+        async def close() -> None:
+            for client in started:
+                await client.aclose()
+
+        def start() -> Coroutine[Any, Any, AsyncClient]:
+            return AsyncClient.local(data, timeouts=timeouts, retries=retries, limits=limits)._start()
+
+        loop_thread = LoopThread(close, "vi-client")
+        try:
+            started.append(loop_thread.run(start))
+        except BaseException:
+            loop_thread.close()
+            raise
+        client = cls.__new__(cls)
+        client._wrap(started[0], loop_thread)
+        return client
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in use; the repr masks the key."""
+        return self._client.settings
+
+    def close(self) -> None:
+        """Close connections, the loop's thread, and the service that `local` started. Closing twice is allowed."""
+        self._forgotten.detach()
+        self._loop_thread.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        settings = self._client.settings
+        return f"Client(organization_id={settings.organization_id!r}, endpoint={settings.endpoint!r})"

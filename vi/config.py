@@ -1,0 +1,264 @@
+"""Settings, and the one function that reads them from arguments, files and the environment.
+
+A value is taken from the first of: the argument; the file or profile that the caller names; the environment; the
+default file. The default file is ``vi/config.toml`` in the user's configuration folder, or what ``VI_CONFIG`` names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+
+from .errors import ViConfigurationError, ViInvalidParameterError
+
+DEFAULT_ENDPOINT = "https://api.vi.datature.com"
+
+KEY_VARIABLE = "DATATURE_VI_SECRET_KEY"
+ORGANIZATION_VARIABLE = "DATATURE_VI_ORGANIZATION_ID"
+ENDPOINT_VARIABLE = "DATATURE_VI_API_ENDPOINT"
+CONFIG_VARIABLE = "VI_CONFIG"
+PROFILE_VARIABLE = "VI_PROFILE"
+
+KEY_LENGTH = 103
+_KEY = re.compile(r"dtvi_[A-Za-z0-9_-]{98}")
+_LOOPBACK = re.compile(r"localhost|.*\.localhost|127(\.\d{1,3}){3}|::1")
+
+MIB = 1 << 20
+
+
+def _positive(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+        raise ViInvalidParameterError(
+            f"{attribute.name} must be a number above 0, got {value!r}.", parameter=attribute.name
+        )
+
+
+@attrs.frozen
+class Timeouts:
+    """Limits in seconds: *connect* for one connection, *request* for a whole API call, *stall* without a byte moving."""
+
+    connect: float = attrs.field(default=30.0, validator=_positive)
+    request: float = attrs.field(default=60.0, validator=_positive)
+    stall: float = attrs.field(default=30.0, validator=_positive)
+
+
+@attrs.frozen
+class RetryPolicy:
+    """How often and how patiently a failed request is repeated.
+
+    Waits are random between 0 and ``backoff * 2 ** attempt`` seconds, at most *backoff_max*. A ``Retry-After`` longer
+    than *retry_after_max* is not waited for: the error comes at once.
+    """
+
+    max_attempts: int = attrs.field(default=5, validator=_positive)
+    backoff: float = attrs.field(default=0.5, validator=_positive)
+    backoff_max: float = attrs.field(default=20.0, validator=_positive)
+    retry_after_max: float = attrs.field(default=60.0, validator=_positive)
+    connect_patience: float = attrs.field(default=10.0, validator=_positive)
+
+
+@attrs.frozen
+class TransferLimits:
+    """What transfers may use at once; each value costs what is said beside it.
+
+    *max_concurrency* transfers run at a time, each holding up to 1 MiB (a large file up to *parts_per_file* times
+    3 MiB). A file of *multipart_threshold* bytes or more goes up in parts and comes down in ranges of *range_size*.
+    A session announces at most *session_files* files (about 1 KiB each).
+    """
+
+    max_concurrency: int = attrs.field(default=32, validator=_positive)
+    parts_per_file: int = attrs.field(default=4, validator=_positive)
+    multipart_threshold: int = attrs.field(default=64 * MIB, validator=_positive)
+    range_size: int = attrs.field(default=64 * MIB, validator=_positive)
+    session_files: int = attrs.field(default=5000, validator=_positive)
+
+    def __attrs_post_init__(self) -> None:
+        if self.session_files > 5000:
+            raise ViInvalidParameterError(
+                f"session_files must be at most 5000, got {self.session_files}.", parameter="session_files"
+            )
+
+
+def _masked(_: str) -> str:
+    return "'dtvi_***'"
+
+
+@attrs.frozen
+class Settings:
+    """Everything a client needs to know; the repr masks the key."""
+
+    secret_key: str = attrs.field(repr=_masked)
+    organization_id: str
+    endpoint: str = DEFAULT_ENDPOINT
+    timeouts: Timeouts = attrs.Factory(Timeouts)
+    retries: RetryPolicy = attrs.Factory(RetryPolicy)
+    limits: TransferLimits = attrs.Factory(TransferLimits)
+
+
+def is_loopback(host: str | None) -> bool:
+    """Tell whether *host* can only be this machine."""
+    return host is not None and _LOOPBACK.fullmatch(host.lower()) is not None
+
+
+def default_config_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the path of the default settings file, whether or not it exists."""
+    if named := environ.get(CONFIG_VARIABLE):
+        return Path(named).expanduser()
+    if os.name == "nt":
+        base = Path(environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+    else:
+        base = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return base / "vi" / "config.toml"
+
+
+def load_settings(
+    secret_key: str | None = None,
+    organization_id: str | None = None,
+    endpoint: str | None = None,
+    *,
+    config_file: str | os.PathLike[str] | None = None,
+    profile: str | None = None,
+    allow_http: bool = False,
+    timeouts: Timeouts | None = None,
+    retries: RetryPolicy | None = None,
+    limits: TransferLimits | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Put settings together; raises `ViConfigurationError` that names the source of a bad or missing value."""
+    given: dict[str, str | None] = {
+        "secret_key": secret_key,
+        "organization_id": organization_id,
+        "endpoint": endpoint,
+    }
+    sources: list[tuple[str, Mapping[str, str | None]]] = [("the argument", given)]
+    if config_file is not None:
+        path = Path(config_file).expanduser()
+        sources.append((f"the file {path}", _read_file(path, profile)))
+    elif profile is not None:
+        path = default_config_path(environ)
+        sources.append((f"profile {profile!r} of {path}", _read_file(path, profile)))
+    variables = {
+        "secret_key": environ.get(KEY_VARIABLE),
+        "organization_id": environ.get(ORGANIZATION_VARIABLE),
+        "endpoint": environ.get(ENDPOINT_VARIABLE),
+    }
+    sources.append(("the environment", variables))
+    if config_file is None and profile is None and not all(_pick(sources, name)[0] for name in given):
+        path = default_config_path(environ)
+        if path.is_file() or environ.get(CONFIG_VARIABLE):
+            sources.append((f"the file {path}", _read_file(path, environ.get(PROFILE_VARIABLE))))
+
+    key, key_source = _pick(sources, "secret_key")
+    organization, organization_source = _pick(sources, "organization_id")
+    address, address_source = _pick(sources, "endpoint")
+    return Settings(
+        secret_key=_check_key(key, key_source),
+        organization_id=_check_organization(organization, organization_source),
+        endpoint=_check_endpoint(address or DEFAULT_ENDPOINT, address_source, allow_http),
+        timeouts=timeouts or Timeouts(),
+        retries=retries or RetryPolicy(),
+        limits=limits or TransferLimits(),
+    )
+
+
+def _pick(sources: list[tuple[str, Mapping[str, str | None]]], name: str) -> tuple[str | None, str]:
+    for source, values in sources:
+        if value := values.get(name):
+            return value, source
+    return None, "nowhere"
+
+
+def _read_file(path: Path, profile: str | None) -> dict[str, str | None]:
+    """Read a settings file: TOML with profiles, or the JSON object of the published client."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ViConfigurationError(f"The settings file {path} cannot be read: {reason}.", path=str(path)) from None
+    try:
+        document = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except ValueError as error:
+        # The parser's message may quote the line, and so the key.
+        position = re.search(r"line \d+", str(error))
+        where = f" at {position[0]}" if position else ""
+        raise ViConfigurationError(f"The settings file {path} cannot be parsed{where}.", path=str(path)) from None
+    if not isinstance(document, dict):
+        raise ViConfigurationError(f"The settings file {path} must hold an object.", path=str(path))
+    section = _profile_of(document, path, profile)
+    values: dict[str, str | None] = {}
+    for name in ("secret_key", "organization_id", "endpoint"):
+        value = section.get(name)
+        if value is not None and not isinstance(value, str):
+            raise ViConfigurationError(f"{name} in {path} must be text.", path=str(path))
+        values[name] = value
+    return values
+
+
+def _profile_of(document: dict[str, Any], path: Path, profile: str | None) -> dict[str, Any]:
+    profiles = document.get("profiles", {})
+    name = profile or document.get("profile")
+    if name is None:
+        section = profiles.get("default", {}) if isinstance(profiles, dict) else {}
+        return {**section, **document} if isinstance(section, dict) else document
+    if not isinstance(profiles, dict) or not isinstance(profiles.get(name), dict):
+        known = ", ".join(sorted(profiles)) if isinstance(profiles, dict) and profiles else "none"
+        raise ViConfigurationError(f"No profile {name!r} in {path}; it has: {known}.", path=str(path))
+    return dict(profiles[name])
+
+
+def _check_key(key: str | None, source: str) -> str:
+    if key is None:
+        raise ViConfigurationError(
+            "No secret key was found.",
+            error_code="MissingRequiredField",
+            suggestion=f"Set {KEY_VARIABLE}, pass secret_key=, or use Client.local() for the local service.",
+        )
+    if not _KEY.fullmatch(key):
+        raise ViConfigurationError(
+            f"The secret key from {source} is malformed: expected 'dtvi_' and {KEY_LENGTH} characters of "
+            f"A-Z a-z 0-9 - _ in all, got {len(key)} characters"
+            f"{'' if key.startswith('dtvi_') else ' without that beginning'}.",
+            error_code="InvalidApiKey",
+        )
+    return key
+
+
+def _check_organization(organization: str | None, source: str) -> str:
+    if organization is None or not organization.strip():
+        raise ViConfigurationError(
+            "No organization id was found.",
+            error_code="MissingRequiredField",
+            suggestion=f"Set {ORGANIZATION_VARIABLE} or pass organization_id=.",
+        )
+    if "/" in organization or any(ord(c) < 32 or ord(c) == 127 for c in organization):
+        raise ViConfigurationError(f"The organization id from {source} holds a character that cannot be sent.")
+    return organization.strip()
+
+
+def _check_endpoint(endpoint: str, source: str, allow_http: bool) -> str:
+    try:
+        parts = urlsplit(endpoint)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise ViConfigurationError(
+            f"The endpoint {endpoint!r} from {source} is not an http(s) address.",
+            suggestion="It looks like https://api.vi.datature.com or http://127.0.0.1:8787.",
+        )
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ViConfigurationError(f"The endpoint from {source} must hold no user, query or fragment.")
+    if parts.scheme == "http" and not is_loopback(parts.hostname) and not allow_http:
+        raise ViConfigurationError(
+            f"The endpoint {endpoint!r} from {source} would send the secret key unencrypted.",
+            suggestion="Use https, or pass allow_http=True if the network is your own.",
+        )
+    return endpoint.rstrip("/")

@@ -1,0 +1,233 @@
+"""``filter`` and ``metadataQuery`` (protocol section 8.2) as SQL in which every value and every key is bound.
+
+SQLite is what runs today. What another engine would spell differently is in `_folded` and `_metadata`: case folding,
+and the walk over the flat JSON object of custom metadata. A key is compared with the keys of that walk and never made
+part of a JSON path, where quotes would have a meaning.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import attrs
+import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import GenericFunction
+
+from .query_grammar import (
+    And,
+    Comparison,
+    Expression,
+    MetadataQuery,
+    Not,
+    Operator,
+    Or,
+    QueryError,
+    Scalar,
+    check_text,
+    parse_metadata_query,
+)
+
+__all__ = ["Filter", "MetadataQuery", "QueryError", "parse_filter", "parse_metadata_query", "prepare", "to_sql"]
+
+Condition = sa.ColumnElement[bool]
+
+_MAX_LENGTH = 65_536
+_MAX_CONDITIONS = 64
+_INT64 = range(-(1 << 63), 1 << 63)
+_CUSTOM = ("metadata.customMetadata.", "customMetadata.")
+_NUMBERS = ("integer", "real")
+_OPERATORS = {
+    Operator.LESS: "<",
+    Operator.AT_MOST: "<=",
+    Operator.MORE: ">",
+    Operator.AT_LEAST: ">=",
+}
+
+
+@attrs.frozen
+class Filter:
+    """Paths and the scalars wanted there, all of which must match; None wants the path to be empty."""
+
+    conditions: tuple[tuple[str, Scalar | None], ...]
+
+
+def parse_filter(text: str | Mapping[Any, Any]) -> Filter:
+    """Read a filter: a JSON object of dotted wire names and scalars."""
+    if isinstance(text, str):
+        text = _read_json(text)
+    if len(text) > _MAX_CONDITIONS:
+        raise QueryError(f"The filter has {len(text)} conditions; at most {_MAX_CONDITIONS} are read.")
+    conditions = []
+    for path, value in text.items():
+        if not isinstance(path, str) or not path:
+            raise QueryError("Each key of the filter must be a path such as 'metadata.status'.")
+        check_text(path, "The filter")
+        if isinstance(value, str):
+            check_text(value, "The filter")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise QueryError(f"The filter's value of {_shown(path)} is not a finite number.")
+        elif value is not None and not isinstance(value, (bool, int, float)):
+            raise QueryError(f"The filter's value of {_shown(path)} must be text, a number, true, false or null.")
+        conditions.append((path, value))
+    return Filter(tuple(conditions))
+
+
+def _read_json(text: str) -> Mapping[Any, Any]:
+    if len(text) > _MAX_LENGTH:
+        raise QueryError(f"The filter has {len(text)} characters; at most {_MAX_LENGTH} are read.")
+    try:
+        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except QueryError:
+        raise
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
+        raise QueryError(f"The filter is not JSON: {reason}.") from None
+    if not isinstance(document, dict):
+        raise QueryError('The filter must be a JSON object such as {"status": "ready"}.')
+    return document
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise QueryError("The filter names a path twice.")
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise QueryError(f"The filter holds {name}, which is not JSON.")
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 80 else text[:77] + "...")
+
+
+def to_sql(
+    expression: Filter | MetadataQuery,
+    columns: Mapping[str, sa.ColumnElement[Any]],
+    custom_metadata: sa.ColumnElement[Any],
+    *,
+    strict: bool,
+) -> Condition:
+    """Return the condition that finds what *expression* asks for.
+
+    *columns* maps full wire paths (``filename``, ``metadata.status``) to what holds them. Unless *strict*, text is
+    compared without regard to case, for which the connection must be `prepare`d. Raises `QueryError` for a path that
+    is not known.
+    """
+    if isinstance(expression, MetadataQuery):
+        return _expression(expression.expression, custom_metadata, strict)
+    found = [_filter_condition(path, value, columns, custom_metadata, strict) for path, value in expression.conditions]
+    return sa.and_(sa.true(), *found)
+
+
+def prepare(connection: Any) -> None:
+    """Teach a SQLite connection of the driver to fold case in every script; its own ``lower`` knows ASCII only."""
+    connection.create_function("vi_fold", 1, _fold, deterministic=True)
+
+
+def _fold(text: str | None) -> str | None:
+    return None if text is None else text.casefold()
+
+
+class _folded(GenericFunction[str]):  # noqa: N801 - SQLAlchemy names the function after the class
+    type = sa.Text()
+    inherit_cache = True
+
+
+@compiles(_folded)
+def _fold_elsewhere(element: _folded, compiler: Any, **options: Any) -> str:
+    return f"lower({compiler.process(element.clauses, **options)})"
+
+
+@compiles(_folded, "sqlite")
+def _fold_on_sqlite(element: _folded, compiler: Any, **options: Any) -> str:
+    return f"vi_fold({compiler.process(element.clauses, **options)})"
+
+
+def _cased(element: sa.ColumnElement[Any], strict: bool) -> sa.ColumnElement[Any]:
+    return element if strict else _folded(element)
+
+
+def _filter_condition(
+    path: str,
+    value: Scalar | None,
+    columns: Mapping[str, sa.ColumnElement[Any]],
+    custom_metadata: sa.ColumnElement[Any],
+    strict: bool,
+) -> Condition:
+    for candidate in (path, f"metadata.{path}"):
+        if candidate in columns:
+            return _column_condition(columns[candidate], value, strict)
+    for prefix in _CUSTOM:
+        if path.startswith(prefix):
+            key = path.removeprefix(prefix)
+            if value is None:
+                return sa.not_(_metadata(custom_metadata, key))
+            return _comparison(Comparison(key, Operator.EQUAL, (value,)), custom_metadata, strict)
+    known = ", ".join([*columns, "metadata.customMetadata.<key>"])
+    raise QueryError(f"The filter names an unknown path {_shown(path)}; known are {known}.")
+
+
+def _column_condition(column: sa.ColumnElement[Any], value: Scalar | None, strict: bool) -> Condition:
+    if value is None:
+        return column.is_(None)
+    held: type = column.type.python_type
+    if isinstance(value, str):
+        return _cased(column, strict) == _cased(_bound(value), strict) if held is str else sa.false()
+    if isinstance(value, bool) or held is bool:
+        return column == _bound(value) if held is bool and isinstance(value, bool) else sa.false()
+    if held not in (int, float) or (isinstance(value, int) and value not in _INT64):
+        return sa.false()
+    return column == _bound(value)
+
+
+def _bound(value: Scalar) -> sa.ColumnElement[Any]:
+    return sa.bindparam(None, value, unique=True)
+
+
+def _expression(expression: Expression, custom_metadata: sa.ColumnElement[Any], strict: bool) -> Condition:
+    match expression:
+        case Comparison():
+            return _comparison(expression, custom_metadata, strict)
+        case Not(part):
+            return sa.not_(_expression(part, custom_metadata, strict))
+        case And(parts):
+            return sa.and_(*(_expression(part, custom_metadata, strict) for part in parts))
+        case Or(parts):
+            return sa.or_(*(_expression(part, custom_metadata, strict) for part in parts))
+
+
+def _comparison(comparison: Comparison, custom_metadata: sa.ColumnElement[Any], strict: bool) -> Condition:
+    def holds(kind: sa.ColumnElement[Any], value: sa.ColumnElement[Any]) -> Condition:
+        equal = sa.or_(*(_holds(comparison.operator, wanted, kind, value, strict) for wanted in comparison.values))
+        return sa.not_(equal) if comparison.operator is Operator.OTHER else equal
+
+    return _metadata(custom_metadata, comparison.key, holds)
+
+
+def _holds(
+    operator: Operator, wanted: Scalar, kind: sa.ColumnElement[Any], value: sa.ColumnElement[Any], strict: bool
+) -> Condition:
+    if isinstance(wanted, bool):
+        return kind == _bound("true" if wanted else "false")
+    if isinstance(wanted, str):
+        of_kind, left, right = kind == _bound("text"), _cased(value, strict), _cased(_bound(wanted), strict)
+    else:
+        # The engine reads the literal as it reads the document, so that equal digits are equal numbers.
+        of_kind, left, right = kind.in_(_NUMBERS), value, sa.func.json_extract(_bound(json.dumps(wanted)), _bound("$"))
+    sign = _OPERATORS.get(operator)
+    return sa.and_(of_kind, left == right if sign is None else left.bool_op(sign)(right))
+
+
+def _metadata(custom_metadata: sa.ColumnElement[Any], key: str, holds: Any = None) -> Condition:
+    """Return whether there is an entry with *key* of which *holds* (a function of its JSON type and value) is true."""
+    entry = sa.func.json_each(custom_metadata).table_valued("key", "value", "type")
+    condition = entry.c.key == _bound(key)
+    if holds is not None:
+        condition = sa.and_(condition, holds(entry.c.type, entry.c.value))
+    return sa.exists(sa.select(sa.literal_column("1")).select_from(entry).where(condition))

@@ -1,0 +1,286 @@
+"""A running service for every test, and a raw connection to it that knows nothing of our client."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import attrs
+import pytest
+import yarl
+from PIL import Image
+
+from vi.server import LocalService, ServiceConfig, serve
+from vi.server.lifecycle import wall_clock
+
+SOURCE = "/assetSources/managed/datature/default"
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Clock:
+    """Milliseconds since 1970 that a test can move on."""
+
+    def __init__(self) -> None:
+        self.ahead = 0
+
+    def __call__(self) -> int:
+        return wall_clock() + self.ahead
+
+    def advance(self, seconds: float) -> None:
+        self.ahead += int(seconds * 1000)
+
+
+class ServiceThread:
+    """A service in the loop of a thread of its own."""
+
+    def __init__(
+        self,
+        data: Path,
+        config: ServiceConfig | None = None,
+        middlewares: Sequence[Any] = (),
+        port: int = 0,
+    ) -> None:
+        self.clock = Clock()
+        self.data = data
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="service", daemon=True)
+        self._thread.start()
+        try:
+            self.local: LocalService = self.run(
+                serve(data, port=port, config=config, clock=self.clock, middlewares=middlewares)
+            )
+        except BaseException:
+            self._end()
+            raise
+        self.url = self.local.url
+        self.secret_key = self.local.secret_key
+        self.organization_id = self.local.organization_id
+
+    def run(self, work: Any) -> Any:
+        """Run a coroutine in the service's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
+
+    def stop(self) -> None:
+        if self._thread.is_alive():
+            self.run(self.local.aclose())
+            self._end()
+
+    def _end(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(30)
+        self.loop.close()
+
+
+StartService = Callable[..., ServiceThread]
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceThread]:
+    running = ServiceThread(tmp_path_factory.mktemp("service") / "data")
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def start_service(tmp_path: Path) -> Iterator[StartService]:
+    """Starts services with settings of a test's own; by default all in one folder."""
+    running: list[ServiceThread] = []
+
+    def start(
+        data: Path | None = None, *, middlewares: Sequence[Any] = (), port: int = 0, **settings: Any
+    ) -> ServiceThread:
+        running.append(ServiceThread(data or tmp_path / "data", ServiceConfig(**settings), middlewares, port))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.stop()
+
+
+@pytest.fixture
+def fresh_service(start_service: StartService) -> ServiceThread:
+    return start_service()
+
+
+@attrs.frozen
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def message(self) -> str:
+        return str(self.document["message"])
+
+
+class Api:
+    """Authorized JSON requests to a service, and its storage side."""
+
+    def __init__(self, service: Any, session: aiohttp.ClientSession) -> None:
+        self.service = service
+        self.session = session
+        self.organization = f"/workspaces/{service.organization_id}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {
+            "Authorization": f"Bearer {self.service.secret_key}",
+            "Organization-Id": self.service.organization_id,
+            "Content-Type": "application/json",
+        }
+
+    async def __call__(
+        self,
+        method: str,
+        path: str,
+        document: Any = None,
+        *,
+        body: Any = None,
+        headers: Mapping[str, str | None] | None = None,
+        **query: Any,
+    ) -> Answer:
+        """Send a request; a header of None is left out."""
+        sent = {name: value for name, value in {**self.headers, **(headers or {})}.items() if value is not None}
+        data = body if document is None else json.dumps(document)
+        url = yarl.URL(self.service.url + path, encoded=True)
+        if query:
+            url = url.update_query({name: str(value) for name, value in query.items()})
+        return await self.raw(method, url, data, sent)
+
+    async def raw(
+        self, method: str, url: str | yarl.URL, data: Any = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Send a request with exactly these headers."""
+        url = yarl.URL(str(url), encoded=True)
+        skip = () if headers and "Content-Type" in headers else ("Content-Type",)
+        async with self.session.request(
+            method, url, data=data, headers=headers, allow_redirects=False, skip_auto_headers=skip
+        ) as answer:
+            return Answer(answer.status, answer.headers, await answer.read())
+
+    async def create_dataset(self, name: str = "Street signs") -> str:
+        """Make a dataset and return its path."""
+        answer = await self("POST", f"{self.organization}/datasets", {"name": name})
+        assert answer.status == 201, answer.body
+        return f"{self.organization}/datasets/{answer.document['datasetId']}"
+
+    def announce(self, files: Mapping[str, bytes], **spec: Any) -> dict[str, Any]:
+        """Return the body that opens a session for *files*."""
+        assets = [
+            {"filename": name, "kind": "Image", "mime": "image/png", "size": len(data), "crc32c": None}
+            for name, data in files.items()
+        ]
+        return {"spec": {"kind": "Upload", "failureMode": "FailAfterAll", "assets": assets, **spec}}
+
+    async def open_session(self, dataset: str, files: Mapping[str, bytes], **spec: Any) -> dict[str, Any]:
+        answer = await self("POST", dataset + SOURCE + "/assetIngestionSessions", self.announce(files, **spec))
+        assert answer.status == 201, answer.body
+        return dict(answer.document)
+
+    def session_path(self, session: Mapping[str, Any]) -> str:
+        return str(session["selfLink"])
+
+    async def put(self, upload: Mapping[str, Any], data: Any) -> Answer:
+        """Send the bytes of one entry of a session's ``status.assets``."""
+        signed = upload["upload"]
+        return await self.raw("PUT", signed["url"], data, signed["headers"])
+
+    async def put_all(self, session: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
+        for upload in session["status"]["assets"]:
+            answer = await self.put(upload, files[upload["metadata"]["filename"]])
+            assert answer.status == 200, answer.body
+
+    async def read_session(self, session: Mapping[str, Any]) -> dict[str, Any]:
+        answer = await self("GET", self.session_path(session))
+        assert answer.status == 200, answer.body
+        return dict(answer.document)
+
+    async def until(self, session: Mapping[str, Any], reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Poll a session until it is as wanted."""
+        async with asyncio.timeout(20):
+            while not reached(found := await self.read_session(session)):
+                await asyncio.sleep(0.01)
+        return found
+
+    async def ended(self, session: Mapping[str, Any]) -> dict[str, Any]:
+        """Poll a session until it has ended."""
+        return await self.until(session, lambda found: found["status"]["conditions"][0]["status"] != "Waiting")
+
+    async def ingest(self, dataset: str, files: Mapping[str, bytes], **spec: Any) -> dict[str, Any]:
+        """Upload *files* and return the ended session."""
+        session = await self.open_session(dataset, files, **spec)
+        await self.put_all(session, files)
+        return await self.ended(session)
+
+    async def assets(self, dataset: str, **query: Any) -> list[dict[str, Any]]:
+        """Return the items of one page."""
+        answer = await self("GET", dataset + "/assets", **{"s": 1000, **query})
+        assert answer.status == 200, answer.body
+        return list(answer.document["items"])
+
+    async def total(self, dataset: str) -> int:
+        """Return the counter of a dataset's assets."""
+        return int((await self("GET", dataset)).document["statistic"]["assetTotal"])
+
+
+Connect = Callable[[Any], Awaitable[Api]]
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """Opens connections to services; what is given needs url, secret_key and organization_id."""
+    sessions: list[aiohttp.ClientSession] = []
+
+    async def open_(service: Any) -> Api:
+        sessions.append(aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(total=60)))
+        return Api(service, sessions[-1])
+
+    yield open_
+    for session in sessions:
+        await session.close()
+
+
+@pytest.fixture
+async def api(service: ServiceThread, connect: Connect) -> Api:
+    return await connect(service)
+
+
+@pytest.fixture
+async def fresh_api(fresh_service: ServiceThread, connect: Connect) -> Api:
+    return await connect(fresh_service)
+
+
+@pytest.fixture
+async def dataset(api: Api) -> str:
+    """The path of an empty dataset of the shared service."""
+    return await api.create_dataset()
+
+
+Picture = Callable[..., bytes]
+
+
+@pytest.fixture(scope="session")
+def picture() -> Picture:
+    """Makes the bytes of small images: equal arguments give equal bytes."""
+
+    def make(number: int = 0, *, width: int = 8, height: int = 6, format: str = "PNG") -> bytes:
+        image = Image.new("RGB", (width, height), (number % 256, number // 256 % 256, 7))
+        buffer = io.BytesIO()
+        image.save(buffer, format)
+        return buffer.getvalue()
+
+    return make

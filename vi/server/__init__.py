@@ -1,0 +1,13 @@
+"""The embedded local service: the whole asset protocol on one folder.
+
+`serve` starts it on a loopback port, `open_service` starts it or joins the one that already serves the folder, `run` is
+the blocking form behind ``python -m vi serve``.
+"""
+
+from __future__ import annotations
+
+from .command import run
+from .config import ServiceConfig
+from .lifecycle import LocalService, ServiceRunningError, open_service, serve
+
+__all__ = ["LocalService", "ServiceConfig", "ServiceRunningError", "open_service", "run", "serve"]

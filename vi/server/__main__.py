@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import argparse
+import sys
+
+from ..errors import ViError
+from .command import run
+
+
+def main() -> int:
+    """Serve a folder from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m vi.server", description="Run the local service.")
+    parser.add_argument("--data", default="vi-data", help="folder of the service (default: %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8787, help="port, 0 for a free one (default: %(default)s)")
+    parser.add_argument("--env-file", help="file to write a client's settings to, once the service is ready")
+    given = parser.parse_args()
+    try:
+        return run(given.data, given.host, given.port, given.env_file, announce)
+    except ViError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+def announce(line: str) -> None:
+    """Say that the service listens."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

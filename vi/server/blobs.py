@@ -1,0 +1,357 @@
+"""Stored bytes: files named by id, never by anything a client said.
+
+The crash rule. Bytes are written under a staging name and flushed, then renamed to their id, then the folder is
+flushed; only after that may a transaction mention the id, and only after the transaction may a request be answered.
+What a crash leaves is therefore either nothing, a staging file (swept at the next start), or a whole object that no row
+mentions. Those can only be among the newest ids, so the start looks at the newest folders alone. Removing goes the
+other way: the transaction that drops an id writes it to ``garbage``, and the file goes after the commit.
+
+Ids carry the number of their folder, and consecutive objects share one, so a group of small objects costs one folder
+flush. Small objects that wait while a group is being flushed make up the next group: one thread hop for all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, TypeVar, TypeVarTuple
+
+import attrs
+
+from .. import _checksums
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+FOLDER_OBJECTS = 1024
+_NEWEST_FOLDERS = 16
+_GROUP_OBJECTS = 64
+_GROUP_BYTES = 16 << 20
+_LANES = 2
+_COPY = 4 << 20
+
+
+@attrs.define
+class _Pending:
+    data: bytes
+    stored: asyncio.Future[str]
+
+
+class Staging:
+    """A large object on its way in: `write` pieces, then `Blobs.adopt` it or `discard` it."""
+
+    def __init__(self, path: Path, pool: ThreadPoolExecutor) -> None:
+        self.path = path
+        self.size = 0
+        self.crc32c = 0
+        self._pool = pool
+        self._file: IO[bytes] | None = None
+        self._last: asyncio.Future[None] | None = None
+
+    async def write(self, piece: bytes) -> None:
+        """Begin to write *piece* once the one before it is written; so one piece is received while one is written."""
+        await self._settle()
+        self._last = asyncio.get_running_loop().run_in_executor(self._pool, self._append, piece)
+
+    async def finish(self) -> None:
+        """Flush everything to disk."""
+        await self._settle()
+        await asyncio.get_running_loop().run_in_executor(self._pool, self._flush)
+
+    async def discard(self) -> None:
+        """Remove what was written."""
+        with contextlib.suppress(OSError):
+            await self._settle()
+        await asyncio.get_running_loop().run_in_executor(self._pool, self._remove)
+
+    async def _settle(self) -> None:
+        last, self._last = self._last, None
+        if last is not None:
+            await asyncio.shield(last)
+
+    def _append(self, piece: bytes) -> None:
+        if self._file is None:
+            self._file = open_private(self.path)
+        write_all(self._file, piece)
+        self.crc32c = _checksums.crc32c(piece, self.crc32c)
+        self.size += len(piece)
+
+    def _flush(self) -> None:
+        file = self._file or open_private(self.path)
+        with file:
+            os.fsync(file.fileno())
+        self._file = None
+
+    def _remove(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self.path.unlink(missing_ok=True)
+
+
+class Blobs:
+    """The objects below one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._objects = root / "objects"
+        self._staging = root / "staging"
+        self._parts = root / "parts"
+        for folder in (root, self._objects, self._staging, self._parts):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        self._pool = ThreadPoolExecutor(4, thread_name_prefix="vi-bytes")
+        self._lock = threading.Lock()
+        self._folder = max((int(entry.name, 16) for entry in self._folders()), default=-1)
+        self._left = 0
+        self._pending: list[_Pending] = []
+        self._lanes: set[asyncio.Task[None]] = set()
+
+    def path(self, blob: str) -> Path:
+        """Return where the object *blob* lies."""
+        return self._objects / blob.partition("-")[0] / blob
+
+    def thumbnail_path(self, blob: str) -> Path:
+        """Return where the thumbnail of *blob* lies."""
+        path = self.path(blob)
+        return path.with_name(path.name + ".thumbnail")
+
+    async def put(self, data: bytes) -> str:
+        """Store a small object and return its id, once it is on disk."""
+        pending = _Pending(data, asyncio.get_running_loop().create_future())
+        self._pending.append(pending)
+        if len(self._lanes) < _LANES:
+            lane = asyncio.create_task(self._lane(), name="vi-bytes-lane")
+            self._lanes.add(lane)
+            lane.add_done_callback(self._lanes.discard)
+        return await pending.stored
+
+    def stage(self) -> Staging:
+        """Begin a large object."""
+        return Staging(self._staging / secrets.token_hex(12), self._pool)
+
+    async def adopt(self, staged: Staging) -> str:
+        """Give a finished object its id."""
+        return await self._hop(self._adopt, staged.path)
+
+    async def put_thumbnails(self, thumbnails: Sequence[tuple[str, bytes]]) -> None:
+        """Store the thumbnails of objects."""
+        await self._hop(self._write_thumbnails, thumbnails)
+
+    async def remove(self, blobs: Sequence[str]) -> None:
+        """Remove objects and their thumbnails; what is not there is no error."""
+        await self._hop(self._remove, blobs)
+
+    def part_path(self, upload: str, file: str) -> Path:
+        """Return where the part *file* of a multipart upload lies."""
+        return self._parts / upload / file
+
+    async def adopt_part(self, staged: Staging, upload: str, file: str) -> None:
+        """Give a finished part its place."""
+        await self._hop(self._adopt_part, staged.path, self.part_path(upload, file))
+
+    async def remove_part(self, upload: str, file: str) -> None:
+        """Remove one part."""
+        await self._hop(self._unlink, self.part_path(upload, file))
+
+    async def remove_parts(self, upload: str) -> None:
+        """Remove every part of a multipart upload."""
+        await self._hop(self._remove_tree, self._parts / upload)
+
+    async def join_parts(self, upload: str, files: Sequence[str]) -> str:
+        """Make one object of the parts *files*, in this order."""
+        return await self._hop(self._join, [self.part_path(upload, file) for file in files])
+
+    async def newest(self) -> list[str]:
+        """Return the ids in the newest folders: only there can a crash have left objects that nothing mentions."""
+        return await self._hop(self._list_newest)
+
+    async def sweep(self, uploads: Iterable[str]) -> None:
+        """Remove unfinished objects, and the parts of every upload but *uploads*."""
+        await self._hop(self._sweep, frozenset(uploads))
+
+    async def aclose(self) -> None:
+        """Wait for what is being written."""
+        while self._lanes:
+            await asyncio.wait(self._lanes)
+        await asyncio.to_thread(self._pool.shutdown)
+
+    # On the event loop.
+
+    async def _hop(self, work: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+
+    async def _lane(self) -> None:
+        while self._pending:
+            group: list[_Pending] = []
+            total = 0
+            while self._pending and len(group) < _GROUP_OBJECTS and total < _GROUP_BYTES:
+                group.append(self._pending.pop(0))
+                total += len(group[-1].data)
+            outcomes: Sequence[str | Exception]
+            try:
+                outcomes = await self._hop(self._write_group, [pending.data for pending in group])
+            except Exception as error:  # noqa: BLE001 - each that waits must hear of it
+                outcomes = [error] * len(group)
+            for pending, outcome in zip(group, outcomes, strict=True):
+                if pending.stored.done():
+                    continue
+                if isinstance(outcome, str):
+                    pending.stored.set_result(outcome)
+                else:
+                    pending.stored.set_exception(outcome)
+
+    # In a thread of the pool.
+
+    def _write_group(self, datas: Sequence[bytes]) -> Sequence[str | Exception]:
+        """Write all, then flush all, then rename all: the first flush carries most of the others with it."""
+        staged = [self._write_staging(data) for data in datas]
+        outcomes: list[str | Exception] = []
+        folders: set[Path] = set()
+        for file in staged:
+            if isinstance(file, Exception):
+                outcomes.append(file)
+                continue
+            try:
+                with file:
+                    os.fsync(file.fileno())
+                blob, folder = self._place()
+                os.replace(file.name, folder / blob)  # noqa: PTH105 - the name is text already
+                folders.add(folder)
+                outcomes.append(blob)
+            except OSError as error:
+                Path(file.name).unlink(missing_ok=True)
+                outcomes.append(error)
+        for folder in folders:
+            flush_folder(folder)
+        return outcomes
+
+    def _write_staging(self, data: bytes) -> IO[bytes] | OSError:
+        path = self._staging / secrets.token_hex(12)
+        file = None
+        try:
+            file = open_private(path)
+            write_all(file, data)
+        except OSError as error:
+            if file is not None:
+                file.close()
+            path.unlink(missing_ok=True)
+            return error
+        return file
+
+    def _place(self) -> tuple[str, Path]:
+        """Return a new id and its folder, which is made when it is the first in it."""
+        with self._lock:
+            if self._left == 0:
+                self._folder += 1
+                self._left = FOLDER_OBJECTS
+                (self._objects / f"{self._folder:06x}").mkdir(mode=0o700, exist_ok=True)
+                flush_folder(self._objects)
+            self._left -= 1
+            name = f"{self._folder:06x}"
+        return f"{name}-{secrets.token_hex(10)}", self._objects / name
+
+    def _adopt(self, staged: Path) -> str:
+        blob, folder = self._place()
+        staged.replace(folder / blob)
+        flush_folder(folder)
+        return blob
+
+    def _adopt_part(self, staged: Path, target: Path) -> None:
+        target.parent.mkdir(mode=0o700, exist_ok=True)
+        staged.replace(target)
+        flush_folder(target.parent)
+        flush_folder(self._parts)
+
+    def _write_thumbnails(self, thumbnails: Sequence[tuple[str, bytes]]) -> None:
+        folders = set()
+        for blob, data in thumbnails:
+            file = self._write_staging(data)
+            if isinstance(file, OSError):
+                raise file
+            target = self.thumbnail_path(blob)
+            with file:
+                os.fsync(file.fileno())
+            os.replace(file.name, target)  # noqa: PTH105 - the name is text already
+            folders.add(target.parent)
+        for folder in folders:
+            flush_folder(folder)
+
+    def _remove(self, blobs: Sequence[str]) -> None:
+        for blob in blobs:
+            self._unlink(self.path(blob))
+            self._unlink(self.thumbnail_path(blob))
+            with contextlib.suppress(OSError):
+                if int(blob.partition("-")[0], 16) < self._folder - 1:
+                    self.path(blob).parent.rmdir()  # succeeds only once it is empty
+
+    def _unlink(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+
+    def _remove_tree(self, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def _join(self, parts: Sequence[Path]) -> str:
+        staged = self._staging / secrets.token_hex(12)
+        try:
+            with open_private(staged) as target:
+                for part in parts:
+                    with part.open("rb", buffering=0) as source:
+                        copy(source, target)
+                os.fsync(target.fileno())
+            return self._adopt(staged)
+        finally:
+            staged.unlink(missing_ok=True)
+
+    def _folders(self) -> list[os.DirEntry[str]]:
+        with os.scandir(self._objects) as entries:
+            return sorted((entry for entry in entries if entry.is_dir()), key=lambda entry: entry.name)
+
+    def _list_newest(self) -> list[str]:
+        folders = [Path(entry.path) for entry in self._folders()[-_NEWEST_FOLDERS:]]
+        return [path.name for folder in folders for path in folder.iterdir() if path.suffix != ".thumbnail"]
+
+    def _sweep(self, uploads: frozenset[str]) -> None:
+        for path in self._staging.iterdir():
+            self._unlink(path)
+        for folder in self._parts.iterdir():
+            if folder.name not in uploads:
+                self._remove_tree(folder)
+
+
+def open_private(path: Path) -> IO[bytes]:
+    """Open a new file for writing that only the owner may read."""
+    return open(path, "xb", buffering=0, opener=lambda name, flags: os.open(name, flags, 0o600))
+
+
+def write_all(file: IO[bytes], data: bytes) -> None:
+    """Write *data* to an unbuffered file; one call may take only part of it."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def flush_folder(folder: Path) -> None:
+    """Make the names in *folder* durable, where the platform knows how."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def copy(source: IO[bytes], target: IO[bytes]) -> None:
+    """Append the rest of *source* to *target*, inside the kernel where it can."""
+    if hasattr(os, "copy_file_range"):
+        with contextlib.suppress(OSError):
+            while os.copy_file_range(source.fileno(), target.fileno(), 1 << 30):
+                pass
+            return
+    while data := source.read(_COPY):
+        write_all(target, data)

@@ -1,0 +1,83 @@
+"""Serving a folder until a signal ends it: what ``python -m vi serve`` does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shlex
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from .config import ServiceConfig
+from .identity import write_private
+from .lifecycle import LocalService, serve
+
+
+def run(
+    data: str | os.PathLike[str],
+    host: str = "127.0.0.1",
+    port: int = 8787,
+    env_file: str | os.PathLike[str] | None = None,
+    announce: Callable[[str], None] = lambda line: None,
+    *,
+    config: ServiceConfig | None = None,
+) -> int:
+    """Serve *data* until SIGTERM or Ctrl+C and return the exit code.
+
+    *env_file* gets the three settings of a client once the service is ready, *announce* one line that says where.
+    """
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_run(data, host, port, env_file, announce, config))
+    return 0
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+async def _run(
+    data: str | os.PathLike[str],
+    host: str,
+    port: int,
+    env_file: str | os.PathLike[str] | None,
+    announce: Callable[[str], None],
+    config: ServiceConfig | None,
+) -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, ended.set)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(ended.set))
+    starting = asyncio.ensure_future(serve(data, host=host, port=port, config=config))
+    stopping = asyncio.ensure_future(ended.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await (await starting).aclose()
+        return
+    stopping.cancel()
+    async with await starting as service:
+        if env_file is not None:
+            write_private(Path(env_file), settings(service).encode())
+        announce(f"Serving {service.data} at {service.url} (organization {service.organization_id})")
+        await ended.wait()
+
+
+def settings(service: LocalService) -> str:
+    """Return the settings of a client of *service* as lines that a shell can read."""
+    values = {
+        "DATATURE_VI_API_ENDPOINT": service.url,
+        "DATATURE_VI_SECRET_KEY": service.secret_key,
+        "DATATURE_VI_ORGANIZATION_ID": service.organization_id,
+    }
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())

@@ -1,0 +1,72 @@
+"""What may be set on the local service, with the limits that keep one client from exhausting it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+MIB = 1 << 20
+
+
+@attrs.frozen(kw_only=True)
+class ServiceConfig:
+    """Settings of the local service; sizes in bytes, times in seconds unless the name says otherwise."""
+
+    organization_id: str | None = None
+    """Id of the organization made on first start; a UUID when None. Later starts must name the same or none."""
+    organization_name: str = "Local"
+    upload_url_seconds: float = 900
+    download_url_seconds: float = 3600
+    part_bytes: int = 16 * MIB
+    """Size of a multipart part, kept while it gives at most 10,000 parts."""
+    quota_bytes: int | None = None
+    """Bytes that the assets of the organization may take; files beyond it end with ENOQUOTA."""
+    sessions_per_minute: float | None = None
+    requests_per_second: float | None = None
+    """API requests, not storage transfers; beyond either rate the answer is 429 with Retry-After."""
+    max_files_per_session: int = 10_000
+    max_name_characters: int = 1024
+    max_json_bytes: int = 16 * MIB
+    max_connections: int = 1000
+    header_seconds: float = 60
+    """How long a connection may take to complete the head of a request, and stay idle between two."""
+    body_seconds: float = 30
+    """How long a request body may make no progress."""
+    body_floor: int = 1024
+    """Bytes per second that a body must average once `body_seconds` have passed."""
+    shutdown_seconds: float = 5
+    sweep_seconds: float = 1
+    """How often expired sessions are looked for."""
+    inspection_workers: int | None = None
+    public_url: str | None = None
+    """Origin to write into signed URLs, when the service is reached under another address than it listens on."""
+    allowed_hosts: frozenset[str] = attrs.field(default=frozenset(), converter=frozenset)
+    """Host names accepted beside localhost and the address listened on."""
+
+
+@attrs.frozen
+class Folder:
+    """Where things are in the service's folder."""
+
+    root: Path = attrs.field(converter=Path)
+
+    @property
+    def lock(self) -> Path:
+        """Names the address of the running service and is locked while it runs."""
+        return self.root / "service.lock"
+
+    @property
+    def identity(self) -> Path:
+        """The organization and its keys."""
+        return self.root / "identity.json"
+
+    @property
+    def database(self) -> Path:
+        """Everything but bytes."""
+        return self.root / "vi.db"
+
+    @property
+    def bytes(self) -> Path:
+        """Stored objects."""
+        return self.root / "bytes"

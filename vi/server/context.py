@@ -1,0 +1,85 @@
+"""What every handler shares: one object, under one typed key of the application."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import attrs
+from aiohttp import web
+
+from .blobs import Blobs
+from .config import ServiceConfig
+from .contents import Contents
+from .database import Database
+from .documents import Documents
+from .identity import Identity
+from .ingestion import Ingestion
+from .refusals import Refusal
+from .removal import Removal
+from .signing import Signer
+from .store.idempotency import Claim
+
+Clock = Callable[[], int]
+Token = Callable[[int], str]
+
+_MAX_KEY = 255
+
+
+class Identifiers:
+    """Makes ids that sort by the time they were made; lower-case hex, so never an underscore (protocol section 2.1)."""
+
+    def __init__(self, clock: Clock, token: Token) -> None:
+        self._clock = clock
+        self._token = token
+        self._last = 0
+
+    def __call__(self) -> str:
+        """Return a new id."""
+        self._last = max(self._last + 1, self._clock() << 12)
+        return f"{self._last:015x}{self._token(4)}"
+
+
+@attrs.frozen
+class Context:
+    """The parts of a running service. *clock* gives milliseconds since 1970 UTC."""
+
+    config: ServiceConfig
+    identity: Identity
+    database: Database
+    blobs: Blobs
+    signer: Signer
+    clock: Clock
+    new_id: Identifiers
+    documents: Documents
+    contents: Contents
+    ingestion: Ingestion
+    removal: Removal
+    origin: Callable[[web.BaseRequest], str]
+    """The scheme, host and port to write into signed URLs of an answer."""
+
+    @property
+    def organization_id(self) -> str:
+        """The organization's id."""
+        return self.identity.organization_id
+
+    def dataset_name(self, request: web.Request) -> str:
+        """Return the dataset id of a path as it came."""
+        return request.match_info["dataset"]
+
+    def claim(self, request: web.Request, body: bytes) -> Claim | None:
+        """Return what the request's idempotency key stands for."""
+        key = request.headers.get("Idempotency-Key")
+        if not key:
+            return None
+        if len(key) > _MAX_KEY:
+            raise Refusal(400, "Idempotency-Key must be at most 255 characters")
+        scope = hashlib.sha256(f"{self.organization_id}\n{request.path}\n{key}".encode("utf-8", "surrogatepass"))
+        return Claim(scope.hexdigest(), hashlib.sha256(body).hexdigest())
+
+    async def remove(self, blobs: Sequence[str]) -> None:
+        """Remove objects that a commit has dropped."""
+        await self.removal.remove(blobs)
+
+
+CONTEXT = web.AppKey("context", Context)

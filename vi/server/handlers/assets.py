@@ -1,0 +1,143 @@
+"""Assets (protocol section 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import attrs
+import sqlalchemy as sa
+from aiohttp import web
+
+from ..context import CONTEXT
+from ..names import check_name
+from ..paging import Page, listing
+from ..reading import flag, read_json, structure
+from ..refusals import invalid
+from ..selection import Selection
+from ..store import assets, datasets
+from .answers import json_answer
+
+_ORDERS = {"": False, "a": False, "asc": False, "d": True, "desc": True}
+
+
+@attrs.define
+class Rename:
+    """The new name of an asset."""
+
+    filename: str
+
+
+def _selection(request: web.Request) -> Selection:
+    query = request.query
+    return Selection(
+        query.get("filter"), query.get("metadataQuery"), query.get("ruleQuery"), flag(request, "strictQuery")
+    )
+
+
+async def list_(request: web.Request) -> web.Response:
+    """Answer a page of assets."""
+    context = request.app[CONTEXT]
+    query = request.query
+    sort, order = query.get("sortBy") or "default", query.get("o", "").lower()
+    if sort not in assets.SORTS:
+        raise invalid(f"sortBy must be one of {', '.join(assets.SORTS)}", "sortBy")
+    if order not in _ORDERS:
+        raise invalid("o must be a, asc, d or desc", "o")
+    flag(request, "pageAfter")
+    with_contents = flag(request, "contents")
+    selection, name = _selection(request), context.dataset_name(request)
+    descending, keys = _ORDERS[order], assets.SORTS[sort]
+    binding = "\n".join(["assets", name, sort, str(descending), repr(attrs.astuple(selection))])
+    asked = listing(binding, query.get("s"), query.get("p"), context.signer, len(keys))
+
+    def read(connection: sa.Connection) -> tuple[str, Page]:
+        row = datasets.find(connection, context.organization_id, name)
+        statement = assets.listed(row.seq)
+        condition = selection.condition(context.identity, row.id)
+        if condition is not None:
+            statement = statement.where(condition)
+        return row.id, asked.read(connection, statement, keys, descending=descending)
+
+    dataset_id, page = await context.database.read(read)
+    write = _writer(request, dataset_id, with_contents)
+    return json_answer(asked.envelope([write(row) for row in page.rows], page))
+
+
+def _writer(request: web.Request, dataset_id: str, with_contents: bool) -> Callable[[sa.Row[Any]], dict[str, Any]]:
+    context = request.app[CONTEXT]
+    documents = context.documents
+    if not with_contents:
+        return partial(documents.asset, dataset_id=dataset_id)
+    origin, now, contents = context.origin(request), context.clock(), context.contents
+    return lambda row: documents.asset(row, dataset_id, contents.document(row, dataset_id, origin, now))
+
+
+async def count(request: web.Request) -> web.Response:
+    """Answer how many assets meet the filters."""
+    context = request.app[CONTEXT]
+    selection, name = _selection(request), context.dataset_name(request)
+
+    def read(connection: sa.Connection) -> int:
+        row = datasets.find(connection, context.organization_id, name)
+        condition = selection.condition(context.identity, row.id)
+        return int(row.asset_total) if condition is None else assets.count(connection, row.seq, condition)
+
+    return json_answer({"count": await context.database.read(read)})
+
+
+async def get(request: web.Request) -> web.Response:
+    """Answer one asset."""
+    context = request.app[CONTEXT]
+    with_contents = flag(request, "contents")
+    name, asset_id = context.dataset_name(request), request.match_info["asset"]
+
+    def read(connection: sa.Connection) -> tuple[str, sa.Row[Any]]:
+        row = datasets.find(connection, context.organization_id, name)
+        return row.id, assets.find(connection, row.seq, asset_id)
+
+    dataset_id, row = await context.database.read(read)
+    return json_answer(_writer(request, dataset_id, with_contents)(row))
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Delete one asset with its bytes; the answer has no body."""
+    context = request.app[CONTEXT]
+    name, asset_id = context.dataset_name(request), request.match_info["asset"]
+
+    def remove(connection: sa.Connection) -> list[str]:
+        row = datasets.find(connection, context.organization_id, name)
+        return assets.delete(connection, [assets.find(connection, row.seq, asset_id)])
+
+    blobs = await context.database.write(remove)
+    context.contents.forget([asset_id])
+    await context.remove(blobs)
+    return web.Response(status=204)
+
+
+async def rename(request: web.Request) -> web.Response:
+    """Rename the asset of an id."""
+    asset_id = request.match_info["asset"]
+    return await _rename(request, partial(assets.find, asset_id=asset_id))
+
+
+async def rename_by_name(request: web.Request) -> web.Response:
+    """Rename the asset of a name."""
+    filename = request.match_info["filename"]
+    return await _rename(request, partial(assets.find_named, filename=filename))
+
+
+async def _rename(request: web.Request, find: Callable[..., sa.Row[Any]]) -> web.Response:
+    context = request.app[CONTEXT]
+    _, document = await read_json(request, context.config)
+    filename = structure(document, Rename).filename
+    check_name(filename, "filename", context.config)
+    name, now = context.dataset_name(request), context.clock()
+
+    def change(connection: sa.Connection) -> tuple[str, sa.Row[Any]]:
+        row = datasets.find(connection, context.organization_id, name)
+        return row.id, assets.rename(connection, find(connection, dataset_seq=row.seq), filename, now)
+
+    dataset_id, row = await context.database.write(change)
+    return json_answer(context.documents.asset(row, dataset_id))

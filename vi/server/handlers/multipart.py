@@ -1,0 +1,182 @@
+"""Multipart uploads (protocol section 10)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Any
+
+import attrs
+import sqlalchemy as sa
+from aiohttp import web
+
+from ..context import CONTEXT
+from ..reading import read_json, structure
+from ..refusals import invalid, not_found
+from ..schema import UploadState
+from ..storage_paths import PART, storage_path
+from ..store import datasets, idempotency, multipart
+from .answers import json_answer, stored_answer
+
+PART_TYPE = "application/octet-stream"
+
+
+@attrs.define
+class MultipartSpec:
+    """The file that is to come in parts."""
+
+    ingestion_id: str
+    filename: str
+    size_bytes: int
+    content_type: str | None = None
+
+
+@attrs.define
+class MultipartRequest:
+    """The body of a request."""
+
+    spec: MultipartSpec
+
+
+@attrs.define
+class PartCompletion:
+    """What storage answered to the part's transfer, as the client saw it."""
+
+    response_headers: dict[str, str]
+    response_body: str | None = None
+
+
+async def create(request: web.Request) -> web.Response:
+    """Begin to take a file of a session in parts."""
+    context = request.app[CONTEXT]
+    raw, document = await read_json(request, context.config)
+    spec = structure(document, MultipartRequest).spec
+    name, now, claim = context.dataset_name(request), context.clock(), context.claim(request, raw)
+    identifier = context.new_id()
+
+    def make(connection: sa.Connection) -> str:
+        dataset = datasets.find(connection, context.organization_id, name)
+        before = idempotency.find(connection, claim, now)
+        if before is not None:
+            return before.body or ""
+        item = multipart.find_item(connection, dataset.seq, spec.ingestion_id, spec.filename, spec.size_bytes)
+        row = multipart.create(
+            connection,
+            {
+                "id": identifier,
+                "session_seq": item.seq,
+                "idx": item.idx,
+                "filename": spec.filename,
+                "content_type": spec.content_type,
+                "size": spec.size_bytes,
+                "part_count": multipart.part_count(spec.size_bytes, context.config.part_bytes),
+                "state": UploadState.OPEN,
+                "expiry": item.expiry,
+                "created": now,
+                "updated": now,
+            },
+        )
+        body = json.dumps(context.documents.multipart_upload(row, dataset.id), separators=(",", ":"))
+        idempotency.keep(connection, claim, idempotency.Made(row.id, body), now)
+        return body
+
+    return stored_answer(await context.database.write(make), 201)
+
+
+def _find(connection: sa.Connection, request: web.Request) -> sa.Row[Any]:
+    context = request.app[CONTEXT]
+    dataset = datasets.find(connection, context.organization_id, context.dataset_name(request))
+    return multipart.find(connection, dataset.seq, request.match_info["upload"])
+
+
+def _number(request: web.Request) -> int:
+    text = request.match_info["part"]
+    if not (text.isascii() and text.isdigit()) or len(text) > 6:
+        raise not_found("Part", text)
+    return int(text)
+
+
+async def part_url(request: web.Request) -> web.Response:
+    """Sign the URL of one part; the file does not expire as long as such a URL lives."""
+    context = request.app[CONTEXT]
+    number = _number(request)
+    expiry = context.clock() + int(context.config.upload_url_seconds * 1000)
+
+    def extend(connection: sa.Connection) -> sa.Row[Any]:
+        row = _find(connection, request)
+        multipart.extend(connection, row, number, expiry)
+        return row
+
+    row = await context.database.write(extend)
+    size = multipart.part_size(row.size, row.part_count, number)
+    path = storage_path(PART, upload=row.id, number=number)
+    url = context.signer.sign("PUT", path, expiry, size=size, content_type=PART_TYPE)
+    return json_answer(
+        {
+            "method": "PUT",
+            "url": context.origin(request) + url,
+            "expiry": expiry,
+            "headers": {"Content-Type": PART_TYPE},
+            "responseHeaders": ["ETag"],
+            "responseBody": False,
+        }
+    )
+
+
+async def complete_part(request: web.Request) -> web.Response:
+    """Check what the client saw of a part's transfer against what is stored."""
+    context = request.app[CONTEXT]
+    number = _number(request)
+    _, document = await read_json(request, context.config)
+    completion = structure(document, PartCompletion)
+    if completion.response_body:
+        _check_body(completion.response_body)
+    headers = {name.lower(): value for name, value in completion.response_headers.items()}
+    if "etag" not in headers:
+        raise invalid("responseHeaders must hold ETag", "responseHeaders.ETag")
+
+    def complete_(connection: sa.Connection) -> None:
+        multipart.complete_part(connection, _find(connection, request), number, headers["etag"])
+
+    await context.database.write(complete_)
+    return json_answer({})
+
+
+def _check_body(text: str) -> None:
+    try:
+        body = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise invalid("responseBody must be base64", "responseBody") from None
+    if body:
+        raise invalid("responseBody is not what storage answered", "responseBody")
+
+
+async def complete(request: web.Request) -> web.Response:
+    """Take the parts as the file; they are joined and inspected from here on."""
+    context = request.app[CONTEXT]
+    now = context.clock()
+
+    def complete_(connection: sa.Connection) -> sa.Row[Any] | None:
+        row = _find(connection, request)
+        return row if multipart.complete(connection, row, now) else None
+
+    row = await context.database.write(complete_)
+    if row is not None:
+        context.ingestion.join(row)
+    return json_answer({})
+
+
+async def abort(request: web.Request) -> web.Response:
+    """Drop the upload and its parts."""
+    context = request.app[CONTEXT]
+
+    def abort_(connection: sa.Connection) -> str | None:
+        row = _find(connection, request)
+        multipart.abort(connection, row, context.clock())
+        return row.id if row.state in (UploadState.OPEN, UploadState.ABORTED) else None
+
+    identifier = await context.database.write(abort_)
+    if identifier is not None:
+        await context.blobs.remove_parts(identifier)
+    return web.Response(status=204)

@@ -1,0 +1,221 @@
+"""Ingestion sessions (protocol section 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import attrs
+import sqlalchemy as sa
+from aiohttp import web
+
+from ...api.resources.datasets.assets.responses import UploadedAssetMetadata
+from ..context import CONTEXT, Context
+from ..names import check_name
+from ..paging import Page, listing
+from ..reading import read_json, structure
+from ..refusals import invalid
+from ..schema import ItemState, SessionState, ingestion_session
+from ..storage_paths import UPLOAD, storage_path
+from ..store import datasets, idempotency, sessions, settling
+from .answers import json_answer
+
+_FAILURE_MODES = ("FailAfterOne", "FailAfterAll")
+_RETENTION = {
+    "RemoveLinkedResource": "RemoveLinkedResource",
+    "KeepLinkedResource": "KeepLinkedResources",
+    "KeepLinkedResources": "KeepLinkedResources",
+}
+_MAX_SIZE = 1 << 53
+
+
+@attrs.define
+class SessionSpec:
+    """What a session is asked to take."""
+
+    kind: str
+    assets: list[UploadedAssetMetadata]
+    failure_mode: str = "FailAfterOne"
+    on_asset_overwritten: str = "RemoveLinkedResource"
+
+
+@attrs.define
+class SessionRequest:
+    """The body of a request."""
+
+    spec: SessionSpec
+
+
+async def create(request: web.Request) -> web.Response:
+    """Make a session and sign a URL for each of its files."""
+    context = request.app[CONTEXT]
+    raw, document = await read_json(request, context.config)
+    spec = structure(document, SessionRequest).spec
+    _check(spec, context)
+    name, now, claim = context.dataset_name(request), context.clock(), context.claim(request, raw)
+    values = {
+        "id": context.new_id(),
+        "ingestion_id": context.new_id(),
+        "source_class": request.match_info["source_class"],
+        "source_provider": request.match_info["provider"],
+        "source_id": request.match_info["source_id"],
+        "failure_mode": spec.failure_mode,
+        "retention": _RETENTION[spec.on_asset_overwritten],
+        "total": len(spec.assets),
+        "created": now,
+        "updated": now,
+        "expiry": now + int(context.config.upload_url_seconds * 1000),
+    }
+
+    def make(connection: sa.Connection) -> tuple[str, sa.Row[Any], Sequence[sa.Row[Any]] | None]:
+        dataset = datasets.find(connection, context.organization_id, name)
+        before = idempotency.find(connection, claim, now)
+        if before is not None:
+            row = sessions.find(connection, dataset.seq, before.reference)
+            return dataset.id, row, sessions.items(connection, row.seq)
+        left = None
+        if context.config.quota_bytes is not None:
+            left = context.config.quota_bytes - datasets.used_bytes(connection, context.organization_id)
+        items = _items(spec.assets, now, left)
+        errored = sum(1 for item in items if item["error"] is not None)
+        state, reason = settling.outcome(spec.failure_mode, len(items), 0, errored) or (SessionState.OPEN, None)
+        row = sessions.create(
+            connection,
+            {
+                **values,
+                "dataset_seq": dataset.seq,
+                "errored": errored,
+                "state": state,
+                "reason": reason,
+                "finished": None if state == SessionState.OPEN else now,
+            },
+            items,
+        )
+        idempotency.keep(connection, claim, idempotency.Made(row.id), now)
+        return dataset.id, row, None
+
+    dataset_id, row, stored = await context.database.write(make)
+    if stored is None:
+        if row.state == SessionState.OPEN:
+            context.ingestion.opened(row)
+        stored = await context.database.read(partial(sessions.items, session_seq=row.seq))
+    origin = context.origin(request)
+    refused = [item for item in stored if item.state == ItemState.REFUSED]
+    uploads = [_upload(context, row, item, origin) for item in stored if item.state != ItemState.REFUSED]
+    return json_answer(context.documents.session(row, dataset_id, refused, assets=uploads, as_created=True), 201)
+
+
+def _check(spec: SessionSpec, context: Context) -> None:
+    config = context.config
+    if spec.kind != "Upload":
+        raise invalid("spec.kind must be Upload", "spec.kind")
+    if spec.failure_mode not in _FAILURE_MODES:
+        raise invalid(f"spec.failureMode must be one of {', '.join(_FAILURE_MODES)}", "spec.failureMode")
+    if spec.on_asset_overwritten not in _RETENTION:
+        raise invalid(f"spec.onAssetOverwritten must be one of {', '.join(_RETENTION)}", "spec.onAssetOverwritten")
+    if not 1 <= len(spec.assets) <= config.max_files_per_session:
+        raise invalid(f"spec.assets must hold 1 to {config.max_files_per_session} files", "spec.assets")
+    names: set[str] = set()
+    for position, file in enumerate(spec.assets):
+        field = f"spec.assets[{position}]"
+        check_name(file.filename, f"{field}.filename", config)
+        if file.filename in names:
+            raise invalid(f"{field}.filename is there twice: {file.filename}", f"{field}.filename")
+        names.add(file.filename)
+        if file.kind not in ("Image", "Video"):
+            raise invalid(f"{field}.kind must be Image or Video", f"{field}.kind")
+        if not 0 <= file.size <= _MAX_SIZE:
+            raise invalid(f"{field}.size cannot be {file.size}", f"{field}.size")
+        if file.crc32c is not None and not -(1 << 31) <= file.crc32c < 1 << 31:
+            raise invalid(f"{field}.crc32c must be a signed 32-bit integer", f"{field}.crc32c")
+
+
+def _items(files: Sequence[UploadedAssetMetadata], now: int, left: int | None) -> list[dict[str, Any]]:
+    items = []
+    for index, file in enumerate(files):
+        error = settling.refusal(file.kind, file.mime, file.size)
+        if error is None and left is not None:
+            if file.size > left:
+                error = "ENOQUOTA"
+            else:
+                left -= file.size
+        items.append(
+            {
+                "idx": index,
+                "filename": file.filename,
+                "kind": file.kind,
+                "mime": file.mime,
+                "size": file.size,
+                "crc32c": file.crc32c,
+                "custom_metadata": file.custom_metadata,
+                "state": ItemState.WAITING if error is None else ItemState.REFUSED,
+                "error": error,
+                "settled": None if error is None else now,
+            }
+        )
+    return items
+
+
+def _upload(context: Context, session: sa.Row[Any], item: sa.Row[Any], origin: str) -> dict[str, Any]:
+    path = storage_path(UPLOAD, session=session.id, index=item.idx, filename=item.filename)
+    url = context.signer.sign("PUT", path, session.expiry, size=item.size, content_type=item.mime)
+    metadata = {"kind": item.kind, "filename": item.filename, "mime": item.mime, "size": item.size}
+    if item.crc32c is not None:
+        metadata["crc32c"] = item.crc32c
+    if item.custom_metadata is not None:
+        metadata["customMetadata"] = item.custom_metadata
+    headers = {"Content-Type": item.mime}
+    return {
+        "metadata": metadata,
+        "upload": {"url": origin + url, "expiry": session.expiry, "method": "PUT", "headers": headers},
+    }
+
+
+async def get(request: web.Request) -> web.Response:
+    """Answer how far a session has come."""
+    context = request.app[CONTEXT]
+    await context.ingestion.expire()
+    dataset_id, row, errors = await context.database.read(partial(_read, request=request))
+    return json_answer(context.documents.session(row, dataset_id, errors))
+
+
+def _read(connection: sa.Connection, request: web.Request) -> tuple[str, sa.Row[Any], Sequence[sa.Row[Any]]]:
+    context = request.app[CONTEXT]
+    dataset = datasets.find(connection, context.organization_id, context.dataset_name(request))
+    row = sessions.find(connection, dataset.seq, request.match_info["session"])
+    errors = sessions.errors(connection, [row.seq])[row.seq] if row.errored else []
+    return dataset.id, row, errors
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """End a session: its URLs stop working, what was ingested stays."""
+    context = request.app[CONTEXT]
+    now = context.clock()
+
+    def end(connection: sa.Connection) -> tuple[str, list[str]]:
+        dataset = datasets.find(connection, context.organization_id, context.dataset_name(request))
+        row = sessions.find(connection, dataset.seq, request.match_info["session"])
+        return row.id, sessions.cancel(connection, row, now)
+
+    session_id, blobs = await context.database.write(end)
+    context.ingestion.closed([session_id])
+    await context.remove(blobs)
+    dataset_id, row, errors = await context.database.read(partial(_read, request=request))
+    return json_answer(context.documents.session(row, dataset_id, errors))
+
+
+async def list_(request: web.Request) -> web.Response:
+    """Answer a page of sessions, newest first."""
+    context = request.app[CONTEXT]
+    path = context.dataset_name(request)
+    asked = listing(f"sessions {path}", request.query.get("s"), request.query.get("p"), context.signer, 1)
+
+    def read(connection: sa.Connection) -> tuple[str, Page, dict[int, list[sa.Row[Any]]]]:
+        dataset = datasets.find(connection, context.organization_id, path)
+        page = asked.read(connection, sessions.listed(dataset.seq), (ingestion_session.c.seq,), descending=True)
+        return dataset.id, page, sessions.errors(connection, [row.seq for row in page.rows if row.errored])
+
+    dataset_id, page, errors = await context.database.read(read)
+    items = [context.documents.session(row, dataset_id, errors.get(row.seq, [])) for row in page.rows]
+    return json_answer(asked.envelope(items, page))

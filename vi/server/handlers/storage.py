@@ -1,0 +1,153 @@
+"""The storage side: signed transfers of bytes (protocol sections 9.4, 10.4 and 11)."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from functools import partial
+
+import sqlalchemy as sa
+from aiohttp import web
+
+from ... import _checksums
+from ..contents import StoredObject
+from ..context import CONTEXT, Context
+from ..reading import PIECE, pieces, read_bytes
+from ..refusals import Refusal, not_found
+from ..schema import asset, dataset
+from ..serving import serve_bytes, serve_file
+from ..storage_paths import DOWNLOAD, PART, THUMBNAIL, UPLOAD, storage_path
+from ..store import multipart
+from ..store.multipart import Part
+
+
+def _check(request: web.Request, template: str, method: str) -> int | None:
+    """Return the size that the URL was signed for; raises 403."""
+    context = request.app[CONTEXT]
+    path = storage_path(template, **request.match_info)
+    content_type = request.headers.get("Content-Type", "") if method == "PUT" else ""
+    return context.signer.check(method, path, request.query, context.clock(), content_type=content_type)
+
+
+def _stored_answer(crc32c: int, size: int) -> web.Response:
+    headers = {"ETag": _etag(crc32c, size), "x-goog-hash": f"crc32c={_checksums.to_base64(crc32c)}"}
+    return web.Response(status=200, headers=headers)
+
+
+def _etag(crc32c: int, size: int) -> str:
+    return f'"{crc32c:08x}-{size:x}"'
+
+
+async def put_object(request: web.Request) -> web.Response:
+    """Store the bytes of a file of a session; whether they are right is for ingestion to say."""
+    context = request.app[CONTEXT]
+    size = _check(request, UPLOAD, "PUT")
+    assert size is not None
+    index = int(request.match_info["index"])
+    with context.ingestion.arriving(request.match_info["session"], index) as session:
+        try:
+            blob, stored, crc = await _receive(request, context, size)
+        except Refusal as refusal:
+            if refusal.status == 413:
+                await context.ingestion.arrived(session, index, None, size + 1, 0)
+            raise
+        try:
+            await context.ingestion.arrived(session, index, blob, stored, crc)
+        except Refusal:
+            await context.blobs.remove([blob])
+            raise
+    return _stored_answer(crc, stored)
+
+
+async def _receive(request: web.Request, context: Context, limit: int) -> tuple[str, int, int]:
+    """Write a body to disk; returns its object, size and CRC32C."""
+    if limit <= PIECE:
+        data = await read_bytes(request, limit, context.config)
+        return await context.blobs.put(data), len(data), _checksums.crc32c(data)
+    staged = context.blobs.stage()
+    try:
+        async for piece in pieces(request, limit, context.config):
+            await staged.write(piece)
+        await staged.finish()
+        return await context.blobs.adopt(staged), staged.size, staged.crc32c
+    except BaseException:
+        await asyncio.shield(staged.discard())
+        raise
+
+
+async def put_part(request: web.Request) -> web.Response:
+    """Store one part of a multipart upload, of exactly its size."""
+    context = request.app[CONTEXT]
+    size = _check(request, PART, "PUT")
+    assert size is not None
+    upload, number = request.match_info["upload"], int(request.match_info["number"])
+    await context.database.read(partial(multipart.find_stored, identifier=upload))
+    staged = context.blobs.stage()
+    file = f"{number}.{secrets.token_hex(8)}"
+    try:
+        async for piece in pieces(request, size, context.config):
+            await staged.write(piece)
+        if staged.size != size:
+            raise Refusal(400, f"Part {number} must be {size} bytes, not {staged.size}")
+        await staged.finish()
+        await context.blobs.adopt_part(staged, upload, file)
+    except BaseException:
+        await asyncio.shield(staged.discard())
+        raise
+    part = Part(number, file, _etag(staged.crc32c, size), staged.crc32c, size)
+    try:
+        replaced = await context.database.write(partial(multipart.store_part, identifier=upload, part=part))
+    except Refusal:
+        await context.blobs.remove_parts(upload)
+        raise
+    if replaced is not None:
+        await context.blobs.remove_part(upload, replaced)
+    return _stored_answer(staged.crc32c, size)
+
+
+async def get_object(request: web.Request) -> web.StreamResponse:
+    """Send the bytes of an asset, or ranges of them."""
+    context = request.app[CONTEXT]
+    _check(request, DOWNLOAD, "GET")
+    asset_id = request.match_info["asset"]
+    known = context.contents.recall(asset_id)
+    if known is not None:
+        answer = await serve_file(request, context.blobs.path(known.blob), known)
+        if answer is not None:
+            return answer
+    known = await context.database.read(partial(_find_object, context=context, request=request))
+    answer = await serve_file(request, context.blobs.path(known.blob), known)
+    if answer is None:
+        raise not_found("Object", asset_id)
+    return answer
+
+
+def _find_object(connection: sa.Connection, context: Context, request: web.Request) -> StoredObject:
+    statement = (
+        sa.select(asset)
+        .join(dataset, dataset.c.seq == asset.c.dataset_seq)
+        .where(
+            asset.c.id == request.match_info["asset"],
+            dataset.c.id == request.match_info["dataset"],
+            dataset.c.deleted.is_(None),
+        )
+    )
+    row = connection.execute(statement).one_or_none()
+    if row is None:
+        context.contents.forget([request.match_info["asset"]])
+        raise not_found("Object", request.match_info["asset"])
+    return context.contents.remember(row)
+
+
+async def get_thumbnail(request: web.Request) -> web.StreamResponse:
+    """Send a thumbnail."""
+    context = request.app[CONTEXT]
+    _check(request, THUMBNAIL, "GET")
+    blob = request.match_info["blob"]
+    path = context.blobs.thumbnail_path(blob)
+    try:
+        data = await asyncio.to_thread(path.read_bytes)
+    except FileNotFoundError:
+        raise not_found("Thumbnail of object", blob) from None
+    content_type = "image/webp" if data[8:12] == b"WEBP" else "image/jpeg"
+    return serve_bytes(request, data, content_type, f'"{blob}"')

@@ -1,0 +1,311 @@
+"""From arrived objects to assets.
+
+A PUT returns once its object and the row that says so are on disk. From there on the object waits its turn here: it is
+inspected in a batch with others, and the verdicts are applied in one transaction. What had arrived and was not
+applied when the service died is in the rows, so the next start queues it again; a verdict is applied only if the row
+still names the object that was inspected, so nothing is counted twice.
+
+Open sessions are also kept in memory, with the files that objects are arriving for: the storage side asks here, not the
+database, whether a URL still works, and an expired session does not give up on a file that is on its way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import attrs
+import sqlalchemy as sa
+
+from .. import _checksums
+from .blobs import Blobs
+from .config import ServiceConfig
+from .database import Database
+from .inspection import InspectionJob, InspectionUnavailableError, Inspector, Verdict
+from .refusals import Refusal
+from .schema import ItemState, SessionState, UploadState, ingest_item, ingestion_session
+from .store import idempotency, multipart, sessions, settling
+from .store.sessions import Arrival, Recorded
+
+logger = logging.getLogger("vi.server")
+
+_BATCH = 64
+_ROUNDS = 2
+_PAUSE = 1.0
+
+
+@attrs.define(eq=False)
+class OpenSession:
+    """A session that still takes objects."""
+
+    seq: int
+    id: str
+    expiry: int
+    seen: set[int] = attrs.Factory(set)
+    """Files that an object has arrived for."""
+    arriving: Counter[int] = attrs.Factory(Counter)
+    """Files that an object is arriving for."""
+
+
+@attrs.define
+class _Waiting:
+    arrival: Arrival
+    recorded: asyncio.Future[bool]
+
+
+class Ingestion:
+    """The open sessions, and the queue of objects to inspect."""
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: Blobs,
+        inspector: Inspector,
+        config: ServiceConfig,
+        clock: Callable[[], int],
+        new_id: Callable[[], str],
+        remove: Callable[[Sequence[str]], Any],
+    ) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._inspector = inspector
+        self._config = config
+        self._clock = clock
+        self._new_id = new_id
+        self._remove = remove
+        self._open: dict[str, OpenSession] = {}
+        self._arrivals: list[_Waiting] = []
+        self._queue: deque[Arrival] = deque()
+        self._queued = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._recording: set[asyncio.Task[None]] = set()
+        self._joining: dict[str, asyncio.Task[None]] = {}
+        self.changed: Callable[[Sequence[str]], None] = lambda asset_ids: None
+        """Told the ids of assets whose bytes were replaced."""
+
+    async def resume(self) -> None:
+        """Open the sessions that the last run left and go on with them."""
+        for row in await self._database.read(sessions.open_sessions):
+            session = self.opened(row)
+            touched = await self._database.read(partial(sessions.touched, session_seq=row.seq))
+            session.seen.update(item.idx for item in touched)
+            self._enqueue(
+                [Arrival(row.seq, item.idx, item.blob, 0, 0) for item in touched if item.state == ItemState.ARRIVED]
+            )
+        alive = await self._database.read(multipart.alive)
+        await self._blobs.sweep(row.id for row in alive)
+        for row in alive:
+            if row.state == UploadState.COMPLETING:
+                self.join(row)
+        for work in [self._inspect_queue() for _ in range(_ROUNDS)] + [self._sweep()]:
+            self._tasks.add(asyncio.create_task(work))
+
+    async def aclose(self) -> None:
+        """Stop; what is not applied yet is inspected again at the next start."""
+        tasks = self._tasks | set(self._joining.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        await self._inspector.aclose()
+
+    def opened(self, row: sa.Row[Any]) -> OpenSession:
+        """Take in a session that was made."""
+        session = OpenSession(row.seq, row.id, row.expiry)
+        self._open[row.id] = session
+        return session
+
+    def closed(self, session_ids: Sequence[str]) -> None:
+        """Forget sessions that have ended: their URLs answer 410 from now on."""
+        for session_id in session_ids:
+            self._open.pop(session_id, None)
+
+    @contextmanager
+    def arriving(self, session_id: str, index: int) -> Iterator[OpenSession]:
+        """Hold off the expiry of a file while its object arrives; raises 410 when the session has ended."""
+        session = self._require(session_id)
+        session.arriving[index] += 1
+        try:
+            yield session
+        finally:
+            session.arriving[index] -= 1
+            if not session.arriving[index]:
+                del session.arriving[index]
+
+    def _require(self, session_id: str) -> OpenSession:
+        session = self._open.get(session_id)
+        if session is None:
+            raise Refusal(410, f"Ingestion session {session_id} has ended")
+        return session
+
+    async def arrived(self, session: OpenSession, index: int, blob: str | None, size: int, crc32c: int) -> None:
+        """Note an object as arrived, together with whatever else arrives now; raises 410 if its session has ended."""
+        arrival = Arrival(session.seq, index, blob, size, crc32c, repeated=index in session.seen)
+        session.seen.add(index)
+        waiting = _Waiting(arrival, asyncio.get_running_loop().create_future())
+        self._arrivals.append(waiting)
+        if len(self._arrivals) == 1:
+            task = asyncio.create_task(self._record())
+            self._recording.add(task)
+            task.add_done_callback(self._recording.discard)
+        if not await waiting.recorded:
+            raise Refusal(410, f"Ingestion session {session.id} has ended")
+
+    async def _record(self) -> None:
+        taken: list[_Waiting] = []
+
+        def work(connection: sa.Connection) -> Recorded:
+            # Runs when the writer's turn comes: everything that arrived until then goes in one statement.
+            taken.extend(self._arrivals)
+            self._arrivals.clear()
+            return sessions.record(connection, [waiting.arrival for waiting in taken])
+
+        try:
+            recorded = await self._database.write(work)
+        except Exception as error:  # noqa: BLE001 - each request that waits must hear of it
+            failed = taken or self._arrivals[:]
+            if not taken:
+                self._arrivals.clear()
+            for waiting in failed:
+                if not waiting.recorded.done():
+                    waiting.recorded.set_exception(error)
+            return
+        for waiting, open_ in zip(taken, recorded.open, strict=True):
+            if not waiting.recorded.done():
+                waiting.recorded.set_result(open_)
+        self._enqueue([w.arrival for w, wanted in zip(taken, recorded.inspect, strict=True) if wanted])
+        await self._remove(recorded.discarded)
+
+    def _enqueue(self, arrivals: Sequence[Arrival]) -> None:
+        if arrivals:
+            self._queue.extend(arrivals)
+            self._queued.set()
+
+    async def _inspect_queue(self) -> None:
+        while True:
+            while not self._queue:
+                self._queued.clear()
+                await self._queued.wait()
+            batch = [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH))]
+            try:
+                await self._inspect(batch)
+            except InspectionUnavailableError as error:
+                logger.error("No inspection: %s", error)
+                self._queue.extendleft(reversed(batch))
+                await asyncio.sleep(_PAUSE)
+            except Exception:
+                logger.exception("A batch of %d files could not be settled and is tried again", len(batch))
+                self._queue.extend(batch)
+                await asyncio.sleep(_PAUSE)
+
+    async def _inspect(self, batch: Sequence[Arrival]) -> None:
+        announced = await self._database.read(partial(_announced, batch=batch))
+        current = [arrival for arrival in batch if (arrival.session_seq, arrival.index) in announced]
+        verdicts: list[Verdict | None] = [None] * len(current)
+        jobs: list[InspectionJob] = []
+        for position, arrival in enumerate(current):
+            item = announced[arrival.session_seq, arrival.index]
+            if arrival.blob is None or item.stored_size != item.size:
+                message = f"{item.size} bytes were announced, {item.stored_size} arrived"
+                verdicts[position] = Verdict("EBADSIZE", message, item.stored_size)
+            else:
+                jobs.append(
+                    InspectionJob(str(self._blobs.path(arrival.blob)), item.kind, item.mime, item.size, item.crc32c)
+                )
+        looked = iter(await self._inspector.inspect(jobs) if jobs else [])
+        findings = [
+            settling.Finding(arrival.session_seq, arrival.index, arrival.blob, verdict or next(looked), self._new_id())
+            for arrival, verdict in zip(current, verdicts, strict=True)
+        ]
+        await self._blobs.put_thumbnails(
+            [
+                (finding.blob, finding.verdict.thumbnail)
+                for finding in findings
+                if finding.blob is not None and finding.verdict.error is None and finding.verdict.thumbnail is not None
+            ]
+        )
+        await self._settle(
+            partial(settling.settle, findings=findings, now=self._clock(), quota=self._config.quota_bytes)
+        )
+
+    async def _settle(self, work: Callable[[sa.Connection], settling.Settled]) -> None:
+        settled = await self._database.write(work)
+        self.closed(settled.ended)
+        self.changed(settled.changed)
+        await self._remove(settled.discarded)
+
+    async def expire(self) -> None:
+        """Give up on the files of expired sessions that have not arrived."""
+        now = self._clock()
+        for session in [session for session in self._open.values() if session.expiry <= now]:
+            await self._settle(partial(_expire, session=session, now=now))
+
+    async def _sweep(self) -> None:
+        tidied = 0
+        while True:
+            await asyncio.sleep(self._config.sweep_seconds)
+            try:
+                await self.expire()
+                if self._clock() - tidied >= idempotency.KEPT_MS // 24:
+                    tidied = self._clock()
+                    await self._database.write(partial(idempotency.forget, now=tidied))
+                    await self._database.write(partial(sessions.forget, before=tidied - idempotency.KEPT_MS))
+            except Exception:
+                logger.exception("Sweeping expired sessions failed and is tried again")
+
+    def join(self, upload: sa.Row[Any]) -> None:
+        """Join the parts of a completed multipart upload in the background; the result counts as arrived."""
+        if upload.id not in self._joining:
+            task = asyncio.create_task(self._join(upload))
+            self._joining[upload.id] = task
+            task.add_done_callback(lambda _: self._joining.pop(upload.id, None))
+
+    async def _join(self, upload: sa.Row[Any]) -> None:
+        try:
+            with self.arriving(upload.session_id, upload.idx) as session:
+                parts = await self._database.read(partial(multipart.parts, seq=upload.seq))
+                blob = await self._blobs.join_parts(upload.id, [part.file for part in parts])
+                crc, size = 0, 0
+                for part in parts:
+                    crc = _checksums.combine(crc, part.crc32c, part.size)
+                    size += part.size
+                await self.arrived(session, upload.idx, blob, size, crc)
+            await self._database.write(partial(multipart.finish, seq=upload.seq, now=self._clock()))
+            await self._blobs.remove_parts(upload.id)
+        except Refusal:
+            await self._blobs.remove_parts(upload.id)
+        except Exception:
+            logger.exception("Joining multipart upload %s failed and is tried again at the next start", upload.id)
+
+
+def _announced(connection: sa.Connection, batch: Sequence[Arrival]) -> dict[tuple[int, int], sa.Row[Any]]:
+    """Return what was announced of those files that still wait for this very object."""
+    found = {}
+    by_session: dict[int, dict[int, Arrival]] = {}
+    for arrival in batch:
+        by_session.setdefault(arrival.session_seq, {})[arrival.index] = arrival
+    for seq, arrivals in by_session.items():
+        statement = sa.select(ingest_item).where(ingest_item.c.session_seq == seq, ingest_item.c.idx.in_(arrivals))
+        for row in connection.execute(statement):
+            if row.state == ItemState.ARRIVED and row.blob == arrivals[row.idx].blob:
+                found[seq, row.idx] = row
+    return found
+
+
+def _expire(connection: sa.Connection, session: OpenSession, now: int) -> settling.Settled:
+    settled = settling.Settled()
+    row = connection.execute(
+        sa.select(ingestion_session).where(
+            ingestion_session.c.seq == session.seq, ingestion_session.c.state == SessionState.OPEN
+        )
+    ).one_or_none()
+    if row is None:
+        settled.ended.append(session.id)
+    else:
+        settling.expire(connection, row, list(session.arriving), now, settled)
+    return settled

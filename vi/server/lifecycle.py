@@ -1,0 +1,177 @@
+"""Starting, joining and ending a local service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from ..errors import ViConfigurationError
+from .config import Folder, ServiceConfig
+from .identity import Identity, load_identity, read_identity
+from .lock import FolderLock, read_address
+
+if TYPE_CHECKING:
+    from .running import Running
+
+_JOIN_SECONDS = 20.0
+_JOIN_STEP = 0.05
+
+Data = str | os.PathLike[str]
+
+
+class ServiceRunningError(ViConfigurationError):
+    """The folder is already served, at *url*."""
+
+    def __init__(self, message: str, *, url: str | None = None, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.url = url
+
+
+def wall_clock() -> int:
+    """Return the milliseconds since 1970 UTC."""
+    return time.time_ns() // 1_000_000
+
+
+class LocalService:
+    """A service of a folder: one that this process runs (*owned*), or one that another does."""
+
+    def __init__(self, url: str, identity: Identity, data: Path, running: Running | None) -> None:
+        self.url = url
+        self.data = data
+        self._identity = identity
+        self._running = running
+
+    @property
+    def secret_key(self) -> str:
+        """The key of the organization."""
+        return self._identity.secret_key
+
+    @property
+    def organization_id(self) -> str:
+        """The organization of the folder."""
+        return self._identity.organization_id
+
+    @property
+    def owned(self) -> bool:
+        """Whether `aclose` ends the service."""
+        return self._running is not None
+
+    async def aclose(self) -> None:
+        """End the service, once its current requests are answered; does nothing to a service of another process."""
+        running, self._running = self._running, None
+        if running is not None:
+            await running.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"LocalService(url={self.url!r}, organization_id={self.organization_id!r}, owned={self.owned})"
+
+
+async def serve(
+    data: Data,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    config: ServiceConfig | None = None,
+    clock: Callable[[], int] = wall_clock,
+    middlewares: Sequence[Any] = (),
+) -> LocalService:
+    """Serve the folder *data* from this event loop; port 0 takes a free one.
+
+    *middlewares* are aiohttp middlewares put before the service's own. Raises `ServiceRunningError` when the folder is
+    already served.
+    """
+    config = config or ServiceConfig()
+    await asyncio.to_thread(_require_libraries)
+    folder = _prepare(data)
+    lock = FolderLock.take(folder.lock)
+    if lock is None:
+        url = read_address(folder.lock)
+        raise ServiceRunningError(f"{folder.root} is already served at {url or 'another address'}.", url=url)
+    try:
+        from .running import Running
+
+        identity = load_identity(folder.identity, config, clock())
+        running = await Running.start(folder, identity, lock, host, port, config, clock, middlewares)
+    except BaseException:
+        lock.release()
+        raise
+    lock.announce(running.url)
+    return LocalService(running.url, identity, folder.root, running)
+
+
+async def open_service(
+    data: Data,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    config: ServiceConfig | None = None,
+) -> LocalService:
+    """Start the service of a folder, or join the one that serves it now."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _JOIN_SECONDS
+    while True:
+        try:
+            return await serve(data, host=host, port=port, config=config)
+        except ServiceRunningError as running:
+            if running.url is not None and await _answers(running.url):
+                return _join(data, running.url)
+            if loop.time() > deadline:
+                raise
+        # Its holder is starting, or ending; a dead one holds no lock.
+        await asyncio.sleep(_JOIN_STEP)
+
+
+def _join(data: Data, url: str) -> LocalService:
+    folder = Folder(Path(data).resolve())
+    return LocalService(url, read_identity(folder.identity), folder.root, None)
+
+
+async def _answers(url: str) -> bool:
+    import aiohttp
+
+    try:
+        timeout = aiohttp.ClientTimeout(total=5)
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
+            return answer.status == 200
+    except (aiohttp.ClientError, TimeoutError):
+        return False
+
+
+def _prepare(data: Data) -> Folder:
+    folder = Folder(Path(data).resolve())
+    try:
+        folder.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not any(folder.root.iterdir()) or folder.identity.exists():
+            folder.root.chmod(0o700)
+    except OSError as error:
+        message = f"The folder {folder.root} cannot be used: {error.strerror}."
+        raise ViConfigurationError(message, path=str(folder.root)) from error
+    return folder
+
+
+def _require_libraries() -> None:
+    try:
+        import aiosqlite  # noqa: F401
+        import PIL.Image
+        import sqlalchemy.ext.asyncio
+
+        from . import running  # noqa: F401
+    except ImportError as error:
+        raise ViConfigurationError(
+            f"The local service needs {error.name}, which is not installed.",
+            suggestion="Install it with: pip install 'vi-async-sdk[local]'",
+        ) from error
+    del PIL, sqlalchemy

@@ -1,0 +1,72 @@
+"""One service per folder: a lock that the kernel lets go of when its holder dies, in a file that names its address."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import attrs
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(descriptor: int) -> bool:
+        os.lseek(descriptor, 1 << 30, os.SEEK_SET)  # far from the text, so that others can read it
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+else:
+    import fcntl
+
+    def _try_lock(descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+@attrs.frozen
+class FolderLock:
+    """The lock on a folder, held until `release` or the end of the process."""
+
+    descriptor: int
+
+    @classmethod
+    def take(cls, path: Path) -> FolderLock | None:
+        """Return the lock, or None when a living process holds it."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        if not _try_lock(descriptor):
+            os.close(descriptor)
+            return None
+        lock = cls(descriptor)
+        lock._write(b"")
+        return lock
+
+    def announce(self, url: str) -> None:
+        """Write where the service answers."""
+        self._write(json.dumps({"url": url, "pid": os.getpid()}).encode())
+
+    def release(self) -> None:
+        """Let go of the folder."""
+        self._write(b"")
+        os.close(self.descriptor)
+
+    def _write(self, text: bytes) -> None:
+        os.ftruncate(self.descriptor, 0)
+        os.lseek(self.descriptor, 0, os.SEEK_SET)
+        os.write(self.descriptor, text)
+
+
+def read_address(path: Path) -> str | None:
+    """Return the address in a lock file, None while its holder is still starting."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (ValueError, OSError):
+        return None
+    url = found.get("url") if isinstance(found, dict) else None
+    return url if isinstance(url, str) else None

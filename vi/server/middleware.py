@@ -1,0 +1,172 @@
+"""What surrounds every handler: trace ids, the Host check, keys, limits, and errors as wire bodies."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import logging
+import secrets
+import socket
+from collections.abc import Callable
+
+import sqlalchemy as sa
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from .config import ServiceConfig
+from .identity import Identity
+from .refusals import Refusal
+
+logger = logging.getLogger("vi.server")
+
+
+API = "/workspaces"
+_TRACE = web.RequestKey("trace", str)
+TRACE_HEADER = "x-cloud-trace-context"
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+async def add_trace(request: web.Request, response: web.StreamResponse) -> None:
+    """Give every API answer a trace id (protocol section 4.2)."""
+    if request.path.startswith(API):
+        response.headers[TRACE_HEADER] = f"{trace_id(request)}/{secrets.randbits(63)};o=1"
+
+
+def trace_id(request: web.BaseRequest) -> str:
+    """Return the id of a request, made when first asked for."""
+    if _TRACE not in request:
+        request[_TRACE] = secrets.token_hex(16)
+    return request[_TRACE]
+
+
+@web.middleware
+async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn whatever a handler raises into an answer of section 4.1."""
+    try:
+        return await handler(request)
+    except Refusal as refusal:
+        return _answer(request, refusal)
+    except web.HTTPException as refused:
+        message = {404: f"No resource at {request.path}", 405: f"{request.method} is not allowed here"}.get(
+            refused.status
+        )
+        headers = {"Allow": refused.headers["Allow"]} if "Allow" in refused.headers else {}
+        return _answer(request, Refusal(refused.status, message or refused.reason, headers=headers))
+    except ConnectionError:
+        raise
+    except Exception as error:
+        if _is_full(error):
+            return _answer(request, Refusal(507, "No space is left for what was sent"))
+        logger.exception("Request %s failed", trace_id(request))
+        return _answer(request, Refusal(500, "The service failed on this request"))
+
+
+def _answer(request: web.Request, refusal: Refusal) -> web.Response:
+    response = web.json_response(refusal.body(), status=refusal.status, headers=refusal.headers)
+    if refusal.headers.get("Connection") == "close":
+        response.force_close()
+    return response
+
+
+def _is_full(error: Exception) -> bool:
+    if isinstance(error, sa.exc.OperationalError):
+        return "disk is full" in str(error.orig)
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
+def check_host(bound: str, config: ServiceConfig) -> Middleware:
+    """Refuse a Host that a web page could have made its own name for (DNS rebinding)."""
+    names = {"localhost", bound.lower()} | {name.lower() for name in config.allowed_hosts}
+    anywhere = bound in ("0.0.0.0", "::", "")
+    if anywhere:
+        names.add(socket.gethostname().lower())
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        name = _host_name(request.headers.get("Host", ""))
+        if name not in names and not _is_allowed_address(name, anywhere):
+            raise Refusal(403, "The Host header does not name this service")
+        return await handler(request)
+
+    return middleware
+
+
+def _host_name(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].lower()
+
+
+def _is_allowed_address(name: str, anywhere: bool) -> bool:
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return anywhere or address.is_loopback
+
+
+def authenticate(identity: Identity) -> Middleware:
+    """Let only the organization's key in, and only to the organization (section 1.3)."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        path = request.path
+        if path != API and not path.startswith(API + "/"):
+            return await handler(request)
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not identity.accepts(key.strip()):
+            raise Refusal(401, "The secret key is missing or not known")
+        organization = request.headers.get("Organization-Id")
+        if organization != identity.organization_id:
+            raise Refusal(403, "The Organization-Id header is missing or not the organization of the key")
+        if request.match_info.get("org", organization) != organization:
+            raise Refusal(403, "The key may not use this organization")
+        return await handler(request)
+
+    return middleware
+
+
+class Bucket:
+    """Tokens that refill at *rate* per second, at most *burst* of them; *clock* gives milliseconds."""
+
+    def __init__(self, rate: float, burst: float, clock: Callable[[], int]) -> None:
+        self._rate = rate
+        self._burst = max(1.0, burst)
+        self._clock = clock
+        self._level = self._burst
+        self._at = clock()
+
+    def take(self) -> float:
+        """Take a token and return 0, or return the seconds until there will be one."""
+        now = self._clock()
+        self._level = min(self._burst, self._level + max(0, now - self._at) / 1000 * self._rate)
+        self._at = now
+        if self._level >= 1:
+            self._level -= 1
+            return 0
+        return (1 - self._level) / self._rate
+
+
+def limit_rate(config: ServiceConfig, clock: Callable[[], int]) -> Middleware:
+    """Answer 429 with Retry-After beyond the configured rates."""
+    requests = _bucket(config.requests_per_second, 1, clock)
+    sessions = _bucket(config.sessions_per_minute, 60, clock)
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path.startswith(API):
+            _take(requests)
+            if request.method == "POST" and request.path.endswith("/assetIngestionSessions"):
+                _take(sessions)
+        return await handler(request)
+
+    return middleware
+
+
+def _bucket(count: float | None, seconds: float, clock: Callable[[], int]) -> Bucket | None:
+    return None if count is None else Bucket(count / seconds, count, clock)
+
+
+def _take(bucket: Bucket | None) -> None:
+    if bucket is not None and (wait := bucket.take()) > 0:
+        raise Refusal(429, "Too many requests", headers={"Retry-After": f"{max(wait, 0.001):.3f}"})

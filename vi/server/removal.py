@@ -1,0 +1,98 @@
+"""Work that outlives the request that asked for it: removing objects, bulk deletions, purging deleted datasets.
+
+Each is written down in the transaction that makes it necessary and goes on after a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from .blobs import Blobs
+from .database import Database
+from .schema import garbage
+from .store import assets, datasets
+
+logger = logging.getLogger("vi.server")
+
+_ROUND = 500
+_PATIENCE = 2.0
+
+Selection = Callable[[str, Any], sa.ColumnElement[bool] | None]
+
+
+class Removal:
+    """Removes what rows no longer mention."""
+
+    def __init__(self, database: Database, blobs: Blobs, clock: Callable[[], int], selection: Selection) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._clock = clock
+        self._selection = selection
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def resume(self) -> None:
+        """Go on with what the last run left."""
+        blobs = await self._database.read(lambda c: list(c.execute(sa.select(garbage.c.blob)).scalars()))
+        await self.remove(blobs)
+        for seq in await self._database.read(datasets.unpurged):
+            self._start(self._purge(seq))
+        for row, dataset_id in await self._database.read(assets.unfinished_bulk_deletions):
+            self._start(self._bulk_delete(row, dataset_id))
+
+    async def remove(self, blobs: Sequence[str]) -> None:
+        """Remove objects that a commit has dropped."""
+        if blobs:
+            await self._blobs.remove(blobs)
+            await self._database.write(partial(datasets.discarded, blobs=list(blobs)))
+
+    async def purge(self, seq: int) -> None:
+        """Empty a deleted dataset; returns when it is done, or goes on in the background after a while."""
+        await self._patiently(self._purge(seq))
+
+    async def bulk_delete(self, row: sa.Row[Any], dataset_id: str) -> None:
+        """Run a bulk deletion; returns when it is done, or goes on in the background after a while."""
+        await self._patiently(self._bulk_delete(row, dataset_id))
+
+    async def aclose(self) -> None:
+        """Stop where it is; the next start goes on."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _patiently(self, work: Coroutine[Any, Any, None]) -> None:
+        await asyncio.wait({self._start(work)}, timeout=_PATIENCE)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("A deletion stopped and goes on at the next start: %r", error)
+
+    async def _purge(self, seq: int) -> None:
+        while True:
+            dropped = await self._database.write(partial(datasets.purge, seq=seq, now=self._clock(), limit=_ROUND))
+            if dropped is None:
+                return
+            await self.remove(dropped)
+
+    async def _bulk_delete(self, row: sa.Row[Any], dataset_id: str) -> None:
+        condition = self._selection(dataset_id, row.spec)
+        while True:
+            dropped = await self._database.write(
+                partial(assets.bulk_delete, row=row, condition=condition, now=self._clock(), limit=_ROUND)
+            )
+            if dropped is None:
+                return
+            await self.remove(dropped)

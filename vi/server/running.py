@@ -1,0 +1,189 @@
+"""A service that this process runs: its parts, started in order and ended in the reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import secrets
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+import attrs
+from aiohttp import web
+
+from ..errors import ViConfigurationError
+from . import selection
+from .app import build_app
+from .blobs import Blobs
+from .config import Folder, ServiceConfig
+from .contents import Contents
+from .context import Context, Identifiers
+from .database import Database
+from .documents import Documents
+from .identity import Identity
+from .ingestion import Ingestion
+from .inspection import Inspector
+from .lock import FolderLock
+from .removal import Removal
+from .schema import asset
+from .signing import Signer
+from .store import sessions
+
+_READ_BUFFER = 256 << 10
+_BACKLOG = 512
+
+
+@attrs.define(eq=False)
+class Running:
+    """What is to be ended, and the address until then."""
+
+    url: str
+    _parts: AsyncExitStack
+
+    @classmethod
+    async def start(
+        cls,
+        folder: Folder,
+        identity: Identity,
+        lock: FolderLock,
+        host: str,
+        port: int,
+        config: ServiceConfig,
+        clock: Callable[[], int],
+        middlewares: Sequence[Any],
+    ) -> Running:
+        """Open the folder, go on with what it holds, and listen."""
+        async with AsyncExitStack() as parts:
+            listener = _listen(host, port)
+            parts.callback(listener.close)
+            url = _url(host, listener.getsockname()[1])
+            database = await Database.open(folder.database)
+            parts.push_async_callback(database.aclose)
+            blobs = Blobs(folder.bytes)
+            parts.push_async_callback(blobs.aclose)
+            removal = Removal(database, blobs, clock, lambda name, spec: selection.of_spec(identity, name, spec))
+            new_id = Identifiers(clock, secrets.token_hex)
+            ingestion = Ingestion(
+                database, blobs, Inspector(workers=config.inspection_workers), config, clock, new_id, removal.remove
+            )
+            parts.push_async_callback(removal.aclose)
+            parts.push_async_callback(ingestion.aclose)
+            signer = Signer(bytes.fromhex(identity.signing_key))
+            contents = Contents(signer, config.download_url_seconds)
+            ingestion.changed = contents.forget
+            await _remove_orphans(database, blobs, removal)
+            await removal.resume()
+            await ingestion.resume()
+            context = Context(
+                config=config,
+                identity=identity,
+                database=database,
+                blobs=blobs,
+                signer=signer,
+                clock=clock,
+                new_id=new_id,
+                documents=Documents(identity),
+                contents=contents,
+                ingestion=ingestion,
+                removal=removal,
+                origin=_origin(host, url, config),
+            )
+            runner = web.AppRunner(
+                build_app(context, host=host, middlewares=middlewares),
+                access_log=None,
+                keepalive_timeout=config.header_seconds,
+                read_bufsize=_READ_BUFFER,
+                auto_decompress=False,
+                shutdown_timeout=config.shutdown_seconds,
+            )
+            await runner.setup()
+            parts.push_async_callback(runner.cleanup)
+            server = await asyncio.get_running_loop().create_server(
+                _bounded(runner, config.max_connections), sock=listener, backlog=_BACKLOG
+            )
+            parts.callback(server.close)
+            rest = parts.pop_all()
+            # Last of all: whoever takes the folder next must find it at rest.
+            outer = AsyncExitStack()
+            outer.callback(lock.release)
+            outer.push_async_exit(rest)
+            return cls(url, outer)
+
+    async def aclose(self) -> None:
+        """Stop listening, answer what is being asked, stop the background work, close the files."""
+        await self._parts.aclose()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ViConfigurationError(f"Port {port} of {host} is in use.") from error
+        raise ViConfigurationError(f"Cannot listen on {host}, port {port}: {error.strerror or error}.") from error
+    listener.setblocking(False)
+    return listener
+
+
+def _url(host: str, port: int) -> str:
+    if host in ("0.0.0.0", ""):
+        host = "127.0.0.1"
+    elif host == "::":
+        host = "::1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _origin(host: str, url: str, config: ServiceConfig) -> Callable[[web.BaseRequest], str]:
+    """Return what to begin signed URLs with; a service that listens everywhere uses the name it was called by."""
+    fixed = config.public_url.rstrip("/") if config.public_url else url
+    if config.public_url is None and _is_unspecified(host):
+        return lambda request: f"http://{request.headers['Host']}"
+    return lambda request: fixed
+
+
+def _is_unspecified(host: str) -> bool:
+    try:
+        return not host or ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
+def _bounded(runner: web.AppRunner, limit: int) -> Callable[[], asyncio.Protocol]:
+    server = runner.server
+    assert server is not None
+
+    def accept() -> asyncio.Protocol:
+        return server() if len(server.connections) < limit else _Busy()
+
+    return accept
+
+
+class _Busy(asyncio.Protocol):
+    """Turns a connection away."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(
+            b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+        transport.close()
+
+
+async def _remove_orphans(database: Database, blobs: Blobs, removal: Removal) -> None:
+    """Remove the objects that were stored just before a crash and never mentioned in a commit."""
+    stored = await blobs.newest()
+
+    def mentioned(connection: Any) -> set[str]:
+        found = sessions.mentioned(connection, stored)
+        for at in range(0, len(stored), 1000):
+            statement = asset.select().where(asset.c.blob.in_(stored[at : at + 1000])).with_only_columns(asset.c.blob)
+            found.update(connection.execute(statement).scalars())
+        return found
+
+    if stored:
+        known = await database.read(mentioned)
+        await removal.remove([blob for blob in stored if blob not in known])

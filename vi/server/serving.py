@@ -1,0 +1,147 @@
+"""Sending stored bytes: ranges, conditions, digests (protocol section 11; RFC 9110 sections 13 and 14)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import re
+from pathlib import Path
+from typing import BinaryIO
+
+import attrs
+from aiohttp import web
+
+from .. import _checksums
+from .contents import StoredObject
+
+SMALL = 1 << 20
+_FIRST = 64 << 10
+_RANGE = re.compile(r"bytes=\s*(\d{0,19})-(\d{0,19})\s*")
+
+
+@attrs.frozen
+class Span:
+    """The bytes from *start* up to but excluding *stop*; *partial* if a range was asked for."""
+
+    start: int
+    stop: int
+    partial: bool
+
+    @property
+    def length(self) -> int:
+        """How many bytes."""
+        return self.stop - self.start
+
+
+async def serve_file(request: web.Request, path: Path, known: StoredObject) -> web.StreamResponse | None:
+    """Answer with the object at *path*; None when it is not there."""
+    headers = {
+        "Content-Type": known.mime,
+        "ETag": f'"{known.sha256[:32]}"',
+        "Accept-Ranges": "bytes",
+        "x-goog-hash": f"crc32c={_checksums.to_base64(known.crc32c)}",
+        "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(known.sha256)).decode()}:",
+        "Content-Security-Policy": "sandbox",
+        "X-Content-Type-Options": "nosniff",
+    }
+    chosen = choose(request, known.size, headers)
+    if isinstance(chosen, web.Response):
+        return chosen
+    if request.method == "HEAD":
+        if not await asyncio.to_thread(path.exists):
+            return None
+        answer = web.Response(status=206 if chosen.partial else 200, headers=headers)
+        answer.content_length = chosen.length
+        return answer
+    loop = asyncio.get_running_loop()
+    try:
+        if chosen.length <= SMALL:
+            data = await loop.run_in_executor(None, _read, path, chosen)
+            return web.Response(body=data, status=206 if chosen.partial else 200, headers=headers)
+        file = await loop.run_in_executor(None, open, path, "rb")
+    except FileNotFoundError:
+        return None
+    try:
+        return await _send(request, file, chosen, headers)
+    finally:
+        await loop.run_in_executor(None, file.close)
+
+
+def serve_bytes(request: web.Request, data: bytes, content_type: str, etag: str) -> web.Response:
+    """Answer with bytes in memory."""
+    headers = {"Content-Type": content_type, "ETag": etag, "Accept-Ranges": "bytes"}
+    chosen = choose(request, len(data), headers)
+    if isinstance(chosen, web.Response):
+        return chosen
+    body = data[chosen.start : chosen.stop]
+    return web.Response(body=body, status=206 if chosen.partial else 200, headers=headers)
+
+
+def choose(request: web.Request, size: int, headers: dict[str, str]) -> Span | web.Response:
+    """Return which bytes to send, adding to *headers* what goes with a range; or the answer that sends none."""
+    etag = headers["ETag"]
+    if (wanted := request.headers.get("If-Match")) is not None and not _matches(wanted, etag, weak=False):
+        return web.Response(status=412, headers={"ETag": etag})
+    if (known := request.headers.get("If-None-Match")) is not None and _matches(known, etag, weak=True):
+        return web.Response(status=304, headers={"ETag": etag})
+    whole = Span(0, size, partial=False)
+    asked = request.headers.get("Range")
+    if asked is None or request.headers.get("If-Range", etag) != etag:
+        return whole
+    # Several ranges at once, another unit, nonsense: a server may pass over the header.
+    match = _RANGE.fullmatch(asked)
+    if match is None or not (match[1] or match[2]):
+        return whole
+    if match[1]:
+        start, stop = int(match[1]), int(match[2]) + 1 if match[2] else size
+        if match[2] and stop <= start:
+            return whole
+    else:
+        start, stop = max(0, size - int(match[2])), size
+    stop = min(stop, size)
+    if start >= stop:
+        return web.Response(status=416, headers={"Content-Range": f"bytes */{size}", "ETag": etag})
+    headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+    return Span(start, stop, partial=True)
+
+
+def _matches(header: str, etag: str, *, weak: bool) -> bool:
+    if header.strip() == "*":
+        return True
+    tags = [tag.strip() for tag in header.split(",")]
+    return etag in tags or (weak and f"W/{etag}" in tags)
+
+
+def _read(path: Path, span: Span) -> bytes:
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - one small read, many times a second
+        file.seek(span.start)
+        data = file.read(span.length)
+    if len(data) != span.length:
+        raise OSError(f"{path.name} is shorter than its row says")
+    return data
+
+
+async def _send(request: web.Request, file: BinaryIO, span: Span, headers: dict[str, str]) -> web.StreamResponse:
+    """Send a large span: its head is written, which puts the headers on the wire, the rest goes from disk to socket."""
+    loop = asyncio.get_running_loop()
+    answer = web.StreamResponse(status=206 if span.partial else 200, headers=headers)
+    answer.content_length = span.length
+    await answer.prepare(request)
+    first = min(_FIRST, span.length)
+    await answer.write(await loop.run_in_executor(None, os.pread, file.fileno(), first, span.start))
+    transport = request.transport
+    if transport is None:
+        raise ConnectionResetError("the client is gone")
+    try:
+        await loop.sendfile(transport, file, span.start + first, span.length - first)
+    except (NotImplementedError, RuntimeError):
+        at = span.start + first
+        while at < span.stop:
+            piece = await loop.run_in_executor(None, os.pread, file.fileno(), min(SMALL, span.stop - at), at)
+            if not piece:
+                raise ConnectionResetError("the object is shorter than its row says") from None
+            await answer.write(piece)
+            at += len(piece)
+    await answer.write_eof()
+    return answer

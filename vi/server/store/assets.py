@@ -1,0 +1,166 @@
+"""Assets: the wire names that filters and sorts may use, and the changes that are not ingestion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..identity import Identity
+from ..refusals import Refusal, not_found
+from ..schema import asset, bulk_deletion, dataset
+from .datasets import discard
+
+Row = sa.Row[Any]
+
+SORTS: dict[str, tuple[sa.Column[Any], ...]] = {
+    "default": (asset.c.seq,),
+    "assetId": (asset.c.id,),
+    "filename": (asset.c.filename,),
+    "lastModified.contents": (asset.c.contents_updated, asset.c.id),
+    "metadata.fileSize": (asset.c.size, asset.c.id),
+}
+
+
+def columns(identity: Identity, dataset_id: str) -> Mapping[str, sa.ColumnElement[Any]]:
+    """Return what each wire name of an asset document stands for in a filter."""
+    organization = sa.literal(identity.organization_id)
+    return {
+        "assetId": asset.c.id,
+        "datasetId": sa.literal(f"{identity.organization_id}_{dataset_id}"),
+        "workspaceId": organization,
+        "filename": asset.c.filename,
+        "kind": asset.c.kind,
+        "owner": organization,
+        "metadata.insertedBy": sa.literal(identity.user_id),
+        "metadata.annotations.total": asset.c.annotation_total,
+        "metadata.frames": asset.c.frames,
+        "metadata.fileSize": asset.c.size,
+        "metadata.height": asset.c.height,
+        "metadata.width": asset.c.width,
+        "metadata.dimensions.height": asset.c.height,
+        "metadata.dimensions.width": asset.c.width,
+        "metadata.pixelRatio.height": sa.literal(1),
+        "metadata.pixelRatio.width": sa.literal(1),
+        "metadata.mimeType": asset.c.mime,
+        "metadata.source": asset.c.source,
+        "metadata.status": asset.c.status,
+        "metadata.uploadStatus": sa.literal("Uploaded"),
+        "metadata.visibility": sa.literal("Private"),
+        "metadata.contentsFrom": sa.literal("Upload"),
+        "metadata.comments": sa.literal(0),
+        "metadata.hash.algorithm": sa.literal("sha256"),
+        "metadata.hash.contents": asset.c.sha256,
+        "metadata.timeCreated": asset.c.created,
+        "metadata.lastUpdated": asset.c.updated,
+        "metadata.contentsLastUpdated": asset.c.contents_updated,
+    }
+
+
+def listed(dataset_seq: int) -> sa.Select[Any]:
+    """Select the assets of a dataset."""
+    return sa.select(asset).where(asset.c.dataset_seq == dataset_seq)
+
+
+def count(connection: sa.Connection, dataset_seq: int, condition: sa.ColumnElement[bool]) -> int:
+    """Return how many assets of a dataset meet *condition*."""
+    statement = sa.select(sa.func.count()).select_from(asset).where(asset.c.dataset_seq == dataset_seq, condition)
+    return int(connection.execute(statement).scalar_one())
+
+
+def find(connection: sa.Connection, dataset_seq: int, asset_id: str) -> Row:
+    """Return one asset; raises 404."""
+    statement = listed(dataset_seq).where(asset.c.id == asset_id)
+    found = connection.execute(statement).one_or_none()
+    if found is None:
+        raise not_found("Asset", asset_id)
+    return found
+
+
+def find_named(connection: sa.Connection, dataset_seq: int, filename: str) -> Row:
+    """Return the asset of a name; raises 404."""
+    found = connection.execute(listed(dataset_seq).where(asset.c.filename == filename)).one_or_none()
+    if found is None:
+        raise not_found("Asset", filename)
+    return found
+
+
+def rename(connection: sa.Connection, row: Row, filename: str, now: int) -> Row:
+    """Give an asset another name; raises 409 when the dataset has it already."""
+    if filename == row.filename:
+        return row
+    taken = connection.execute(
+        sa.select(asset.c.seq).where(asset.c.dataset_seq == row.dataset_seq, asset.c.filename == filename)
+    ).first()
+    if taken is not None:
+        raise Refusal(409, f"Another asset of the dataset is named {filename}")
+    statement = (
+        asset.update()
+        .where(asset.c.seq == row.seq)
+        .values(filename=filename, updated=now, generation=asset.c.generation + 1)
+        .returning(asset)
+    )
+    return connection.execute(statement).one()
+
+
+def delete(connection: sa.Connection, rows: Sequence[Row]) -> list[str]:
+    """Remove assets of one dataset; returns the objects to remove after the commit."""
+    if not rows:
+        return []
+    connection.execute(asset.delete().where(asset.c.seq == sa.bindparam("gone")), [{"gone": row.seq} for row in rows])
+    annotated = sum(1 for row in rows if row.annotation_total)
+    connection.execute(
+        dataset.update()
+        .where(dataset.c.seq == rows[0].dataset_seq)
+        .values(
+            asset_total=dataset.c.asset_total - len(rows),
+            byte_total=dataset.c.byte_total - sum(row.size for row in rows),
+            annotation_total=dataset.c.annotation_total - sum(row.annotation_total for row in rows),
+            asset_annotated=dataset.c.asset_annotated - annotated,
+        )
+    )
+    return discard(connection, [row.blob for row in rows])
+
+
+def start_bulk_deletion(connection: sa.Connection, values: dict[str, Any]) -> Row:
+    """Insert a bulk deletion of the assets that the dataset holds now."""
+    last = sa.select(sa.func.coalesce(sa.func.max(asset.c.seq), 0)).where(asset.c.dataset_seq == values["dataset_seq"])
+    statement = bulk_deletion.insert().values(**values, through_seq=last.scalar_subquery()).returning(bulk_deletion)
+    return connection.execute(statement).one()
+
+
+def bulk_delete(
+    connection: sa.Connection, row: Row, condition: sa.ColumnElement[bool] | None, now: int, limit: int
+) -> list[str] | None:
+    """Remove up to *limit* of the assets that a bulk deletion selects; None, and marked as finished, at the end."""
+    statement = listed(row.dataset_seq).where(asset.c.seq <= row.through_seq).order_by(asset.c.seq).limit(limit)
+    chosen = connection.execute(statement if condition is None else statement.where(condition)).all()
+    if chosen:
+        return delete(connection, chosen)
+    connection.execute(bulk_deletion.update().where(bulk_deletion.c.seq == row.seq).values(finished=now, updated=now))
+    return None
+
+
+def find_bulk_deletion(connection: sa.Connection, dataset_seq: int, identifier: str) -> Row:
+    """Return one bulk deletion; raises 404."""
+    statement = bulk_deletions(dataset_seq).where(bulk_deletion.c.id == identifier)
+    found = connection.execute(statement).one_or_none()
+    if found is None:
+        raise not_found("Deletion session", identifier)
+    return found
+
+
+def bulk_deletions(dataset_seq: int) -> sa.Select[Any]:
+    """Select the bulk deletions of a dataset."""
+    return sa.select(bulk_deletion).where(bulk_deletion.c.dataset_seq == dataset_seq)
+
+
+def unfinished_bulk_deletions(connection: sa.Connection) -> list[tuple[Row, str]]:
+    """Return the bulk deletions that go on after a restart, with the id of their dataset."""
+    statement = (
+        sa.select(bulk_deletion, dataset.c.id.label("dataset_id"))
+        .join(dataset, dataset.c.seq == bulk_deletion.c.dataset_seq)
+        .where(bulk_deletion.c.finished.is_(None), dataset.c.deleted.is_(None))
+    )
+    return [(row, row.dataset_id) for row in connection.execute(statement)]

@@ -1,0 +1,57 @@
+"""Creating once: the first answer to an idempotency key is kept for a day (protocol section 16)."""
+
+from __future__ import annotations
+
+import attrs
+import sqlalchemy as sa
+
+from ..refusals import Refusal
+from ..schema import idempotency
+
+KEPT_MS = 24 * 3600 * 1000
+
+
+@attrs.frozen
+class Claim:
+    """A key as a client sent it: *scope* is organization, path and key, *digest* that of the body."""
+
+    scope: str
+    digest: str
+
+
+@attrs.frozen
+class Made:
+    """What a creating request made: the id, and the answer where it cannot be written again from the rows."""
+
+    reference: str
+    body: str | None = None
+
+
+def find(connection: sa.Connection, claim: Claim | None, now: int) -> Made | None:
+    """Return what the same request made before; raises 422 when the key came with another body."""
+    if claim is None:
+        return None
+    row = connection.execute(sa.select(idempotency).where(idempotency.c.scope == claim.scope)).one_or_none()
+    if row is None:
+        return None
+    if row.created + KEPT_MS <= now:
+        connection.execute(idempotency.delete().where(idempotency.c.scope == claim.scope))
+        return None
+    if row.digest != claim.digest:
+        raise Refusal(422, "The Idempotency-Key was used with another request body")
+    return Made(row.reference, row.body)
+
+
+def keep(connection: sa.Connection, claim: Claim | None, made: Made, now: int) -> None:
+    """Remember what a request made, in the transaction that made it."""
+    if claim is not None:
+        connection.execute(
+            idempotency.insert().values(
+                scope=claim.scope, digest=claim.digest, reference=made.reference, body=made.body, created=now
+            )
+        )
+
+
+def forget(connection: sa.Connection, now: int) -> None:
+    """Drop what is older than a day."""
+    connection.execute(idempotency.delete().where(idempotency.c.created <= now - KEPT_MS))

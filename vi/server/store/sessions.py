@@ -1,0 +1,220 @@
+"""Ingestion sessions and the objects that arrive for them (protocol section 9)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import attrs
+import sqlalchemy as sa
+
+from ..refusals import not_found
+from ..schema import ItemState, SessionState, UploadState, ingest_item, ingestion_session, multipart_upload
+from .datasets import discard
+
+Row = sa.Row[Any]
+
+CANCELLED = "Cancelled"
+ASSET_FAILED = "AssetFailed"
+
+
+@attrs.frozen
+class Arrival:
+    """An object that is on disk; *repeated* if one was there for the same file before."""
+
+    session_seq: int
+    index: int
+    blob: str | None
+    size: int
+    crc32c: int
+    repeated: bool = False
+
+
+@attrs.frozen
+class Recorded:
+    """What became of arrivals, one entry each: whether its session was still open and whether it is to be inspected."""
+
+    open: list[bool]
+    inspect: list[bool]
+    discarded: list[str]
+
+
+def create(connection: sa.Connection, session: dict[str, Any], items: Sequence[dict[str, Any]]) -> Row:
+    """Insert a session and its files, and return it."""
+    row = connection.execute(ingestion_session.insert().values(**session).returning(ingestion_session)).one()
+    connection.execute(ingest_item.insert(), [{"session_seq": row.seq, **item} for item in items])
+    return row
+
+
+def find(connection: sa.Connection, dataset_seq: int, identifier: str) -> Row:
+    """Return one session; raises 404."""
+    statement = listed(dataset_seq).where(ingestion_session.c.id == identifier)
+    found = connection.execute(statement).one_or_none()
+    if found is None:
+        raise not_found("Ingestion session", identifier)
+    return found
+
+
+def listed(dataset_seq: int) -> sa.Select[Any]:
+    """Select the sessions of a dataset."""
+    return sa.select(ingestion_session).where(ingestion_session.c.dataset_seq == dataset_seq)
+
+
+def items(connection: sa.Connection, session_seq: int) -> Sequence[Row]:
+    """Return every file of a session, in the order of the request."""
+    statement = sa.select(ingest_item).where(ingest_item.c.session_seq == session_seq)
+    return connection.execute(statement.order_by(ingest_item.c.idx)).all()
+
+
+def errors(connection: sa.Connection, session_seqs: Collection[int]) -> dict[int, list[Row]]:
+    """Return the errored files of sessions, by session, in the order they were settled."""
+    item = ingest_item.c
+    columns: list[sa.Column[Any]] = [item.session_seq, item.filename, item.error, item.settled]
+    statement = (
+        sa.select(*columns)
+        .where(ingest_item.c.session_seq.in_(session_seqs), ingest_item.c.error.is_not(None))
+        .order_by(ingest_item.c.settled, ingest_item.c.idx)
+    )
+    found: dict[int, list[Row]] = defaultdict(list)
+    for row in connection.execute(statement):
+        found[row.session_seq].append(row)
+    return found
+
+
+def open_sessions(connection: sa.Connection) -> Sequence[Row]:
+    """Return the sessions that are not at an end."""
+    statement = sa.select(ingestion_session).where(ingestion_session.c.state == SessionState.OPEN)
+    return connection.execute(statement).all()
+
+
+def touched(connection: sa.Connection, session_seq: int) -> Sequence[Row]:
+    """Return number, state and object of the files of a session that are no longer waited for."""
+    columns: list[sa.Column[Any]] = [ingest_item.c.idx, ingest_item.c.state, ingest_item.c.blob]
+    statement = sa.select(*columns).where(
+        ingest_item.c.session_seq == session_seq, ingest_item.c.state != ItemState.WAITING
+    )
+    return connection.execute(statement).all()
+
+
+def record(connection: sa.Connection, arrivals: Sequence[Arrival]) -> Recorded:
+    """Note objects as arrived, unless their session has ended; the last complete one of a file counts."""
+    seqs = {arrival.session_seq for arrival in arrivals}
+    statement = sa.select(ingestion_session.c.seq).where(
+        ingestion_session.c.seq.in_(seqs), ingestion_session.c.state == SessionState.OPEN
+    )
+    alive = set(connection.execute(statement).scalars())
+    recorded = Recorded([], [], [])
+    values: list[dict[str, Any]] = []
+    for arrival in arrivals:
+        open_ = arrival.session_seq in alive
+        if open_ and arrival.repeated and values:
+            connection.execute(_arrived, values)  # one of them may be the object that this one replaces
+            values = []
+        same = open_ and arrival.repeated and _replace(connection, arrival, recorded.discarded)
+        recorded.open.append(open_)
+        recorded.inspect.append(open_ and not same)
+        if not open_ or same:
+            if arrival.blob is not None:
+                recorded.discarded.append(arrival.blob)
+        elif arrival.repeated:
+            connection.execute(_arrived, _values(arrival))
+        else:
+            values.append(_values(arrival))
+    if values:
+        connection.execute(_arrived, values)
+    discard(connection, recorded.discarded)
+    return recorded
+
+
+_arrived = (
+    ingest_item.update()
+    .where(ingest_item.c.session_seq == sa.bindparam("of_session"), ingest_item.c.idx == sa.bindparam("of_index"))
+    .values(
+        state=ItemState.ARRIVED,
+        blob=sa.bindparam("new_blob"),
+        stored_size=sa.bindparam("new_size"),
+        stored_crc=sa.bindparam("new_crc"),
+        error=None,
+        settled=None,
+    )
+)
+
+
+def _values(arrival: Arrival) -> dict[str, Any]:
+    return {
+        "of_session": arrival.session_seq,
+        "of_index": arrival.index,
+        "new_blob": arrival.blob,
+        "new_size": arrival.size,
+        "new_crc": arrival.crc32c,
+    }
+
+
+def _replace(connection: sa.Connection, arrival: Arrival, discarded: list[str]) -> bool:
+    """Take back what an earlier object of the file led to; true if it was the same bytes and stands as it is."""
+    before = connection.execute(
+        sa.select(ingest_item).where(
+            ingest_item.c.session_seq == arrival.session_seq, ingest_item.c.idx == arrival.index
+        )
+    ).one()
+    same = before.stored_size == arrival.size and before.stored_crc == arrival.crc32c
+    if same and before.state in (ItemState.ARRIVED, ItemState.DONE):
+        return True
+    if before.blob is not None:
+        discarded.append(before.blob)
+    counter = {ItemState.DONE: "succeeded", ItemState.ERRORED: "errored"}.get(before.state)
+    if counter is not None:
+        column = ingestion_session.c[counter]
+        connection.execute(
+            ingestion_session.update()
+            .where(ingestion_session.c.seq == arrival.session_seq)
+            .values({counter: column - 1})
+        )
+    return False
+
+
+def cancel(connection: sa.Connection, row: Row, now: int) -> list[str]:
+    """End a session at its owner's wish; returns the objects to remove. An ended session stays as it is."""
+    if row.state != SessionState.OPEN:
+        return []
+    return end(connection, row.seq, SessionState.FAILED, CANCELLED, now)
+
+
+def end(connection: sa.Connection, seq: int, state: str, reason: str | None, now: int) -> list[str]:
+    """End a session; what has arrived and is not ingested goes. Returns the objects to remove."""
+    connection.execute(
+        ingestion_session.update()
+        .where(ingestion_session.c.seq == seq)
+        .values(state=state, reason=reason, finished=now, updated=now, generation=ingestion_session.c.generation + 1)
+    )
+    left = sa.and_(ingest_item.c.session_seq == seq, ingest_item.c.blob.is_not(None))
+    blobs = list(connection.execute(sa.select(ingest_item.c.blob).where(left)).scalars())
+    if blobs:
+        connection.execute(ingest_item.update().where(left).values(blob=None))
+    connection.execute(
+        multipart_upload.update()
+        .where(
+            multipart_upload.c.session_seq == seq,
+            multipart_upload.c.state.in_((UploadState.OPEN, UploadState.COMPLETING)),
+        )
+        .values(state=UploadState.ABORTED, updated=now)
+    )
+    return discard(connection, blobs)
+
+
+def forget(connection: sa.Connection, before: int) -> None:
+    """Drop the files of sessions that ended before a time, except those whose error is still shown."""
+    old = sa.select(ingestion_session.c.seq).where(
+        ingestion_session.c.state != SessionState.OPEN, ingestion_session.c.finished < before
+    )
+    connection.execute(ingest_item.delete().where(ingest_item.c.session_seq.in_(old), ingest_item.c.error.is_(None)))
+
+
+def mentioned(connection: sa.Connection, blobs: Iterable[str]) -> set[str]:
+    """Return those of *blobs* that a session still waits to inspect."""
+    statement = sa.select(ingest_item.c.blob).join(
+        ingestion_session, ingestion_session.c.seq == ingest_item.c.session_seq
+    )
+    waiting = statement.where(ingestion_session.c.state == SessionState.OPEN, ingest_item.c.blob.is_not(None))
+    return set(blobs) & set(connection.execute(waiting).scalars())

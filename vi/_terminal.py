@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._transfer.progress import Listener, TransferProgress
@@ -74,6 +75,27 @@ class Lines:
         )
 
 
+def say(text: str) -> None:
+    """Print data to stdout."""
+    print(text, flush=True)
+
+
+def complain(text: str) -> None:
+    """Print anything else to stderr."""
+    print(_printable(text, keep="\n"), file=sys.stderr, flush=True)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lay out a table: the first column to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        return "  ".join(cells).rstrip()
+
+    return "\n".join([line(head), *(line(row) for row in rows)])
+
+
 def print_asset(asset: Asset) -> None:
     """Print an asset's summary."""
     metadata = asset.metadata
@@ -121,6 +143,6 @@ def _print_rows(rows: list[tuple[str, str]]) -> None:
         print(f"{name:<{width}}  {_printable(value)}")
 
 
-def _printable(text: str) -> str:
+def _printable(text: str, keep: str = "") -> str:
     """Keep control characters of hostile names off the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)

@@ -1,0 +1,75 @@
+"""Every check of the project: ``nox -s tests`` is the one to run; ``nox -l`` lists the others."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.sessions = ["lint", "types", "tests"]
+# A machine has the interpreters that it has: the others are reported as skipped, also where CI is set.
+nox.options.error_on_missing_interpreters = False
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PROJECT)
+PEER = "vi-sdk==0.1.0b7"
+
+
+def install(session: nox.Session, *extras: str, group: str | None = None) -> None:
+    """Install the built package with *extras*, and a dependency group."""
+    requirements = nox.project.dependency_groups(PROJECT, group) if group else ()
+    session.install(f".[{','.join(extras)}]" if extras else ".", *requirements)
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests, and the demo from the installed package alone."""
+    install(session, "local", "fastapi", group="test")
+    session.run("python", "-m", "pytest", "-n", "auto", "-m", "not large and not interop", *session.posargs)
+    if not session.posargs:
+        session.chdir(session.create_tmp())
+        session.run("vi-sdk", "demo")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format."""
+    session.install(*nox.project.dependency_groups(PROJECT, "lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, strictly."""
+    install(session, "local", "fastapi", group="types")
+    session.run("mypy")
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """Drive the published client, in an environment of its own, against the local service."""
+    install(session, "local", group="test")
+    peer = Path(session.create_tmp()) / "peer"
+    session.run("python", "-m", "venv", "--clear", str(peer))
+    python = peer / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    session.run(str(python), "-m", "pip", "install", "-q", PEER, external=True)
+    session.run("python", "-m", "pytest", "-m", "interop", *session.posargs, env={"VI_PEER_PYTHON": str(python.absolute())})
+
+
+@nox.session
+def large(session: nox.Session) -> None:
+    """Move gigabytes and thousands of files within bounded memory; takes minutes and 10 GB of disk."""
+    install(session, "local", group="test")
+    session.run("python", "-m", "pytest", "-m", "large", "-s", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Measure branch coverage of the tests."""
+    session.install("-e", ".[local,fastapi]", *nox.project.dependency_groups(PROJECT, "test"))
+    session.run("coverage", "run", "-m", "pytest", "-m", "not large and not interop", *session.posargs)
+    session.run("coverage", "combine")
+    session.run("coverage", "report")

@@ -1,0 +1,122 @@
+"""``demo``: the whole tour over a folder of images, with every byte compared at the end."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from .._terminal import complain, say, table
+
+EXAMPLE = """example:
+  python -m vi demo               # with images that it makes
+  python -m vi demo ./images
+"""
+
+SAMPLES = 42
+
+
+@attrs.define
+class Step:
+    """A row of the report."""
+
+    name: str
+    files: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+
+    def row(self) -> tuple[str, ...]:
+        """Return the cells of the report."""
+        rate = f"{self.files / self.seconds:,.0f}/s" if self.seconds else ""
+        megabytes = f"{self.bytes / 1e6:,.2f}" if self.bytes else ""
+        return self.name, f"{self.files:,}", megabytes, f"{self.seconds:.2f}", rate
+
+
+def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb to the parser."""
+    parser = verbs.add_parser(
+        "demo",
+        help="upload, list, download and compare a folder, on a local service of its own",
+        description="Start a local service, upload FOLDER, list it, download it and compare every byte.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", nargs="?", metavar="FOLDER", help="images to use (default: some that it makes)")
+    parser.add_argument("--data", metavar="DIR", help="keep the service's data here (default: a temporary folder)")
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Do the tour; 0 only if everything that went up came back the same."""
+    with tempfile.TemporaryDirectory(prefix="vi-demo-") as scratch:
+        return _tour(given, Path(scratch))
+
+
+def _tour(given: argparse.Namespace, scratch: Path) -> int:
+    import vi
+
+    steps: list[Step] = []
+
+    @contextmanager
+    def step(name: str) -> Iterator[Step]:
+        row = Step(name)
+        began = time.perf_counter()
+        yield row
+        row.seconds = time.perf_counter() - began
+        steps.append(row)
+
+    folder = Path(given.folder).expanduser() if given.folder else scratch / "images"
+    if not given.folder:
+        from .._samples import make_samples
+
+        with step("make") as row:
+            made = make_samples(folder, count=SAMPLES)
+            row.files, row.bytes = len(made), sum(path.stat().st_size for path in made)
+    with vi.Client.local(given.data or scratch / "service") as client:
+        dataset = client.datasets.create(name="demo")
+        with step("upload") as row:
+            sent = client.assets.upload(dataset.dataset_id, paths=folder, names="relative", failure_mode="FailAfterAll")
+            row.files, row.bytes = sent.total_succeeded, sent.bytes_sent
+        with step("list") as row:
+            assets = list(client.assets.list(dataset.dataset_id).all_items())
+            row.files = len(assets)
+        with step("download") as row:
+            received = client.assets.download(dataset.dataset_id, scratch / "copy", raise_on_failure=False)
+            row.files, row.bytes = received.total_downloaded, received.bytes_received
+        with step("compare") as row:
+            different = []
+            for asset in assets:
+                copy = scratch / "copy" / received.renamed.get(asset.asset_id, asset.filename)
+                if not _same(folder / asset.filename, copy):
+                    different.append(asset.filename)
+                row.files, row.bytes = row.files + 1, row.bytes + asset.metadata.file_size
+    say(table(("step", "files", "MB", "seconds", "rate"), [s.row() for s in steps]))
+    for failure in (*sent.failures, *received.failures):
+        complain(f"{failure.path}: {failure.code}: {failure.message}")
+    for name in different:
+        complain(f"{name}: came back different")
+    if sent.total_skipped:
+        complain(f"{sent.total_skipped} skipped: {', '.join(f'{n} {r}' for r, n in sent.skip_reasons.items())}")
+    agree = sent.total_succeeded == len(assets) == received.total_downloaded and not different and not sent.failures
+    say(
+        f"{len(assets)} of {sent.total_files} files went up, came back, and are the same byte for byte."
+        if agree
+        else "Not everything agrees; see above."
+    )
+    return 0 if agree and assets else 1
+
+
+def _same(one: Path, other: Path) -> bool:
+    chunk = 1 << 20
+    if not one.is_file() or not other.is_file() or one.stat().st_size != other.stat().st_size:
+        return False
+    with one.open("rb") as first, other.open("rb") as second:
+        while data := first.read(chunk):
+            if data != second.read(chunk):
+                return False
+    return True

@@ -1,0 +1,35 @@
+"""``serve``: keep a local service running."""
+
+from __future__ import annotations
+
+import argparse
+
+from .._terminal import say
+
+EXAMPLE = """example:
+  python -m vi serve --data ./vi-data --env-file vi.env
+  set -a; . ./vi.env      # in another shell: now vi.Client() finds it
+"""
+
+
+def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb to the parser."""
+    parser = verbs.add_parser(
+        "serve",
+        help="run the local service until Ctrl+C",
+        description="Run the local service over a folder until SIGTERM or Ctrl+C.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", default="./vi-data", metavar="DIR", help="folder to serve (default: %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8787, help="port; 0 takes a free one (default: %(default)s)")
+    parser.add_argument("--env-file", metavar="FILE", help="write the three DATATURE_VI_* settings here once ready")
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Serve."""
+    from ..server import run as serve
+
+    return serve(given.data, given.host, given.port, given.env_file, say)

@@ -17,7 +17,7 @@ from yarl import URL
 
 from . import _redact, _wire, errors
 from ._connections import TRANSPORT_ERRORS, Connections, Loss, origin_of, proxy_for, read_loss, to_error
-from ._pacing import Gates
+from ._pacing import Pacing
 from ._retry import Attempt, Lost, RetryBudget, read_retry_after, wait_before_retry
 from .config import Settings
 from .errors import ViError, ViOperationError
@@ -51,7 +51,7 @@ class Http:
     def __init__(self, settings: Settings, connections: Connections) -> None:
         self.settings = settings
         self.connections = connections
-        self.gates = Gates()
+        self.pacing = Pacing(settings.limits.max_concurrency)
         self.budget = RetryBudget()
         self.honours_keys = False
         """Whether an answer has shown that the service honours ``Idempotency-Key``."""
@@ -109,7 +109,7 @@ class Http:
     async def _send(
         self, method: str, url: URL, headers: dict[str, str], data: bytes | None, doing: str, harmless_twice: bool
     ) -> Answer:
-        gate = self.gates.of(self._origin)
+        gate = self.pacing.of(self._origin)
         left = self.settings.timeouts.request
         began = time.monotonic()
         number = 0

@@ -69,12 +69,12 @@ class RetryPolicy:
 class TransferLimits:
     """What transfers may use at once; each value costs what is said beside it.
 
-    *max_concurrency* transfers run at a time, each holding up to 1 MiB (a large file up to *parts_per_file* times
-    3 MiB). A file of *multipart_threshold* bytes or more goes up in parts and comes down in ranges of *range_size*.
+    Up to *max_concurrency* transfers run at a time; the level within it is found by itself. Each holds up to 256 KiB, a
+    larger file counts for several and holds up to *parts_per_file* times 3 MiB. A file of *multipart_threshold* bytes or more goes up in parts and comes down in ranges of *range_size*.
     A session announces at most *session_files* files (about 1 KiB each).
     """
 
-    max_concurrency: int = attrs.field(default=32, validator=_positive)
+    max_concurrency: int = attrs.field(default=256, validator=_positive)
     parts_per_file: int = attrs.field(default=4, validator=_positive)
     multipart_threshold: int = attrs.field(default=64 * MIB, validator=_positive)
     range_size: int = attrs.field(default=64 * MIB, validator=_positive)

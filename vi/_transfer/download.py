@@ -124,7 +124,7 @@ class _Fetch:
     async def _all_ranges(self, part: files.PartFile) -> Expected:
         stretches = plan.ranges(self.remote.size, self.limits.range_size)
         follower = _Follower(part, stretches, self.remote.expected)
-        async with TaskPool(anyio.Semaphore(self.limits.parts_per_file + 1, fast_acquire=True)) as pool:
+        async with TaskPool(self.limits.parts_per_file + 1) as pool:
             await pool.submit(follower.run)
             # The first range alone fixes the ETag that pins the others.
             await self._range(part, stretches[0], follower)
@@ -205,6 +205,7 @@ class _Fetch:
             if wait is None or not (lost is Lost.NEVER_SENT or self.storage.may_retry()):
                 problem.attempts = number
                 raise problem
+            self.storage.note_trouble(status, lost)
             if retry_after is not None and status in (429, 503):
                 self.storage.hold(self.remote.transfer, retry_after)
             await anyio.sleep(wait)

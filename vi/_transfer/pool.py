@@ -3,24 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any, ParamSpec, Self
+from typing import Any, Protocol, Self, TypeVarTuple
 
-import anyio
+Ts = TypeVarTuple("Ts")
 
-P = ParamSpec("P")
+
+class Bound(Protocol):
+    """What limits a pool: places to take and to give back."""
+
+    async def acquire(self, count: int = 1) -> None: ...
+
+    def release(self, count: int = 1) -> None: ...
+
+
+class FixedBound:
+    """A plain semaphore of *count* places, for a pool of its own."""
+
+    def __init__(self, count: int) -> None:
+        self._semaphore = asyncio.Semaphore(count)
+
+    async def acquire(self, count: int = 1) -> None:
+        """Take a place."""
+        await self._semaphore.acquire()
+
+    def release(self, count: int = 1) -> None:
+        """Give a place back."""
+        self._semaphore.release()
 
 
 class TaskPool:
-    """Runs submitted calls as tasks of one group, each holding a place of *places* while it runs.
+    """Runs submitted calls as tasks of one group, each holding places while it runs.
 
-    Several pools may share the places, so that they bound all transfers of a client. Leaving the block waits for every
+    Several pools may share a bound, which then holds for all transfers of a client. Leaving the block waits for every
     task. The first exception cancels the others and is raised, bare, when the block is left.
     """
 
-    def __init__(self, places: anyio.Semaphore) -> None:
-        self._places = places
+    def __init__(self, bound: Bound | int) -> None:
+        self._bound: Bound = FixedBound(bound) if isinstance(bound, int) else bound
         self._tasks = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Self:
@@ -38,18 +60,27 @@ class TaskPool:
         if first is not None:
             raise first
 
-    async def submit(self, call: Callable[P, Coroutine[Any, Any, None]], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Start *call* as soon as there is a place."""
-        await self._places.acquire()
+    async def submit(self, call: Callable[[*Ts], Coroutine[Any, Any, None]], *args: *Ts, places: int = 1) -> None:
+        """Start *call* as soon as there are that many *places*."""
+        await self._bound.acquire(places)
         try:
-            task = self._tasks.create_task(call(*args, **kwargs))
+            task = self._tasks.create_task(call(*args))
         except BaseException:
-            self._places.release()
+            self._bound.release(places)
             raise
-        task.add_done_callback(self._release)
+        task.add_done_callback(functools.partial(self._release, places))
 
-    def _release(self, _: asyncio.Task[None]) -> None:
-        self._places.release()
+    def _release(self, places: int, _: asyncio.Task[None]) -> None:
+        self._bound.release(places)
+
+
+HELD_PER_PLACE = 256 << 10
+PLACES_OF_A_LARGE_FILE = 8
+
+
+def places_for(size: int) -> int:
+    """Return how many places a file of *size* bytes takes: what waits in memory for them stays bounded."""
+    return min(PLACES_OF_A_LARGE_FILE, 1 + size // HELD_PER_PLACE)
 
 
 def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:

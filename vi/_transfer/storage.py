@@ -24,7 +24,7 @@ from yarl import URL
 
 from .. import _checksums
 from .._connections import TRANSPORT_ERRORS, Connections, Loss, origin_of, proxy_for, read_loss
-from .._pacing import Gates
+from .._pacing import Pacing
 from .._retry import Attempt, Lost, RetryBudget, read_date, read_retry_after, wait_before_retry
 from ..config import Settings
 from ..errors import ViOperationError
@@ -170,10 +170,10 @@ class Received:
 class Storage:
     """Sends to and fetches from signed URLs for one client."""
 
-    def __init__(self, settings: Settings, connections: Connections, gates: Gates, budget: RetryBudget) -> None:
+    def __init__(self, settings: Settings, connections: Connections, pacing: Pacing, budget: RetryBudget) -> None:
         self.settings = settings
         self._connections = connections
-        self._gates = gates
+        self._pacing = pacing
         self._budget = budget
         self._clock_ahead: float | None = None
         """Seconds by which the service's clock is ahead of ours, once an answer has told."""
@@ -198,7 +198,7 @@ class Storage:
         Follows no redirect and sends only the signed headers. A checksum in the answer that differs from what was sent
         counts as a failed attempt.
         """
-        gate = self._gates.of(origin_of(transfer.url))
+        gate = self._pacing.of(origin_of(transfer.url))
         deadline = self.settings.timeouts.stall + size / FLOOR_BYTES_PER_SECOND
         began = time.monotonic()
         number = 0
@@ -231,6 +231,7 @@ class Storage:
             free = loss is not None and loss.how is Lost.NEVER_SENT
             if wait is None or not (free or self._budget.spend()):
                 raise TransferFailed(*_describe(answer, loss), attempts=number)
+            self.note_trouble(answer.status if answer else None, loss.how if loss else None)
             if retry_after is not None and answer is not None and answer.status in (429, 503):
                 gate.close_for(retry_after)
             logger.info("PUT to %s: attempt %d failed (%s)", transfer.url.host, number, _describe(answer, loss)[1])
@@ -286,7 +287,7 @@ class Storage:
         """
         session = self._connections.current().storage
         url = transfer.url
-        await self._gates.of(origin_of(url)).wait()
+        await self._pacing.of(origin_of(url)).wait()
         for _ in range(MAX_REDIRECTS + 1):
             async with session.get(
                 url,
@@ -314,7 +315,12 @@ class Storage:
 
     def hold(self, transfer: SignedTransfer, seconds: float) -> None:
         """Close the gate of the transfer's origin, as its answer asked."""
-        self._gates.of(origin_of(transfer.url)).close_for(seconds)
+        self._pacing.of(origin_of(transfer.url)).close_for(seconds)
+
+    def note_trouble(self, status: int | None, lost: Lost | None) -> None:
+        """Press less hard after a 429, a 503 or a time-out."""
+        if status in (429, 503) or lost is Lost.TIMED_OUT:
+            self._pacing.trouble()
 
     def may_retry(self) -> bool:
         """Take a retry out of the client's budget."""

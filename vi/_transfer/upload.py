@@ -97,7 +97,7 @@ async def send_parts(record: FileRecord, target: PartTarget, storage: Storage, l
     crcs: dict[int, int] = {}
     complete = False
     try:
-        async with TaskPool(anyio.Semaphore(limits.parts_per_file, fast_acquire=True)) as pool:
+        async with TaskPool(limits.parts_per_file) as pool:
             for stretch in stretches:
                 await pool.submit(_send_part, record, stretch, target, storage, crcs)
         whole = 0

@@ -33,7 +33,7 @@ async def delete_ids(assets: AsyncAssets, dataset_id: str, ids: list[str], *, dr
         except ViNotFoundError:
             missing.append(asset_id)
 
-    async with TaskPool(anyio.Semaphore(AT_ONCE, fast_acquire=True)) as pool:
+    async with TaskPool(AT_ONCE) as pool:
         for asset_id in ids:
             await pool.submit(one, asset_id)
     found = len(ids) - len(missing)

@@ -22,9 +22,10 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from ..... import _routes, _wire
 from ....._checksums import to_signed
 from ....._http import Http
+from ....._pacing import Places
 from ....._transfer.discovery import Inventory, os_failure
 from ....._transfer.lanes import Lanes
-from ....._transfer.pool import TaskPool, first_error
+from ....._transfer.pool import TaskPool, first_error, places_for
 from ....._transfer.preparation import prepare
 from ....._transfer.progress import ProgressTracker
 from ....._transfer.record import FileRecord, Ledger
@@ -102,7 +103,7 @@ class Ingestion:
         http: Http,
         storage: Storage,
         lanes: Lanes,
-        places: anyio.Semaphore,
+        places: Places,
         options: UploadOptions,
         tracker: ProgressTracker,
     ) -> None:
@@ -272,7 +273,7 @@ class Ingestion:
         if not opened.pending:
             settling.start_soon(self._settle, opened)
         for record in list(opened.records.values()):
-            await pool.submit(self._send_one, opened, record, settling)
+            await pool.submit(self._send_one, opened, record, settling, places=places_for(record.size))
 
     async def _send_again(self) -> None:
         """Give files whose URLs expired a new session."""
@@ -303,6 +304,7 @@ class Ingestion:
         else:
             opened.sent[record.filename] = record
             self._tracker.move(record.size)
+            self._places.moved(record.size)
         opened.pending -= 1
         if not opened.pending:
             settling.start_soon(self._settle, opened)

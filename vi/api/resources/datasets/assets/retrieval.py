@@ -18,12 +18,13 @@ from ..... import _routes, _wire
 from ....._checksums import Expected, from_goog_hash
 from ....._connections import TRANSPORT_ERRORS
 from ....._http import Http
+from ....._pacing import Places
 from ....._transfer import files
 from ....._transfer.discovery import os_failure, shown
 from ....._transfer.download import RemoteFile, fetch
 from ....._transfer.lanes import Lanes
 from ....._transfer.names import apart, key_of, safe_name
-from ....._transfer.pool import TaskPool, first_error
+from ....._transfer.pool import TaskPool, first_error, places_for
 from ....._transfer.progress import ProgressTracker
 from ....._transfer.record import FileFailure
 from ....._transfer.storage import Storage, TargetGone, TransferFailed, UrlExpired, signed_transfer
@@ -61,7 +62,7 @@ class Retrieval:
         http: Http,
         storage: Storage,
         lanes: Lanes,
-        places: anyio.Semaphore,
+        places: Places,
         options: DownloadOptions,
         tracker: ProgressTracker,
     ) -> None:
@@ -117,7 +118,7 @@ class Retrieval:
             name = _name_of(item)
             self._fail(name, name, problem.code, f"{name}: {problem.message}")
             return
-        await pool.submit(self._fetch_one, remote, self._name(remote))
+        await pool.submit(self._fetch_one, remote, self._name(remote), places=places_for(remote.size))
 
     def result(self) -> AssetDownloadResult:
         """Return what is known so far; what was begun and not settled counts as cancelled."""
@@ -223,6 +224,7 @@ class Retrieval:
                 self._result.total_downloaded += 1
                 self._result.bytes_received += remote.size
                 self._tracker.move(remote.size)
+                self._places.moved(remote.size)
         except FileExistsError:
             self._conflict(remote, target, "another file took the name meanwhile")
         except TransferFailed as problem:

@@ -10,17 +10,18 @@ leaves at once. Callbacks that a caller passes in run in the loop thread.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import sys
 import threading
 import warnings
 import weakref
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from functools import wraps
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+import anyio
+from anyio.from_thread import BlockingPortal
 
 from .api.pagination import Listing, PaginatedResponse
 
@@ -41,7 +42,7 @@ class LoopThread:
         self._name = name
         self._lock = threading.Lock()
         self._portal: BlockingPortal | None = None
-        self._stack: contextlib.ExitStack | None = None
+        self._thread: threading.Thread | None = None
         self._pid = os.getpid()
         self._warned = False
 
@@ -67,25 +68,48 @@ class LoopThread:
 
     def close(self) -> None:
         """Run the closing call and end the thread; does nothing when there is none."""
+        if self._pid != os.getpid():
+            return
         with self._lock:
-            portal, stack, self._portal, self._stack = self._portal, self._stack, None, None
-        if portal is None or stack is None or self._pid != os.getpid():
+            portal, thread, self._portal, self._thread = self._portal, self._thread, None, None
+        if portal is None or thread is None:
             return
         try:
             portal.call(self._at_close)
         finally:
-            stack.close()
+            portal.call(portal.stop)
+            thread.join()
 
     def _running(self) -> BlockingPortal:
         with self._lock:
             if self._pid != os.getpid():
                 # The parent's thread did not come along; its loop must not be touched.
-                self._portal = self._stack = None
+                self._portal = None
                 self._pid = os.getpid()
             if self._portal is None:
-                self._stack = contextlib.ExitStack()
-                self._portal = self._stack.enter_context(start_blocking_portal("asyncio", name=self._name))
+                self._portal = self._start()
             return self._portal
+
+    def _start(self) -> BlockingPortal:
+        """Start the thread; anyio's own context manager would wait for it in a forked child, where it is not."""
+        started: Future[BlockingPortal] = Future()
+
+        async def serve() -> None:
+            async with BlockingPortal() as portal:
+                started.set_result(portal)
+                await portal.sleep_until_stopped()
+
+        def run() -> None:
+            try:
+                anyio.run(serve)
+            except BaseException as error:
+                if started.done():
+                    raise
+                started.set_exception(error)
+
+        self._thread = threading.Thread(target=run, name=self._name, daemon=True)
+        self._thread.start()
+        return started.result()
 
     def _warn_inside_loop(self) -> None:
         if self._warned or "ipykernel" in sys.modules:

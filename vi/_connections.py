@@ -44,12 +44,20 @@ class LoopConnections:
         await self.storage.close()
 
     def abandon(self) -> None:
-        """Let go of sockets whose loop is gone or belongs to the parent process."""
+        """Let go of sockets whose loop is gone or belongs to the parent process.
+
+        Closing one of the parent's here would take it out of the epoll set that both processes share, and the parent
+        would wait on it in vain: the connector has to forget its sockets, or its finaliser closes them.
+        """
         for session in (self.api, self.storage):
             connector = session.connector
             session.detach()
-            if connector is not None and self.pid == os.getpid():
+            if connector is None:
+                continue
+            if self.pid == os.getpid():
                 connector.close()
+            else:
+                connector._conns.clear()
 
 
 class Connections:
@@ -66,12 +74,16 @@ class Connections:
         """Return the sessions of the running loop."""
         loop = asyncio.get_running_loop()
         found = self._by_loop.get(loop)
-        if found is not None and found.pid != os.getpid():
-            found.abandon()
-            found = None
-        if found is None:
+        if found is None or found.pid != os.getpid():
+            self._leave_to_parent()
             found = self._by_loop[loop] = self._open()
         return found
+
+    def _leave_to_parent(self) -> None:
+        for loop, connections in list(self._by_loop.items()):
+            if connections.pid != os.getpid():
+                connections.abandon()
+                del self._by_loop[loop]
 
     @property
     def any_open(self) -> bool:

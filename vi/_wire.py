@@ -27,6 +27,7 @@ T = TypeVar("T")
 Read = Callable[[Any], Any]
 
 _SECONDS_BELOW = 100_000_000_000
+_FARTHEST = 1 << 62
 
 
 class WireError(ValueError):
@@ -56,15 +57,15 @@ def to_datetime(value: int | None) -> dt.datetime | None:
     """Turn wire milliseconds (or seconds, section 1.5) into an aware UTC time."""
     if value is None:
         return None
-    seconds = value if value < _SECONDS_BELOW else value / 1000
     try:
-        return dt.datetime.fromtimestamp(seconds, dt.UTC)
+        return dt.datetime.fromtimestamp(to_seconds(value), dt.UTC)
     except (OverflowError, ValueError, OSError):
         return None
 
 
 def to_seconds(value: int) -> float:
     """Turn a wire time into seconds since 1970."""
+    value = max(-_FARTHEST, min(value, _FARTHEST))  # an integer of any length may come, a float holds no such
     return float(value) if value < _SECONDS_BELOW else value / 1000
 
 
@@ -112,7 +113,10 @@ _SCALARS: dict[Any, tuple[Read, str | None]] = {
 
 
 def _show(value: Any) -> str:
-    text = json.dumps(value, default=repr)
+    try:
+        text = json.dumps(value, default=repr)
+    except RecursionError:
+        return "something nested too deeply"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -1,0 +1,124 @@
+"""A running service, clients of it, and a check that each test leaves nothing of ours running."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vi
+from vi import _samples
+from vi.server import LocalService, serve
+
+OURS = ("vi-client", "vi-lane")
+PATIENCE = 5.0
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class ServiceThread:
+    """A service in the loop of a thread of its own."""
+
+    def __init__(self, data: Path) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="service", daemon=True)
+        self._thread.start()
+        self._local: LocalService = self._run(serve(data, port=0))
+        self.url = self._local.url
+        self.secret_key = self._local.secret_key
+        self.organization_id = self._local.organization_id
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which a client finds the service."""
+        return {
+            "DATATURE_VI_API_ENDPOINT": self.url,
+            "DATATURE_VI_SECRET_KEY": self.secret_key,
+            "DATATURE_VI_ORGANIZATION_ID": self.organization_id,
+        }
+
+    def client(self, **settings: Any) -> vi.Client:
+        return vi.Client(self.secret_key, self.organization_id, self.url, **settings)
+
+    def async_client(self, **settings: Any) -> vi.AsyncClient:
+        return vi.AsyncClient(self.secret_key, self.organization_id, self.url, **settings)
+
+    def stop(self) -> None:
+        self._run(self._local.aclose())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(30)
+        self._loop.close()
+
+    def _run(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceThread]:
+    running = ServiceThread(tmp_path_factory.mktemp("service") / "data")
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def client(service: ServiceThread) -> Iterator[vi.Client]:
+    with service.client() as client:
+        yield client
+
+
+@pytest.fixture
+async def async_client(service: ServiceThread) -> AsyncIterator[vi.AsyncClient]:
+    before = _tasks()
+    async with service.async_client() as client:
+        yield client
+    deadline = time.monotonic() + PATIENCE
+    while left := _tasks() - before:
+        assert time.monotonic() < deadline, f"tasks were left behind: {left}"
+        await asyncio.sleep(0.01)
+
+
+def _tasks() -> set[asyncio.Task[Any]]:
+    """The running loop's tasks without those of the test runner."""
+    return {t for t in asyncio.all_tasks() if not getattr(t.get_coro(), "__qualname__", "").startswith("TestRunner.")}
+
+
+@pytest.fixture
+def dataset(client: vi.Client) -> str:
+    """The id of an empty dataset."""
+    return client.datasets.create(name="test").dataset_id
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one small image of every extension; shared, so only to be read."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for number, extension in enumerate(_samples.EXTENSIONS):
+        (folder / f"picture-{number:02d}{extension}").write_bytes(_samples.encode(number, extension, (32, 24)))
+    return folder
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder with four small images, for the test alone."""
+    folder = tmp_path / "images"
+    _samples.make_samples(folder, count=4, seed=7, size=(32, 24))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running() -> Iterator[None]:
+    """Fail a test after which threads of ours go on, unless they were there before it."""
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + PATIENCE
+    while left := [t.name for t in threading.enumerate() if t not in before and t.name.startswith(OURS)]:
+        assert time.monotonic() < deadline, f"threads were left running: {left}"
+        time.sleep(0.005)

@@ -1,0 +1,244 @@
+"""Imports point one way, the service stays apart, and one module prints; read from the source by `ast`."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "vi"
+
+FOUNDATION = ("errors", "config", "_redact", "_media", "_checksums", "_wire", "_routes", "_retry", "_pacing")
+LAYERS: dict[str, int] = {
+    **dict.fromkeys(FOUNDATION, 0),
+    **dict.fromkeys(("_connections", "_http", "_transfer"), 1),
+    # Resources are async and sync in one file, so the twin of a method is as deep as they are.
+    **dict.fromkeys(("api", "_blocking", "_terminal"), 2),
+    "client": 3,
+    "_samples": 0,
+    **dict.fromkeys(("cli", "__main__", "fastapi", "testing"), 4),
+}
+"""Which layer a top-level module is in; it may import its own and those below."""
+
+BESIDE = ("server",)
+"""Not a layer: what it may import is said one by one, and so is who may import it."""
+
+SERVER_MAY = ("errors", "_wire", "_routes", "_checksums", "_media", "_redact", "config")
+MODELS = ("types", "responses", "shared")
+MAY_USE_SERVER = ("client", "cli", "__main__", "testing", "fastapi")
+MAY_PRINT = ("_terminal", "cli", "__main__")
+
+THIRD_PARTY = {
+    "aiohttp": ("_connections", "_http", "_transfer", "server", "testing"),
+    "yarl": ("_connections", "_http", "_transfer", "server", "testing"),
+    "cattrs": ("_wire",),
+    "crcmod": ("_checksums",),
+    "fastcrc": ("_checksums",),
+    "tqdm": ("_terminal",),
+    "PIL": ("server", "_samples"),
+    "pi_heif": ("server",),
+    "sqlalchemy": ("server",),
+    "aiosqlite": ("server",),
+    "alembic": ("server",),
+    "fastapi": ("fastapi",),
+}
+"""Which top-level modules of ours may import a library that should not spread."""
+
+
+@attrs.frozen
+class Import:
+    """One import: the module that does it, what it names (dotted), and where."""
+
+    by: str
+    of: str
+    line: int
+    for_types: bool
+
+
+def modules(package: Path) -> Iterator[tuple[str, ast.Module]]:
+    """Every module below *package*, dotted without the package's own name."""
+    for path in sorted(package.rglob("*.py")):
+        relative = path.relative_to(package).with_suffix("")
+        if "versions" in relative.parts:
+            continue  # migrations are loaded by Alembic, never imported
+        parts = [part for part in relative.parts if part != "__init__"]
+        yield ".".join(parts), ast.parse(path.read_text("utf-8"), str(path))
+
+
+def imports(name: str, tree: ast.Module, package: Path) -> Iterator[Import]:
+    """The imports of a module, those inside functions too; ours begin with ``vi.``."""
+    is_package = (package / Path(*name.split(".")) / "__init__.py").is_file() if name else True
+    here = ["vi", *name.split(".")] if name else ["vi"]
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(name, alias.name, node.lineno, id(node) in typing_only)
+        elif isinstance(node, ast.ImportFrom):
+            up = node.level - (1 if is_package else 0)
+            base = [] if not node.level else here[: len(here) - up] if up else here
+            stem = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                deeper = package.joinpath(*stem.split(".")[1:], alias.name)
+                is_module = stem.startswith("vi") and (deeper.is_dir() or deeper.with_suffix(".py").is_file())
+                yield Import(name, f"{stem}.{alias.name}" if is_module else stem, node.lineno, id(node) in typing_only)
+
+
+def top(dotted: str) -> str:
+    """The top-level module of ours that a dotted name is in; empty for the package itself."""
+    parts = dotted.split(".")
+    return parts[1] if parts[0] == "vi" and len(parts) > 1 else "" if parts[0] == "vi" else parts[0]
+
+
+def violations(package: Path) -> list[str]:
+    """Everything that goes against the layers, in words."""
+    found = []
+    for name, tree in modules(package):
+        own = name.split(".")[0]
+        found += [f"vi.{name}: in no layer"] if own and own not in LAYERS and own not in BESIDE else []
+        for item in imports(name, tree, package):
+            problem = _problem(own, item)
+            if problem:
+                found.append(f"vi.{name}:{item.line}: imports {item.of}: {problem}")
+        if own not in MAY_PRINT:
+            found += [f"vi.{name}:{line}: prints" for line in prints(tree)]
+    return found
+
+
+def _problem(own: str, item: Import) -> str | None:
+    if item.of.split(".")[0] != "vi":
+        allowed = THIRD_PARTY.get(item.of.split(".")[0])
+        return None if allowed is None or own in allowed or item.for_types else f"only for {', '.join(allowed)}"
+    target = top(item.of)
+    if target in ("", own) or item.for_types:
+        return None
+    if target == "server":
+        return None if own in MAY_USE_SERVER else "the service is not for the client's parts"
+    if own == "server":
+        is_model = target == "api" and item.of.split(".")[-1] in MODELS
+        return None if target in SERVER_MAY or is_model else "the service must not know the client"
+    if target == "_samples":
+        return None if own in ("cli", "testing", "__main__") else "samples are for demo and tests"
+    if own == "":
+        return None  # the package hands out every layer
+    return None if LAYERS[target] <= LAYERS.get(own, -1) else "that is a higher layer"
+
+
+def prints(tree: ast.Module) -> list[int]:
+    """The lines that call ``print``."""
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
+
+
+def graph(package: Path) -> dict[str, set[str]]:
+    """Which module imports which when it is loaded: imports inside functions come later and are left out."""
+    known = {name for name, _ in modules(package)}
+    edges: dict[str, set[str]] = {}
+    for name, tree in modules(package):
+        late = {
+            id(inner)
+            for node in ast.walk(tree)
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+            for inner in ast.walk(node)
+        }
+        early = ast.Module([node for node in ast.walk(tree) if isinstance(node, ast.stmt) and id(node) not in late], [])
+        targets = {
+            item.of.removeprefix("vi").removeprefix(".")
+            for item in imports(name, early, package)
+            if item.of.split(".")[0] == "vi" and not item.for_types
+        }
+        edges[name] = (targets & known) - {name, ""}
+    return edges
+
+
+def cycles(edges: dict[str, set[str]]) -> list[str]:
+    """The circles in a graph, each once by its closing edge."""
+    found: list[str] = []
+    done: set[str] = set()
+
+    def visit(name: str, trail: list[str]) -> None:
+        if name in trail:
+            found.append(" -> ".join([*trail[trail.index(name) :], name]))
+            return
+        if name in done:
+            return
+        for target in sorted(edges.get(name, ())):
+            visit(target, [*trail, name])
+        done.add(name)
+
+    for name in sorted(edges):
+        visit(name, [])
+    return found
+
+
+def test_imports_point_one_way() -> None:
+    assert violations(PACKAGE) == []
+
+
+def test_no_module_needs_itself_to_be_loaded() -> None:
+    assert cycles(graph(PACKAGE)) == []
+
+
+PLANTED = {
+    "_retry.py": ("from ._http import Http", "that is a higher layer"),
+    "_http.py": ("from . import client", "that is a higher layer"),
+    "_transfer/plan.py": ("from ..api.types import PaginationParams", "that is a higher layer"),
+    "_transfer/pool.py": ("def f():\n    from ..client import Client", "that is a higher layer"),
+    "api/resources/base.py": ("import vi.client", "that is a higher layer"),
+    "api/resources/datasets/resource.py": ("from ....server import serve", "not for the client's parts"),
+    "server/app.py": ("from .._http import Http", "must not know the client"),
+    "server/handlers/assets.py": ("from ...api.resources.base import Resource", "must not know the client"),
+    "client.py": ("from ._samples import make_samples", "samples are for demo and tests"),
+    "api/types.py": ("import aiohttp", "only for _connections"),
+    "errors.py": ("import cattrs.gen", "only for _wire"),
+    "config.py": ("def f():\n    print('x')", "prints"),
+    "_extra.py": ("", "in no layer"),
+}
+
+
+@pytest.mark.parametrize("path", PLANTED)
+def test_a_planted_violation_is_found(path: str, tmp_path: Path) -> None:
+    package = tmp_path / "vi"
+    for name in (*FOUNDATION, "_connections", "_http", "_blocking", "_terminal", "_samples", "client"):
+        (package / f"{name}.py").parent.mkdir(exist_ok=True)
+        (package / f"{name}.py").touch()
+    for folder in ("_transfer", "api", "server", "cli"):
+        (package / folder).mkdir()
+        (package / folder / "__init__.py").touch()
+    assert violations(package) == []
+    code, expected = PLANTED[path]
+    target = package / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for parent in target.relative_to(package).parents:
+        (package / parent / "__init__.py").touch()
+    target.write_text(code)
+    found = violations(package)
+    assert len(found) == 1, found
+    assert expected in found[0]
+    assert found[0].startswith("vi." + path.removesuffix(".py").replace("/", "."))
+
+
+def test_what_is_only_for_types_is_no_violation(tmp_path: Path) -> None:
+    package = tmp_path / "vi"
+    package.mkdir()
+    (package / "client.py").touch()
+    (package / "_retry.py").write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .client import Client\n"
+    )
+    assert violations(package) == []
+
+
+def test_a_planted_circle_is_found() -> None:
+    assert cycles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == ["a -> b -> c -> a"]
+    assert cycles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []

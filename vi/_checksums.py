@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import importlib
 import logging
 import os
 from collections.abc import Callable
@@ -55,9 +56,8 @@ def _implementation() -> tuple[str, Update]:
                 return name, update
         except (ImportError, AttributeError, TypeError):
             continue
-    import crcmod.crcmod
-
-    if not getattr(crcmod.crcmod, "_usingExtension", False):
+    # `import crcmod.crcmod` would give the package, which has a name `crcmod` of its own.
+    if not getattr(importlib.import_module("crcmod.crcmod"), "_usingExtension", False):
         logger.warning("CRC32C runs in pure Python at about 10 MB/s: install fastcrc for this platform")
         return "crcmod (pure Python)", _crcmod()
     return "crcmod", _crcmod()

@@ -149,7 +149,8 @@ class ViError(Exception):
 
 
 def _rebuild(cls: type[ViError], message: str) -> ViError:
-    error = cls.__new__(cls)
+    # cls.__new__ would be that of ValueError, which is not safe where the layout is OSError's.
+    error = (OSError if issubclass(cls, OSError) else Exception).__new__(cls)
     Exception.__init__(error, message)
     return error
 
@@ -337,7 +338,7 @@ def _read_body(body: object) -> tuple[str | None, str | None, dict[str, Any] | N
     if not isinstance(body, dict):
         return None, None, None
     nested = body.get("error")
-    source = {**nested, **body} if isinstance(nested, dict) else body
+    source = {**nested, **{k: v for k, v in body.items() if v is not None}} if isinstance(nested, dict) else body
     message = source.get("message")
     if not isinstance(message, str) or not message:
         message = nested if isinstance(nested, str) and nested else None

@@ -355,7 +355,7 @@ class TestWrongDocuments:
         deep: Any = []
         for _ in range(5000):
             deep = [deep]
-        with pytest.raises(WireError, match="metadata.width"):
+        with pytest.raises(WireError, match=r"metadata\.width: .* nested too deeply"):
             structure(_set(document("Asset"), "metadata.width", deep), Asset)
 
     @given(
@@ -368,10 +368,8 @@ class TestWrongDocuments:
         for name in ("Asset", "AssetIngestionSession"):
             for field in document(name):
                 changed = {**document(name), field: value}
-                try:
-                    structure(changed, MODELS[name])
-                except WireError as error:
-                    assert error.path.startswith(field)
+                problem = _problem(changed, MODELS[name])
+                assert problem is None or problem.path.startswith(field)
 
 
 class TestTimes:
@@ -419,6 +417,14 @@ class Unknown:
 class Renamed:
     name: str = _wire.field(wire="theName")
     some_word: Word | str = attrs.field(kw_only=True, default="")
+
+
+def _problem(value: Any, cls: type) -> WireError | None:
+    try:
+        structure(value, cls)
+    except WireError as error:
+        return error
+    return None
 
 
 def _steps(path: str) -> list[str | int]:

@@ -11,6 +11,7 @@ import errno
 import os
 import secrets
 import stat
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,29 +44,32 @@ class PartFile:
     number that the system has handed to another file is never written to.
     """
 
-    __slots__ = ("_closing", "_descriptor", "_lock", "_users", "path")
+    __slots__ = ("_closed", "_descriptor", "_lock", "_users", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._descriptor = os.open(path, _CREATE, 0o666)
         self._lock = threading.Lock()
-        self._users = 0
-        self._closing = False
+        self._users = 1
+        self._closed = False
 
     @contextlib.contextmanager
     def _use(self) -> Iterator[int]:
         with self._lock:
-            if self._closing:
+            if not self._users:
                 raise OSError(errno.EBADF, "closed", self.path)
             self._users += 1
         try:
             yield self._descriptor
         finally:
-            with self._lock:
-                self._users -= 1
-                last = self._closing and not self._users
-            if last:
-                os.close(self._descriptor)
+            self._leave()
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            last = not self._users
+        if last:
+            os.close(self._descriptor)
 
     def write_at(self, data: bytes | bytearray, offset: int) -> None:
         """Write all of *data* at *offset*."""
@@ -87,16 +91,12 @@ class PartFile:
 
     def close(self) -> None:
         """Close the file, now or when the last thread is done with it."""
-        with self._lock:
-            if self._closing:
-                return
-            self._closing = True
-            idle = not self._users
-        if idle:
-            os.close(self._descriptor)
+        if not self._closed:
+            self._closed = True
+            self._leave()
 
 
-if hasattr(os, "pwrite"):
+if sys.platform != "win32":
     _pwrite, _pread = os.pwrite, os.pread
 else:
     _position = threading.Lock()

@@ -31,7 +31,7 @@ class PartTarget(Protocol):
         """Return a fresh signed URL for a part."""
         ...
 
-    async def part_done(self, number: int, headers: Mapping[str, str], body: bytes) -> None:
+    async def part_done(self, number: int, crc32c: int, headers: Mapping[str, str], body: bytes) -> None:
         """Report what the storage answered for a part."""
         ...
 
@@ -90,16 +90,26 @@ async def _body_maker(record: FileRecord, storage: Storage, lanes: Lanes) -> Cal
     return lambda: data
 
 
-async def send_parts(record: FileRecord, target: PartTarget, storage: Storage, limits: TransferLimits) -> None:
-    """Send a file in parts, several at once, each read at its offset; the parts are dropped on any failure."""
+async def send_parts(
+    record: FileRecord,
+    target: PartTarget,
+    storage: Storage,
+    limits: TransferLimits,
+    done: Mapping[int, int] | None = None,
+) -> None:
+    """Send a file in parts, several at once, each read at its offset.
+
+    *done* holds the CRC32C of parts that the service has from an earlier run. The parts are dropped when the file turns
+    out not to be storable; they are kept when the run is only cut short, so that a later one can go on.
+    """
     count = await target.begin()
     stretches = plan.parts(record.size, count)
-    crcs: dict[int, int] = {}
-    complete = False
+    crcs: dict[int, int] = dict(done or {})
     try:
         async with TaskPool(limits.parts_per_file) as pool:
             for stretch in stretches:
-                await pool.submit(_send_part, record, stretch, target, storage, crcs)
+                if stretch.number not in crcs:
+                    await pool.submit(_send_part, record, stretch, target, storage, crcs)
         whole = 0
         for stretch in stretches:
             whole = _checksums.combine(whole, crcs[stretch.number], stretch.size)
@@ -108,14 +118,14 @@ async def send_parts(record: FileRecord, target: PartTarget, storage: Storage, l
         if not await record.source.still(record.stamp):
             raise SourceChangedError(f"{record.path} changed while it was sent")
         await target.complete()
-        complete = True
-    finally:
-        if not complete:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(2):
-                await target.abort()
+    except (TransferFailed, SourceChangedError, OSError):
+        with anyio.CancelScope(shield=True), anyio.move_on_after(ABORT_SECONDS):
+            await target.abort()
+        raise
 
 
 PART_TRIES = 4
+ABORT_SECONDS = 2.0
 
 
 async def _send_part(
@@ -140,6 +150,6 @@ async def _send_part(
         if stored is not None and stored != crcs[stretch.number]:
             continue
         headers = {name: answer.headers.get(name, "") for name in part.wanted_headers}
-        await target.part_done(stretch.number, headers, answer.body)
+        await target.part_done(stretch.number, crcs[stretch.number], headers, answer.body)
         return
     raise TransferFailed("EUNKNOWN", f"Part {stretch.number} expired or was damaged on its way again and again.")

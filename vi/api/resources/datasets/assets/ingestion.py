@@ -8,6 +8,7 @@ service, and what had been acknowledged is looked up before it is reported.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
@@ -24,26 +25,32 @@ from ....._checksums import to_signed
 from ....._http import Http
 from ....._pacing import Places
 from ....._transfer.discovery import Inventory, os_failure
+from ....._transfer.journal import BegunMultipart, Identity, Journal, JournalKey
 from ....._transfer.lanes import Lanes
 from ....._transfer.pool import TaskPool, first_error, places_for
 from ....._transfer.preparation import prepare
 from ....._transfer.progress import ProgressTracker
-from ....._transfer.record import FileRecord, Ledger
+from ....._transfer.record import FileRecord, Ledger, Outcome
 from ....._transfer.sources import BytesSource, SourceChangedError
 from ....._transfer.storage import Storage, TargetGone, TransferFailed, UrlExpired, signed_transfer
 from ....._transfer.upload import send_parts, send_whole
 from .....config import TransferLimits
 from .....errors import (
     ViAuthenticationError,
+    ViConflictError,
     ViError,
     ViNotFoundError,
     ViPermissionError,
     ViUploadError,
 )
+from .holdings import Holdings, same_content
 from .multipart import Multipart, MultipartNotOfferedError
 from .responses import AssetIngestionSession, FailureMode, ResourceRetentionMode
 from .results import AssetUploadResult
+from .resumption import Resumption
 from .stored import stored_since
+
+logger = logging.getLogger("vi.transfer")
 
 FIRST_SESSION_FILES = 64
 SESSION_GROWTH = 4
@@ -73,6 +80,11 @@ class UploadOptions:
     retention: ResourceRetentionMode
     metadata_of: Callable[[FileRecord], dict[str, Any] | None]
     limits: TransferLimits
+    skip_existing: bool = False
+
+
+ToSend = tuple["OpenSession", list[FileRecord], bool]
+"""Files of a session to send, and whether they are the last that it gets."""
 
 
 class FirstFailure(Exception):
@@ -86,9 +98,14 @@ class OpenSession:
     session: AssetIngestionSession
     records: dict[str, FileRecord]
     pending: int
+    """Files that are not sent yet, and one for as long as more may come."""
     sent: dict[str, FileRecord] = attrs.Factory(dict)
+    begun: dict[str, BegunMultipart] = attrs.Factory(dict)
+    """Multipart uploads of an earlier run that are gone on with."""
+    sent_before: int = 0
+    in_parts: set[str] = attrs.Factory(set)
+    """Large files that are on their way in parts."""
     settled: int = 0
-    closed: bool = False
 
     @property
     def id(self) -> str:
@@ -119,6 +136,9 @@ class Ingestion:
         self._again: list[FileRecord] = []
         self._url_life = 0.0
         self._multipart_offered = True
+        self._journal: Journal | None = None
+        self._resumption: Resumption | None = None
+        self._holdings: Holdings | None = None
         dataset = _routes.composite(http.settings.organization_id, options.dataset_id)
         self._base = {"org": http.settings.organization_id, "dataset": dataset, **_routes.MANAGED_SOURCE}
 
@@ -128,6 +148,7 @@ class Ingestion:
         ended = False
         try:
             self._take_on(inventory)
+            await self._go_on()
             await self._run_stages(inventory)
             ended = True
         except FirstFailure:
@@ -137,6 +158,8 @@ class Ingestion:
         finally:
             if not ended:
                 await self._wind_down()
+            if self._journal is not None:
+                self._journal.close(finished=ended)
             self._ledger.cancel_rest()
             self._tracker.finish()
         result = self.result()
@@ -161,9 +184,25 @@ class Ingestion:
             record = FileRecord(BytesSource(broken.path, b""), broken.filename, 0)
             self._fail(record, broken.code, broken.message)
 
+    async def _go_on(self) -> None:
+        """Open a journal, and learn what earlier runs of this upload have left."""
+        settings = self._http.settings
+        key = JournalKey(settings.endpoint, settings.organization_id, self._options.dataset_id)
+        try:
+            self._journal = await anyio.to_thread.run_sync(Journal.open, key)
+        except OSError as error:
+            logger.warning("No journal can be kept (%s): a run that dies will be repeated in full", error.strerror)
+        if self._journal is not None and self._journal.found:
+            logger.info("Going on with an upload that did not end: %d files were sent", len(self._journal.found.sent))
+            self._resumption = Resumption(self._http, self._base, self._journal.found)
+            await self._resumption.ask()
+            self._resumption.carry_over(self._journal)
+        if self._options.skip_existing:
+            self._holdings = await Holdings.load(self._http, self._base)
+
     async def _run_stages(self, inventory: Inventory) -> None:
         prepared_in, prepared_out = anyio.create_memory_object_stream[list[FileRecord]](16)
-        ready_in, ready_out = anyio.create_memory_object_stream[OpenSession](1)
+        ready_in, ready_out = anyio.create_memory_object_stream[ToSend](1)
         try:
             async with anyio.create_task_group() as stages:
                 stages.start_soon(self._prepare_all, inventory, prepared_in)
@@ -171,6 +210,8 @@ class Ingestion:
                 stages.start_soon(self._send_all, ready_out)
             while self._again:
                 await self._send_again()
+            if self._resumption is not None:
+                await self._resumption.close(set(self._open))
         except BaseExceptionGroup as group:
             raise first_error(group) from None
 
@@ -179,12 +220,25 @@ class Ingestion:
     async def _prepare_all(self, inventory: Inventory, out: MemoryObjectSendStream[list[FileRecord]]) -> None:
         async with out, aclosing(prepare(inventory, self._lanes, self._fail)) as prepared:
             async for records in prepared:
-                await out.send(records)
+                if self._resumption is not None or self._holdings is not None:
+                    records = [record for record in records if not await self._is_there(record)]
+                if records:
+                    await out.send(records)
+
+    async def _is_there(self, record: FileRecord) -> bool:
+        """Settle a file that the dataset holds already."""
+        there = self._resumption is not None and await self._resumption.stored(record)
+        if not there and self._holdings is not None and (held := self._holdings.get(record.filename)) is not None:
+            there = bool(await same_content(record, held))
+        if there:
+            self._ledger.succeed(record, Outcome.EXISTING)
+            self._tracker.settle()
+        return there
 
     # open sessions
 
     async def _open_sessions(
-        self, prepared: MemoryObjectReceiveStream[list[FileRecord]], ready: MemoryObjectSendStream[OpenSession]
+        self, prepared: MemoryObjectReceiveStream[list[FileRecord]], ready: MemoryObjectSendStream[ToSend]
     ) -> None:
         batch: list[FileRecord] = []
         size = 0
@@ -192,14 +246,36 @@ class Ingestion:
         async with prepared, ready:
             async for records in prepared:
                 for record in records:
+                    if (adopted := self._adopt(record)) is not None:
+                        await ready.send((adopted, [record], False))
+                        continue
                     if batch and (len(batch) >= target or size + record.size > self._session_bytes()):
-                        await ready.send(await self._open_session(batch))
+                        await ready.send(await self._fill_session(batch))
                         batch, size = [], 0
                         target = min(target * SESSION_GROWTH, self._options.limits.session_files)
                     batch.append(record)
                     size += record.size
             if batch:
-                await ready.send(await self._open_session(batch))
+                await ready.send(await self._fill_session(batch))
+            for opened in [session for session in self._open.values() if session.begun]:
+                await ready.send((opened, [], True))
+
+    def _adopt(self, record: FileRecord) -> OpenSession | None:
+        """Take up the session in which an earlier run began this large file in parts."""
+        begun = self._resumption.begun(record) if self._resumption is not None else None
+        if begun is None or self._resumption is None:
+            return None
+        opened = self._open.get(begun.session_id)
+        if opened is None:
+            session = self._resumption.sessions[begun.session_id]
+            opened = OpenSession(session, {}, 1, sent_before=self._resumption.sent_before[begun.session_id])
+            self._open[opened.id] = opened
+            self._sessions.append(session)
+        opened.records[record.filename] = record
+        opened.begun[record.filename] = begun
+        opened.pending += 1
+        record.sessions += 1
+        return opened
 
     def _session_bytes(self) -> float:
         """Bound a session to what the measured rate can send in a third of its URLs' life."""
@@ -207,6 +283,10 @@ class Ingestion:
             return FIRST_SESSION_BYTES
         rate = self._tracker.bytes_done / max(self._tracker.seconds, 0.1)
         return max(FIRST_SESSION_BYTES / 4, rate * self._url_life / 3)
+
+    async def _fill_session(self, records: list[FileRecord]) -> ToSend:
+        opened = await self._open_session(records)
+        return opened, list(opened.records.values()), True
 
     async def _open_session(self, records: list[FileRecord]) -> OpenSession:
         for record in records:
@@ -226,9 +306,11 @@ class Ingestion:
             session = _wire.structure(document, AssetIngestionSession)
         except _wire.WireError as error:
             raise ViUploadError(f"The answer to the new session cannot be read: {error}.") from None
-        opened = OpenSession(session, {record.filename: record for record in records}, len(records))
+        opened = OpenSession(session, {record.filename: record for record in records}, len(records) + 1)
         self._open[opened.id] = opened
         self._sessions.append(session)
+        if self._journal is not None:
+            self._journal.opened(opened.id)
         self._hand_out(opened, assets)
         return opened
 
@@ -263,17 +345,23 @@ class Ingestion:
 
     # send
 
-    async def _send_all(self, ready: MemoryObjectReceiveStream[OpenSession]) -> None:
+    async def _send_all(self, ready: MemoryObjectReceiveStream[ToSend]) -> None:
         async with ready, anyio.create_task_group() as settling, TaskPool(self._places) as pool:
-            async for opened in ready:
-                await self._send_session(opened, pool, settling)
+            async for to_send in ready:
+                await self._send_session(to_send, pool, settling)
 
-    async def _send_session(self, opened: OpenSession, pool: TaskPool, settling: TaskGroup) -> None:
+    async def _send_session(self, to_send: ToSend, pool: TaskPool, settling: TaskGroup) -> None:
+        opened, records, complete = to_send
         self._tracker.enter("sending")
+        for record in records:
+            await pool.submit(self._send_one, opened, record, settling, places=places_for(record.size))
+        if complete:
+            self._done_with_one(opened, settling)
+
+    def _done_with_one(self, opened: OpenSession, settling: TaskGroup) -> None:
+        opened.pending -= 1
         if not opened.pending:
             settling.start_soon(self._settle, opened)
-        for record in list(opened.records.values()):
-            await pool.submit(self._send_one, opened, record, settling, places=places_for(record.size))
 
     async def _send_again(self) -> None:
         """Give files whose URLs expired a new session."""
@@ -281,7 +369,7 @@ class Ingestion:
         for record in records:
             record.upload = None
         async with anyio.create_task_group() as settling, TaskPool(self._places) as pool:
-            await self._send_session(await self._open_session(records), pool, settling)
+            await self._send_session(await self._fill_session(records), pool, settling)
 
     async def _send_one(self, opened: OpenSession, record: FileRecord, settling: TaskGroup) -> None:
         try:
@@ -303,23 +391,37 @@ class Ingestion:
             self._lose(opened, record, "EUNKNOWN", f"{record.filename}: {error.message}")
         else:
             opened.sent[record.filename] = record
+            if self._journal is not None and (identity := Identity.of(record)) is not None:
+                self._journal.sent(record.filename, identity, opened.id)
             self._tracker.move(record.size)
             self._places.moved(record.size)
-        opened.pending -= 1
-        if not opened.pending:
-            settling.start_soon(self._settle, opened)
+        opened.in_parts.discard(record.filename)
+        self._done_with_one(opened, settling)
 
     async def _transmit(self, opened: OpenSession, record: FileRecord) -> None:
         large = record.size >= self._options.limits.multipart_threshold and record.source.repeatable
-        ingestion_id = opened.session.ingestion_id
-        if large and ingestion_id and self._multipart_offered:
-            target = Multipart(self._http, self._base, ingestion_id, record)
+        begun = opened.begun.get(record.filename)
+        if begun is not None or (large and opened.session.ingestion_id and self._multipart_offered):
+            target = Multipart(self._http, self._base, opened.session, record, self._journal, begun)
+            opened.in_parts.add(record.filename)
             try:
-                await send_parts(record, target, self._storage, self._options.limits)
+                await self._send_parts(record, target, begun)
                 return
             except MultipartNotOfferedError:
                 self._multipart_offered = False
         await send_whole(record, self._storage, self._lanes)
+
+    async def _send_parts(self, record: FileRecord, target: Multipart, begun: BegunMultipart | None) -> None:
+        limits = self._options.limits
+        if begun is None:
+            await send_parts(record, target, self._storage, limits)
+            return
+        try:
+            await send_parts(record, target, self._storage, limits, begun.parts)
+        except ViConflictError:  # the service lacks a part that the journal has
+            await send_parts(record, target, self._storage, limits)
+        except ViNotFoundError:
+            raise UrlExpired from None
 
     def _expire(self, opened: OpenSession, record: FileRecord) -> None:
         if record.sessions >= MAX_SESSIONS_PER_FILE or not record.source.repeatable:
@@ -343,7 +445,8 @@ class Ingestion:
     async def _settle(self, opened: OpenSession) -> None:
         """Wait for the verdict on what was sent; a session that waits for files that will not come is cancelled."""
         refused_at_once = len(opened.session.status.errors)
-        complete = len(opened.sent) + refused_at_once >= opened.session.status.progressCount.total
+        expected = opened.sent_before + len(opened.sent) + refused_at_once
+        complete = expected >= opened.session.status.progressCount.total
         if not self._options.wait:
             for record in opened.sent.values():
                 self._ledger.succeed(record)
@@ -358,7 +461,7 @@ class Ingestion:
             if status.finished:
                 break
             settled = count.succeeded + count.errored
-            if not complete and settled >= len(opened.sent) + refused_at_once:
+            if not complete and settled >= expected:
                 await self._cancel(opened)
                 break
             self._tracker.enter("settling")
@@ -415,8 +518,9 @@ class Ingestion:
                 self._tracker.settle()
 
     def _close(self, opened: OpenSession) -> None:
-        opened.closed = True
         self._open.pop(opened.id, None)
+        if self._journal is not None:
+            self._journal.ended(opened.id)
 
     async def _cancel(self, opened: OpenSession) -> None:
         path = _routes.fill(_routes.SESSION_CANCEL, **self._base, session=opened.id)
@@ -448,6 +552,8 @@ class Ingestion:
                     self._ledger.cancel(record, f"{name}: cancelled; whether it was stored is not known.")
 
     async def _wind_down_one(self, opened: OpenSession) -> None:
+        if opened.in_parts and self._journal is not None and not self._ledger.failures:
+            return  # left to end with its URLs, so that the next run can go on with the parts
         await self._cancel(opened)
         try:
             await self._judge(opened)

@@ -1,0 +1,119 @@
+"""What a dataset holds, by name: the ground on which uploads, syncs and checks compare."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import attrs
+
+from ..... import _routes
+from ....._checksums import Expected
+from ....._http import Http
+from ....._transfer.record import FileRecord
+from ....._transfer.sources import CHUNK, PathSource, SourceChangedError
+from .....errors import ViOperationError
+from ....pagination import TokenTrail
+from ...base import read_envelope
+
+PAGE = 1000
+
+
+@attrs.frozen
+class Held:
+    """An asset as far as comparing needs it. Without a digest that we know, contents cannot be compared."""
+
+    asset_id: str
+    size: int
+    algorithm: str | None
+    digest: str | None
+    etag: str
+
+    @property
+    def expected(self) -> Expected:
+        """What the bytes must hash to."""
+        return Expected(self.algorithm, self.digest)
+
+
+class Holdings:
+    """The assets of a dataset by name, read whole: a listing that fails raises and leaves nothing to act on."""
+
+    def __init__(self, assets: dict[str, Held]) -> None:
+        self._assets = assets
+
+    @classmethod
+    async def load(
+        cls, http: Http, base: dict[str, str], names: Container[str] | None = None, query: dict[str, str] | None = None
+    ) -> Holdings:
+        """List the dataset, keeping *names* only if given; `ViOperationError` when an item cannot be read."""
+        path = _routes.fill(_routes.ASSETS, org=base["org"], dataset=base["dataset"])
+        params = {**(query or {}), "s": str(PAGE)}
+        found: dict[str, Held] = {}
+        tokens = TokenTrail()
+        while True:
+            token, _, items = read_envelope(await http.document("GET", path, params=params), path)
+            for item in items:
+                name, held = _read(item, path)
+                if names is None or name in names:
+                    found[name] = held
+            if token is None:
+                return cls(found)
+            tokens.follow(token, empty=not items)
+            params["p"] = token
+
+    def get(self, name: str) -> Held | None:
+        """Return the asset of a name."""
+        return self._assets.get(name)
+
+    def __iter__(self) -> Iterator[tuple[str, Held]]:
+        return iter(self._assets.items())
+
+    def __len__(self) -> int:
+        return len(self._assets)
+
+
+def _read(item: Any, path: str) -> tuple[str, Held]:
+    try:
+        name, size, metadata = item["filename"], item["metadata"]["fileSize"], item["metadata"]
+        digest = metadata.get("hash") or {}
+        held = Held(item["assetId"], size, digest.get("algorithm"), digest.get("contents"), str(item.get("etag", "")))
+        if type(name) is not str or type(held.asset_id) is not str or type(size) is not int:
+            raise TypeError
+    except (KeyError, TypeError, AttributeError):
+        raise ViOperationError(
+            f"GET {path}: an asset of the listing cannot be read, so the dataset cannot be compared."
+        ) from None
+    return name, held
+
+
+async def same_content(record: FileRecord, held: Held) -> bool | None:
+    """Compare a file with an asset by size and digest; None when only the size could be compared and is equal."""
+    if held.size != record.size:
+        return False
+    expected = held.expected
+    if not expected:
+        return None
+    if expected.algorithm == "crc32c" and record.crc32c is not None:
+        return isinstance(expected.value, frozenset) and record.crc32c in expected.value
+    if isinstance(record.source, PathSource):
+        return await anyio.to_thread.run_sync(_digest_matches, record.source.path, expected, abandon_on_cancel=True)
+    if not record.source.repeatable:
+        return None
+    try:
+        async for piece in record.source.chunks(0, record.size):
+            expected.update(piece)
+    except SourceChangedError:
+        return False
+    return expected.matches()
+
+
+def _digest_matches(path: str, expected: Expected) -> bool:
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            while data := file.read(CHUNK):
+                expected.update(data)
+    except OSError:
+        return False
+    return expected.matches()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import os
 import subprocess
 import sys
@@ -16,9 +17,9 @@ from typing import Any
 import attrs
 import pytest
 from aiohttp import web
+from PIL import Image
 
 import vi
-from vi import _samples
 from vi.server import LocalService, ServiceConfig, serve
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +69,8 @@ class RecordedService:
     def __init__(self, data: Path, config: ServiceConfig | None = None, port: int = 0) -> None:
         self.data = data
         self._seen: list[Seen] = []
+        self._storage_now = 0
+        self.storage_at_once = 0
         self._holds: list[Hold] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="service", daemon=True)
@@ -95,6 +98,7 @@ class RecordedService:
     def forget(self) -> None:
         """Start a new list of requests."""
         self._seen = []
+        self.storage_at_once = 0
 
     def requests(self, method: str | None = None, ending: str = "", *, storage: bool | None = None) -> list[Seen]:
         """Return what was asked since `forget`, oldest first."""
@@ -133,6 +137,9 @@ class RecordedService:
         async def note(request: web.Request, handler: Any) -> web.StreamResponse:
             seen = self._seen
             status: int | None = None
+            moves_bytes = not request.path.startswith("/workspaces")
+            self._storage_now += moves_bytes
+            self.storage_at_once = max(self.storage_at_once, self._storage_now)
             try:
                 for hold in list(self._holds):
                     await hold.pass_(request)
@@ -140,6 +147,7 @@ class RecordedService:
                 status = answer.status
                 return answer
             finally:
+                self._storage_now -= moves_bytes
                 seen.append(Seen(request.method, request.path, dict(request.query), dict(request.headers), status))
 
         return note
@@ -189,10 +197,12 @@ def dataset(client: vi.Client, service: RecordedService) -> str:
 
 @pytest.fixture(scope="session")
 def png() -> Callable[..., bytes]:
-    """Makes the bytes of small distinct images."""
+    """Makes the bytes of small images: one for each seed."""
 
     def make(seed: int = 0, side: int = 8) -> bytes:
-        return _samples.encode(seed, ".png", (side, side))
+        out = io.BytesIO()
+        Image.new("RGB", (side, side), (seed % 256, seed // 256 % 256, 7)).save(out, "PNG")
+        return out.getvalue()
 
     return make
 

@@ -87,9 +87,9 @@ async def put_part(request: web.Request) -> web.Response:
     try:
         async for piece in pieces(request, size, context.config):
             await staged.write(piece)
+        await staged.finish()  # its size counts what is written, and the last piece may still be on its way
         if staged.size != size:
             raise Refusal(400, f"Part {number} must be {size} bytes, not {staged.size}")
-        await staged.finish()
         await context.blobs.adopt_part(staged, upload, file)
     except BaseException:
         await asyncio.shield(staged.discard())

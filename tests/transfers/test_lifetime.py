@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-
 FORKED = """
 import os, sys, time, vi
 

@@ -117,6 +117,7 @@ class _Fetch:
                     break
                 if tried == DAMAGED_TRIES:
                     raise TransferFailed("ECORRUPT", f"The bytes received do not have the {check.algorithm} announced.")
+                await self._renew()
             await self._publish(part)
         finally:
             _clean(part)
@@ -158,6 +159,7 @@ class _Fetch:
             status: int | None = None
             lost: Lost | None = None
             retry_after: float | None = None
+            changed = False
             problem = TransferFailed("ECORRUPT", "The bytes received are not those that were announced.")
             try:
                 if self.storage.near_expiry(self.remote.transfer):
@@ -178,7 +180,7 @@ class _Fetch:
                         raise
                     raise TransferFailed("ETIMEOUT", "The download URL expired again and again.", number) from None
             except ChangedError:
-                lost = Lost.CUT
+                lost, changed = Lost.CUT, True
             except TRANSPORT_ERRORS as error:
                 if isinstance(error, OSError) and not isinstance(
                     error, (aiohttp.ClientError, TimeoutError, ConnectionError)
@@ -209,6 +211,8 @@ class _Fetch:
             if retry_after is not None and status in (429, 503):
                 self.storage.hold(self.remote.transfer, retry_after)
             await anyio.sleep(wait)
+            if changed:
+                await self._renew()  # the service tells whether the object was damaged on the way or replaced
 
     async def _renew(self) -> None:
         size, digest = self.remote.size, self.remote.expected.value

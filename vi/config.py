@@ -35,9 +35,12 @@ MIB = 1 << 20
 
 
 def _positive(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+    whole = attribute.type in (int, "int")
+    good = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+    if not good or not value > 0:  # a NaN is neither above nor below
+        kind = "an integer" if whole else "a number"
         raise ViInvalidParameterError(
-            f"{attribute.name} must be a number above 0, got {value!r}.", parameter=attribute.name
+            f"{attribute.name} must be {kind} above 0, got {value!r}.", parameter=attribute.name
         )
 
 

@@ -102,8 +102,7 @@ def test_names_arrive_unchanged(client: vi.Client, dataset: str, folder: Any, co
 
 def test_a_name_that_is_not_text_fails_alone(client: vi.Client, dataset: str, folder: Any, png: Any) -> None:
     images = folder(1)
-    with open(os.fsencode(images) + b"/bad-\xff.png", "wb") as file:
-        file.write(png(9))
+    (images / os.fsdecode(b"bad-\xff.png")).write_bytes(png(9))
     result = client.assets.upload(dataset, images, failure_mode="FailAfterAll")
     (failure,) = result.failures
     assert (result.total_succeeded, failure.code) == (1, "EBADNAME")

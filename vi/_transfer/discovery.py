@@ -22,12 +22,12 @@ import attrs
 from .._media import MAX_IMAGE_BYTES, extension_of, media_type, size_limit
 from ..errors import ViFileTooLargeError, ViInvalidParameterError, ViPathError
 from .record import FileRecord
-from .sources import BytesSource, FileObjectSource, PathSource, Source, StreamSource, is_seekable
+from .sources import BytesSource, FileObjectSource, PathSource, Source, SpooledSource, StreamSource, is_seekable
 
 BLOCK = 1000
 
 NamedBytes = tuple[str, "bytes | bytearray | memoryview"]
-NamedStream = tuple[str, "AsyncIterable[bytes]", int]
+NamedStream = tuple[str, "AsyncIterable[bytes]"] | tuple[str, "AsyncIterable[bytes]", int]
 UploadInput = "str | os.PathLike[str] | IO[bytes] | NamedBytes | NamedStream"
 Naming = Literal["basename", "relative"] | Callable[[Path], str]
 
@@ -228,14 +228,12 @@ def _describe(paths: Any) -> str:
 def _add_object(inventory: Inventory, item: Any) -> None:
     if isinstance(item, tuple) and len(item) in (2, 3) and isinstance(item[0], str) and item[0]:
         name, content, *size = item
-        if isinstance(content, (bytes, bytearray, memoryview)):
-            inventory.add_source(BytesSource(name, content), name, len(content))
-            return
-        if isinstance(content, AsyncIterable) and size and isinstance(size[0], int) and size[0] >= 0:
-            inventory.add_source(StreamSource(name, content, size[0]), name, size[0])
-            return
-        if hasattr(content, "read") and is_seekable(content):
-            inventory.add_source(FileObjectSource(name, content), name, _size_of(content))
+        source = _source_of(name, content, size)
+        if source is not None:
+            if problem := name_problem(name):
+                inventory.broken.append(Broken(shown(name), shown(name), "EBADNAME", problem))
+            else:
+                inventory.add_source(*source)
             return
     elif hasattr(item, "read"):
         name = os.path.basename(str(getattr(item, "name", "") or ""))  # noqa: PTH119
@@ -246,12 +244,26 @@ def _add_object(inventory: Inventory, item: Any) -> None:
         if is_seekable(item):
             inventory.add_source(FileObjectSource(str(item.name), item), name, _size_of(item))
             return
-    shown = type(item).__name__ if not isinstance(item, tuple) else f"tuple of {len(item)}"
+    kind = type(item).__name__ if not isinstance(item, tuple) else f"tuple of {len(item)}"
     raise ViInvalidParameterError(
-        f"An item of paths cannot be uploaded ({shown}): give a path, (filename, bytes), an open binary file that can "
-        "seek, or (filename, stream, size).",
+        f"An item of paths cannot be uploaded ({kind}): give a path, (filename, bytes), an open binary file that can "
+        "seek, or (filename, stream) with the size if it is known.",
         parameter="paths",
     )
+
+
+def _source_of(name: str, content: Any, size: list[Any]) -> tuple[Source, str, int] | None:
+    """Return the source, name and size (-1 while unknown) of named content, or None when it is of no use."""
+    if isinstance(content, (bytes, bytearray, memoryview)) and not size:
+        return BytesSource(name, content), name, len(content)
+    if isinstance(content, AsyncIterable):
+        if not size:
+            return SpooledSource(name, content), name, -1
+        if type(size[0]) is int and size[0] >= 0:
+            return StreamSource(name, content, size[0]), name, size[0]
+    elif hasattr(content, "read") and not size and is_seekable(content):
+        return FileObjectSource(name, content), name, _size_of(content)
+    return None
 
 
 def _size_of(file: IO[bytes]) -> int:
@@ -302,7 +314,11 @@ def shown(text: str) -> str:
 
 
 def name_problem(name: str) -> str | None:
-    """Say why a file name cannot be sent as JSON text, or None."""
+    """Say why a file name cannot be sent, or None."""
+    if "\0" in name:
+        return f"The name {name!r} holds a NUL character."
+    if name in (".", ".."):
+        return f"The name {name!r} is no file's."
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -13,7 +13,7 @@ from .._media import family_of, media_type, sniff
 from .discovery import os_failure, too_large
 from .lanes import Lanes
 from .record import FileRecord
-from .sources import Facts, PathSource, SourceChangedError, examine_path
+from .sources import Facts, PathSource, SourceChangedError, SourceFailedError, examine_path
 
 GROUP_FILES = 32
 GROUP_BYTES = 4 << 20
@@ -75,7 +75,7 @@ async def _examine(group: list[FileRecord], lanes: Lanes) -> list[Found]:
         return await lanes.run(_examine_paths, [record.source.path for record in group])  # type: ignore[attr-defined]
     try:
         return [await group[0].source.examine()]
-    except (OSError, SourceChangedError) as error:
+    except (OSError, SourceChangedError, SourceFailedError) as error:
         return [error]
 
 
@@ -104,6 +104,8 @@ def _problem(record: FileRecord, facts: Found) -> tuple[str, str] | None:
     """Fill in *record* and return None, or return code and message of what is wrong with it."""
     if isinstance(facts, SourceChangedError):
         return "ECHANGED", f"{record.path} changed while it was read."
+    if isinstance(facts, SourceFailedError):
+        return "ESOURCE", f"{record.path}: {facts}."
     if isinstance(facts, OSError):
         return os_failure(facts, record.path)
     assert isinstance(facts, Facts)

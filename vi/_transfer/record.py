@@ -135,4 +135,5 @@ class Ledger:
                 suggestion="This is a defect of the SDK; please report it.",
             )
         record.outcome = outcome
+        record.source.close()
         self.counts[outcome] += 1

@@ -13,7 +13,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 import aiofiles
 import anyio
@@ -60,6 +60,10 @@ class SourceChangedError(Exception):
     """The source is no longer what was prepared."""
 
 
+class SourceFailedError(Exception):
+    """The caller's stream raised, or gave something else than bytes."""
+
+
 class Source(Protocol):
     """A named stretch of bytes that can be opened again at any offset."""
 
@@ -71,6 +75,10 @@ class Source(Protocol):
     def chunks(self, start: int, end: int) -> AsyncIterator[bytes | memoryview]: ...
 
     async def still(self, stamp: Stamp | None) -> bool: ...
+
+    def close(self) -> None:
+        """Let go of what is held for the source; it is not read again."""
+        ...
 
 
 class PathSource:
@@ -106,6 +114,9 @@ class PathSource:
             return stamp is None or Stamp.of(os.stat(self.path)) == stamp  # noqa: PTH116 - hot path
         except OSError:
             return False
+
+    def close(self) -> None:
+        """Nothing is held between readings."""
 
 
 def examine_path(path: str, stop: threading.Event | None = None) -> Facts:
@@ -190,18 +201,20 @@ class BytesSource:
     async def still(self, stamp: Stamp | None) -> bool:
         return True
 
+    def close(self) -> None:
+        """The caller's bytes stay the caller's."""
+
 
 class FileObjectSource:
     """An open binary file that can seek. It is read from its beginning and left open; its position moves."""
 
-    __slots__ = ("_file", "_lock", "_owned", "label")
+    __slots__ = ("_file", "_lock", "label")
     repeatable = True
 
-    def __init__(self, label: str, file: IO[bytes], *, owned: bool = False) -> None:
+    def __init__(self, label: str, file: IO[bytes]) -> None:
         self.label = label
         self._file = file
         self._lock = threading.Lock()
-        self._owned = owned
 
     async def examine(self) -> Facts:
         return await anyio.to_thread.run_sync(self._examine)
@@ -234,9 +247,7 @@ class FileObjectSource:
         return True
 
     def close(self) -> None:
-        """Close the file if it is a spool of ours."""
-        if self._owned:
-            self._file.close()
+        """Leave the caller's file open."""
 
 
 class StreamSource:
@@ -247,7 +258,7 @@ class StreamSource:
 
     def __init__(self, label: str, stream: AsyncIterable[bytes], size: int) -> None:
         self.label = label
-        self._stream = aiter(stream)
+        self._stream = _guarded(label, stream)
         self._size = size
         self._pending: list[bytes] = []
         self._used = False
@@ -281,21 +292,47 @@ class StreamSource:
     async def still(self, stamp: Stamp | None) -> bool:
         return True
 
+    def close(self) -> None:
+        """Drop what was read ahead."""
+        self._pending.clear()
 
-async def spool(label: str, stream: AsyncIterable[bytes]) -> FileObjectSource:
-    """Take in a stream of unknown size: in memory up to 8 MiB, beyond that in an unnamed temporary file."""
-    file: Any = tempfile.SpooledTemporaryFile(max_size=SPOOL_IN_MEMORY)  # noqa: SIM115 - closed with the source
+
+class SpooledSource(FileObjectSource):
+    """A stream of unknown size, taken in when it is prepared: in memory up to 8 MiB, then in an unnamed temporary file."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, label: str, stream: AsyncIterable[bytes]) -> None:
+        super().__init__(label, cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=SPOOL_IN_MEMORY)))  # noqa: SIM115
+        self._stream = _guarded(label, stream)
+
+    async def examine(self) -> Facts:
+        held = 0
+        async for data in self._stream:
+            held += len(data)
+            if held <= SPOOL_IN_MEMORY:
+                self._file.write(data)
+            else:
+                await anyio.to_thread.run_sync(self._file.write, data)
+        return await super().examine()
+
+    def close(self) -> None:
+        """Remove what was taken in."""
+        self._file.close()
+
+    def __del__(self) -> None:
+        self._file.close()
+
+
+async def _guarded(label: str, stream: AsyncIterable[Any]) -> AsyncIterator[bytes]:
+    """Pass on what the caller's stream gives; what it raises becomes the failure of this file alone."""
     try:
         async for data in stream:
-            in_memory = not getattr(file, "_rolled", True)
-            if in_memory and file.tell() + len(data) <= SPOOL_IN_MEMORY:
-                file.write(data)
-            else:
-                await anyio.to_thread.run_sync(file.write, data)
-    except BaseException:
-        file.close()
-        raise
-    return FileObjectSource(label, file, owned=True)
+            if not isinstance(data, (bytes, bytearray, memoryview)):
+                raise TypeError(f"it gave {type(data).__name__}, not bytes")
+            yield bytes(data)
+    except Exception as error:
+        raise SourceFailedError(f"reading {label} failed: {str(error) or type(error).__name__}") from error
 
 
 def is_seekable(file: Any) -> bool:

@@ -28,7 +28,7 @@ from .._pacing import Pacing
 from .._retry import Attempt, Lost, RetryBudget, read_date, read_retry_after, wait_before_retry
 from ..config import Settings
 from ..errors import ViOperationError
-from .sources import Source, SourceChangedError
+from .sources import Source, SourceChangedError, SourceFailedError
 
 logger = logging.getLogger("vi.transfer")
 
@@ -144,6 +144,9 @@ class SourceBody(Payload):
                 held = memoryview(piece)
             if self._expected_crc is not None and crc != self._expected_crc:
                 raise SourceChangedError(f"{self._source.label} is no longer what was prepared")
+        except SourceFailedError as error:
+            self.broken = TransferFailed("ESOURCE", f"{error}.")
+            raise
         except (SourceChangedError, OSError) as error:
             if isinstance(error, SourceChangedError) or not isinstance(error, ConnectionError):
                 self.broken = error

@@ -81,7 +81,7 @@ class Places:
         except asyncio.CancelledError:
             if future.done() and not future.cancelled():
                 self._in_use -= count
-            else:
+            elif entry in self._waiting:  # a release in the same turn has passed over it already
                 self._waiting.remove(entry)
             self._wake()
             raise

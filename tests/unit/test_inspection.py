@@ -550,6 +550,20 @@ async def test_the_terminals_interrupt_does_not_reach_the_workers(box: Box) -> N
         await inspector.aclose()
 
 
+@on_linux
+async def test_workers_do_not_hold_the_key(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decoder that is taken over finds no credentials in its environment."""
+    monkeypatch.setenv("DATATURE_VI_SECRET_KEY", "dtvi_" + "k" * 98)
+    inspector = Inspector(workers=1)
+    try:
+        await inspector.inspect([box.job(encode("PNG"))])
+        [worker] = children()
+        assert b"PATH=" in (held := Path(f"/proc/{worker}/environ").read_bytes())
+        assert b"dtvi_" not in held
+    finally:
+        await inspector.aclose()
+
+
 async def test_an_interpreter_that_cannot_start_is_no_verdict(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without workers there is an error that may pass, not a refused file."""
     inspector = Inspector(workers=2)

@@ -259,8 +259,8 @@ def _processors() -> int:
 
 
 def _environment() -> dict[str, str]:
-    """Let the child import this very package, from wherever it was imported here."""
-    environment = dict(os.environ)
+    """Let the child import this very package, from wherever it was imported here; it decodes, so it gets no keys."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DATATURE_VI_")}
     root = str(Path(__file__).resolve().parents[2])
     # An installed package is found anyway, and its neighbours must not come before the standard library.
     if Path(root).name not in ("site-packages", "dist-packages"):

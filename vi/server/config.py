@@ -35,7 +35,7 @@ class ServiceConfig:
     """How long a request body may make no progress."""
     body_floor: int = 1024
     """Bytes per second that a body must average once `body_seconds` have passed."""
-    shutdown_seconds: float = 5
+    shutdown_seconds: float = 3
     sweep_seconds: float = 1
     """How often expired sessions are looked for."""
     inspection_workers: int | None = None

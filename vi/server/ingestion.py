@@ -115,7 +115,9 @@ class Ingestion:
         await self._inspector.aclose()
 
     def opened(self, row: sa.Row[Any]) -> OpenSession:
-        """Take in a session that was made."""
+        """Take in a session that was made, or that a repeated request has made before."""
+        if row.id in self._open:
+            return self._open[row.id]
         session = OpenSession(row.seq, row.id, row.expiry)
         self._open[row.id] = session
         return session

@@ -30,6 +30,20 @@ else:
         return True
 
 
+_held: set[int] = set()
+
+
+def _let_go() -> None:
+    # A forked child shares the lock, and would hold it beyond the death of its parent.
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
+
+
 @attrs.frozen
 class FolderLock:
     """The lock on a folder, held until `release` or the end of the process."""
@@ -44,6 +58,7 @@ class FolderLock:
             os.close(descriptor)
             return None
         lock = cls(descriptor)
+        _held.add(descriptor)
         lock._write(b"")
         return lock
 
@@ -53,8 +68,10 @@ class FolderLock:
 
     def release(self) -> None:
         """Let go of the folder."""
-        self._write(b"")
-        os.close(self.descriptor)
+        if self.descriptor in _held:
+            _held.discard(self.descriptor)
+            self._write(b"")
+            os.close(self.descriptor)
 
     def _write(self, text: bytes) -> None:
         os.ftruncate(self.descriptor, 0)

@@ -15,7 +15,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from .config import ServiceConfig
 from .identity import Identity
-from .refusals import Refusal
+from .refusals import Refusal, invalid
 
 logger = logging.getLogger("vi.server")
 
@@ -52,6 +52,8 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         )
         headers = {"Allow": refused.headers["Allow"]} if "Allow" in refused.headers else {}
         return _answer(request, Refusal(refused.status, message or refused.reason, headers=headers))
+    except UnicodeEncodeError:
+        return _answer(request, invalid("A text of the request holds half of a surrogate pair", "body"))
     except ConnectionError:
         raise
     except Exception as error:

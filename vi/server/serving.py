@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 import re
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import attrs
 from aiohttp import web
@@ -15,8 +14,9 @@ from aiohttp import web
 from .. import _checksums
 from .contents import StoredObject
 
-SMALL = 1 << 20
+SMALL = 256 << 10
 _FIRST = 64 << 10
+_PIECE = 1 << 20
 _RANGE = re.compile(r"bytes=\s*(\d{0,19})-(\d{0,19})\s*")
 
 
@@ -115,21 +115,25 @@ def _matches(header: str, etag: str, *, weak: bool) -> bool:
 
 def _read(path: Path, span: Span) -> bytes:
     with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - one small read, many times a second
-        file.seek(span.start)
-        data = file.read(span.length)
+        data = _read_at(file, span.start, span.length)
     if len(data) != span.length:
         raise OSError(f"{path.name} is shorter than its row says")
     return data
 
 
-async def _send(request: web.Request, file: BinaryIO, span: Span, headers: dict[str, str]) -> web.StreamResponse:
+def _read_at(file: IO[bytes], at: int, length: int) -> bytes:
+    file.seek(at)
+    return file.read(length)
+
+
+async def _send(request: web.Request, file: IO[bytes], span: Span, headers: dict[str, str]) -> web.StreamResponse:
     """Send a large span: its head is written, which puts the headers on the wire, the rest goes from disk to socket."""
     loop = asyncio.get_running_loop()
     answer = web.StreamResponse(status=206 if span.partial else 200, headers=headers)
     answer.content_length = span.length
     await answer.prepare(request)
     first = min(_FIRST, span.length)
-    await answer.write(await loop.run_in_executor(None, os.pread, file.fileno(), first, span.start))
+    await answer.write(await loop.run_in_executor(None, _read_at, file, span.start, first))
     transport = request.transport
     if transport is None:
         raise ConnectionResetError("the client is gone")
@@ -138,7 +142,7 @@ async def _send(request: web.Request, file: BinaryIO, span: Span, headers: dict[
     except (NotImplementedError, RuntimeError):
         at = span.start + first
         while at < span.stop:
-            piece = await loop.run_in_executor(None, os.pread, file.fileno(), min(SMALL, span.stop - at), at)
+            piece = await loop.run_in_executor(None, _read_at, file, at, min(_PIECE, span.stop - at))
             if not piece:
                 raise ConnectionResetError("the object is shorter than its row says") from None
             await answer.write(piece)

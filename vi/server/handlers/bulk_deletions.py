@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import Any
 
@@ -16,7 +15,7 @@ from ..refusals import invalid
 from ..schema import bulk_deletion
 from ..selection import Selection
 from ..store import assets, datasets, idempotency
-from .answers import dataset_page, json_answer, stored_answer
+from .answers import dataset_page, json_answer
 
 
 @attrs.define
@@ -59,20 +58,18 @@ async def create(request: web.Request) -> web.Response:
         context.identity, "checked"
     )
 
-    def make(connection: sa.Connection) -> tuple[str, sa.Row[Any] | None, str]:
+    def make(connection: sa.Connection) -> tuple[str, sa.Row[Any], bool]:
         dataset = datasets.find(connection, context.organization_id, name)
         before = idempotency.find(connection, claim, now)
         if before is not None:
-            return dataset.id, None, before.body or ""
+            return dataset.id, assets.find_bulk_deletion(connection, dataset.seq, before.reference), False
         row = assets.start_bulk_deletion(connection, {**values, "dataset_seq": dataset.seq})
-        body = json.dumps(context.documents.bulk_deletion(row, dataset.id), separators=(",", ":"))
-        idempotency.keep(connection, claim, idempotency.Made(row.id, body), now)
-        return dataset.id, row, body
+        idempotency.keep(connection, claim, idempotency.Made(row.id), now)
+        return dataset.id, row, True
 
-    dataset_id, row, body = await context.database.write(make)
-    if row is None:
-        return stored_answer(body, 201)
-    await context.removal.bulk_delete(row, dataset_id)
+    dataset_id, row, is_new = await context.database.write(make)
+    if is_new:
+        await context.removal.bulk_delete(row, dataset_id)
     done = await context.database.read(
         partial(assets.find_bulk_deletion, dataset_seq=row.dataset_seq, identifier=row.id)
     )

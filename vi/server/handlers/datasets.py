@@ -54,15 +54,7 @@ class DatasetChanges:
             values["tags"] = self.tags
         if self.metadata is not None:
             values["attributes"] = self.metadata.attributes
-        _require_text(values)
         return values
-
-
-def _require_text(values: dict[str, Any]) -> None:
-    try:
-        json.dumps(values, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise invalid("The text holds half of a surrogate pair", "body") from None
 
 
 async def list_(request: web.Request) -> web.Response:
@@ -136,6 +128,8 @@ async def update(request: web.Request) -> web.Response:
 
     def change(connection: sa.Connection) -> sa.Row[Any]:
         row = datasets.find(connection, context.organization_id, name)
+        if "attributes" in changes:
+            changes["attributes"] = {**row.attributes, **changes["attributes"]}
         return datasets.update(connection, row, changes, now) if changes else row
 
     return json_answer(context.documents.dataset(await context.database.write(change)))

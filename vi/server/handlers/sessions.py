@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import attrs
 import sqlalchemy as sa
@@ -68,7 +69,7 @@ async def create(request: web.Request) -> web.Response:
         "expiry": now + int(context.config.upload_url_seconds * 1000),
     }
 
-    def make(connection: sa.Connection) -> tuple[str, sa.Row[Any], Sequence[sa.Row[Any]] | None]:
+    def make(connection: sa.Connection) -> tuple[str, sa.Row[Any], Sequence[Any]]:
         dataset = datasets.find(connection, context.organization_id, name)
         before = idempotency.find(connection, claim, now)
         if before is not None:
@@ -78,7 +79,7 @@ async def create(request: web.Request) -> web.Response:
         if context.config.quota_bytes is not None:
             left = context.config.quota_bytes - datasets.used_bytes(connection, context.organization_id)
         items = _items(spec.assets, now, left)
-        errored = sum(1 for item in items if item["error"] is not None)
+        errored = sum(1 for item in items if item.error is not None)
         state, reason = settling.outcome(spec.failure_mode, len(items), 0, errored) or (SessionState.OPEN, None)
         row = sessions.create(
             connection,
@@ -93,16 +94,13 @@ async def create(request: web.Request) -> web.Response:
             items,
         )
         idempotency.keep(connection, claim, idempotency.Made(row.id), now)
-        return dataset.id, row, None
+        return dataset.id, row, items
 
-    dataset_id, row, stored = await context.database.write(make)
-    if stored is None:
-        if row.state == SessionState.OPEN:
-            context.ingestion.opened(row)
-        stored = await context.database.read(partial(sessions.items, session_seq=row.seq))
-    origin = context.origin(request)
-    refused = [item for item in stored if item.state == ItemState.REFUSED]
-    uploads = [_upload(context, row, item, origin) for item in stored if item.state != ItemState.REFUSED]
+    dataset_id, row, items = await context.database.write(make)
+    if row.state == SessionState.OPEN:
+        context.ingestion.opened(row)
+    refused = [item for item in items if item.state == ItemState.REFUSED]
+    uploads = _uploads(context, row, items, context.origin(request))
     return json_answer(context.documents.session(row, dataset_id, refused, assets=uploads, as_created=True), 201)
 
 
@@ -131,7 +129,7 @@ def _check(spec: SessionSpec, context: Context) -> None:
             raise invalid(f"{field}.crc32c must be a signed 32-bit integer", f"{field}.crc32c")
 
 
-def _items(files: Sequence[UploadedAssetMetadata], now: int, left: int | None) -> list[dict[str, Any]]:
+def _items(files: Sequence[UploadedAssetMetadata], now: int, left: int | None) -> list[sessions.Item]:
     items = []
     for index, file in enumerate(files):
         error = settling.refusal(file.kind, file.mime, file.size)
@@ -140,36 +138,43 @@ def _items(files: Sequence[UploadedAssetMetadata], now: int, left: int | None) -
                 error = "ENOQUOTA"
             else:
                 left -= file.size
+        state = ItemState.WAITING if error is None else ItemState.REFUSED
+        settled = None if error is None else now
         items.append(
-            {
-                "idx": index,
-                "filename": file.filename,
-                "kind": file.kind,
-                "mime": file.mime,
-                "size": file.size,
-                "crc32c": file.crc32c,
-                "custom_metadata": file.custom_metadata,
-                "state": ItemState.WAITING if error is None else ItemState.REFUSED,
-                "error": error,
-                "settled": None if error is None else now,
-            }
+            sessions.Item(
+                index,
+                file.filename,
+                file.kind,
+                file.mime,
+                file.size,
+                file.crc32c,
+                file.custom_metadata,
+                state,
+                error,
+                settled,
+            )
         )
     return items
 
 
-def _upload(context: Context, session: sa.Row[Any], item: sa.Row[Any], origin: str) -> dict[str, Any]:
-    path = storage_path(UPLOAD, session=session.id, index=item.idx, filename=item.filename)
-    url = context.signer.sign("PUT", path, session.expiry, size=item.size, content_type=item.mime)
-    metadata = {"kind": item.kind, "filename": item.filename, "mime": item.mime, "size": item.size}
-    if item.crc32c is not None:
-        metadata["crc32c"] = item.crc32c
-    if item.custom_metadata is not None:
-        metadata["customMetadata"] = item.custom_metadata
-    headers = {"Content-Type": item.mime}
-    return {
-        "metadata": metadata,
-        "upload": {"url": origin + url, "expiry": session.expiry, "method": "PUT", "headers": headers},
-    }
+def _uploads(context: Context, session: sa.Row[Any], items: Sequence[Any], origin: str) -> list[dict[str, Any]]:
+    """Sign a URL for each file that may be sent; thousands at a time."""
+    base = storage_path(UPLOAD, session=session.id, index="", filename="")[:-1]
+    sign, expiry = context.signer.sign, session.expiry
+    uploads = []
+    for item in items:
+        if item.state == ItemState.REFUSED:
+            continue
+        path = f"{base}{item.idx}/{quote(item.filename, safe='')}"
+        url = sign("PUT", path, expiry, size=item.size, content_type=item.mime)
+        metadata = {"kind": item.kind, "filename": item.filename, "mime": item.mime, "size": item.size}
+        if item.crc32c is not None:
+            metadata["crc32c"] = item.crc32c
+        if item.custom_metadata is not None:
+            metadata["customMetadata"] = item.custom_metadata
+        upload = {"url": origin + url, "expiry": expiry, "method": "PUT", "headers": {"Content-Type": item.mime}}
+        uploads.append({"metadata": metadata, "upload": upload})
+    return uploads
 
 
 async def get(request: web.Request) -> web.Response:

@@ -31,6 +31,22 @@ class Arrival:
     repeated: bool = False
 
 
+@attrs.define
+class Item:
+    """A file of a session as it was announced, and how it stands when the session is made."""
+
+    idx: int
+    filename: str
+    kind: str
+    mime: str
+    size: int
+    crc32c: int | None
+    custom_metadata: dict[str, Any] | None
+    state: int
+    error: str | None
+    settled: int | None
+
+
 @attrs.frozen
 class Recorded:
     """What became of arrivals, one entry each: whether its session was still open and whether it is to be inspected."""
@@ -40,10 +56,13 @@ class Recorded:
     discarded: list[str]
 
 
-def create(connection: sa.Connection, session: dict[str, Any], items: Sequence[dict[str, Any]]) -> Row:
+def create(connection: sa.Connection, session: dict[str, Any], items: Sequence[Item]) -> Row:
     """Insert a session and its files, and return it."""
     row = connection.execute(ingestion_session.insert().values(**session).returning(ingestion_session)).one()
-    connection.execute(ingest_item.insert(), [{"session_seq": row.seq, **item} for item in items])
+    names = [field.name for field in attrs.fields(Item)]
+    connection.execute(
+        ingest_item.insert(), [{"session_seq": row.seq, **{n: getattr(item, n) for n in names}} for item in items]
+    )
     return row
 
 
@@ -99,37 +118,35 @@ def touched(connection: sa.Connection, session_seq: int) -> Sequence[Row]:
 
 def record(connection: sa.Connection, arrivals: Sequence[Arrival]) -> Recorded:
     """Note objects as arrived, unless their session has ended; the last complete one of a file counts."""
-    seqs = {arrival.session_seq for arrival in arrivals}
-    statement = sa.select(ingestion_session.c.seq).where(
-        ingestion_session.c.seq.in_(seqs), ingestion_session.c.state == SessionState.OPEN
-    )
-    alive = set(connection.execute(statement).scalars())
+    count, repeated = len(arrivals), any(arrival.repeated for arrival in arrivals)
+    # Nearly always one statement is enough: nothing came twice, and each finds its session open.
+    if not repeated and connection.execute(_arrived, [_values(arrival) for arrival in arrivals]).rowcount == count:
+        return Recorded([True] * count, [True] * count, [])
     recorded = Recorded([], [], [])
-    values: list[dict[str, Any]] = []
     for arrival in arrivals:
-        open_ = arrival.session_seq in alive
-        if open_ and arrival.repeated and values:
-            connection.execute(_arrived, values)  # one of them may be the object that this one replaces
-            values = []
-        same = open_ and arrival.repeated and _replace(connection, arrival, recorded.discarded)
-        recorded.open.append(open_)
-        recorded.inspect.append(open_ and not same)
-        if not open_ or same:
-            if arrival.blob is not None:
-                recorded.discarded.append(arrival.blob)
-        elif arrival.repeated:
-            connection.execute(_arrived, _values(arrival))
-        else:
-            values.append(_values(arrival))
-    if values:
-        connection.execute(_arrived, values)
+        _record_one(connection, arrival, recorded)
     discard(connection, recorded.discarded)
     return recorded
 
 
+def _record_one(connection: sa.Connection, arrival: Arrival, recorded: Recorded) -> None:
+    same = arrival.repeated and _replace(connection, arrival, recorded.discarded)
+    noted = not same and connection.execute(_arrived, [_values(arrival)]).rowcount == 1
+    if not noted and arrival.blob is not None:
+        recorded.discarded.append(arrival.blob)
+    recorded.open.append(noted or same)
+    recorded.inspect.append(noted)
+
+
 _arrived = (
     ingest_item.update()
-    .where(ingest_item.c.session_seq == sa.bindparam("of_session"), ingest_item.c.idx == sa.bindparam("of_index"))
+    .where(
+        ingest_item.c.session_seq == sa.bindparam("of_session"),
+        ingest_item.c.idx == sa.bindparam("of_index"),
+        sa.exists().where(
+            ingestion_session.c.seq == sa.bindparam("of_session"), ingestion_session.c.state == SessionState.OPEN
+        ),
+    )
     .values(
         state=ItemState.ARRIVED,
         blob=sa.bindparam("new_blob"),
@@ -154,10 +171,16 @@ def _values(arrival: Arrival) -> dict[str, Any]:
 def _replace(connection: sa.Connection, arrival: Arrival, discarded: list[str]) -> bool:
     """Take back what an earlier object of the file led to; true if it was the same bytes and stands as it is."""
     before = connection.execute(
-        sa.select(ingest_item).where(
-            ingest_item.c.session_seq == arrival.session_seq, ingest_item.c.idx == arrival.index
+        sa.select(ingest_item)
+        .join(ingestion_session, ingestion_session.c.seq == ingest_item.c.session_seq)
+        .where(
+            ingest_item.c.session_seq == arrival.session_seq,
+            ingest_item.c.idx == arrival.index,
+            ingestion_session.c.state == SessionState.OPEN,
         )
-    ).one()
+    ).one_or_none()
+    if before is None:
+        return False
     same = before.stored_size == arrival.size and before.stored_crc == arrival.crc32c
     if same and before.state in (ItemState.ARRIVED, ItemState.DONE):
         return True

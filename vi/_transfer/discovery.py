@@ -182,7 +182,7 @@ def too_large(record: FileRecord) -> ViFileTooLargeError | None:
     )
 
 
-def discover(paths: Any, names: Naming, filters: Filters) -> Inventory:
+def discover(paths: Any, names: Naming, filters: Filters, *, may_be_empty: bool = False) -> Inventory:
     """Take in everything that *paths* names; blocking. Missing paths are one `ViPathError` that lists them."""
     inventory = Inventory(names)
     missing: list[str] = []
@@ -194,7 +194,7 @@ def discover(paths: Any, names: Naming, filters: Filters) -> Inventory:
     if missing:
         shown = ", ".join(missing[:LISTED_PAIRS]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
         raise ViPathError(f"No such file or folder: {shown}.", path=missing[0], details={"paths": missing[:1000]})
-    if not inventory.count and not inventory.skips and not inventory.broken:
+    if not may_be_empty and not inventory.count and not inventory.skips and not inventory.broken:
         raise ViInvalidParameterError(f"There is no file to upload in {_describe(paths)}.", parameter="paths")
     return inventory
 

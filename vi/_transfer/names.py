@@ -45,6 +45,23 @@ def apart(name: str, asset_id: str) -> str:
     return f"{stem}~{_short(asset_id)}.{extension}"
 
 
+class LocalNames:
+    """Names of one folder's files as they are chosen, each used once."""
+
+    __slots__ = ("_taken",)
+
+    def __init__(self) -> None:
+        self._taken: set[int] = set()
+
+    def choose(self, filename: str, asset_id: str) -> str:
+        """Return the local name of an asset: safe everywhere, and no other's on any file system."""
+        name = safe_name(filename, asset_id)
+        if hash(key_of(name)) in self._taken:
+            name = apart(name, asset_id)
+        self._taken.add(hash(key_of(name)))
+        return name
+
+
 def _short(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:10]
 

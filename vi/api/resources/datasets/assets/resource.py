@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import anyio
@@ -17,26 +14,27 @@ from ..... import _routes
 from ....._blocking import Blocking, blocking, blocking_pages
 from ....._http import Http
 from ....._terminal import progress_listeners
-from ....._transfer.discovery import Filters, Inventory, Naming, discover
+from ....._transfer.discovery import Naming
 from ....._transfer.progress import Listener, ProgressTracker
-from ....._transfer.record import FileRecord
 from .....errors import (
     ViDownloadError,
     ViInvalidParameterError,
-    ViTimeoutError,
 )
 from ....pagination import Listing
 from ....types import PaginationParams
 from ...base import Resource, check_id, check_text
+from ...deadline import deadline
 from ...shared import choose
 from ..responses import BulkAssetDeletionSession
-from . import deletion, ingestion, metadata, retrieval
+from . import arguments, deletion, ingestion, metadata, retrieval
+from .application import Application, SyncResult
+from .comparison import VerifyResult
+from .plans import Direction, TransferPlan
 from .responses import Asset, AssetIngestionSession, DeletedAsset, FailureMode, ResourceRetentionMode
 from .results import AssetDownloadResult, AssetUploadResult, BulkDeletionResult
+from .sync import DEFAULT_MAX_DELETE, check_deletions, survey
 from .transfers import Transfers
 from .types import AssetSortCriterion, SortCriterion, SortOrder
-
-Filter = str | Mapping[str, Any]
 
 
 class AsyncAssets(Resource):
@@ -52,7 +50,7 @@ class AsyncAssets(Resource):
         pagination: PaginationParams | None = None,
         contents: bool = False,
         sort_by: AssetSortCriterion | None = None,
-        filter_criteria: Filter | None = None,
+        filter_criteria: arguments.Filter | None = None,
         metadata_query: str | None = None,
         *,
         strict_query: bool = False,
@@ -62,7 +60,7 @@ class AsyncAssets(Resource):
         *filter_criteria* is a JSON object of dotted field names and values; *metadata_query* asks about custom metadata,
         exactly and by case when *strict_query* is set.
         """
-        params = _query(filter_criteria, metadata_query, strict_query)
+        params = arguments.query(filter_criteria, metadata_query, strict_query)
         if contents:
             params["contents"] = "y"
         if sort_by is not None:
@@ -84,13 +82,13 @@ class AsyncAssets(Resource):
     async def count(
         self,
         dataset_id: str,
-        filter_criteria: Filter | None = None,
+        filter_criteria: arguments.Filter | None = None,
         metadata_query: str | None = None,
         *,
         strict_query: bool = False,
     ) -> int:
         """Return how many assets match, or how many there are."""
-        params = _query(filter_criteria, metadata_query, strict_query)
+        params = arguments.query(filter_criteria, metadata_query, strict_query)
         path = self._path(_routes.ASSET_COUNT, dataset_id=dataset_id)
         return deletion.read_count(await self._http.document("GET", path, params=params), path)
 
@@ -120,7 +118,7 @@ class AsyncAssets(Resource):
         self,
         dataset_id: str,
         asset_ids: Sequence[str] | None = None,
-        filter_criteria: Filter | None = None,
+        filter_criteria: arguments.Filter | None = None,
         metadata_query: str | None = None,
         *,
         strict_query: bool = False,
@@ -134,13 +132,13 @@ class AsyncAssets(Resource):
         raises `ViTimeoutError` after *timeout* seconds; the service goes on then.
         """
         dataset = check_id(dataset_id, "dataset_id")
-        with _deadline(timeout, "The deletion did not end"):
+        with deadline(timeout, "The deletion did not end"):
             if asset_ids is not None:
                 if filter_criteria or metadata_query or all:
                     raise ViInvalidParameterError("Give asset_ids, or a filter, or all=True, and only one of them.")
                 ids = [check_id(asset_id, "asset_ids") for asset_id in asset_ids]
                 return await deletion.delete_ids(self, dataset, ids, dry_run=dry_run)
-            params = _query(filter_criteria, metadata_query, strict_query)
+            params = arguments.query(filter_criteria, metadata_query, strict_query)
             selective = bool({"filter", "metadataQuery"} & params.keys())
             if selective == all:
                 raise ViInvalidParameterError(
@@ -176,6 +174,8 @@ class AsyncAssets(Resource):
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         follow_links: bool = False,
+        skip_existing: bool = False,
+        dry_run: bool = False,
         max_concurrency: int | None = None,
         timeout: float | None = None,
         show_progress: bool = True,
@@ -187,6 +187,10 @@ class AsyncAssets(Resource):
         async iterator of bytes, or a list of these. Folders are walked in full; what is not an image or video is skipped
         and counted. *names* makes the remote name: the bare file name, the path below the folder (``"relative"``), or a
         function of the path; *custom_metadata* maps remote names to metadata, or is a function of the path.
+
+        With *skip_existing*, files that the dataset holds already, by name, size and digest, are not sent. With *dry_run*
+        nothing is sent and the result's ``plan`` says what would be. A run that died is gone on with: the same call sends
+        only what the service does not have.
 
         Under ``FailAfterOne`` the first failure stops the rest and raises `ViUploadError`; under ``FailAfterAll``
         everything is tried and the result returned. Without *wait_until_done* it returns once the bytes are accepted.
@@ -201,18 +205,22 @@ class AsyncAssets(Resource):
             wait=wait_until_done,
             failure_mode=choose(FailureMode, failure_mode, "failure_mode"),
             retention=choose(ResourceRetentionMode, on_asset_overwritten, "on_asset_overwritten"),
-            metadata_of=_no_metadata,
+            metadata_of=arguments.no_metadata,
             limits=self._limits(max_concurrency),
+            skip_existing=skip_existing,
         )
-        filters = Filters(tuple(_patterns(include, "include")), tuple(_patterns(exclude, "exclude")), follow_links)
+        filters = arguments.filters(include, exclude, follow_links)
         tracker = ProgressTracker("upload", progress_listeners("upload", show_progress, on_progress))
         run: ingestion.Ingestion | None = None
-        with _deadline(timeout, "The upload did not end", lambda: run.result() if run else None):
+        with deadline(timeout, "The upload did not end", lambda: run.result() if run else None):
             inventory = await anyio.to_thread.run_sync(
-                _take_stock, paths, names, filters, options.failure_mode, abandon_on_cancel=True
+                arguments.take_stock, paths, names, filters, options.failure_mode, abandon_on_cancel=True
             )
             options = attrs.evolve(options, metadata_of=metadata.reader(custom_metadata, inventory))
             await self._http.document("GET", self._path(_routes.DATASET, dataset_id=dataset_id))
+            if dry_run:
+                plan = await self._transfers.plan_up(dataset_id, inventory, skip_existing=skip_existing)
+                return AssetUploadResult(plan=plan)
             run = self._transfers.ingestion(options, tracker)
             return await run.run(inventory)
         raise AssertionError("unreachable")
@@ -227,7 +235,7 @@ class AsyncAssets(Resource):
         path = self._session_path(_routes.SESSION, dataset_id, asset_ingestion_session_id)
         last: AssetIngestionSession | None = None
         delay = ingestion.POLL_FIRST
-        with _deadline(timeout, "The session did not end", session=lambda: last):
+        with deadline(timeout, "The session did not end", session=lambda: last):
             while True:
                 last = await self._http.request("GET", path, AssetIngestionSession)
                 if last.status.finished:
@@ -251,7 +259,7 @@ class AsyncAssets(Resource):
         show_progress: bool = True,
         *,
         asset_ids: Sequence[str] | None = None,
-        filter_criteria: Filter | None = None,
+        filter_criteria: arguments.Filter | None = None,
         metadata_query: str | None = None,
         strict_query: bool = False,
         limit: int | None = None,
@@ -270,12 +278,12 @@ class AsyncAssets(Resource):
         dataset = check_id(dataset_id, "dataset_id")
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
             raise ViInvalidParameterError(f"limit must be an integer above 0, got {limit!r}.", parameter="limit")
-        query = _query(filter_criteria, metadata_query, strict_query)
+        query = arguments.query(filter_criteria, metadata_query, strict_query)
         if asset_ids is not None and query:
             raise ViInvalidParameterError("Give asset_ids or a filter, not both.", parameter="asset_ids")
         options = retrieval.DownloadOptions(
             dataset_id=dataset,
-            folder=_folder(save_dir),
+            folder=arguments.folder(save_dir),
             overwrite=overwrite,
             query=query,
             asset_ids=None if asset_ids is None else [check_id(asset_id, "asset_ids") for asset_id in asset_ids],
@@ -284,7 +292,7 @@ class AsyncAssets(Resource):
         )
         tracker = ProgressTracker("download", progress_listeners("download", show_progress, on_progress))
         run = self._transfers.retrieval(options, tracker)
-        with _deadline(timeout, "The download did not end", run.result):
+        with deadline(timeout, "The download did not end", run.result):
             await self._http.document("GET", self._path(_routes.DATASET, dataset_id=dataset))
             result = await run.run()
             if result.failures and raise_on_failure:
@@ -297,6 +305,88 @@ class AsyncAssets(Resource):
                     result=result,
                 )
             return result
+        raise AssertionError("unreachable")
+
+    async def sync(
+        self,
+        dataset_id: str,
+        folder: str | os.PathLike[str],
+        direction: Direction = "up",
+        delete: bool = False,
+        *,
+        max_delete: int = DEFAULT_MAX_DELETE,
+        names: Naming = "basename",
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        follow_links: bool = False,
+        dry_run: bool = False,
+        timeout: float | None = None,
+        show_progress: bool = True,
+        on_progress: Listener | None = None,
+    ) -> SyncResult:
+        """Make the dataset like *folder* (``"up"``) or *folder* like the dataset (``"down"``), moving the difference.
+
+        Files are compared by name, size and digest. With *delete*, what the other side does not have is removed, at most
+        *max_delete*; more end the sync before anything is done, and so does a listing or a folder that cannot be read in
+        full. With *dry_run* only the plan is made. Everything is tried; failures are in the result.
+        """
+        given = arguments.filters(include, exclude, follow_links)
+        place = arguments.folder(folder)
+        if direction not in ("up", "down"):
+            raise ViInvalidParameterError(
+                f"direction must be 'up' or 'down', got {direction!r}.", parameter="direction"
+            )
+        with deadline(timeout, "The sync did not end"):
+            if direction == "up":
+                inventory = await anyio.to_thread.run_sync(survey, place, names, given, abandon_on_cancel=True)
+                plan = await self._transfers.plan_up(dataset_id, inventory, folder=place, delete=delete)
+            else:
+                plan = await self._transfers.plan_down(dataset_id, place, delete=delete)
+            check_deletions(plan, max_delete)
+            if dry_run:
+                return SyncResult(plan)
+            return await self.apply(plan, show_progress=show_progress, on_progress=on_progress)
+        raise AssertionError("unreachable")
+
+    async def apply(
+        self,
+        plan: TransferPlan,
+        *,
+        on_asset_overwritten: ResourceRetentionMode | str = ResourceRetentionMode.REMOVE_LINKED_RESOURCE,
+        custom_metadata: metadata.CustomMetadata | None = None,
+        timeout: float | None = None,
+        show_progress: bool = True,
+        on_progress: Listener | None = None,
+    ) -> SyncResult:
+        """Do what a plan, or a shard of one, says. Everything is tried; failures are in the result.
+
+        An asset or file that was to be deleted and has changed since the plan was made is kept and reported; after a
+        failed upload nothing is deleted.
+        """
+        retention = choose(ResourceRetentionMode, on_asset_overwritten, "on_asset_overwritten")
+        deeds = Application(self, self._transfers, plan, self._limits(None), progress=(show_progress, on_progress))
+        with deadline(timeout, "The plan was not done", lambda: deeds.result):
+            return await deeds.run(retention, custom_metadata)
+        raise AssertionError("unreachable")
+
+    async def verify(
+        self,
+        dataset_id: str,
+        folder: str | os.PathLike[str],
+        *,
+        names: Naming = "basename",
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        follow_links: bool = False,
+        timeout: float | None = None,
+    ) -> VerifyResult:
+        """Compare *folder* with the dataset by name, size and digest, without moving anything."""
+        filters = arguments.filters(include, exclude, follow_links)
+        with deadline(timeout, "The check did not end"):
+            inventory = await anyio.to_thread.run_sync(
+                survey, arguments.folder(folder), names, filters, abandon_on_cancel=True
+            )
+            return await self._transfers.verify(dataset_id, inventory)
         raise AssertionError("unreachable")
 
     def _limits(self, max_concurrency: int | None) -> Any:
@@ -321,78 +411,6 @@ class Assets(Blocking[AsyncAssets]):
     wait_until_done: Final = blocking(AsyncAssets.wait_until_done)
     cancel: Final = blocking(AsyncAssets.cancel)
     download: Final = blocking(AsyncAssets.download)
-
-
-def _query(filter_criteria: Filter | None, metadata_query: str | None, strict_query: bool) -> dict[str, str]:
-    params: dict[str, str] = {}
-    if filter_criteria:
-        text = filter_criteria if isinstance(filter_criteria, str) else json.dumps(dict(filter_criteria))
-        params["filter"] = check_text(text, "filter_criteria")
-    if metadata_query:
-        params["metadataQuery"] = check_text(metadata_query, "metadata_query")
-    if strict_query and params:
-        params["strictQuery"] = "y"
-    return params
-
-
-def _patterns(patterns: Sequence[str], parameter: str) -> Sequence[str]:
-    if isinstance(patterns, str):
-        return (patterns,)
-    if not all(isinstance(pattern, str) for pattern in patterns):
-        raise ViInvalidParameterError(f"{parameter} must be a list of glob patterns.", parameter=parameter)
-    return patterns
-
-
-def _folder(save_dir: object) -> Path:
-    if not isinstance(save_dir, (str, os.PathLike)) or not os.fspath(save_dir) or "\0" in str(save_dir):
-        raise ViInvalidParameterError(f"save_dir must be a path, got {save_dir!r}.", parameter="save_dir")
-    return Path(save_dir).expanduser()
-
-
-def _take_stock(paths: Any, names: Naming, filters: Filters, failure_mode: FailureMode) -> Inventory:
-    inventory = discover(paths, names, filters)
-    inventory.check_names()
-    if failure_mode is FailureMode.FAIL_AFTER_ONE:
-        inventory.check_sizes()
-    return inventory
-
-
-def _no_metadata(_: FileRecord) -> None:
-    return None
-
-
-class _Deadline(AbstractContextManager[None]):
-    """Cancels the block after *timeout* seconds and raises `ViTimeoutError` with what was reached."""
-
-    def __init__(self, timeout: float, message: str, result: Any, session: Any) -> None:
-        self._timeout = timeout
-        self._message = message
-        self._result = result
-        self._session = session
-        self._scope = anyio.move_on_after(timeout)
-
-    def __enter__(self) -> None:
-        self._scope.__enter__()
-
-    def __exit__(self, *exc: Any) -> bool | None:
-        swallowed = self._scope.__exit__(*exc)
-        if self._scope.cancelled_caught:
-            raise ViTimeoutError(
-                f"{self._message} within {self._timeout:g} s and was cancelled.",
-                result=self._result() if self._result else None,
-                session=self._session() if self._session else None,
-            )
-        return swallowed
-
-
-def _deadline(
-    timeout: float | None,
-    message: str,
-    result: Callable[[], Any] | None = None,
-    session: Callable[[], Any] | None = None,
-) -> AbstractContextManager[None]:
-    if timeout is None:
-        return nullcontext()
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout <= 0:
-        raise ViInvalidParameterError(f"timeout must be seconds above 0, got {timeout!r}.", parameter="timeout")
-    return _Deadline(timeout, message, result, session)
+    sync: Final = blocking(AsyncAssets.sync)
+    apply: Final = blocking(AsyncAssets.apply)
+    verify: Final = blocking(AsyncAssets.verify)

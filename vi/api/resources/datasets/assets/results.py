@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from ....._transfer.record import FileFailure, Ledger, Outcome, SkippedFile
+from .plans import TransferPlan
 from .responses import AssetIngestionSession
 
 __all__ = ["AssetDownloadResult", "AssetUploadResult", "BulkDeletionResult", "FileFailure", "SkippedFile"]
@@ -50,6 +51,8 @@ class AssetUploadResult:
     skipped: list[SkippedFile] = attrs.field(factory=list, repr=False)
     """The first ten thousand files left out; *skip_reasons* counts all of them."""
     skip_reasons: dict[str, int] = attrs.Factory(dict)
+    plan: TransferPlan | None = None
+    """What would be sent, when it was only to be planned."""
 
     @classmethod
     def of(cls, ledger: Ledger, sessions: list[AssetIngestionSession], seconds: float) -> AssetUploadResult:
@@ -95,6 +98,8 @@ class AssetUploadResult:
 
     def summary(self) -> str:
         """Describe the upload in a few lines."""
+        if self.plan is not None:
+            return f"Nothing was sent: {self.plan.summary()}"
         lines = [
             f"Uploaded {self.total_succeeded} of {self.total_files} files"
             f"{_rate(self.total_succeeded, self.bytes_sent, self.seconds)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from ....._transfer import files
 from ....._transfer.discovery import os_failure, shown
 from ....._transfer.download import RemoteFile, fetch
 from ....._transfer.lanes import Lanes
-from ....._transfer.names import apart, key_of, safe_name
+from ....._transfer.names import LocalNames
 from ....._transfer.pool import TaskPool, first_error, places_for
 from ....._transfer.progress import ProgressTracker
 from ....._transfer.record import FileFailure
@@ -52,6 +52,8 @@ class DownloadOptions:
     asset_ids: Sequence[str] | None
     limit: int | None
     limits: TransferLimits
+    only: frozenset[str] | None = None
+    """Ids of the assets to take from the listing, all if None."""
 
 
 class Retrieval:
@@ -73,7 +75,7 @@ class Retrieval:
         self._options = options
         self._tracker = tracker
         self._dataset = _routes.composite(http.settings.organization_id, options.dataset_id)
-        self._taken: set[int] = set()
+        self._names = LocalNames()
         self._entered = 0
         self._result = AssetDownloadResult(options.folder)
 
@@ -98,7 +100,7 @@ class Retrieval:
                 listing.start_soon(self._list if self._options.asset_ids is None else self._list_ids, send)
                 async with receive, TaskPool(self._places) as pool:
                     async for items in receive:
-                        for item in self._within_limit(items):
+                        for item in self._selected(items):
                             await self._begin(item, pool)
                         if self._entered == self._options.limit:
                             break
@@ -106,9 +108,16 @@ class Retrieval:
         except BaseExceptionGroup as group:
             raise first_error(group) from None
 
-    def _within_limit(self, items: list[Any]) -> list[Any]:
-        limit = self._options.limit
-        return items if limit is None else items[: limit - self._entered]
+    def _selected(self, items: list[Any]) -> Iterator[Any]:
+        """Yield the items to fetch; those that are left out still take their names, which depend on the order."""
+        limit, only = self._options.limit, self._options.only
+        for item in items:
+            if limit is not None and self._entered >= limit:
+                return
+            if only is None or _id_of(item) in only:
+                yield item
+            elif isinstance(item, dict) and isinstance(item.get("filename"), str):
+                self._names.choose(item["filename"], _id_of(item))
 
     async def _begin(self, item: Any, pool: TaskPool) -> None:
         self._entered += 1
@@ -197,10 +206,7 @@ class Retrieval:
 
     def _name(self, remote: RemoteFile) -> str:
         """Choose the local name: safe everywhere, and used by no other asset of this download on any file system."""
-        name = safe_name(remote.filename, remote.asset_id)
-        if hash(key_of(name)) in self._taken:
-            name = apart(name, remote.asset_id)
-        self._taken.add(hash(key_of(name)))
+        name = self._names.choose(remote.filename, remote.asset_id)
         if name != remote.filename:
             self._result.renamed[remote.asset_id] = name
         return name
@@ -302,6 +308,10 @@ class Retrieval:
         self._result.conflicts.append(
             FileFailure(target, remote.filename, "ECONFLICT", f"{remote.filename}: {reason}.", remote.attempts)
         )
+
+
+def _id_of(item: Any) -> str:
+    return str(item.get("assetId", "")) if isinstance(item, dict) else ""
 
 
 def _name_of(item: Any) -> str:

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from functools import partial
+from pathlib import Path
 
+import anyio.to_thread
+
+from ..... import _routes
 from ....._connections import Connections
 from ....._http import Http
 from ....._pacing import Places
+from ....._transfer.discovery import Inventory
 from ....._transfer.lanes import Lanes
 from ....._transfer.progress import ProgressTracker
 from ....._transfer.storage import Storage
+from ...base import check_id
+from .comparison import VerifyResult, verify
+from .holdings import Holdings
 from .ingestion import Ingestion, UploadOptions
+from .plans import TransferPlan
 from .retrieval import DownloadOptions, Retrieval
+from .sync import plan_down, plan_up
 
 
 class Transfers:
@@ -21,29 +32,62 @@ class Transfers:
     def __init__(self, http: Http, connections: Connections) -> None:
         self._http = http
         self._storage = Storage(http.settings, connections, http.pacing, http.budget)
-        self._lanes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Lanes] = weakref.WeakKeyDictionary()
+        self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Lanes] = weakref.WeakKeyDictionary()
 
     def ingestion(self, options: UploadOptions, tracker: ProgressTracker) -> Ingestion:
         """Make an upload."""
         places = self._places(options.limits.max_concurrency)
-        return Ingestion(self._http, self._storage, self._lanes_of_loop(), places, options, tracker)
+        return Ingestion(self._http, self._storage, self.lanes(), places, options, tracker)
 
     def retrieval(self, options: DownloadOptions, tracker: ProgressTracker) -> Retrieval:
         """Make a download."""
         places = self._places(options.limits.max_concurrency)
-        return Retrieval(self._http, self._storage, self._lanes_of_loop(), places, options, tracker)
+        return Retrieval(self._http, self._storage, self.lanes(), places, options, tracker)
 
     def close(self) -> None:
         """Let the I/O threads end."""
-        for lanes in list(self._lanes.values()):
+        for lanes in list(self._by_loop.values()):
             lanes.close()
-        self._lanes.clear()
+        self._by_loop.clear()
 
-    def _lanes_of_loop(self) -> Lanes:
+    async def plan_up(
+        self,
+        dataset_id: str,
+        inventory: Inventory,
+        *,
+        folder: Path | None = None,
+        delete: bool = False,
+        skip_existing: bool = True,
+    ) -> TransferPlan:
+        """Compare local files with the dataset."""
+        holdings = await Holdings.load(self._http, self._base(dataset_id))
+        place = str(folder) if folder is not None else ""
+        return await plan_up(
+            dataset_id, inventory, holdings, self.lanes(), folder=place, delete=delete, skip_existing=skip_existing
+        )
+
+    async def plan_down(self, dataset_id: str, folder: Path, *, delete: bool) -> TransferPlan:
+        """Compare the dataset with a folder."""
+        holdings = await Holdings.load(self._http, self._base(dataset_id))
+        return await anyio.to_thread.run_sync(
+            partial(plan_down, dataset_id, folder, holdings, delete=delete), abandon_on_cancel=True
+        )
+
+    async def verify(self, dataset_id: str, inventory: Inventory) -> VerifyResult:
+        """Compare both."""
+        holdings = await Holdings.load(self._http, self._base(dataset_id))
+        return await verify(inventory, holdings, self.lanes())
+
+    def _base(self, dataset_id: str) -> dict[str, str]:
+        organization = self._http.settings.organization_id
+        return {"org": organization, "dataset": _routes.composite(organization, check_id(dataset_id, "dataset_id"))}
+
+    def lanes(self) -> Lanes:
+        """Return the I/O threads of the running loop."""
         loop = asyncio.get_running_loop()
-        found = self._lanes.get(loop)
+        found = self._by_loop.get(loop)
         if found is None:
-            found = self._lanes[loop] = Lanes()
+            found = self._by_loop[loop] = Lanes()
         return found
 
     def _places(self, limit: int) -> Places:

@@ -1,0 +1,63 @@
+"""Reading what callers pass to the methods of assets, before anything is sent."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ....._transfer.discovery import Filters, Inventory, Naming, discover
+from ....._transfer.record import FileRecord
+from .....errors import ViInvalidParameterError
+from ...base import check_text
+from .responses import FailureMode
+
+Filter = str | Mapping[str, Any]
+
+
+def query(filter_criteria: Filter | None, metadata_query: str | None, strict_query: bool) -> dict[str, str]:
+    """Return a selection as query parameters; a mapping becomes JSON."""
+    params: dict[str, str] = {}
+    if filter_criteria:
+        text = filter_criteria if isinstance(filter_criteria, str) else json.dumps(dict(filter_criteria))
+        params["filter"] = check_text(text, "filter_criteria")
+    if metadata_query:
+        params["metadataQuery"] = check_text(metadata_query, "metadata_query")
+    if strict_query and params:
+        params["strictQuery"] = "y"
+    return params
+
+
+def _patterns(patterns: Sequence[str], parameter: str) -> Sequence[str]:
+    if isinstance(patterns, str):
+        return (patterns,)
+    if not all(isinstance(pattern, str) for pattern in patterns):
+        raise ViInvalidParameterError(f"{parameter} must be a list of glob patterns.", parameter=parameter)
+    return patterns
+
+
+def filters(include: Sequence[str], exclude: Sequence[str], follow_links: bool) -> Filters:
+    """Return what of a folder is taken."""
+    return Filters(tuple(_patterns(include, "include")), tuple(_patterns(exclude, "exclude")), follow_links)
+
+
+def folder(save_dir: object) -> Path:
+    """Return a folder given as a path."""
+    if not isinstance(save_dir, (str, os.PathLike)) or not os.fspath(save_dir) or "\0" in str(save_dir):
+        raise ViInvalidParameterError(f"save_dir must be a path, got {save_dir!r}.", parameter="save_dir")
+    return Path(save_dir).expanduser()
+
+
+def take_stock(paths: Any, names: Naming, filters: Filters, failure_mode: FailureMode) -> Inventory:
+    """Find the files of an upload and check what can be checked of all of them at once; blocking."""
+    inventory = discover(paths, names, filters)
+    inventory.check_names()
+    if failure_mode is FailureMode.FAIL_AFTER_ONE:
+        inventory.check_sizes()
+    return inventory
+
+
+def no_metadata(_: FileRecord) -> None:
+    """Stand in until it is known which files there are."""

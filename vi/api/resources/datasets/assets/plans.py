@@ -1,0 +1,136 @@
+"""What an upload or a sync is going to do, as data: printed, saved as JSON lines, cut into shards, applied later."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+
+from .....errors import ViInvalidParameterError, ViPathError
+
+Action = Literal["upload", "download", "delete_asset", "delete_file", "keep"]
+Direction = Literal["up", "down"]
+
+FORMAT = 1
+LISTED = 10
+
+_ACTIONS = frozenset({"upload", "download", "delete_asset", "delete_file", "keep"})
+
+
+@attrs.frozen
+class PlannedTransfer:
+    """One thing to do: with which name, where it is on disk, how many bytes, and why."""
+
+    action: Action
+    filename: str
+    path: str
+    size: int
+    reason: str
+    asset_id: str | None = None
+    etag: str | None = None
+
+
+@attrs.define
+class TransferPlan:
+    """What differs between a folder and a dataset, and what would be done about it.
+
+    *existing* counts the files that are the same on both sides; nothing is done about them or about ``keep`` entries.
+    """
+
+    dataset_id: str
+    direction: Direction
+    folder: str = ""
+    entries: list[PlannedTransfer] = attrs.Factory(list)
+    existing: int = 0
+    skipped: dict[str, int] = attrs.Factory(dict)
+
+    def __iter__(self) -> Iterator[PlannedTransfer]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __bool__(self) -> bool:
+        return True
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes would be moved."""
+        return sum(entry.size for entry in self.entries if entry.action in ("upload", "download"))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many entries there are of each action."""
+        return dict(Counter(entry.action for entry in self.entries))
+
+    @property
+    def deletions(self) -> int:
+        """How many assets or files would be deleted."""
+        return sum(entry.action in ("delete_asset", "delete_file") for entry in self.entries)
+
+    def shard(self, index: int, count: int) -> TransferPlan:
+        """Return the part of the plan of worker *index* (from 0) of *count*: each entry is in exactly one, by its name."""
+        if not 0 <= index < count:
+            raise ViInvalidParameterError(f"shard needs 0 <= index < count, got {index} of {count}.", parameter="index")
+        mine = [
+            entry for entry in self.entries if zlib.crc32(entry.filename.encode("utf-8", "replace")) % count == index
+        ]
+        return attrs.evolve(self, entries=mine, existing=self.existing if index == 0 else 0)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan as JSON lines, the first one its head."""
+        head = attrs.asdict(self, filter=lambda attribute, _: attribute.name != "entries")
+        with Path(path).open("w", encoding="utf-8") as file:
+            file.write(json.dumps({"vi-plan": FORMAT, **head, "entries": len(self.entries)}) + "\n")
+            for entry in self.entries:
+                file.write(json.dumps(attrs.asdict(entry, filter=lambda _, value: value is not None)) + "\n")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> TransferPlan:
+        """Read a saved plan; `ViInvalidParameterError` names the line that cannot be read."""
+        number = 0
+        try:
+            with Path(path).open(encoding="utf-8") as file:
+                number = 1
+                head = json.loads(file.readline())
+                if head.pop("vi-plan") != FORMAT:
+                    raise ValueError("of another format")
+                announced = head.pop("entries")
+                plan = cls(**head)
+                for number, line in enumerate(file, 2):  # noqa: B007 - named in the error
+                    plan.entries.append(_entry(json.loads(line)))
+        except OSError as error:
+            raise ViPathError(f"The plan {path} cannot be read: {error.strerror}.", path=str(path)) from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ViInvalidParameterError(f"Line {number} of {path} is not that of a plan.", path=str(path)) from None
+        if announced != len(plan.entries):
+            raise ViInvalidParameterError(
+                f"{path} announces {announced} entries and holds {len(plan.entries)}: it is cut.", path=str(path)
+            )
+        return plan
+
+    def summary(self) -> str:
+        """Describe the plan in a few lines."""
+        words = ", ".join(f"{count} to {action.replace('_', ' ')}" for action, count in sorted(self.counts.items()))
+        lines = [f"{words or 'nothing to do'}; {self.existing} the same on both sides; {self.bytes} bytes to move"]
+        lines += [f"  {entry.action} {entry.filename}: {entry.reason}" for entry in self.entries[:LISTED]]
+        if len(self.entries) > LISTED:
+            lines.append(f"  and {len(self.entries) - LISTED} more")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+
+def _entry(fields: dict[str, Any]) -> PlannedTransfer:
+    entry = PlannedTransfer(**fields)
+    texts = (entry.filename, entry.path, entry.reason)
+    if entry.action not in _ACTIONS or type(entry.size) is not int or not all(isinstance(text, str) for text in texts):
+        raise ValueError("of another shape")
+    return entry

@@ -430,7 +430,7 @@ async def test_memory_runs_out_for_one_file_only(box: Box) -> None:
 @on_posix
 async def test_a_worker_that_hangs_is_replaced(box: Box) -> None:
     """The file at which it hung is EUNKNOWN after its time; the others of the batch are done."""
-    inspector = Inspector(workers=1, limits=InspectionLimits(seconds_per_file=0.5))
+    inspector = Inspector(workers=1, limits=InspectionLimits(seconds_per_file=2))
     good = encode("PNG")
     try:
         await inspector.inspect([box.job(good)])
@@ -636,7 +636,7 @@ def test_workers_die_with_their_parent(script: list[str], tmp_path: Path) -> Non
         while not in_open(worker):
             time.sleep(0.01)
         parent.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while in_open(worker) is not None and time.monotonic() < deadline:
         time.sleep(0.01)
     assert in_open(worker) is None
@@ -644,7 +644,7 @@ def test_workers_die_with_their_parent(script: list[str], tmp_path: Path) -> Non
 
 async def hanging() -> set[int]:
     """Wait until a worker is asleep in opening a FIFO, and return those that are."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not (found := {pid for pid in children() if in_open(pid)}):
             await asyncio.sleep(0.01)
     return found

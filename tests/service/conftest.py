@@ -1,4 +1,4 @@
-"""A running service for every test, and a raw connection to it that knows nothing of our client."""
+"""Services with settings of a test's own, and a raw connection to a service that knows nothing of our client."""
 
 from __future__ import annotations
 
@@ -20,11 +20,6 @@ from vi.server import LocalService, ServiceConfig, serve
 from vi.server.lifecycle import wall_clock
 
 SOURCE = "/assetSources/managed/datature/default"
-
-
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 class Clock:
@@ -82,13 +77,6 @@ class ServiceThread:
 
 
 StartService = Callable[..., ServiceThread]
-
-
-@pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceThread]:
-    running = ServiceThread(tmp_path_factory.mktemp("service") / "data")
-    yield running
-    running.stop()
 
 
 @pytest.fixture
@@ -166,6 +154,7 @@ class Api:
     ) -> Answer:
         """Send a request with exactly these headers."""
         url = yarl.URL(str(url), encoded=True)
+        data = io.BytesIO(data) if isinstance(data, bytes) and len(data) > 1 << 20 else data
         skip = () if headers and "Content-Type" in headers else ("Content-Type",)
         async with self.session.request(
             method, url, data=data, headers=headers, allow_redirects=False, skip_auto_headers=skip
@@ -255,7 +244,7 @@ async def connect() -> AsyncIterator[Connect]:
 
 
 @pytest.fixture
-async def api(service: ServiceThread, connect: Connect) -> Api:
+async def api(service: Any, connect: Connect) -> Api:
     return await connect(service)
 
 
@@ -265,7 +254,7 @@ async def fresh_api(fresh_service: ServiceThread, connect: Connect) -> Api:
 
 
 @pytest.fixture
-async def dataset(api: Api) -> str:
+async def dataset_path(api: Api) -> str:
     """The path of an empty dataset of the shared service."""
     return await api.create_dataset()
 

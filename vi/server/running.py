@@ -34,6 +34,7 @@ from .store import sessions
 
 _READ_BUFFER = 256 << 10
 _BACKLOG = 512
+_LINGER = 2.0
 
 
 @attrs.define(eq=False)
@@ -97,6 +98,7 @@ class Running:
                 keepalive_timeout=config.header_seconds,
                 read_bufsize=_READ_BUFFER,
                 auto_decompress=False,
+                lingering_time=_LINGER,
                 shutdown_timeout=config.shutdown_seconds,
             )
             await runner.setup()

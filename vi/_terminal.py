@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._transfer.progress import Listener, TransferProgress
+from .errors import ViInvalidParameterError
 
 if TYPE_CHECKING:
     from .api.resources.datasets.assets.responses import Asset
@@ -21,6 +22,11 @@ LINE_SECONDS = 10.0
 def progress_listeners(operation: str, show: bool, on_progress: Listener | None) -> list[Listener]:
     """Return who is told of progress: the caller's function, or else a bar on a terminal and lines elsewhere."""
     if on_progress is not None:
+        if not callable(on_progress):
+            raise ViInvalidParameterError(
+                f"on_progress must be a function of a TransferProgress, got {type(on_progress).__name__}.",
+                parameter="on_progress",
+            )
         return [on_progress]
     if not show or os.environ.get(PROGRESS_VARIABLE, "").lower() in ("0", "false", "no"):
         return []

@@ -50,7 +50,7 @@ async def test_the_async_client_does_the_same(service: Any, filled: str, tmp_pat
 def test_the_result_prints_as_the_folder_and_serves_as_a_path(client: vi.Client, filled: str, tmp_path: Path) -> None:
     result = client.assets.download(filled, tmp_path / "out")
     assert f"Downloaded to: {result}" == f"Downloaded to: {tmp_path / 'out'}"
-    assert lennames_in(result) == 6
+    assert len(names_in(result)) == 6
     assert result.summary().startswith(f"Downloaded 6 of 6 files to {tmp_path / 'out'}")
     assert json.loads(json.dumps(result.to_dict()))["total_downloaded"] == 6
 
@@ -152,7 +152,7 @@ def test_a_limit_bounds_the_number(
 ) -> None:
     monkeypatch.setattr(retrieval, "PAGE", 3)
     result = client.assets.download(filled, tmp_path / "out", limit=limit)
-    assert result.total_files == lennames_in(tmp_path / "out") == min(limit, 6)
+    assert result.total_files == len(names_in(tmp_path / "out")) == min(limit, 6)
 
 
 def test_assets_are_chosen_by_custom_metadata(client: vi.Client, dataset: str, folder: Any, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_no_name_leads_out_of_the_folder(
     renamed = result.renamed[ids["image-000.png"]]
     assert (tmp_path / "out" / renamed).read_bytes() == (tmp_path / "images" / "image-000.png").read_bytes()
     assert renamed.isprintable()
-    assert lennames_in(tmp_path / "out") == result.total_downloaded == 6
+    assert len(names_in(tmp_path / "out")) == result.total_downloaded == 6
 
 
 def test_names_that_some_file_system_confuses_are_told_apart(
@@ -212,7 +212,7 @@ def test_an_asset_that_is_deleted_meanwhile_is_reported_and_the_others_arrive(
         result = client.assets.download(filled, tmp_path / "out", raise_on_failure=False)
         thread.join()
     assert [(f.filename, f.code) for f in result.failures] == [("image-003.png", "ENOENT")]
-    assert (result.total_downloaded, lennames_in(tmp_path / "out")) == (5, 5)
+    assert (result.total_downloaded, len(names_in(tmp_path / "out"))) == (5, 5)
 
 
 def test_no_name_is_visible_before_its_file_is_whole(

@@ -72,17 +72,21 @@ class Broken:
 
 @attrs.define
 class _Block:
-    """Up to a thousand files of one folder."""
+    """Up to a thousand files of one folder; *remote* holds their names where a function of the caller's made them."""
 
     folder: str
     below: str
     names: str
+    remote: str | None
     sizes: array.array[int]
     named: bool
 
-    def __iter__(self) -> Iterator[tuple[str, str, int]]:
-        for name, size in zip(self.names.split("\0"), self.sizes, strict=True):
-            yield os.path.join(self.folder, name), (f"{self.below}/{name}" if self.below else name), size  # noqa: PTH118
+    def __iter__(self) -> Iterator[tuple[str, str, str | None, int]]:
+        local = self.names.split("\0")
+        remote = self.remote.split("\0") if self.remote is not None else itertools.repeat(None, len(local))
+        for name, given, size in zip(local, remote, self.sizes, strict=True):
+            below = f"{self.below}/{name}" if self.below else name
+            yield os.path.join(self.folder, name), below, given, size  # noqa: PTH118
 
 
 class Inventory:
@@ -103,21 +107,29 @@ class Inventory:
 
     def __iter__(self) -> Iterator[FileRecord]:
         for block in self._blocks:
-            for path, below, size in block:
-                yield FileRecord(PathSource(path), self.filename(path, below), size)
+            for path, below, given, size in block:
+                name = given if given is not None else below if self._names == "relative" else below.rpartition("/")[2]
+                yield FileRecord(PathSource(path), name, size)
         for source, filename, size in self._others:
             yield FileRecord(source, filename, size)
 
-    def filename(self, path: str, below: str) -> str:
-        """Return the remote name of a file."""
-        if self._names == "relative":
-            return below
-        if callable(self._names):
+    def _given(self, folder: str, names: Iterable[str]) -> str | None:
+        """Ask the caller's function, once for each file; it may count, or look into the file."""
+        if not callable(self._names):
+            return None
+        given: list[str] = []
+        for local in names:
+            path = os.path.join(folder, local)  # noqa: PTH118
             name = self._names(Path(path))
             if not isinstance(name, str) or not name:
-                raise ViInvalidParameterError(f"names() must return text, got {name!r} for {path}.", parameter="names")
-            return name
-        return below.rpartition("/")[2]
+                problem = f"names() must return text, got {name!r}"
+            elif found := name_problem(name):
+                problem = f"names() must return a name that can be sent. {found.rstrip('.')}"
+            else:
+                given.append(name)
+                continue
+            raise ViInvalidParameterError(f"{problem} for {shown(path)}.", parameter="names")
+        return "\0".join(given)
 
     def add_source(self, source: Source, filename: str, size: int) -> None:
         self._others.append((source, filename, size))
@@ -127,12 +139,14 @@ class Inventory:
     def add_block(self, folder: str, below: str, files: list[tuple[str, int]], *, named: bool = False) -> None:
         sizes = array.array("Q", [size for _, size in files])
         names = "\0".join(name for name, _ in files)
+        remote = self._given(folder, (name for name, _ in files))
         last = self._blocks[-1] if self._blocks else None
         if named and last is not None and last.named and last.folder == folder and len(last.sizes) < BLOCK:
             last.names = f"{last.names}\0{names}"
+            last.remote = f"{last.remote}\0{remote}" if remote is not None else None
             last.sizes.extend(sizes)
         else:
-            self._blocks.append(_Block(folder, below, names, sizes, named))
+            self._blocks.append(_Block(folder, below, names, remote, sizes, named))
         self.count += len(files)
         self.bytes += sum(sizes)
 
@@ -150,14 +164,21 @@ class Inventory:
         pairs = {name: where for name, where in paths.items() if len(where) > 1}
         if not pairs:
             return
-        listed = "; ".join(f"{name}: {' and '.join(where[:3])}" for name, where in list(pairs.items())[:LISTED_PAIRS])
+        listed = "; ".join(f"{name}: {_sources(where)}" for name, where in list(pairs.items())[:LISTED_PAIRS])
         more = f"; and {len(pairs) - LISTED_PAIRS} more names" if len(pairs) > LISTED_PAIRS else ""
         raise ViInvalidParameterError(
             f"{len(pairs)} names would be used more than once: {listed}{more}.",
             parameter="paths",
-            suggestion="Pass names='relative' to keep folders in the name, or a function that names each file.",
+            suggestion=self._way_out(pairs),
             details={"names": {name: where[:10] for name, where in list(pairs.items())[:1000]}},
         )
+
+    def _way_out(self, pairs: dict[str, list[str]]) -> str:
+        if all(len(set(where)) == 1 for where in pairs.values()):
+            return "Give each file once."
+        if self._names == "basename":
+            return "Pass names='relative' to keep folders in the name, or a function that names each file."
+        return "Pass a function as names that tells them apart."
 
     def check_sizes(self) -> None:
         """Raise for the first file over its size limit."""
@@ -166,6 +187,10 @@ class Inventory:
         for record in self:
             if (error := too_large(record)) is not None:
                 raise error
+
+
+def _sources(where: list[str]) -> str:
+    return f"{where[0]}, given twice" if len(set(where)) == 1 else " and ".join(where[:3])
 
 
 def too_large(record: FileRecord) -> ViFileTooLargeError | None:

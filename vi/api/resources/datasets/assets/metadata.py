@@ -56,4 +56,17 @@ def _check(value: Any, name: str) -> AssetCustomMetadata | None:
                 f"The metadata of {name} has {key!r}: {item!r}; keys are text, values text, numbers or booleans.",
                 parameter="custom_metadata",
             )
+        if not all(_is_unicode(text) for text in (key, item) if isinstance(text, str)):
+            raise ViInvalidParameterError(
+                f"The metadata of {name} has {key!r}: {item!r}, which is not valid Unicode.",
+                parameter="custom_metadata",
+            )
     return dict(value)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

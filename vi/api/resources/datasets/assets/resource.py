@@ -183,8 +183,8 @@ class AsyncAssets(Resource):
     ) -> AssetUploadResult:
         """Upload files and folders.
 
-        *paths* is a path, ``(filename, bytes)``, an open binary file that can seek, ``(filename, stream, size)`` with an
-        async iterator of bytes, or a list of these. Folders are walked in full; what is not an image or video is skipped
+        *paths* is a path, ``(filename, bytes)``, an open binary file that can seek, ``(filename, stream)`` or
+        ``(filename, stream, size)`` with an async iterator of bytes, or a list of these. Folders are walked in full; what is not an image or video is skipped
         and counted. *names* makes the remote name: the bare file name, the path below the folder (``"relative"``), or a
         function of the path; *custom_metadata* maps remote names to metadata, or is a function of the path.
 
@@ -293,7 +293,8 @@ class AsyncAssets(Resource):
         tracker = ProgressTracker("download", progress_listeners("download", show_progress, on_progress))
         run = self._transfers.retrieval(options, tracker)
         with deadline(timeout, "The download did not end", run.result):
-            await self._http.document("GET", self._path(_routes.DATASET, dataset_id=dataset))
+            document = await self._http.document("GET", self._path(_routes.DATASET, dataset_id=dataset))
+            tracker.files_total = retrieval.expected_total(options, document)
             result = await run.run()
             if result.failures and raise_on_failure:
                 first = result.failures[0]

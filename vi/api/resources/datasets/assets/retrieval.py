@@ -56,6 +56,17 @@ class DownloadOptions:
     """Ids of the assets to take from the listing, all if None."""
 
 
+def expected_total(options: DownloadOptions, dataset: Any) -> int | None:
+    """Return how many files will come, where the *dataset* document tells it before the listing does."""
+    if options.asset_ids is not None:
+        return len(options.asset_ids)
+    statistic = dataset.get("statistic") if isinstance(dataset, dict) else None
+    total = statistic.get("assetTotal") if isinstance(statistic, dict) else None
+    if options.query or type(total) is not int:
+        return None
+    return total if options.limit is None else min(total, options.limit)
+
+
 class Retrieval:
     """One download."""
 
@@ -77,6 +88,7 @@ class Retrieval:
         self._dataset = _routes.composite(http.settings.organization_id, options.dataset_id)
         self._names = LocalNames()
         self._entered = 0
+        self._bytes = 0
         self._result = AssetDownloadResult(options.folder)
 
     async def run(self) -> AssetDownloadResult:
@@ -104,6 +116,7 @@ class Retrieval:
                             await self._begin(item, pool)
                         if self._entered == self._options.limit:
                             break
+                    self._tracker.files_total, self._tracker.bytes_total = self._entered, self._bytes
                 listing.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             raise first_error(group) from None
@@ -127,6 +140,7 @@ class Retrieval:
             name = _name_of(item)
             self._fail(name, name, problem.code, f"{name}: {problem.message}")
             return
+        self._bytes += remote.size
         await pool.submit(self._fetch_one, remote, self._name(remote), places=places_for(remote.size))
 
     def result(self) -> AssetDownloadResult:

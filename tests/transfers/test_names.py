@@ -1,0 +1,119 @@
+"""Remote names: made once for each file, and no two alike before a byte moves."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vi
+
+
+def test_folders_are_kept_in_relative_names(
+    client: vi.Client, dataset: str, folder: Any, contents: Any, stored: Any
+) -> None:
+    images = folder(names=["train/cat/1.png", "train/dog/1.png", "val/cat/1.png", "1.png"])
+    client.assets.upload(dataset, images, names="relative")
+    assert stored(dataset) == contents(images)
+
+
+def test_a_function_of_the_path_names_each_file(client: vi.Client, dataset: str, folder: Any, stored: Any) -> None:
+    images = folder(names=["cat/1.png", "dog/1.png"])
+    client.assets.upload(dataset, images, names=lambda path: f"{path.parent.name}-{path.name}")
+    assert sorted(stored(dataset)) == ["cat-1.png", "dog-1.png"]
+
+
+def test_a_function_is_asked_once_for_each_file(client: vi.Client, dataset: str, folder: Any, stored: Any) -> None:
+    numbers = itertools.count()
+    result = client.assets.upload(
+        dataset,
+        folder(5),
+        names=lambda path: f"{next(numbers)}.png",
+        custom_metadata={f"{n}.png": {"number": n} for n in range(5)},
+    )
+    assert result.total_succeeded == 5
+    assert sorted(stored(dataset)) == [f"{n}.png" for n in range(5)]
+    assert next(numbers) == 5
+
+
+@pytest.mark.parametrize("mode", ["FailAfterOne", "FailAfterAll"])
+def test_equal_names_are_listed_before_a_byte_moves(
+    client: vi.Client, service: Any, dataset: str, folder: Any, mode: str
+) -> None:
+    images = folder(names=["a/1.png", "b/1.png", "a/2.png", "b/2.png", "3.png"])
+    with pytest.raises(vi.ViInvalidParameterError, match="more than once") as raised:
+        client.assets.upload(dataset, images, failure_mode=mode)
+    message = str(raised.value)
+    assert all(str(images / name) in message for name in ("a/1.png", "b/1.png", "a/2.png", "b/2.png"))
+    assert "3.png" not in message
+    assert "names='relative'" in message
+    assert set(raised.value.details["names"]) == {"1.png", "2.png"}
+    assert pickle.loads(pickle.dumps(raised.value)).details == raised.value.details
+    assert service.requests() == []
+
+
+def test_many_equal_names_are_counted_and_not_all_printed(
+    client: vi.Client, service: Any, dataset: str, folder: Any
+) -> None:
+    images = folder(names=[f"{side}/{n}.png" for side in "ab" for n in range(30)])
+    with pytest.raises(vi.ViInvalidParameterError, match=r"30 names .*and 20 more names"):
+        client.assets.upload(dataset, images)
+    assert service.requests() == []
+
+
+def test_equal_names_are_found_across_all_kinds_of_sources(
+    client: vi.Client, service: Any, dataset: str, folder: Any, png: Any
+) -> None:
+    images = folder(1)
+    with pytest.raises(vi.ViInvalidParameterError, match=r"image-000\.png"):
+        client.assets.upload(dataset, [images, ("image-000.png", png(1))])
+    assert service.requests() == []
+
+
+def test_one_file_given_twice_is_told_from_two_files(
+    client: vi.Client, service: Any, dataset: str, folder: Any
+) -> None:
+    images = folder(2)
+    with pytest.raises(vi.ViInvalidParameterError, match="given twice"):
+        client.assets.upload(dataset, [images, images / "image-001.png"])
+    assert service.requests() == []
+
+
+@pytest.mark.parametrize("given", ["folder", "", 5, ["basename"]], ids=repr)
+def test_another_way_of_naming_is_refused(
+    client: vi.Client, service: Any, dataset: str, folder: Any, given: Any
+) -> None:
+    with pytest.raises(vi.ViInvalidParameterError, match="basename") as raised:
+        client.assets.upload(dataset, folder(1), names=given)
+    assert raised.value.parameter == "names"
+    assert service.requests() == []
+
+
+@pytest.mark.parametrize("name", [None, "", 5, b"a.png", "a\0.png", "\udcff.png"], ids=repr)
+def test_a_function_that_gives_no_usable_name_is_refused(
+    client: vi.Client, service: Any, dataset: str, folder: Any, name: Any
+) -> None:
+    with pytest.raises(vi.ViInvalidParameterError, match=r"image-000\.png") as raised:
+        client.assets.upload(dataset, folder(1), names=lambda path: name)
+    assert raised.value.parameter == "names"
+    assert service.requests() == []
+
+
+def test_what_a_function_raises_comes_out_as_it_is(client: vi.Client, service: Any, dataset: str, folder: Any) -> None:
+    with pytest.raises(ZeroDivisionError):
+        client.assets.upload(dataset, folder(1), names=lambda path: str(1 / 0))
+    assert service.requests() == []
+
+
+def test_a_name_without_a_known_extension_fails_as_one_file(
+    client: vi.Client, dataset: str, folder: Any, stored: Any
+) -> None:
+    def name(path: Path) -> str:
+        return path.stem if "1" in path.stem else path.name
+
+    result = client.assets.upload(dataset, folder(2), names=name, failure_mode="FailAfterAll")
+    assert [(f.filename, f.code) for f in result.failures] == [("image-001", "EBADMIME")]
+    assert list(stored(dataset)) == ["image-000.png"]

@@ -56,7 +56,9 @@ def interop(session: nox.Session) -> None:
     session.run("python", "-m", "venv", "--clear", str(peer))
     python = peer / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     session.run(str(python), "-m", "pip", "install", "-q", PEER, external=True)
-    session.run("python", "-m", "pytest", "-m", "interop", *session.posargs, env={"VI_PEER_PYTHON": str(python.absolute())})
+    session.run(
+        "python", "-m", "pytest", "-m", "interop", *session.posargs, env={"VI_PEER_PYTHON": str(python.absolute())}
+    )
 
 
 @nox.session
@@ -73,3 +75,15 @@ def coverage(session: nox.Session) -> None:
     session.run("coverage", "run", "-m", "pytest", "-m", "not large and not interop", *session.posargs)
     session.run("coverage", "combine")
     session.run("coverage", "report")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Answer each question of benchmarks/ with figures; ``-- --quick`` to see that they run."""
+    install(session, "local", group="bench")
+    peer = Path(session.create_tmp()) / "peer"
+    session.run("python", "-m", "venv", "--clear", str(peer))
+    python = peer / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    session.run(str(python), "-m", "pip", "install", "-q", PEER, external=True)
+    for path in sorted(Path("benchmarks").glob("bench_*.py")):
+        session.run("python", str(path), *session.posargs, env={"VI_PEER_PYTHON": str(python.absolute())})

@@ -144,6 +144,18 @@ def _from_base64(text: str) -> int | None:
     return int.from_bytes(raw, "big") if len(raw) == 4 else None
 
 
+def from_repr_digest(header: str | None) -> str | None:
+    """Read the SHA-256 out of a ``Repr-Digest`` header (RFC 9530), as hex; None when there is none."""
+    for part in (header or "").split(","):
+        name, _, text = part.strip().partition("=")
+        if name.lower() == "sha-256" and len(text) > 2 and text[0] == text[-1] == ":":
+            try:
+                return base64.b64decode(text[1:-1], validate=True).hex()
+            except (binascii.Error, ValueError):
+                return None
+    return None
+
+
 class Expected:
     """What a stored object's bytes must hash to: the strongest digest that the service states and we know."""
 

@@ -3,6 +3,8 @@
 A client may be used from any loop, so nothing here outlives or crosses its loop; after a fork the child opens its own.
 The storage session carries no API header, no cookie, no decompression and no ``.netrc`` password, and follows no
 redirect by itself. aiohttp's exceptions hold request headers and whole URLs, so they are read here and never chained.
+aiohttp would send an idempotent request a second time by itself when its connection fails; here every attempt is one
+request on the wire, and a connection that was kept and found dead is told apart.
 """
 
 from __future__ import annotations
@@ -23,25 +25,36 @@ from yarl import URL
 
 from . import __version__
 from ._retry import Lost
+from ._sockets import ConnectionLost, KeptConnector, Resolver, one_attempt, spare_descriptors
 from .config import Settings
 from .errors import ViError, ViNetworkError, ViTimeoutError
 
 USER_AGENT = f"vi/{__version__} (Python/{platform.python_version()}; {platform.system()}/{platform.release()})"
 
 KEEP_ALIVE_SECONDS = 60.0
+API_CONNECTIONS = 64
+MANY_DESCRIPTORS = 4096
 
 
 @attrs.frozen
 class LoopConnections:
-    """The sessions that belong to one event loop of one process."""
+    """The sessions that belong to one event loop of one process.
+
+    *api_once* opens a connection for each request: for those that must not be repeated when a kept one proves dead.
+    """
 
     api: aiohttp.ClientSession
+    api_once: aiohttp.ClientSession
     storage: aiohttp.ClientSession
     pid: int
 
     async def aclose(self) -> None:
-        await self.api.close()
-        await self.storage.close()
+        for session in self._sessions:
+            await session.close()
+
+    @property
+    def _sessions(self) -> tuple[aiohttp.ClientSession, ...]:
+        return self.api, self.api_once, self.storage
 
     def abandon(self) -> None:
         """Let go of sockets whose loop is gone or belongs to the parent process.
@@ -49,7 +62,7 @@ class LoopConnections:
         Closing one of the parent's here would take it out of the epoll set that both processes share, and the parent
         would wait on it in vain: the connector has to forget its sockets, or its finaliser closes them.
         """
-        for session in (self.api, self.storage):
+        for session in self._sessions:
             connector = session.connector
             session.detach()
             if connector is None:
@@ -66,6 +79,7 @@ class Connections:
     def __init__(self, settings: Settings, ssl_context: ssl.SSLContext | None) -> None:
         self._settings = settings
         self._ssl_context = ssl_context
+        self._proxies: dict[tuple[str, str | None, int | None], dict[str, Any]] = {}
         self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopConnections] = (
             weakref.WeakKeyDictionary()
         )
@@ -84,6 +98,14 @@ class Connections:
             if connections.pid != os.getpid():
                 connections.abandon()
                 del self._by_loop[loop]
+
+    def proxy_for(self, url: URL) -> dict[str, Any]:
+        """Return aiohttp's proxy arguments for *url*; the environment is read once for each origin."""
+        origin = (url.scheme, url.raw_host, url.port)
+        found = self._proxies.get(origin)
+        if found is None:
+            found = self._proxies[origin] = _proxy_arguments(url)
+        return found
 
     @property
     def any_open(self) -> bool:
@@ -108,37 +130,49 @@ class Connections:
 
     def _open(self) -> LoopConnections:
         timeouts = self._settings.timeouts
-        verify: ssl.SSLContext | bool = self._ssl_context if self._ssl_context is not None else True
+        # One connection that takes longer than all of them together may is not waited for.
+        connect = min(timeouts.connect, self._settings.retries.connect_patience)
+        spare = spare_descriptors()
+        scarce = spare is not None and spare < MANY_DESCRIPTORS
         common: dict[str, Any] = {
-            "ssl": verify,
+            "ssl": self._ssl_context if self._ssl_context is not None else True,
             "ttl_dns_cache": 300,
-            "keepalive_timeout": KEEP_ALIVE_SECONDS,
+            "resolver": Resolver(connect),
         }
-        api = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=64, **common),
-            headers={
+        kept: dict[str, Any] = {**common, "keepalive_timeout": KEEP_ALIVE_SECONDS}
+        api: dict[str, Any] = {
+            "headers": {
                 "Authorization": f"Bearer {self._settings.secret_key}",
                 "Organization-Id": self._settings.organization_id,
                 "Accept": "application/json",
                 "User-Agent": USER_AGENT,
             },
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=timeouts.connect, sock_read=min(timeouts.stall, timeouts.request)
+            "cookie_jar": aiohttp.DummyCookieJar(),
+            "middlewares": (one_attempt,),
+            "timeout": aiohttp.ClientTimeout(
+                total=None, sock_connect=connect, sock_read=min(timeouts.stall, timeouts.request)
             ),
-        )
+        }
         storage = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, **common),
+            # Where descriptors are few, requests wait for a connection; a file needs one as well.
+            connector=KeptConnector(limit=max(1, spare // 3) if scarce and spare is not None else 0, **kept),
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
             skip_auto_headers=("Content-Type",),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=timeouts.stall),
+            middlewares=(one_attempt,),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=timeouts.stall),
         )
-        return LoopConnections(api=api, storage=storage, pid=os.getpid())
+        some = max(1, min(API_CONNECTIONS, spare // 6)) if spare is not None else API_CONNECTIONS
+        return LoopConnections(
+            api=aiohttp.ClientSession(connector=KeptConnector(limit=some, **kept), **api),
+            api_once=aiohttp.ClientSession(connector=KeptConnector(limit=4, force_close=True, **common), **api),
+            storage=storage,
+            pid=os.getpid(),
+        )
 
 
-def proxy_for(url: URL) -> dict[str, Any]:
+def _proxy_arguments(url: URL) -> dict[str, Any]:
     """Return aiohttp's proxy arguments for *url*, from ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY``."""
     host = url.host or ""
     address = urllib.request.getproxies().get(url.scheme)
@@ -183,14 +217,16 @@ def read_loss(error: BaseException, url: URL) -> Loss:
         return Loss(Lost.CUT, f"the answer of {host} was cut")
     if isinstance(error, aiohttp.ClientResponseError):
         return Loss(Lost.CUT, f"{host} did not answer in HTTP")
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return Loss(Lost.CUT, f"{host} closed the connection")
+    if isinstance(error, ConnectionLost):
+        return Loss(Lost.STALE if error.kept else Lost.CUT, f"the connection to {host} failed: {error.reason}")
     return Loss(Lost.CUT, f"the connection to {host} failed: {_os_reason(error)}")
 
 
 def _os_reason(error: BaseException) -> str:
     inner = getattr(error, "os_error", error)
-    reason = getattr(inner, "strerror", None)
+    number, reason = getattr(inner, "errno", None), getattr(inner, "strerror", None)
+    if isinstance(number, int) and number > 0:
+        reason = os.strerror(number)  # asyncio's own text names the address again
     return str(reason).lower() if reason else type(inner).__name__
 
 
@@ -198,7 +234,7 @@ def to_error(loss: Loss, doing: str) -> ViError:
     """Make the error for a loss that no retry will mend."""
     if loss.how is Lost.TIMED_OUT:
         return ViTimeoutError(f"{doing} failed: {loss.reason}.")
-    unknown = " Whether the service acted on it is unknown." if loss.how is Lost.CUT else ""
+    unknown = " Whether the service acted on it is unknown." if loss.how in (Lost.CUT, Lost.STALE) else ""
     return ViNetworkError(
         f"{doing} failed: {loss.reason}.{unknown}",
         error_code="ConnectionFailed" if loss.how is Lost.NEVER_SENT else "NetworkError",

@@ -16,9 +16,9 @@ import attrs
 from yarl import URL
 
 from . import _redact, _wire, errors
-from ._connections import TRANSPORT_ERRORS, Connections, Loss, origin_of, proxy_for, read_loss, to_error
+from ._connections import TRANSPORT_ERRORS, Connections, Loss, origin_of, read_loss, to_error
 from ._pacing import Pacing
-from ._retry import Attempt, Lost, RetryBudget, read_retry_after, wait_before_retry
+from ._retry import IDEMPOTENT, Attempt, Lost, RetryBudget, read_retry_after, wait_before_retry
 from .config import Settings
 from .errors import ViError, ViOperationError
 
@@ -27,8 +27,12 @@ T = TypeVar("T")
 logger = logging.getLogger("vi.http")
 
 MAX_DOCUMENT_BYTES = 64 << 20
+MAX_VALUES = 4_000_000
 MAX_REDIRECTS = 5
 EXCERPT = 200
+
+# What the service may have done although no answer says so.
+_UNCERTAIN = frozenset({500, 502, 503, 504})
 
 
 @attrs.frozen
@@ -113,15 +117,21 @@ class Http:
         left = self.settings.timeouts.request
         began = time.monotonic()
         number = 0
+        uncertain = False
         self.budget.earn()
         while True:
             await gate.wait()
+            repeatable = harmless_twice or self.honours_keys
             number += 1
             started = time.monotonic()
-            answer, loss = await self._attempt(method, url, headers, data, left)
-            left = max(1.0, left - (time.monotonic() - started))
+            answer, loss = await self._attempt(method, url, headers, data, left, once=not repeatable)
+            left -= time.monotonic() - started
             if answer is not None and 200 <= answer.status < 300:
                 return answer
+            if answer is not None and answer.status == 404 and method == "DELETE" and uncertain:
+                # An earlier attempt, whose answer was lost, has deleted it.
+                return attrs.evolve(answer, status=204, body=b"")
+            uncertain = uncertain or (answer.status in _UNCERTAIN if answer is not None else _may_have_acted(loss))
             retry_after = read_retry_after(answer.headers) if answer is not None else None
             wait = wait_before_retry(
                 Attempt(
@@ -131,13 +141,12 @@ class Http:
                     lost=loss.how if loss else None,
                     retry_after=retry_after,
                     elapsed=time.monotonic() - began,
-                    repeatable=harmless_twice or self.honours_keys,
+                    repeatable=repeatable,
                 ),
                 self.settings.retries,
             )
-            timed_out = loss is not None and loss.how is Lost.TIMED_OUT and left <= 1.0
-            free = loss is not None and loss.how is Lost.NEVER_SENT
-            if wait is None or timed_out or not (free or self.budget.spend()):
+            free = loss is not None and loss.how in (Lost.NEVER_SENT, Lost.STALE)
+            if wait is None or left <= 0 or not (free or self.budget.spend()):
                 raise self._failure(answer, loss, doing, retry_after)
             if retry_after is not None and answer is not None and answer.status in (429, 503):
                 gate.close_for(retry_after)
@@ -146,20 +155,27 @@ class Http:
             await anyio.sleep(wait)
 
     async def _attempt(
-        self, method: str, url: URL, headers: dict[str, str], data: bytes | None, seconds: float
+        self, method: str, url: URL, headers: dict[str, str], data: bytes | None, seconds: float, *, once: bool
     ) -> tuple[Answer | None, Loss | None]:
-        """Try once. The exception of the transport is read here and goes no further."""
+        """Try once. The exception of the transport is read here and goes no further.
+
+        With *once*, a request that is not idempotent gets a connection of its own: on a kept one that proves dead it
+        would be lost, and could not be sent again.
+        """
+        connections = self.connections.current()
+        session = connections.api_once if once and method not in IDEMPOTENT else connections.api
         try:
             async with asyncio.timeout(seconds):
-                return await self._exchange(method, url, headers, data), None
+                return await self._exchange(session, method, url, headers, data), None
         except TRANSPORT_ERRORS as error:
             return None, read_loss(error, url)
 
-    async def _exchange(self, method: str, url: URL, headers: dict[str, str], data: bytes | None) -> Answer:
-        session = self.connections.current().api
+    async def _exchange(
+        self, session: aiohttp.ClientSession, method: str, url: URL, headers: dict[str, str], data: bytes | None
+    ) -> Answer:
         for _ in range(MAX_REDIRECTS + 1):
             async with session.request(
-                method, url, headers=headers, data=data, allow_redirects=False, **proxy_for(url)
+                method, url, headers=headers, data=data, allow_redirects=False, **self.connections.proxy_for(url)
             ) as response:
                 if response.headers.get("Idempotency-Key"):
                     self.honours_keys = True
@@ -195,6 +211,9 @@ class Http:
         return errors.from_response(answer.status, body, retry_after=retry_after, request_id=answer.request_id)
 
     def _read(self, answer: Answer, doing: str) -> Any:
+        if sum(map(answer.body.count, (b",", b"[", b"{"))) > MAX_VALUES:
+            # Three bytes of JSON can take a hundred of memory.
+            raise self._unusable(answer, doing, f"it holds more than {MAX_VALUES} values")
         try:
             return json.loads(answer.body, parse_constant=_refuse_constant)
         except RecursionError:
@@ -226,6 +245,10 @@ async def read_capped(response: aiohttp.ClientResponse, limit: int) -> bytes:
             )
         parts.append(part)
     return b"".join(parts)
+
+
+def _may_have_acted(loss: Loss | None) -> bool:
+    return loss is not None and loss.how in (Lost.CUT, Lost.STALE, Lost.TIMED_OUT)
 
 
 def _refuse_constant(name: str) -> float:

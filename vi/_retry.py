@@ -22,6 +22,7 @@ class Lost(Enum):
 
     NEVER_SENT = "never sent"  # refused, no such host, no connection in time
     CUT = "cut"  # the outcome at the service is unknown
+    STALE = "stale"  # the same, on a connection kept from an earlier request
     TIMED_OUT = "timed out"
     REFUSED = "refused"  # a certificate or a proxy that will not be otherwise next time
 
@@ -53,6 +54,8 @@ def wait_before_retry(
         return (0.5 + 0.5 * chance()) * min(1.0, policy.backoff * 2.0 ** min(attempt.number - 1, 30))
     if attempt.number >= policy.max_attempts:
         return None
+    if attempt.lost is Lost.STALE:
+        return 0.0
     if attempt.retry_after is not None:
         return attempt.retry_after if attempt.retry_after <= policy.retry_after_max else None
     # 2.0 ** 1000 overflows; the cap is reached long before.

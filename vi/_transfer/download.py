@@ -7,7 +7,6 @@ same. Nothing bears the final name before its size and digest are right.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -23,17 +22,11 @@ from .._connections import TRANSPORT_ERRORS, read_loss
 from .._retry import Attempt, Lost, read_retry_after, wait_before_retry
 from ..config import TransferLimits
 from . import files, plan
+from .floor import Floor
 from .lanes import Lanes
 from .pool import TaskPool
-from .storage import (
-    FLOOR_BYTES_PER_SECOND,
-    SignedTransfer,
-    Storage,
-    TargetGone,
-    TransferFailed,
-    UrlExpired,
-    refuse_encoding,
-)
+from .scarcity import when_possible
+from .storage import SignedTransfer, Storage, TargetGone, TransferFailed, UrlExpired, refuse_encoding
 
 GATHER = 1 << 20
 URL_RENEWALS = 3
@@ -59,7 +52,15 @@ Renew = Callable[[RemoteFile], Awaitable[None]]
 
 
 class ChangedError(Exception):
-    """The object is no longer the one that was begun."""
+    """What came is not what was announced."""
+
+
+class StartOverError(Exception):
+    """The object is no longer the one that was begun: nothing of it may be mixed with what comes now."""
+
+
+class NoRangesError(Exception):
+    """The storage answers with the whole object where a range was asked for."""
 
 
 async def fetch(
@@ -95,52 +96,76 @@ class _Fetch:
     replace: bool
     renew: Renew
     etag: str | None = None
+    digest: Expected | None = None
+    """What the whole must hash to: the listing's word, or else the storage's."""
 
     async def in_one(self) -> None:
         if self.remote.size <= GATHER:
             await self._retrying(self._small)
             return
-        part = files.PartFile(files.part_path(self.target))
+        part = await self._new_part()
         try:
             sink = _Sink(part, plan.Stretch(1, 0, self.remote.size), self.remote.expected.fresh())
-            await self._retrying(lambda: self._verified_stream(sink))
+            await self._retrying(lambda floor: self._verified_stream(sink, floor))
             await self._publish(part)
         finally:
             _clean(part)
 
     async def in_ranges(self) -> None:
-        part = files.PartFile(files.part_path(self.target))
-        try:
-            for tried in range(1, DAMAGED_TRIES + 1):
+        problem = TransferFailed("ECHANGED", "The object changed again and again while it was downloaded.")
+        for _ in range(DAMAGED_TRIES):
+            # A new part for each try: a write of the one before may still be under way in a lane.
+            part = await self._new_part()
+            try:
                 check = await self._all_ranges(part)
                 if check.matches():
-                    break
-                if tried == DAMAGED_TRIES:
-                    raise TransferFailed("ECORRUPT", f"The bytes received do not have the {check.algorithm} announced.")
-                await self._renew()
-            await self._publish(part)
-        finally:
-            _clean(part)
+                    await self._publish(part)
+                    return
+                problem = TransferFailed("ECORRUPT", f"The bytes received do not have the {check.algorithm} announced.")
+            except NoRangesError:
+                break
+            except StartOverError:
+                pass
+            finally:
+                _clean(part)
+            self.etag = self.digest = None
+            await self._renew()
+        else:
+            problem.attempts = self.remote.attempts
+            raise problem
+        await self.in_one()
+
+    async def _new_part(self) -> files.PartFile:
+        async def make() -> files.PartFile:
+            return files.PartFile(files.part_path(self.target))
+
+        return await when_possible(make)
 
     async def _all_ranges(self, part: files.PartFile) -> Expected:
-        stretches = plan.ranges(self.remote.size, self.limits.range_size)
-        follower = _Follower(part, stretches, self.remote.expected)
+        first, *others = plan.ranges(self.remote.size, self.limits.range_size)
+        # The first range alone fixes the ETag that pins the others, and the digest where the listing gave none.
+        sink = _Sink(part, first, Expected(None, None))
+        await self._retrying(lambda floor: self._stream(sink, floor))
+        follower = _Follower(part, [first, *others], self.digest or self.remote.expected)
+        follower.arrived(first)
         async with TaskPool(self.limits.parts_per_file + 1) as pool:
             await pool.submit(follower.run)
-            # The first range alone fixes the ETag that pins the others.
-            await self._range(part, stretches[0], follower)
-            for stretch in stretches[1:]:
+            for stretch in others:
                 await pool.submit(self._range, part, stretch, follower)
         return follower.check
 
     async def _range(self, part: files.PartFile, stretch: plan.Stretch, follower: _Follower) -> None:
         sink = _Sink(part, stretch, Expected(None, None))
-        await self._retrying(lambda: self._stream(sink))
+        await self._retrying(lambda floor: self._stream(sink, floor))
         follower.arrived(stretch)
 
-    async def _verified_stream(self, sink: _Sink) -> None:
-        await self._stream(sink)
-        if not sink.check.matches():
+    async def _verified_stream(self, sink: _Sink, floor: Floor) -> None:
+        try:
+            await self._stream(sink, floor)
+            right = sink.check.matches()
+        except StartOverError:
+            right = False
+        if not right:
             sink.restart()
             self.etag = None
             raise ChangedError
@@ -149,7 +174,7 @@ class _Fetch:
         await self.lanes.run(part.sync)
         await self.lanes.run(files.publish, part.path, self.target, replace=self.replace)
 
-    async def _retrying(self, attempt: Callable[[], Awaitable[None]]) -> None:
+    async def _retrying(self, attempt: Callable[[Floor], Awaitable[None]]) -> None:
         """Repeat *attempt* on cuts, time-outs, retried statuses, damage and expired URLs, each a bounded number of times."""
         began = time.monotonic()
         number = renewals = 0
@@ -164,10 +189,8 @@ class _Fetch:
             try:
                 if self.storage.near_expiry(self.remote.transfer):
                     raise UrlExpired
-                async with asyncio.timeout(
-                    self.storage.settings.timeouts.stall + self.remote.size / FLOOR_BYTES_PER_SECOND
-                ):
-                    await attempt()
+                async with Floor(self.storage.settings.timeouts.stall) as floor:
+                    await attempt(floor)
                 return
             except _Refused as refused:
                 status, retry_after = refused.status, refused.retry_after
@@ -204,7 +227,8 @@ class _Fetch:
                 ),
                 self.storage.settings.retries,
             )
-            if wait is None or not (lost is Lost.NEVER_SENT or self.storage.may_retry()):
+            free = lost in (Lost.NEVER_SENT, Lost.STALE)
+            if wait is None or not (free or self.storage.may_retry()):
                 problem.attempts = number
                 raise problem
             self.storage.note_trouble(status, lost)
@@ -220,22 +244,25 @@ class _Fetch:
         if (self.remote.size, self.remote.expected.value) != (size, digest):
             raise TransferFailed("ECHANGED", "The asset was replaced while it was downloaded.", self.remote.attempts)
 
-    async def _small(self) -> None:
+    async def _small(self, floor: Floor) -> None:
         size = self.remote.size
         async with self.storage.get(self.remote.transfer) as response:
             await self._accept(response, 200)
+            floor.begin()
             body = bytearray()
             async for piece in response.content.iter_any():
                 body += piece
+                floor.moved(len(piece))
                 if len(body) > size:
                     response.close()
                     raise ChangedError
             check = self._expected(response)
         if len(body) != size:
             raise ChangedError
-        await self.lanes.run(_verify_and_write, self.target, body, check, self.replace)
+        floor.pause()
+        await when_possible(lambda: self.lanes.run(_verify_and_write, self.target, body, check, self.replace))
 
-    async def _stream(self, sink: _Sink) -> None:
+    async def _stream(self, sink: _Sink, floor: Floor) -> None:
         stretch = sink.stretch
         whole = stretch.start == 0 and stretch.end == self.remote.size
         headers = {}
@@ -248,39 +275,50 @@ class _Fetch:
         ) as response:
             status = await self._accept(response, 206 if headers else 200)
             if status == 200:
-                if stretch.start:
-                    # The whole object came where a range was asked for: only the first range can be taken from it.
-                    raise TransferFailed("ENORANGE", "The storage does not answer range requests.")
+                if not whole:
+                    response.close()
+                    raise NoRangesError
                 sink.restart()
             elif not _is_range(response, stretch.start + sink.at, stretch.end):
                 raise ChangedError
             self._pin(response)
             if whole and not sink.at:
                 sink.check = self._expected(response)
-            await self._absorb(response, sink, exact=status == 206 or whole)
+            elif self.digest is None:
+                self.digest = self._expected(response)
+            floor.begin()
+            await self._absorb(response, sink, floor)
         if sink.at != stretch.size:
             raise ChangedError
 
-    async def _absorb(self, response: aiohttp.ClientResponse, sink: _Sink, *, exact: bool) -> None:
+    async def _absorb(self, response: aiohttp.ClientResponse, sink: _Sink, floor: Floor) -> None:
         pieces: list[bytes] = []
         gathered = 0
         room = sink.stretch.size - sink.at
-        async for piece in response.content.iter_any():
-            if len(piece) > room:
-                response.close()
-                if exact:
+        try:
+            async for piece in response.content.iter_any():
+                floor.moved(len(piece))
+                if len(piece) > room:
+                    response.close()
                     raise ChangedError
-                piece = piece[:room]
-            room -= len(piece)
-            pieces.append(piece)
-            gathered += len(piece)
-            if gathered >= GATHER or not room:
-                await self.lanes.run(sink.write, pieces)
-                pieces, gathered = [], 0
-            if not room and not exact:
-                return
+                room -= len(piece)
+                pieces.append(piece)
+                gathered += len(piece)
+                if gathered >= GATHER:
+                    await self._write(sink, pieces, floor)
+                    pieces, gathered = [], 0
+        except aiohttp.ClientPayloadError:
+            # What has come of a cut answer need not come again.
+            if pieces:
+                await self._write(sink, pieces, floor)
+            raise
         if pieces:
-            await self.lanes.run(sink.write, pieces)
+            await self._write(sink, pieces, floor)
+
+    async def _write(self, sink: _Sink, pieces: list[bytes], floor: Floor) -> None:
+        floor.pause()
+        await self.lanes.run(sink.write, pieces)
+        floor.go_on()
 
     async def _accept(self, response: aiohttp.ClientResponse, wanted: int) -> int:
         status = response.status
@@ -291,8 +329,7 @@ class _Fetch:
                 raise ChangedError
             return status
         if status in (412, 416):
-            self.etag = None
-            raise ChangedError
+            raise StartOverError
         if status in (400, 401, 403):
             raise UrlExpired
         if status in (404, 410):
@@ -301,11 +338,16 @@ class _Fetch:
 
     def _pin(self, response: aiohttp.ClientResponse) -> None:
         tag = response.headers.get("ETag")
-        if self.etag is None and tag and not tag.startswith("W/"):
-            self.etag = tag
+        if not tag or tag.startswith("W/"):
+            return
+        if self.etag is not None and tag != self.etag and response.status == 206:
+            raise StartOverError
+        self.etag = tag
 
     def _expected(self, response: aiohttp.ClientResponse) -> Expected:
         check = self.remote.expected.fresh()
+        if not check and (digest := _checksums.from_repr_digest(response.headers.get("Repr-Digest"))) is not None:
+            check = Expected("sha256", digest)
         if not check and (crc := _checksums.from_goog_hash(response.headers.get("x-goog-hash"))) is not None:
             check.expect_crc(crc)
         return check
@@ -374,6 +416,7 @@ def _clean(part: files.PartFile) -> None:
 
 
 def _verify_and_write(target: str, body: bytearray, check: Expected, replace: bool) -> None:
+    check = check.fresh()
     check.update(body)
     if not check.matches():
         raise ChangedError

@@ -12,7 +12,7 @@ import os
 import stat
 import tempfile
 import threading
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from typing import IO, Any, Protocol, cast
 
 import aiofiles
@@ -23,6 +23,7 @@ import attrs
 from .._checksums import crc32c
 from .._media import SNIFF_BYTES
 from ..errors import ViInvalidParameterError
+from .scarcity import open_when_possible, when_possible
 
 CHUNK = 1 << 20
 SPOOL_IN_MEMORY = 8 << 20
@@ -72,7 +73,7 @@ class Source(Protocol):
 
     async def examine(self) -> Facts: ...
 
-    def chunks(self, start: int, end: int) -> AsyncIterator[bytes | memoryview]: ...
+    def chunks(self, start: int, end: int) -> AsyncGenerator[bytes | memoryview]: ...
 
     async def still(self, stamp: Stamp | None) -> bool: ...
 
@@ -98,8 +99,12 @@ class PathSource:
         finally:
             stop.set()
 
-    async def chunks(self, start: int, end: int) -> AsyncIterator[bytes | memoryview]:
-        async with aiofiles.open(self.path, "rb", buffering=0) as file:
+    async def _open(self) -> Any:
+        return await aiofiles.open(self.path, "rb", buffering=0)
+
+    async def chunks(self, start: int, end: int) -> AsyncGenerator[bytes | memoryview]:
+        file = await when_possible(self._open)
+        try:
             await file.seek(start)
             left = end - start
             while left > 0:
@@ -108,6 +113,8 @@ class PathSource:
                     raise SourceChangedError(f"{self.label} has become shorter")
                 left -= len(data)
                 yield data
+        finally:
+            await file.close()
 
     async def still(self, stamp: Stamp | None) -> bool:
         try:
@@ -121,7 +128,7 @@ class PathSource:
 
 def examine_path(path: str, stop: threading.Event | None = None) -> Facts:
     """Read a file once for its facts; blocking. Raises `OSError`, also for what is not a regular file."""
-    descriptor = os.open(path, _OPEN)
+    descriptor = open_when_possible(path, _OPEN)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -148,7 +155,12 @@ def read_cached(path: str, stamp: Stamp) -> bytearray | None:
     """
     if _NOWAIT is None:
         return None
-    descriptor = os.open(path, _OPEN)
+    try:
+        descriptor = os.open(path, _OPEN)
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            return None
+        raise
     try:
         if Stamp.of(os.fstat(descriptor)) != stamp:
             raise SourceChangedError(f"{path} has changed")
@@ -164,7 +176,7 @@ def read_cached(path: str, stamp: Stamp) -> bytearray | None:
 
 def read_whole(path: str, stamp: Stamp) -> bytes:
     """Return a small file's bytes; blocking. Raises `SourceChangedError` when it is not the file that was prepared."""
-    descriptor = os.open(path, _OPEN)
+    descriptor = open_when_possible(path, _OPEN)
     try:
         if Stamp.of(os.fstat(descriptor)) != stamp:
             raise SourceChangedError(f"{path} has changed")
@@ -194,7 +206,7 @@ class BytesSource:
         crc = await anyio.to_thread.run_sync(crc32c, self.data) if len(self.data) > CHUNK else crc32c(self.data)
         return Facts(len(self.data), crc, bytes(self.data[:SNIFF_BYTES]))
 
-    async def chunks(self, start: int, end: int) -> AsyncIterator[bytes | memoryview]:
+    async def chunks(self, start: int, end: int) -> AsyncGenerator[bytes | memoryview]:
         for at in range(start, end, CHUNK):
             yield self.data[at : min(at + CHUNK, end)]
 
@@ -234,7 +246,7 @@ class FileObjectSource:
             self._file.seek(offset)
             return self._file.read(count)
 
-    async def chunks(self, start: int, end: int) -> AsyncIterator[bytes | memoryview]:
+    async def chunks(self, start: int, end: int) -> AsyncGenerator[bytes | memoryview]:
         at = start
         while at < end:
             data = await anyio.to_thread.run_sync(self._read, at, min(CHUNK, end - at))
@@ -272,7 +284,7 @@ class StreamSource:
                 break
         return Facts(self._size, None, head)
 
-    async def chunks(self, start: int, end: int) -> AsyncIterator[bytes | memoryview]:
+    async def chunks(self, start: int, end: int) -> AsyncGenerator[bytes | memoryview]:
         if start or self._used:
             raise SourceChangedError(f"{self.label} is a stream and can be read once only")
         self._used = True

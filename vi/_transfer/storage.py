@@ -7,12 +7,11 @@ is no more), `TransferFailed` (with the code that goes into the report).
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -23,17 +22,17 @@ from aiohttp.payload import Payload
 from yarl import URL
 
 from .. import _checksums
-from .._connections import TRANSPORT_ERRORS, Connections, Loss, origin_of, proxy_for, read_loss
+from .._connections import TRANSPORT_ERRORS, Connections, Loss, origin_of, read_loss
 from .._pacing import Pacing
 from .._retry import Attempt, Lost, RetryBudget, read_date, read_retry_after, wait_before_retry
 from ..config import Settings
 from ..errors import ViOperationError
+from .floor import Floor
 from .sources import Source, SourceChangedError, SourceFailedError
 
 logger = logging.getLogger("vi.transfer")
 
 MAX_REDIRECTS = 5
-FLOOR_BYTES_PER_SECOND = 1024
 EXPIRY_MARGIN = 5.0
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -78,12 +77,17 @@ class TransferFailed(Exception):
 
 @attrs.frozen
 class SignedTransfer:
-    """A checked signed URL with the headers it demands; *expires* is in seconds since 1970, 0 when unknown."""
+    """A checked signed URL with the headers it demands.
+
+    *expires* is in seconds since 1970 by the service's clock, 0 when unknown; *came* is when it was taken, by the
+    monotonic clock.
+    """
 
     url: URL
     headers: Mapping[str, str]
     method: str
     expires: float
+    came: float = attrs.field(factory=time.monotonic, init=False)
 
     def __repr__(self) -> str:
         return f"SignedTransfer({self.method} {self.url.host})"
@@ -110,38 +114,69 @@ def signed_transfer(
     return SignedTransfer(target, headers or {}, method, expires)
 
 
-class SourceBody(Payload):
-    """A stretch of a source as a request body of known length, read anew at each attempt, in pieces of 1 MiB."""
+class Body(Payload):
+    """The body of one attempt. *broken* is why its source could not be read to the end."""
 
     _default_content_type = "application/octet-stream"
     _autoclose = True
 
-    def __init__(self, source: Source, start: int, end: int, *, stall: float, expected_crc: int | None = None) -> None:
-        super().__init__(source)
-        self._source = source
-        self._start = start
-        self._end = end
-        self._size = end - start
-        self._stall = stall
-        self._expected_crc = expected_crc
-        self.crc32c = 0
+    def __init__(self, value: Any, size: int) -> None:
+        super().__init__(value)
+        self._size = size
+        self.floor: Floor | None = None
         self.broken: Exception | None = None
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        raise TypeError("a source is not text")
+        raise TypeError("a body is not text")
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         await self.write_with_length(writer, None)
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        if self.floor is not None:
+            self.floor.begin(writer.transport)
+        await self._write_all(writer)
+
+    async def _write_all(self, writer: AbstractStreamWriter) -> None:
+        raise NotImplementedError
+
+    async def _write(self, writer: AbstractStreamWriter, piece: Any) -> None:
+        if self.floor is not None:
+            self.floor.moved(len(piece))
+        await writer.write(piece)
+
+
+class BytesBody(Body):
+    """Bytes in memory as a request body."""
+
+    def __init__(self, data: bytes | bytearray | memoryview) -> None:
+        super().__init__(data, len(data))
+
+    async def _write_all(self, writer: AbstractStreamWriter) -> None:
+        await self._write(writer, self._value)
+
+
+class SourceBody(Body):
+    """A stretch of a source as a request body of known length, read anew at each attempt, in pieces of 1 MiB."""
+
+    def __init__(self, source: Source, start: int, end: int, *, expected_crc: int | None = None) -> None:
+        super().__init__(source, end - start)
+        self._source = source
+        self._start = start
+        self._end = end
+        self._expected_crc = expected_crc
+        self.crc32c = 0
+
+    async def _write_all(self, writer: AbstractStreamWriter) -> None:
         # The last piece is held back until the checksum is known to be right: a body that is short never counts.
         crc, held = 0, memoryview(b"")
         try:
-            async for piece in self._source.chunks(self._start, self._end):
-                crc = _checksums.crc32c(piece, crc)
-                if held:
-                    await self._write(writer, held)
-                held = memoryview(piece)
+            async with aclosing(self._pieces()) as pieces:
+                async for piece in pieces:
+                    crc = _checksums.crc32c(piece, crc)
+                    if held:
+                        await self._write(writer, held)
+                    held = memoryview(piece)
             if self._expected_crc is not None and crc != self._expected_crc:
                 raise SourceChangedError(f"{self._source.label} is no longer what was prepared")
         except SourceFailedError as error:
@@ -155,9 +190,20 @@ class SourceBody(Payload):
         if held:
             await self._write(writer, held)
 
-    async def _write(self, writer: AbstractStreamWriter, piece: memoryview) -> None:
-        async with asyncio.timeout(max(self._stall, len(piece) / FLOOR_BYTES_PER_SECOND)):
-            await writer.write(piece)
+    async def _pieces(self) -> AsyncGenerator[bytes | memoryview]:
+        """Read the source; the time that takes is not the network's."""
+        async with aclosing(self._source.chunks(self._start, self._end)) as pieces:
+            while True:
+                if self.floor is not None:
+                    self.floor.pause()
+                try:
+                    piece = await anext(pieces)
+                except StopAsyncIteration:
+                    return
+                finally:
+                    if self.floor is not None:
+                        self.floor.go_on()
+                yield piece
 
 
 @attrs.frozen
@@ -178,19 +224,24 @@ class Storage:
         self._connections = connections
         self._pacing = pacing
         self._budget = budget
+        self._date_seen = ""
         self._clock_ahead: float | None = None
-        """Seconds by which the service's clock is ahead of ours, once an answer has told."""
+        """Seconds by which the service's clock is ahead of our monotonic one, once an answer has told."""
 
-    def near_expiry(self, transfer: SignedTransfer, margin: float = EXPIRY_MARGIN) -> bool:
-        """Tell whether a URL ends within *margin* seconds by the service's clock; a URL never tried is not doubted."""
+    def near_expiry(self, transfer: SignedTransfer) -> bool:
+        """Tell whether a URL is about to end by the service's clock; one that had ended when it came is not doubted.
+
+        Our own clock may be wrong, and may jump: it is not asked.
+        """
         if not transfer.expires or self._clock_ahead is None:
             return False
-        return time.time() + self._clock_ahead > transfer.expires - margin
+        life = transfer.expires - self._clock_ahead - transfer.came
+        return life > 0 and time.monotonic() - transfer.came > life - min(EXPIRY_MARGIN, life / 4)
 
     async def put(
         self,
         transfer: SignedTransfer,
-        make_body: Callable[[], Any],
+        make_body: Callable[[], Body],
         size: int,
         *,
         repeatable: bool = True,
@@ -202,7 +253,6 @@ class Storage:
         counts as a failed attempt.
         """
         gate = self._pacing.of(origin_of(transfer.url))
-        deadline = self.settings.timeouts.stall + size / FLOOR_BYTES_PER_SECOND
         began = time.monotonic()
         number = 0
         self._budget.earn()
@@ -212,10 +262,9 @@ class Storage:
             await gate.wait()
             number += 1
             body = make_body()
-            answer, loss = await self._put_once(transfer, body, size, deadline, keep_body)
-            broken = getattr(body, "broken", None)
-            if broken is not None:
-                raise broken
+            answer, loss = await self._put_once(transfer, body, size, keep_body)
+            if body.broken is not None:
+                raise body.broken
             if answer is not None and 200 <= answer.status < 300:
                 return attrs.evolve(answer, attempts=number)
             self._raise_final(answer, number)
@@ -231,7 +280,7 @@ class Storage:
                 ),
                 self.settings.retries,
             )
-            free = loss is not None and loss.how is Lost.NEVER_SENT
+            free = loss is not None and loss.how in (Lost.NEVER_SENT, Lost.STALE)
             if wait is None or not (free or self._budget.spend()):
                 raise TransferFailed(*_describe(answer, loss), attempts=number)
             self.note_trouble(answer.status if answer else None, loss.how if loss else None)
@@ -241,20 +290,23 @@ class Storage:
             await anyio.sleep(wait)
 
     async def _put_once(
-        self, transfer: SignedTransfer, body: Any, size: int, deadline: float, keep_body: bool
+        self, transfer: SignedTransfer, body: Body, size: int, keep_body: bool
     ) -> tuple[Received | None, Loss | None]:
         session = self._connections.current().storage
+        connect = session.timeout.sock_connect
         # Content-Type only as signed; an empty one would be a header of our own (protocol section 9.4).
         try:
             async with (
-                asyncio.timeout(deadline),
+                Floor(self.settings.timeouts.stall) as body.floor,
                 session.request(
                     transfer.method,
                     transfer.url,
                     data=body,
                     headers={**transfer.headers, "Content-Length": str(size)},
                     allow_redirects=False,
-                    **proxy_for(transfer.url),
+                    # The floor covers the wait for the answer too: bytes may still be on their way.
+                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect),
+                    **self._connections.proxy_for(transfer.url),
                 ) as response,
             ):
                 self._learn_clock(response.headers)
@@ -276,9 +328,13 @@ class Storage:
             raise TransferFailed("EUNKNOWN", "The storage redirected an upload, which is not followed.", attempts)
 
     def _learn_clock(self, headers: Mapping[str, str]) -> None:
-        date = read_date(headers.get("Date", ""))
+        text = headers.get("Date", "")
+        if text == self._date_seen:
+            return
+        self._date_seen = text
+        date = read_date(text)
         if date is not None:
-            self._clock_ahead = date.timestamp() - time.time()
+            self._clock_ahead = date.timestamp() - time.monotonic()
 
     @asynccontextmanager
     async def get(
@@ -290,14 +346,14 @@ class Storage:
         """
         session = self._connections.current().storage
         url = transfer.url
-        await self._pacing.of(origin_of(url)).wait()
         for _ in range(MAX_REDIRECTS + 1):
+            await self._pacing.of(origin_of(url)).wait()
             async with session.get(
                 url,
                 headers={**transfer.headers, **(headers or {})},
                 allow_redirects=False,
                 read_bufsize=read_buffer,
-                **proxy_for(url),
+                **self._connections.proxy_for(url),
             ) as response:
                 self._learn_clock(response.headers)
                 if response.status not in (301, 302, 303, 307, 308):

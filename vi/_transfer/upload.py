@@ -15,7 +15,7 @@ from .lanes import Lanes
 from .pool import TaskPool
 from .record import FileRecord
 from .sources import CHUNK, BytesSource, PathSource, SourceChangedError, read_cached, read_whole
-from .storage import SignedTransfer, SourceBody, Storage, TransferFailed, UrlExpired, check_stored
+from .storage import Body, BytesBody, SignedTransfer, SourceBody, Storage, TransferFailed, UrlExpired, check_stored
 
 DAMAGED_TRIES = 2
 
@@ -72,7 +72,7 @@ async def send_whole(record: FileRecord, storage: Storage, lanes: Lanes) -> None
         raise SourceChangedError(f"{record.path} changed while it was sent")
 
 
-async def _body_maker(record: FileRecord, storage: Storage, lanes: Lanes) -> Callable[[], object]:
+async def _body_maker(record: FileRecord, storage: Storage, lanes: Lanes) -> Callable[[], Body]:
     source = record.source
     data: bytes | bytearray | memoryview | None = None
     if record.size <= CHUNK:
@@ -83,11 +83,10 @@ async def _body_maker(record: FileRecord, storage: Storage, lanes: Lanes) -> Cal
         elif isinstance(source, BytesSource):
             data = source.data
     if data is None:
-        stall = storage.settings.timeouts.stall
-        return lambda: SourceBody(source, 0, record.size, stall=stall, expected_crc=record.crc32c)
+        return lambda: SourceBody(source, 0, record.size, expected_crc=record.crc32c)
     if record.crc32c is not None and _checksums.crc32c(data) != record.crc32c:
         raise SourceChangedError(f"{record.path} has changed")
-    return lambda: data
+    return lambda: BytesBody(data)
 
 
 async def send_parts(
@@ -131,13 +130,12 @@ ABORT_SECONDS = 2.0
 async def _send_part(
     record: FileRecord, stretch: plan.Stretch, target: PartTarget, storage: Storage, crcs: dict[int, int]
 ) -> None:
-    stall = storage.settings.timeouts.stall
     for _ in range(PART_TRIES):
         part = await target.part(stretch.number)
         bodies: list[SourceBody] = []
 
         def make_body(bodies: list[SourceBody] = bodies) -> SourceBody:
-            bodies.append(SourceBody(record.source, stretch.start, stretch.end, stall=stall))
+            bodies.append(SourceBody(record.source, stretch.start, stretch.end))
             return bodies[-1]
 
         try:

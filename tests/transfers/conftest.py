@@ -41,10 +41,13 @@ class Seen:
 
 
 class Hold:
-    """Keeps the requests that match waiting until `release`; *reached* is set by the first of them."""
+    """Keeps the requests that match waiting until `release`, or their answers; *reached* is set by the first of them."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, matches: Callable[[web.Request], bool], after: int) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, matches: Callable[[web.Request], bool], after: int, answers: bool
+    ) -> None:
         self.reached = threading.Event()
+        self.answers = answers
         self._loop = loop
         self._matches = matches
         self._left = after
@@ -72,6 +75,7 @@ class RecordedService:
         self._storage_now = 0
         self.storage_at_once = 0
         self._holds: list[Hold] = []
+        self._cuts: list[tuple[str, str, Callable[[], bool]]] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="service", daemon=True)
         self._thread.start()
@@ -111,15 +115,37 @@ class RecordedService:
         ]
 
     @contextmanager
-    def hold(self, method: str, part: str, *, after: int = 0) -> Iterator[Hold]:
-        """Hold requests of *method* with *part* in their path, once *after* of them have passed."""
-        hold = Hold(self._loop, lambda request: request.method == method and part in request.path, after)
+    def hold(self, method: str, part: str, *, after: int = 0, answers: bool = False) -> Iterator[Hold]:
+        """Hold requests of *method* with *part* in their path, once *after* of them have passed.
+
+        With *answers* the service acts on the request and the answer is held.
+        """
+        hold = Hold(self._loop, lambda request: request.method == method and part in request.path, after, answers)
         self._holds.append(hold)
         try:
             yield hold
         finally:
             hold.release()
             self._holds.remove(hold)
+
+    @contextmanager
+    def cut(self, method: str, part: str, *, until: Callable[[], bool]) -> Iterator[None]:
+        """Act on the first request that matches, and once *until* is true cut its connection in place of an answer."""
+        self._cuts.append((method, part, until))
+        try:
+            yield
+        finally:
+            self._cuts.clear()
+
+    async def _cut(self, request: web.Request) -> None:
+        for entry in list(self._cuts):
+            method, part, until = entry
+            if request.method == method and part in request.path:
+                self._cuts.remove(entry)
+                while not await asyncio.to_thread(until):
+                    pass
+                assert request.transport is not None
+                request.transport.abort()
 
     def run(self, work: Any) -> Any:
         """Run a coroutine in the service's loop."""
@@ -141,10 +167,16 @@ class RecordedService:
             self._storage_now += moves_bytes
             self.storage_at_once = max(self.storage_at_once, self._storage_now)
             try:
-                for hold in list(self._holds):
-                    await hold.pass_(request)
+                holds = list(self._holds)
+                for hold in holds:
+                    if not hold.answers:
+                        await hold.pass_(request)
                 answer: web.StreamResponse = await handler(request)
                 status = answer.status
+                for hold in holds:
+                    if hold.answers:
+                        await hold.pass_(request)
+                await self._cut(request)
                 return answer
             finally:
                 self._storage_now -= moves_bytes

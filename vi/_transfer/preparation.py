@@ -27,7 +27,7 @@ Found = Facts | Exception
 async def prepare(records: Iterable[FileRecord], lanes: Lanes, refuse: Refuse) -> AsyncGenerator[list[FileRecord]]:
     """Yield the records that may be sent, filled in, in groups; tell *refuse* of the others, with code and reason."""
     waiting: deque[tuple[list[FileRecord], asyncio.Task[list[Found]]]] = deque()
-    groups = _groups(records)
+    groups = _groups(_of_allowed_size(records, refuse))
     try:
         for group in groups:
             waiting.append((group, asyncio.ensure_future(_examine(group, lanes))))
@@ -48,6 +48,15 @@ async def _next(
     found = await task
     waiting.popleft()
     return group, found
+
+
+def _of_allowed_size(records: Iterable[FileRecord], refuse: Refuse) -> Iterator[FileRecord]:
+    """Leave out what is too large before it is read."""
+    for record in records:
+        if (error := too_large(record)) is not None:
+            refuse(record, "EBADSIZE", error.message)
+        else:
+            yield record
 
 
 def _groups(records: Iterable[FileRecord]) -> Iterator[list[FileRecord]]:

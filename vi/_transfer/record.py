@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -81,10 +82,19 @@ class Ledger:
         self.skipped: list[SkippedFile] = []
         self.skip_reasons: Counter[str] = Counter()
         self.bytes = 0
+        self._undrawn: Iterator[FileRecord] = iter(())
+        self._moving: dict[int, FileRecord] = {}
 
-    def enter(self, count: int = 1) -> None:
-        """Take on *count* files that will have to be settled."""
+    def enter(self, count: int, records: Iterable[FileRecord] = ()) -> None:
+        """Take on *count* files that will have to be settled; *records* are those that `draw` gives out."""
         self.entered += count
+        self._undrawn = iter(records)
+
+    def draw(self) -> Iterator[FileRecord]:
+        """Give out the records, remembering each until it is settled."""
+        for record in self._undrawn:
+            self._moving[id(record)] = record
+            yield record
 
     def skip(self, path: str, reason: str) -> None:
         """Enter and settle a file that is left out; the first ten thousand are kept by name."""
@@ -114,7 +124,12 @@ class Ledger:
             self.cancelled.append(FileFailure(record.path, record.filename, "ECANCELLED", message, record.attempts))
 
     def cancel_rest(self) -> None:
-        """Count every file that was entered and never settled as cancelled."""
+        """Settle every file that was entered and not settled as cancelled, the first ten thousand by name."""
+        record: FileRecord | None
+        for record in list(self._moving.values()):
+            self.cancel(record, f"{record.filename}: the upload was stopped before it was stored.")
+        while len(self.cancelled) < KEPT_SKIPS and (record := next(self._undrawn, None)) is not None:
+            self.cancel(record, f"{record.filename}: the upload was stopped before it was begun.")
         rest = self.entered - sum(self.counts.values())
         if rest > 0:
             self.counts[Outcome.CANCELLED] += rest
@@ -136,4 +151,5 @@ class Ledger:
             )
         record.outcome = outcome
         record.source.close()
+        self._moving.pop(id(record), None)
         self.counts[outcome] += 1

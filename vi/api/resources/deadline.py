@@ -44,6 +44,6 @@ def deadline(
     """Bound a block to *timeout* seconds; *result* and *session* are asked for what the error should carry."""
     if timeout is None:
         return nullcontext()
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout <= 0:
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
         raise ViInvalidParameterError(f"timeout must be seconds above 0, got {timeout!r}.", parameter="timeout")
     return Deadline(timeout, message, result, session)

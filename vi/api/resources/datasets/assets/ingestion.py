@@ -149,7 +149,7 @@ class Ingestion:
         try:
             self._take_on(inventory)
             await self._go_on()
-            await self._run_stages(inventory)
+            await self._run_stages()
             ended = True
         except FirstFailure:
             pass
@@ -165,7 +165,8 @@ class Ingestion:
         result = self.result()
         if failure is not None:
             raise _with_result(failure, result)
-        if self._ledger.failures and self._options.failure_mode is FailureMode.FAIL_AFTER_ONE:
+        incomplete = bool(result.failures or result.total_cancelled)
+        if incomplete and self._options.failure_mode is FailureMode.FAIL_AFTER_ONE:
             raise _first_failure(result)
         return result
 
@@ -179,10 +180,13 @@ class Ingestion:
         self._tracker.bytes_total = inventory.bytes
         for skip in inventory.skips:
             self._ledger.skip(skip.path, skip.reason)
-        self._ledger.enter(inventory.count + len(inventory.broken))
+        self._ledger.enter(inventory.count + len(inventory.broken), inventory)
         for broken in inventory.broken:
             record = FileRecord(BytesSource(broken.path, b""), broken.filename, 0)
-            self._fail(record, broken.code, broken.message)
+            self._ledger.fail(record, broken.code, broken.message)
+            self._tracker.settle(failed=True)
+        if inventory.broken and self._options.failure_mode is FailureMode.FAIL_AFTER_ONE:
+            raise FirstFailure
 
     async def _go_on(self) -> None:
         """Open a journal, and learn what earlier runs of this upload have left."""
@@ -200,12 +204,12 @@ class Ingestion:
         if self._options.skip_existing:
             self._holdings = await Holdings.load(self._http, self._base)
 
-    async def _run_stages(self, inventory: Inventory) -> None:
+    async def _run_stages(self) -> None:
         prepared_in, prepared_out = anyio.create_memory_object_stream[list[FileRecord]](16)
         ready_in, ready_out = anyio.create_memory_object_stream[ToSend](1)
         try:
             async with anyio.create_task_group() as stages:
-                stages.start_soon(self._prepare_all, inventory, prepared_in)
+                stages.start_soon(self._prepare_all, prepared_in)
                 stages.start_soon(self._open_sessions, prepared_out, ready_in)
                 stages.start_soon(self._send_all, ready_out)
             while self._again:
@@ -217,8 +221,8 @@ class Ingestion:
 
     # prepare
 
-    async def _prepare_all(self, inventory: Inventory, out: MemoryObjectSendStream[list[FileRecord]]) -> None:
-        async with out, aclosing(prepare(inventory, self._lanes, self._fail)) as prepared:
+    async def _prepare_all(self, out: MemoryObjectSendStream[list[FileRecord]]) -> None:
+        async with out, aclosing(prepare(self._ledger.draw(), self._lanes, self._fail)) as prepared:
             async for records in prepared:
                 if self._resumption is not None or self._holdings is not None:
                     records = [record for record in records if not await self._is_there(record)]
@@ -486,20 +490,27 @@ class Ingestion:
                 self._sessions[index] = opened.session
 
     async def _judge(self, opened: OpenSession) -> None:
-        """Enter the verdict on every file that was sent."""
+        """Enter the verdict on every file of a session that has ended.
+
+        A file may be stored although its acknowledgement was lost, so what was sent does not say what is stored: only a
+        session that reached its end without failing says it for all of its files.
+        """
         status, count = opened.session.status, opened.session.status.progressCount
         errors = status.errors
-        unknown = [record for name, record in opened.sent.items() if name not in errors]
-        certain = not status.failed or count.succeeded >= len(unknown)
+        everything = status.finished and not status.failed
         stored: Mapping[str, int] = {}
-        if not certain and count.succeeded:
+        if not everything and count.succeeded:
             stored = await stored_since(self._http, self._base, opened.session.metadata.time_created)
-        for name, record in opened.sent.items():
-            if name in errors:
+        for name, record in opened.records.items():
+            if name in errors or record.outcome is not None:
                 continue
-            if certain or stored.get(name) == record.size:
+            acknowledged = name in opened.sent
+            if everything or stored.get(name) == record.size:
                 self._ledger.succeed(record)
-            else:
+                if not acknowledged:
+                    self._tracker.move(record.size)
+                    self._tracker.settle()
+            elif acknowledged:
                 self._ledger.cancel(record, f"{name}: the session ended ({status.reason or 'failed'}) before it.")
         self._give_up(opened, f"its session ended ({status.reason or 'finished'}) before it was sent")
         self._close(opened)
@@ -588,7 +599,7 @@ def _with_result(error: ViError, result: AssetUploadResult) -> ViError:
 
 
 def _first_failure(result: AssetUploadResult) -> ViUploadError:
-    first = result.failures[0]
+    first = [*result.failures, *result.cancelled][0]
     return ViUploadError(
         f"{first.message} {result.total_succeeded} of {result.total_files} files were stored.",
         error_code=first.code,

@@ -1,0 +1,160 @@
+"""The fenced blocks of a Markdown file: finding them, and running them as a reader would."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import doctest
+import inspect
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+import vi
+
+ROOT = Path(__file__).parent.parent
+
+RUN = ("python", "console")
+SHOWN = ("toml", "json", "text", "yaml")
+"""Languages of blocks that there is nothing to run of."""
+
+_HEADING = re.compile(r"#{1,6} (.+)")
+_FENCE = re.compile(r"```(\S*)\s*")
+_EXEMPTION = re.compile(r"<!-- not run: (.+?) -->")
+_COMMAND = re.compile(r"(?:python3? -m vi|vi-sdk)(?= |$)")
+_SECONDS = 60
+
+
+@attrs.frozen
+class Block:
+    """A fenced block: its language, its text, the line it begins at, and why it is not run, if it is not."""
+
+    language: str
+    text: str
+    line: int
+    exempt: str | None = None
+
+
+@attrs.define
+class Section:
+    """What stands under one heading; its Python blocks share one namespace."""
+
+    title: str
+    blocks: list[Block] = attrs.Factory(list)
+
+    @property
+    def to_run(self) -> list[Block]:
+        return [block for block in self.blocks if block.language in RUN and block.exempt is None]
+
+
+def sections(markdown: str) -> list[Section]:
+    """Return the sections that hold blocks; raises `ValueError` for a fence without an end or a language unknown."""
+    found = [Section("the beginning")]
+    exempt: str | None = None
+    lines = iter(enumerate(markdown.splitlines(), 1))
+    for number, line in lines:
+        if fence := _FENCE.fullmatch(line):
+            if fence[1] not in (*RUN, *SHOWN):
+                raise ValueError(f"line {number}: a block of {fence[1]!r}, which is none of {(*RUN, *SHOWN)}")
+            body = []
+            for _, inner in lines:
+                if inner.rstrip() == "```":
+                    break
+                body.append(inner)
+            else:
+                raise ValueError(f"line {number}: a block without an end")
+            found[-1].blocks.append(Block(fence[1], "\n".join(body) + "\n", number, exempt))
+            exempt = None
+        elif heading := _HEADING.fullmatch(line):
+            found.append(Section(heading[1]))
+        elif exemption := _EXEMPTION.fullmatch(line.strip()):
+            exempt = exemption[1]
+        elif line.strip():
+            exempt = None
+    return [section for section in found if section.blocks]
+
+
+def run(section: Section, folder: Path, environment: Mapping[str, str], source: str = "README.md") -> dict[str, Any]:
+    """Run the blocks of a section in order, in *folder*, and return the namespace they leave.
+
+    The caller has set the working folder and the environment of this process alike. A block with ``await`` at its top
+    runs in an event loop that lasts for the section.
+    """
+    scope: dict[str, Any] = {"__name__": "readme"}
+    with asyncio.Runner() as runner:
+        try:
+            for block in section.to_run:
+                if block.language == "console":
+                    run_console(block, folder, environment)
+                    continue
+                # Leading blank lines make the lines of a traceback those of the file.
+                text = "\n" * block.line + block.text
+                code = compile(text, source, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+                if code.co_flags & inspect.CO_COROUTINE:
+                    runner.run(_evaluate(code, scope))
+                else:
+                    exec(code, scope)
+        finally:
+            _close(scope, runner)
+    return scope
+
+
+async def _evaluate(code: Any, scope: dict[str, Any]) -> None:
+    await eval(code, scope)
+
+
+def _close(scope: dict[str, Any], runner: asyncio.Runner) -> None:
+    """Close the clients that a section leaves open for a reader to go on with."""
+    for value in scope.values():
+        if isinstance(value, vi.Client):
+            value.close()
+        elif isinstance(value, vi.AsyncClient):
+            runner.run(value.aclose())
+
+
+def commands(block: Block) -> list[tuple[str, str]]:
+    """Return the commands of a console block, each with the output that is printed below it.
+
+    Either every command has a ``$`` before it and what has none is output, or nothing has and every line is a command.
+    """
+    found: list[tuple[str, str]] = []
+    prompted = any(line.startswith("$ ") for line in block.text.splitlines())
+    continued = False
+    for line in block.text.splitlines():
+        bare = line.removeprefix("$ ")
+        if continued:
+            command, output = found.pop()
+            found.append((f"{command} {bare.strip().removesuffix(chr(92)).strip()}", output))
+            continued = bare.endswith("\\")
+        elif line.startswith("$ ") or (not prompted and bare.strip() and not bare.startswith("#")):
+            found.append((bare.removesuffix("\\").strip(), ""))
+            continued = bare.endswith("\\")
+        elif prompted and found:
+            command, output = found.pop()
+            found.append((command, f"{output}{line}\n"))
+    return found
+
+
+def run_console(block: Block, folder: Path, environment: Mapping[str, str]) -> None:
+    """Run the commands of a block; each must be one of ours, end with 0, and print what the block shows of it."""
+    for command, expected in commands(block):
+        if not _COMMAND.match(command):
+            raise ValueError(f"line {block.line}: {command!r} is no command of ours: exempt the block, with the reason")
+        ended = subprocess.run(
+            ["bash", "-c", _COMMAND.sub(f"{sys.executable} -m vi", command)],
+            cwd=folder,
+            env={**os.environ, **environment, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+        )
+        if ended.returncode:
+            raise AssertionError(f"line {block.line}: {command} ended with {ended.returncode}: {ended.stderr}")
+        if expected and not doctest.OutputChecker().check_output(expected, ended.stdout, doctest.ELLIPSIS):
+            raise AssertionError(f"line {block.line}: {command} printed {ended.stdout!r}, the text says {expected!r}")

@@ -189,9 +189,16 @@ class Api:
         return await self.raw("PUT", signed["url"], data, signed["headers"])
 
     async def put_all(self, session: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
-        for upload in session["status"]["assets"]:
-            answer = await self.put(upload, files[upload["metadata"]["filename"]])
-            assert answer.status == 200, answer.body
+        places = asyncio.Semaphore(32)
+
+        async def send(upload: Mapping[str, Any]) -> None:
+            async with places:
+                answer = await self.put(upload, files[upload["metadata"]["filename"]])
+                assert answer.status == 200, answer.body
+
+        async with asyncio.TaskGroup() as group:
+            for upload in session["status"]["assets"]:
+                group.create_task(send(upload))
 
     async def read_session(self, session: Mapping[str, Any]) -> dict[str, Any]:
         answer = await self("GET", self.session_path(session))

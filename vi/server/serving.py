@@ -51,9 +51,9 @@ async def serve_file(request: web.Request, path: Path, known: StoredObject) -> w
     if request.method == "HEAD":
         if not await asyncio.to_thread(path.exists):
             return None
-        answer = web.Response(status=206 if chosen.partial else 200, headers=headers)
-        answer.content_length = chosen.length
-        return answer
+        head = web.StreamResponse(status=206 if chosen.partial else 200, headers=headers)
+        head.content_length = chosen.length
+        return head
     loop = asyncio.get_running_loop()
     try:
         if chosen.length <= SMALL:

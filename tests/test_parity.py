@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -71,6 +73,22 @@ class TestMethods:
         assert lists or inspect.iscoroutinefunction(asynchronous)
         assert not inspect.iscoroutinefunction(getattr(two, name))
         assert not inspect.isasyncgenfunction(getattr(two, name))
+
+
+def test_the_types_of_every_method_are_tested_in_both_forms() -> None:
+    """tests/typing/api.py calls each method for its type, and once more with a mistake that must be found."""
+    called: dict[tuple[str, bool], set[str]] = {}
+    for function in ast.parse((Path(__file__).parent / "typing" / "api.py").read_text()).body:
+        if not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        for node in ast.walk(function):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                resource = ast.unparse(node.func.value).removeprefix("client.")
+                form = isinstance(function, ast.AsyncFunctionDef)
+                called.setdefault((resource, form), set()).add(node.func.attr)
+    for one, two in TWINS:
+        for cls, form in ((one, True), (two, False)):
+            assert set(public(cls)) <= called.get((two.__name__.lower(), form), set())
 
 
 def test_a_missing_twin_would_be_found() -> None:

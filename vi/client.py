@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import warnings
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -132,7 +132,7 @@ class LocalClient:
     _limits: TransferLimits | None
     _client: AsyncClient | None = attrs.field(default=None, init=False)
 
-    def __await__(self) -> Any:
+    def __await__(self) -> Generator[Any, Any, AsyncClient]:
         return self._start().__await__()
 
     async def __aenter__(self) -> AsyncClient:

@@ -78,7 +78,7 @@ async def fetch(
     Raises `TransferFailed`, `TargetGone`, or the `OSError` of the disk; `FileExistsError` when the name was taken
     meanwhile and *replace* is false.
     """
-    job = _Fetch(remote, target, storage, lanes, limits, replace, renew)
+    job = _Fetch(remote, storage, renew, target, lanes, limits, replace)
     storage.count_attempt()
     if remote.size >= limits.multipart_threshold:
         await job.in_ranges()
@@ -87,15 +87,130 @@ async def fetch(
 
 
 @attrs.define(eq=False)
-class _Fetch:
+class Exchange:
+    """Attempts at the bytes of one object: what each answer means, and when another is made."""
+
     remote: RemoteFile
-    target: str
     storage: Storage
+    renew: Renew
+    etag: str | None = attrs.field(default=None, init=False)
+
+    async def _retrying(self, attempt: Callable[[Floor], Awaitable[None]]) -> None:
+        """Repeat *attempt* on cuts, time-outs, retried statuses, damage and expired URLs, each a bounded number of times."""
+        began = time.monotonic()
+        number = renewals = 0
+        while True:
+            number += 1
+            self.remote.attempts += 1
+            status: int | None = None
+            lost: Lost | None = None
+            retry_after: float | None = None
+            changed = False
+            problem = TransferFailed("ECORRUPT", "The bytes received are not those that were announced.")
+            try:
+                if self.storage.near_expiry(self.remote.transfer):
+                    raise UrlExpired
+                async with Floor(self.storage.settings.timeouts.stall) as floor:
+                    await attempt(floor)
+                return
+            except _Refused as refused:
+                status, retry_after = refused.status, refused.retry_after
+                problem = TransferFailed("EREFUSED", f"The storage answered with status {status}.")
+            except (UrlExpired, TargetGone) as ended:
+                # Gone may mean replaced: the service knows, and says so when it is asked for the URL again.
+                renewals += 1
+                if renewals > URL_RENEWALS:
+                    if isinstance(ended, TargetGone):
+                        raise
+                    raise TransferFailed("ETIMEOUT", "The download URL expired again and again.", number) from None
+            except ChangedError:
+                lost, changed = Lost.CUT, True
+            except TRANSPORT_ERRORS as error:
+                if isinstance(error, OSError) and not isinstance(
+                    error, (aiohttp.ClientError, TimeoutError, ConnectionError)
+                ):
+                    raise  # the disk's, not the wire's
+                loss = read_loss(error, self.remote.transfer.url)
+                lost = loss.how
+                code = "ETIMEOUT" if loss.how is Lost.TIMED_OUT else "ENETWORK"
+                problem = TransferFailed(code, f"{loss.reason[0].upper()}{loss.reason[1:]}.")
+            if status is None and lost is None:
+                await self._renew()
+                continue
+            wait = wait_before_retry(
+                Attempt(
+                    number=number,
+                    method="GET",
+                    status=status,
+                    lost=lost,
+                    retry_after=retry_after,
+                    elapsed=time.monotonic() - began,
+                ),
+                self.storage.settings.retries,
+            )
+            free = lost in (Lost.NEVER_SENT, Lost.STALE)
+            if wait is None or not (free or self.storage.may_retry()):
+                problem.attempts = number
+                raise problem
+            self.storage.note_trouble(status, lost)
+            if retry_after is not None and status in (429, 503):
+                self.storage.hold(self.remote.transfer, retry_after)
+            await anyio.sleep(wait)
+            if changed:
+                await self._renew()  # the service tells whether the object was damaged on the way or replaced
+
+    async def _renew(self) -> None:
+        size, digest = self.remote.size, self.remote.expected.value
+        await self.renew(self.remote)
+        if (self.remote.size, self.remote.expected.value) != (size, digest):
+            raise TransferFailed("ECHANGED", "The asset was replaced while it was downloaded.", self.remote.attempts)
+
+    async def _accept(self, response: aiohttp.ClientResponse, wanted: int) -> int:
+        status = response.status
+        if status in (wanted, 200):
+            refuse_encoding(response)
+            length = response.content_length
+            if status == 200 and length is not None and length != self.remote.size:
+                raise ChangedError
+            return status
+        if status in (412, 416):
+            raise StartOverError
+        if status in (400, 401, 403):
+            raise UrlExpired
+        if status in (404, 410):
+            raise TargetGone
+        raise _Refused(status, read_retry_after(response.headers))
+
+    def _pin(self, response: aiohttp.ClientResponse) -> None:
+        tag = response.headers.get("ETag")
+        if not tag or tag.startswith("W/"):
+            return
+        if self.etag is not None and tag != self.etag and response.status == 206:
+            raise StartOverError
+        self.etag = tag
+
+    def _expected(self, response: aiohttp.ClientResponse) -> Expected:
+        check = self.remote.expected.fresh()
+        if not check and (digest := _checksums.from_repr_digest(response.headers.get("Repr-Digest"))) is not None:
+            check = Expected("sha256", digest)
+        if not check and (crc := _checksums.from_goog_hash(response.headers.get("x-goog-hash"))) is not None:
+            check.expect_crc(crc)
+        return check
+
+
+class _Refused(Exception):
+    def __init__(self, status: int, retry_after: float | None) -> None:
+        super().__init__(status)
+        self.status = status
+        self.retry_after = retry_after
+
+
+@attrs.define(eq=False)
+class _Fetch(Exchange):
+    target: str
     lanes: Lanes
     limits: TransferLimits
     replace: bool
-    renew: Renew
-    etag: str | None = None
     digest: Expected | None = None
     """What the whole must hash to: the listing's word, or else the storage's."""
 
@@ -174,76 +289,6 @@ class _Fetch:
         await self.lanes.run(part.sync)
         await self.lanes.run(files.publish, part.path, self.target, replace=self.replace)
 
-    async def _retrying(self, attempt: Callable[[Floor], Awaitable[None]]) -> None:
-        """Repeat *attempt* on cuts, time-outs, retried statuses, damage and expired URLs, each a bounded number of times."""
-        began = time.monotonic()
-        number = renewals = 0
-        while True:
-            number += 1
-            self.remote.attempts += 1
-            status: int | None = None
-            lost: Lost | None = None
-            retry_after: float | None = None
-            changed = False
-            problem = TransferFailed("ECORRUPT", "The bytes received are not those that were announced.")
-            try:
-                if self.storage.near_expiry(self.remote.transfer):
-                    raise UrlExpired
-                async with Floor(self.storage.settings.timeouts.stall) as floor:
-                    await attempt(floor)
-                return
-            except _Refused as refused:
-                status, retry_after = refused.status, refused.retry_after
-                problem = TransferFailed("EREFUSED", f"The storage answered with status {status}.")
-            except (UrlExpired, TargetGone) as ended:
-                # Gone may mean replaced: the service knows, and says so when it is asked for the URL again.
-                renewals += 1
-                if renewals > URL_RENEWALS:
-                    if isinstance(ended, TargetGone):
-                        raise
-                    raise TransferFailed("ETIMEOUT", "The download URL expired again and again.", number) from None
-            except ChangedError:
-                lost, changed = Lost.CUT, True
-            except TRANSPORT_ERRORS as error:
-                if isinstance(error, OSError) and not isinstance(
-                    error, (aiohttp.ClientError, TimeoutError, ConnectionError)
-                ):
-                    raise  # the disk's, not the wire's
-                loss = read_loss(error, self.remote.transfer.url)
-                lost = loss.how
-                code = "ETIMEOUT" if loss.how is Lost.TIMED_OUT else "ENETWORK"
-                problem = TransferFailed(code, f"{loss.reason[0].upper()}{loss.reason[1:]}.")
-            if status is None and lost is None:
-                await self._renew()
-                continue
-            wait = wait_before_retry(
-                Attempt(
-                    number=number,
-                    method="GET",
-                    status=status,
-                    lost=lost,
-                    retry_after=retry_after,
-                    elapsed=time.monotonic() - began,
-                ),
-                self.storage.settings.retries,
-            )
-            free = lost in (Lost.NEVER_SENT, Lost.STALE)
-            if wait is None or not (free or self.storage.may_retry()):
-                problem.attempts = number
-                raise problem
-            self.storage.note_trouble(status, lost)
-            if retry_after is not None and status in (429, 503):
-                self.storage.hold(self.remote.transfer, retry_after)
-            await anyio.sleep(wait)
-            if changed:
-                await self._renew()  # the service tells whether the object was damaged on the way or replaced
-
-    async def _renew(self) -> None:
-        size, digest = self.remote.size, self.remote.expected.value
-        await self.renew(self.remote)
-        if (self.remote.size, self.remote.expected.value) != (size, digest):
-            raise TransferFailed("ECHANGED", "The asset was replaced while it was downloaded.", self.remote.attempts)
-
     async def _small(self, floor: Floor) -> None:
         size = self.remote.size
         async with self.storage.get(self.remote.transfer) as response:
@@ -319,45 +364,6 @@ class _Fetch:
         floor.pause()
         await self.lanes.run(sink.write, pieces)
         floor.go_on()
-
-    async def _accept(self, response: aiohttp.ClientResponse, wanted: int) -> int:
-        status = response.status
-        if status in (wanted, 200):
-            refuse_encoding(response)
-            length = response.content_length
-            if status == 200 and length is not None and length != self.remote.size:
-                raise ChangedError
-            return status
-        if status in (412, 416):
-            raise StartOverError
-        if status in (400, 401, 403):
-            raise UrlExpired
-        if status in (404, 410):
-            raise TargetGone
-        raise _Refused(status, read_retry_after(response.headers))
-
-    def _pin(self, response: aiohttp.ClientResponse) -> None:
-        tag = response.headers.get("ETag")
-        if not tag or tag.startswith("W/"):
-            return
-        if self.etag is not None and tag != self.etag and response.status == 206:
-            raise StartOverError
-        self.etag = tag
-
-    def _expected(self, response: aiohttp.ClientResponse) -> Expected:
-        check = self.remote.expected.fresh()
-        if not check and (digest := _checksums.from_repr_digest(response.headers.get("Repr-Digest"))) is not None:
-            check = Expected("sha256", digest)
-        if not check and (crc := _checksums.from_goog_hash(response.headers.get("x-goog-hash"))) is not None:
-            check.expect_crc(crc)
-        return check
-
-
-class _Refused(Exception):
-    def __init__(self, status: int, retry_after: float | None) -> None:
-        super().__init__(status)
-        self.status = status
-        self.retry_after = retry_after
 
 
 @attrs.define(eq=False)

@@ -232,11 +232,20 @@ async def test_wrong_requests(parts_api: Any, data: bytes) -> None:
 async def test_an_ended_session_takes_no_parts(parts_api: Any, data: bytes) -> None:
     upload = await Upload.begin(parts_api, data)
     signed = await upload.url(1)
+    await upload.send(2, upload.part(data, 2))
+    assert part_files(parts_api) != []
     assert (await parts_api("POST", parts_api.session_path(upload.session) + ":cancel")).status == 200
     assert (await parts_api.raw("PUT", signed["url"], upload.part(data, 1), signed["headers"])).status == 410
     assert (await parts_api("POST", f"{upload.path}/parts/1", {})).status == 410
     spec = Upload.spec(upload.session, data)
     assert (await parts_api("POST", upload.dataset_path + SOURCE + "/multipartUploads", spec)).status == 410
+    assert part_files(parts_api) == []
+
+
+async def test_a_deleted_dataset_takes_its_parts_with_it(parts_api: Any, data: bytes) -> None:
+    upload = await Upload.begin(parts_api, data)
+    await upload.send_all(data)
+    assert (await parts_api("DELETE", upload.dataset_path)).status == 200
     assert part_files(parts_api) == []
 
 

@@ -30,6 +30,7 @@ from .. import _checksums
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
+PARTS = "parts/"
 FOLDER_OBJECTS = 1024
 _NEWEST_FOLDERS = 16
 _GROUP_OBJECTS = 64
@@ -143,7 +144,7 @@ class Blobs:
         await self._hop(self._write_thumbnails, thumbnails)
 
     async def remove(self, blobs: Sequence[str]) -> None:
-        """Remove objects and their thumbnails; what is not there is no error."""
+        """Remove objects and their thumbnails, or after `PARTS` the parts of an upload; what is not there is no error."""
         await self._hop(self._remove, blobs)
 
     def part_path(self, upload: str, file: str) -> Path:
@@ -283,6 +284,9 @@ class Blobs:
 
     def _remove(self, blobs: Sequence[str]) -> None:
         for blob in blobs:
+            if blob.startswith(PARTS):
+                self._remove_tree(self._parts / blob.removeprefix(PARTS))
+                continue
             self._unlink(self.path(blob))
             self._unlink(self.thumbnail_path(blob))
             with contextlib.suppress(OSError):

@@ -15,8 +15,7 @@ import sqlalchemy as sa
 
 from .blobs import Blobs
 from .database import Database
-from .schema import garbage
-from .store import assets, datasets
+from .store import assets, datasets, garbage
 
 logger = logging.getLogger("vi.server")
 
@@ -38,8 +37,7 @@ class Removal:
 
     async def resume(self) -> None:
         """Go on with what the last run left."""
-        blobs = await self._database.read(lambda c: list(c.execute(sa.select(garbage.c.blob)).scalars()))
-        await self.remove(blobs)
+        await self.remove(await self._database.read(garbage.left))
         for seq in await self._database.read(datasets.unpurged):
             self._start(self._purge(seq))
         for row, dataset_id in await self._database.read(assets.unfinished_bulk_deletions):
@@ -49,7 +47,7 @@ class Removal:
         """Remove objects that a commit has dropped."""
         if blobs:
             await self._blobs.remove(blobs)
-            await self._database.write(partial(datasets.discarded, blobs=list(blobs)))
+            await self._database.write(partial(garbage.discarded, blobs=list(blobs)))
 
     async def purge(self, seq: int) -> None:
         """Empty a deleted dataset; returns when it is done, or goes on in the background after a while."""

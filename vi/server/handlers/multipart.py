@@ -171,12 +171,8 @@ async def abort(request: web.Request) -> web.Response:
     """Drop the upload and its parts."""
     context = request.app[CONTEXT]
 
-    def abort_(connection: sa.Connection) -> str | None:
-        row = _find(connection, request)
-        multipart.abort(connection, row, context.clock())
-        return row.id if row.state in (UploadState.OPEN, UploadState.ABORTED) else None
+    def abort_(connection: sa.Connection) -> list[str]:
+        return multipart.abort(connection, _find(connection, request), context.clock())
 
-    identifier = await context.database.write(abort_)
-    if identifier is not None:
-        await context.blobs.remove_parts(identifier)
+    await context.remove(await context.database.write(abort_))
     return web.Response(status=204)

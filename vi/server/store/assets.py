@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from ..identity import Identity
 from ..refusals import Refusal, not_found
 from ..schema import asset, bulk_deletion, dataset
-from .datasets import discard
+from .garbage import discard
 
 Row = sa.Row[Any]
 

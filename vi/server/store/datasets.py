@@ -8,16 +8,9 @@ import sqlalchemy as sa
 
 from ... import _routes
 from ..refusals import not_found
-from ..schema import (
-    SessionState,
-    asset,
-    dataset,
-    garbage,
-    ingest_item,
-    ingestion_session,
-    multipart_part,
-    multipart_upload,
-)
+from ..schema import SessionState, asset, dataset, ingest_item, ingestion_session, multipart_upload
+from . import multipart
+from .garbage import discard
 
 Row = sa.Row[Any]
 
@@ -107,28 +100,13 @@ def purge(connection: sa.Connection, seq: int, now: int, limit: int) -> list[str
     blobs = connection.execute(
         sa.select(ingest_item.c.blob).where(ingest_item.c.session_seq.in_(sessions), ingest_item.c.blob.is_not(None))
     ).scalars()
-    discarded = discard(connection, list(blobs))
+    parts = multipart.abort_all(connection, multipart_upload.c.session_seq.in_(sessions), now)
+    discarded = discard(connection, [*blobs, *parts])
     connection.execute(ingest_item.delete().where(ingest_item.c.session_seq.in_(sessions)))
-    uploads = sa.select(multipart_upload.c.seq).where(multipart_upload.c.session_seq.in_(sessions))
-    connection.execute(multipart_part.delete().where(multipart_part.c.upload_seq.in_(uploads)))
     connection.execute(multipart_upload.delete().where(multipart_upload.c.session_seq.in_(sessions)))
     connection.execute(ingestion_session.delete().where(ingestion_session.c.dataset_seq == seq))
     connection.execute(dataset.update().where(dataset.c.seq == seq).values(purged=now))
     return discarded or None
-
-
-def discard(connection: sa.Connection, blobs: list[str]) -> list[str]:
-    """Note that objects are to be removed after the commit."""
-    if blobs:
-        connection.execute(
-            garbage.insert().prefix_with("OR IGNORE", dialect="sqlite"), [{"blob": blob} for blob in blobs]
-        )
-    return blobs
-
-
-def discarded(connection: sa.Connection, blobs: list[str]) -> None:
-    """Note that objects are gone."""
-    connection.execute(garbage.delete().where(garbage.c.blob == sa.bindparam("gone")), [{"gone": b} for b in blobs])
 
 
 def used_bytes(connection: sa.Connection, organization_id: str) -> int:

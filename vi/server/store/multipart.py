@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import sqlalchemy as sa
 
+from ..blobs import PARTS
 from ..refusals import Refusal, invalid, not_found
 from ..schema import (
     ItemState,
@@ -19,6 +20,7 @@ from ..schema import (
     multipart_part,
     multipart_upload,
 )
+from .garbage import discard
 
 Row = sa.Row[Any]
 
@@ -164,11 +166,22 @@ def complete(connection: sa.Connection, row: Row, now: int) -> bool:
     return True
 
 
-def abort(connection: sa.Connection, row: Row, now: int) -> None:
-    """Drop an upload and its parts; one that was completed stays."""
-    if row.state == UploadState.OPEN:
-        _move(connection, row.seq, UploadState.ABORTED, now)
-        connection.execute(multipart_part.delete().where(multipart_part.c.upload_seq == row.seq))
+def abort(connection: sa.Connection, row: Row, now: int) -> list[str]:
+    """Drop an upload; returns the parts to remove after the commit. One that was completed stays."""
+    if row.state != UploadState.OPEN:
+        return []
+    return discard(connection, abort_all(connection, multipart_upload.c.seq == row.seq, now))
+
+
+def abort_all(connection: sa.Connection, which: sa.ColumnElement[bool], now: int) -> list[str]:
+    """Drop uploads that are not at an end; returns their parts, to be discarded."""
+    which = sa.and_(which, multipart_upload.c.state.in_((UploadState.OPEN, UploadState.COMPLETING)))
+    columns: list[sa.Column[Any]] = [multipart_upload.c.seq, multipart_upload.c.id]
+    rows = connection.execute(sa.select(*columns).where(which)).all()
+    if rows:
+        connection.execute(multipart_part.delete().where(multipart_part.c.upload_seq.in_([row.seq for row in rows])))
+        connection.execute(multipart_upload.update().where(which).values(state=UploadState.ABORTED, updated=now))
+    return [PARTS + row.id for row in rows]
 
 
 def finish(connection: sa.Connection, seq: int, now: int) -> None:

@@ -10,8 +10,9 @@ import attrs
 import sqlalchemy as sa
 
 from ..refusals import not_found
-from ..schema import ItemState, SessionState, UploadState, ingest_item, ingestion_session, multipart_upload
-from .datasets import discard
+from ..schema import ItemState, SessionState, ingest_item, ingestion_session, multipart_upload
+from . import multipart
+from .garbage import discard
 
 Row = sa.Row[Any]
 
@@ -215,15 +216,7 @@ def end(connection: sa.Connection, seq: int, state: str, reason: str | None, now
     blobs = list(connection.execute(sa.select(ingest_item.c.blob).where(left)).scalars())
     if blobs:
         connection.execute(ingest_item.update().where(left).values(blob=None))
-    connection.execute(
-        multipart_upload.update()
-        .where(
-            multipart_upload.c.session_seq == seq,
-            multipart_upload.c.state.in_((UploadState.OPEN, UploadState.COMPLETING)),
-        )
-        .values(state=UploadState.ABORTED, updated=now)
-    )
-    return discard(connection, blobs)
+    return discard(connection, blobs + multipart.abort_all(connection, multipart_upload.c.session_seq == seq, now))
 
 
 def forget(connection: sa.Connection, before: int) -> None:

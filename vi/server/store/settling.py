@@ -21,7 +21,8 @@ from ..schema import (
     ingestion_session,
     multipart_upload,
 )
-from .datasets import discard, used_bytes
+from .datasets import used_bytes
+from .garbage import discard
 from .sessions import ASSET_FAILED, end
 
 Row = sa.Row[Any]

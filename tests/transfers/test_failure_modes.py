@@ -65,12 +65,13 @@ def test_fail_after_all_tries_every_file_and_stores_all_but_the_bad_one(
     client: vi.Client, dataset: str, files: list[Path], contents: Any, stored: Any, spoil: Spoil, code: str
 ) -> None:
     bad = files[-1]
+    whole = contents(bad.parent)
     spoil(bad)
     result = client.assets.upload(dataset, files, failure_mode="FailAfterAll")
     assert [(f.path, f.filename, f.code) for f in result.failures] == [(str(bad), bad.name, code)]
     assert bad.name in result.failures[0].message
     assert (result.total_files, result.total_succeeded, result.total_cancelled) == (GOOD + 1, GOOD, 0)
-    assert stored(dataset) == {path.name: contents(path.parent)[path.name] for path in files[:-1]}
+    assert stored(dataset) == {path.name: whole[path.name] for path in files[:-1]}
 
 
 @spoilt

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar, cast
 
 from ... import _routes, _wire
 from ..._http import Http
@@ -24,10 +24,11 @@ class Resource:
     def _organization_id(self) -> str:
         return self._http.settings.organization_id
 
-    def _path(self, template: str, *, dataset_id: str | None = None, **values: str | int) -> str:
-        """Fill a route; ids are checked before anything is sent (protocol section 2)."""
-        if dataset_id is not None:
-            values["dataset"] = _routes.composite(self._organization_id, check_id(dataset_id, "dataset_id"))
+    def _path(self, template: str, **values: Any) -> str:
+        """Fill a route; a *dataset_id* is checked before anything is sent (protocol section 2)."""
+        if "dataset_id" in values:
+            dataset_id = check_id(values.pop("dataset_id"), "dataset_id")
+            values["dataset"] = _routes.composite(self._organization_id, dataset_id)
         return _routes.fill(template, org=self._organization_id, **values)
 
     def _list(
@@ -89,10 +90,35 @@ def check_pagination(pagination: object) -> None:
         )
 
 
+def check_ids(values: object, parameter: str) -> list[str]:
+    """Return *values* if they are a list of ids; a text alone would be read letter by letter."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise ViInvalidParameterError(
+            f"{parameter} must be a list of ids, got {type(values).__name__}.", parameter=parameter
+        )
+    return [check_id(value, parameter) for value in values]
+
+
 def check_text(value: object, parameter: str) -> str:
-    """Return *value* if it is text with something in it."""
+    """Return *value* if it is text with something in it that can be sent."""
     if not isinstance(value, str) or not value.strip():
         raise ViInvalidParameterError(
             f"{parameter} must be text that is not empty, got {value!r}.", parameter=parameter
         )
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ViInvalidParameterError(f"{parameter} is not valid Unicode: {value!a}.", parameter=parameter) from None
     return value
+
+
+def check_mapping(value: object, parameter: str, kind: type[T]) -> dict[str, T]:
+    """Return *value* as a dictionary if it maps text to values of *kind*."""
+    good = isinstance(value, Mapping) and all(
+        isinstance(name, str) and isinstance(item, kind) and not isinstance(item, bool) for name, item in value.items()
+    )
+    if not good:
+        raise ViInvalidParameterError(
+            f"{parameter} must map text to {kind.__name__}, got {value!r}.", parameter=parameter
+        )
+    return dict(cast("Mapping[str, T]", value))

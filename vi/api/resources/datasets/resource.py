@@ -10,7 +10,7 @@ from ...._blocking import Blocking, blocking, blocking_pages
 from ....errors import ViInvalidParameterError
 from ...pagination import Listing
 from ...types import PaginationParams
-from ..base import Resource, check_text
+from ..base import Resource, check_mapping, check_text
 from ..shared import choose
 from .responses import Dataset, DeletedDataset
 from .types import DatasetType
@@ -45,10 +45,10 @@ class AsyncDatasets(Resource):
             "localization": "Datature/Multi",
             "dataLocalization": "Datature/Multi",
             "status": 0,
-            "tags": dict(tags or {}),
+            "tags": check_mapping(tags or {}, "tags", int),
         }
         if metadata:
-            body["metadata"] = {"attributes": dict(metadata)}
+            body["metadata"] = {"attributes": check_mapping(metadata, "metadata", str)}
         return await self._http.request("POST", self._path(_routes.DATASETS), Dataset, body=body)
 
     async def update(
@@ -67,9 +67,9 @@ class AsyncDatasets(Resource):
         if description is not None:
             body["description"] = description
         if tags is not None:
-            body["tags"] = dict(tags)
+            body["tags"] = check_mapping(tags, "tags", int)
         if metadata is not None:
-            body["metadata"] = {"attributes": dict(metadata)}
+            body["metadata"] = {"attributes": check_mapping(metadata, "metadata", str)}
         if not body:
             raise ViInvalidParameterError("update needs at least one of name, description, tags, metadata.")
         path = self._path(_routes.DATASET, dataset_id=dataset_id)

@@ -21,13 +21,28 @@ def query(filter_criteria: Filter | None, metadata_query: str | None, strict_que
     """Return a selection as query parameters; a mapping becomes JSON."""
     params: dict[str, str] = {}
     if filter_criteria:
-        text = filter_criteria if isinstance(filter_criteria, str) else json.dumps(dict(filter_criteria))
-        params["filter"] = check_text(text, "filter_criteria")
+        params["filter"] = check_text(_as_json(filter_criteria), "filter_criteria")
     if metadata_query:
         params["metadataQuery"] = check_text(metadata_query, "metadata_query")
     if strict_query and params:
         params["strictQuery"] = "y"
     return params
+
+
+def _as_json(criteria: object) -> object:
+    if isinstance(criteria, str):
+        return criteria
+    if not isinstance(criteria, Mapping):
+        raise ViInvalidParameterError(
+            f"filter_criteria must be a mapping or JSON text, got {type(criteria).__name__}.",
+            parameter="filter_criteria",
+        )
+    try:
+        return json.dumps(dict(criteria), allow_nan=False)
+    except (TypeError, ValueError):
+        raise ViInvalidParameterError(
+            f"filter_criteria holds something that JSON cannot: {criteria!r}.", parameter="filter_criteria"
+        ) from None
 
 
 def _patterns(patterns: Sequence[str], parameter: str) -> Sequence[str]:

@@ -22,7 +22,7 @@ from .....errors import (
 )
 from ....pagination import Listing
 from ....types import PaginationParams
-from ...base import Resource, check_id, check_text
+from ...base import Resource, check_id, check_ids, check_text
 from ...deadline import deadline
 from ...shared import choose
 from ..responses import BulkAssetDeletionSession
@@ -136,7 +136,7 @@ class AsyncAssets(Resource):
             if asset_ids is not None:
                 if filter_criteria or metadata_query or all:
                     raise ViInvalidParameterError("Give asset_ids, or a filter, or all=True, and only one of them.")
-                ids = [check_id(asset_id, "asset_ids") for asset_id in asset_ids]
+                ids = check_ids(asset_ids, "asset_ids")
                 return await deletion.delete_ids(self, dataset, ids, dry_run=dry_run)
             params = arguments.query(filter_criteria, metadata_query, strict_query)
             selective = bool({"filter", "metadataQuery"} & params.keys())
@@ -286,7 +286,7 @@ class AsyncAssets(Resource):
             folder=arguments.folder(save_dir),
             overwrite=overwrite,
             query=query,
-            asset_ids=None if asset_ids is None else [check_id(asset_id, "asset_ids") for asset_id in asset_ids],
+            asset_ids=None if asset_ids is None else check_ids(asset_ids, "asset_ids"),
             limit=limit,
             limits=self._limits(max_concurrency),
         )

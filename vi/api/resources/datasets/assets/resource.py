@@ -262,7 +262,10 @@ class AsyncAssets(Resource):
         filter_criteria: arguments.Filter | None = None,
         metadata_query: str | None = None,
         strict_query: bool = False,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
         limit: int | None = None,
+        dry_run: bool = False,
         max_concurrency: int | None = None,
         timeout: float | None = None,
         on_progress: Listener | None = None,
@@ -270,7 +273,8 @@ class AsyncAssets(Resource):
     ) -> AssetDownloadResult:
         """Download assets into *save_dir*, each verified and then put under its name in one step.
 
-        Select by *asset_ids*, or by *filter_criteria* and *metadata_query*; *limit* bounds the number. A local file with
+        Select by *asset_ids*, or by *filter_criteria* and *metadata_query*, and of these by glob patterns of their names;
+        *limit* bounds the number. With *dry_run* nothing is fetched and the result's ``plan`` says what would be. A local file with
         the same content is left and counted as existing; one with other content is kept and reported as a conflict, or
         replaced with *overwrite*. Everything is tried; if anything failed, `ViDownloadError` with ``.result`` is raised
         at the end, or the result is returned with ``raise_on_failure=False``. Cancelling leaves whole files only.
@@ -289,7 +293,11 @@ class AsyncAssets(Resource):
             asset_ids=None if asset_ids is None else check_ids(asset_ids, "asset_ids"),
             limit=limit,
             limits=self._limits(max_concurrency),
+            filters=arguments.filters(include, exclude, False) if include or exclude else None,
         )
+        if dry_run:
+            with deadline(timeout, "The plan was not made"):
+                return AssetDownloadResult(options.folder, plan=await self._transfers.plan_download(options))
         tracker = ProgressTracker("download", progress_listeners("download", show_progress, on_progress))
         run = self._transfers.retrieval(options, tracker)
         with deadline(timeout, "The download did not end", run.result):

@@ -158,6 +158,8 @@ class AssetDownloadResult:
     failures: list[FileFailure] = attrs.Factory(list)
     conflicts: list[FileFailure] = attrs.Factory(list)
     renamed: dict[str, str] = attrs.field(factory=dict, repr=False)
+    plan: TransferPlan | None = None
+    """What would be fetched, when it was only to be planned."""
 
     @property
     def total_conflicts(self) -> int:
@@ -182,6 +184,8 @@ class AssetDownloadResult:
 
     def summary(self) -> str:
         """Describe the download in a few lines."""
+        if self.plan is not None:
+            return f"Nothing was fetched: {self.plan.summary()}"
         lines = [
             f"Downloaded {self.total_downloaded} of {self.total_files} files to {self.save_dir}"
             f"{_rate(self.total_downloaded, self.bytes_received, self.seconds)}"

@@ -20,7 +20,7 @@ from ....._connections import TRANSPORT_ERRORS
 from ....._http import Http
 from ....._pacing import Places
 from ....._transfer import files
-from ....._transfer.discovery import os_failure, shown
+from ....._transfer.discovery import Filters, os_failure, shown
 from ....._transfer.download import RemoteFile, fetch
 from ....._transfer.lanes import Lanes
 from ....._transfer.names import LocalNames
@@ -54,10 +54,14 @@ class DownloadOptions:
     limits: TransferLimits
     only: frozenset[str] | None = None
     """Ids of the assets to take from the listing, all if None."""
+    filters: Filters | None = None
+    """Names to take of what was selected."""
 
 
 def expected_total(options: DownloadOptions, dataset: Any) -> int | None:
     """Return how many files will come, where the *dataset* document tells it before the listing does."""
+    if options.filters is not None:
+        return None
     if options.asset_ids is not None:
         return len(options.asset_ids)
     statistic = dataset.get("statistic") if isinstance(dataset, dict) else None
@@ -123,14 +127,18 @@ class Retrieval:
 
     def _selected(self, items: list[Any]) -> Iterator[Any]:
         """Yield the items to fetch; those that are left out still take their names, which depend on the order."""
-        limit, only = self._options.limit, self._options.only
+        limit, only, filters = self._options.limit, self._options.only, self._options.filters
         for item in items:
             if limit is not None and self._entered >= limit:
                 return
-            if only is None or _id_of(item) in only:
+            filename = item.get("filename") if isinstance(item, dict) else None
+            left_out = only is not None and _id_of(item) not in only
+            if filters is not None and isinstance(filename, str):
+                left_out = left_out or not filters.takes(filename)
+            if not left_out:
                 yield item
-            elif isinstance(item, dict) and isinstance(item.get("filename"), str):
-                self._names.choose(item["filename"], _id_of(item))
+            elif isinstance(filename, str):
+                self._names.choose(filename, _id_of(item))
 
     async def _begin(self, item: Any, pool: TaskPool) -> None:
         self._entered += 1

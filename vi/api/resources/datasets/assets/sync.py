@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from ....._media import media_type
@@ -18,7 +19,7 @@ from ....._transfer.lanes import Lanes
 from ....._transfer.names import LocalNames
 from .....errors import ViInvalidParameterError, ViOperationError, ViPathError
 from .comparison import Comparison
-from .holdings import Holdings
+from .holdings import Held, Holdings
 from .plans import PlannedTransfer, TransferPlan
 
 DEFAULT_MAX_DELETE = 100
@@ -72,22 +73,39 @@ async def plan_up(
     return plan
 
 
-def plan_down(dataset_id: str, folder: Path, holdings: Holdings, *, delete: bool) -> TransferPlan:
-    """Plan to make the folder like the dataset; blocking, since local files are read to compare them."""
+def plan_down(
+    dataset_id: str,
+    folder: Path,
+    holdings: Holdings,
+    *,
+    delete: bool = False,
+    overwrite: bool = True,
+    takes: Callable[[str, Held], bool] = lambda name, held: True,
+) -> TransferPlan:
+    """Plan to make the folder like the dataset, or like what *takes* leaves of it; blocking, since files are read.
+
+    Without *overwrite* a local file with other content is kept.
+    """
     plan = TransferPlan(dataset_id, "down", str(folder))
     local_names = LocalNames()
     wanted: set[str] = set()
     for name, held in holdings:
         local = local_names.choose(name, held.asset_id)
         wanted.add(local)
+        if not takes(name, held):
+            continue
         path = folder / local
         if not os.path.lexists(path):
             reason = "new"
         elif files.content_matches(str(path), held.size, held.expected):
             plan.existing += 1
             continue
-        else:
+        elif overwrite:
             reason = "contents differ"
+        else:
+            reason = "a local file with other content is there"
+            plan.entries.append(PlannedTransfer("keep", name, str(path), held.size, reason, held.asset_id, held.etag))
+            continue
         plan.entries.append(PlannedTransfer("download", name, str(path), held.size, reason, held.asset_id, held.etag))
     if delete and folder.is_dir():
         if not wanted:

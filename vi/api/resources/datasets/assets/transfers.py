@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import weakref
 from functools import partial
 from pathlib import Path
@@ -19,9 +20,9 @@ from ....._transfer.progress import ProgressTracker
 from ....._transfer.storage import Storage
 from ...base import check_id
 from .comparison import VerifyResult, verify
-from .holdings import Holdings
+from .holdings import Held, Holdings
 from .ingestion import Ingestion, UploadOptions
-from .plans import TransferPlan
+from .plans import PlannedTransfer, TransferPlan
 from .retrieval import DownloadOptions, Retrieval
 from .sync import plan_down, plan_up
 
@@ -72,6 +73,26 @@ class Transfers:
         return await anyio.to_thread.run_sync(
             partial(plan_down, dataset_id, folder, holdings, delete=delete), abandon_on_cancel=True
         )
+
+    async def plan_download(self, options: DownloadOptions) -> TransferPlan:
+        """Compare what a download selects with its folder."""
+        holdings = await Holdings.load(self._http, self._base(options.dataset_id), query=options.query)
+        ids = None if options.asset_ids is None else frozenset(options.asset_ids)
+        left = itertools.count(1)
+
+        def takes(name: str, held: Held) -> bool:
+            selected = (ids is None or held.asset_id in ids) and (
+                options.filters is None or options.filters.takes(name)
+            )
+            return selected and (options.limit is None or next(left) <= options.limit)
+
+        work = partial(
+            plan_down, options.dataset_id, options.folder, holdings, overwrite=options.overwrite, takes=takes
+        )
+        plan = await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+        for missing in (ids or frozenset()) - {held.asset_id for _, held in holdings}:
+            plan.entries.append(PlannedTransfer("keep", missing, "", 0, "there is no such asset", missing))
+        return plan
 
     async def verify(self, dataset_id: str, inventory: Inventory) -> VerifyResult:
         """Compare both."""

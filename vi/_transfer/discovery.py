@@ -217,8 +217,9 @@ def discover(paths: Any, names: Naming, filters: Filters, *, may_be_empty: bool 
         else:
             _add_object(inventory, item)
     if missing:
-        shown = ", ".join(missing[:LISTED_PAIRS]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
-        raise ViPathError(f"No such file or folder: {shown}.", path=missing[0], details={"paths": missing[:1000]})
+        more = f" and {len(missing) - LISTED_PAIRS} more" if len(missing) > LISTED_PAIRS else ""
+        listed = ", ".join(missing[:LISTED_PAIRS]) + more
+        raise ViPathError(f"No such file or folder: {listed}.", path=missing[0], details={"paths": missing[:1000]})
     if not may_be_empty and not inventory.count and not inventory.skips and not inventory.broken:
         raise ViInvalidParameterError(f"There is no file to upload in {_describe(paths)}.", parameter="paths")
     return inventory
@@ -303,24 +304,25 @@ def _add_path(inventory: Inventory, given: str | os.PathLike[str], filters: Filt
     try:
         status = os.stat(path)  # noqa: PTH116
     except FileNotFoundError:
-        missing.append(label)
+        missing.append(shown(label))
         return
     except (OSError, ValueError) as error:
         name = os.path.basename(path)  # noqa: PTH119
-        inventory.broken.append(Broken(label, name, *os_failure(error, label)))
+        inventory.broken.append(Broken(shown(label), shown(name), *os_failure(error, label)))
         return
     if stat.S_ISDIR(status.st_mode):
         _walk(inventory, path, filters)
         return
     folder, name = os.path.split(path)
+    label = shown(label)
     if not stat.S_ISREG(status.st_mode):
-        inventory.broken.append(Broken(label, name, "EINVAL", f"{label} is not a regular file."))
+        inventory.broken.append(Broken(label, shown(name), "EINVAL", f"{label} is not a regular file."))
     elif media_type(name) is None:
-        inventory.broken.append(Broken(label, name, "EBADMIME", f"{label}: files of this type are not supported."))
+        inventory.broken.append(Broken(label, shown(name), "EBADMIME", f"{label}: this type is not supported."))
     elif status.st_size == 0:
-        inventory.broken.append(Broken(label, name, "EBADSIZE", f"{label} is empty."))
+        inventory.broken.append(Broken(label, shown(name), "EBADSIZE", f"{label} is empty."))
     elif problem := name_problem(name):
-        inventory.broken.append(Broken(shown(label), shown(name), "EBADNAME", problem))
+        inventory.broken.append(Broken(label, shown(name), "EBADNAME", problem))
     else:
         inventory.add_block(folder, "", [(name, status.st_size)], named=True)
 
@@ -411,5 +413,7 @@ def _classify(entry: os.DirEntry[str], relative: str, filters: Filters) -> int |
             return Broken(shown(entry.path), shown(name), "EBADNAME", problem)
         size = entry.stat().st_size
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "symlink loop"
         return Broken(shown(entry.path), shown(name), *os_failure(error, entry.path))
     return size or "empty"

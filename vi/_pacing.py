@@ -55,6 +55,7 @@ class Places:
         self._in_use = 0
         self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
         self._doubling = True
+        self._new_level = False
         self._good = self.level
         self._best = (0.0, 0.0)
         self._began = 0.0
@@ -125,7 +126,9 @@ class Places:
         seconds = now - self._began
         if seconds < (DOUBLING_SECONDS if self._doubling else STEP_SECONDS):
             return
-        if not self._began or now < self._calm_after:
+        if not self._began or self._new_level or now < self._calm_after:
+            # New connections are being made: the first window at a level says little about it.
+            self._new_level = False
             self._restart(now)
             return
         rates = (self._files / seconds, self._bytes / seconds)
@@ -149,6 +152,7 @@ class Places:
 
     def _raise(self, factor: float) -> None:
         self.level = min(self.limit, max(self.level + 1, int(self.level * factor)))
+        self._new_level = True
 
     def _restart(self, now: float) -> None:
         self._began, self._files, self._bytes = now, 0, 0

@@ -68,12 +68,20 @@ class ServiceThread:
     def stop(self) -> None:
         if self._thread.is_alive():
             self.run(self.local.aclose())
+            self.run(_at_rest())
             self._end()
 
     def _end(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(30)
         self.loop.close()
+
+
+async def _at_rest() -> None:
+    """Let connections that their clients closed a moment ago come to their end."""
+    async with asyncio.timeout(10):
+        while len(asyncio.all_tasks()) > 1:
+            await asyncio.sleep(0)
 
 
 StartService = Callable[..., ServiceThread]

@@ -165,14 +165,18 @@ def _bounded(runner: web.AppRunner, limit: int) -> Callable[[], asyncio.Protocol
 
 
 class _Busy(asyncio.Protocol):
-    """Turns a connection away."""
+    """Turns a connection away. What it sends is read, or closing would destroy the answer on its way."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         transport.write(
             b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         )
-        transport.close()
+        transport.write_eof()
+        self._end = asyncio.get_running_loop().call_later(_LINGER, transport.abort)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._end.cancel()
 
 
 async def _remove_orphans(database: Database, blobs: Blobs, removal: Removal) -> None:

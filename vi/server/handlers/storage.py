@@ -53,7 +53,7 @@ async def put_object(request: web.Request) -> web.Response:
             raise
         try:
             await context.ingestion.arrived(session, index, blob, stored, crc)
-        except Refusal:
+        except Exception:
             await context.blobs.remove([blob])
             raise
     return _stored_answer(crc, stored)

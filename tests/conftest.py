@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 
 import vi
 from vi import _samples
-from vi.server import LocalService, serve
+from vi.server import LocalService, ServiceConfig, serve
 
 OURS = ("vi-client", "vi-lane")
 PATIENCE = 5.0
@@ -36,11 +36,13 @@ def anyio_backend() -> str:
 class ServiceThread:
     """A service in the loop of a thread of its own."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, middlewares: Sequence[Any] = (), **settings: Any) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="service", daemon=True)
         self._thread.start()
-        self._local: LocalService = self._run(serve(data, port=0))
+        self._local: LocalService = self._run(
+            serve(data, port=0, config=ServiceConfig(**settings), middlewares=middlewares)
+        )
         self.url = self._local.url
         self.secret_key = self._local.secret_key
         self.organization_id = self._local.organization_id

@@ -136,7 +136,7 @@ def _reader(annotation: Any) -> Read:
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return _enum_reader(annotation)
     if attrs.has(annotation):
-        return _class_reader(annotation)
+        return structure_class(annotation)
     raise TypeError(f"no wire form for {annotation!r}")
 
 
@@ -144,7 +144,7 @@ def _list_reader(read: Read) -> Read:
     def read_list(value: Any) -> list[Any]:
         if type(value) is not list:
             raise WireError(f"expected a list, got {_show(value)}")
-        return [read(item) for item in value]
+        return [read(item) for item in value] if value else value
 
     return read_list
 
@@ -153,7 +153,9 @@ def _dict_reader(read: Read) -> Read:
     def read_dict(value: Any) -> dict[str, Any]:
         if type(value) is not dict:
             raise WireError(f"expected an object, got {_show(value)}")
-        return value if read is _same else {key: read(item) for key, item in value.items()}
+        if not value or read is _same:
+            return value
+        return {key: read(item) for key, item in value.items()}
 
     return read_dict
 
@@ -204,9 +206,9 @@ def _tagged_reader(members: list[Any]) -> Read:
             raise TypeError(f"no wire form for a union with {cls!r}")
         kind = attrs.fields_dict(cls)["kind"].default
         if kind is attrs.NOTHING:
-            other = _class_reader(cls)
+            other = structure_class(cls)
         else:
-            by_kind[str(kind)] = _class_reader(cls)
+            by_kind[str(kind)] = structure_class(cls)
 
     def read_tagged(value: Any) -> Any:
         if type(value) is not dict:
@@ -217,10 +219,6 @@ def _tagged_reader(members: list[Any]) -> Read:
         return read(value)
 
     return read_tagged
-
-
-def _class_reader(cls: Any) -> Read:
-    return lambda value: structure_class(cls)(value)
 
 
 _readers: dict[Any, Read] = {}

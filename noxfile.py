@@ -27,7 +27,9 @@ def install(session: nox.Session, *extras: str, group: str | None = None) -> Non
 def tests(session: nox.Session) -> None:
     """Run the tests, and the demo from the installed package alone."""
     install(session, "local", "fastapi", group="test")
-    session.run("python", "-m", "pytest", "-n", "auto", "-m", "not large and not interop", *session.posargs)
+    session.run(
+        "python", "-m", "pytest", "-n", "auto", "-m", "not large and not interop and not faults", *session.posargs
+    )
     if not session.posargs:
         session.chdir(session.create_tmp())
         session.run("vi-sdk", "demo")
@@ -62,6 +64,13 @@ def interop(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Run every fault test: each request of each scenario fails in turn, and plans are drawn from VI_FAULT_SEEDS seeds."""
+    install(session, "local", group="test")
+    session.run("python", "-m", "pytest", "-n", "auto", "tests/faults", *session.posargs)
+
+
+@nox.session
 def large(session: nox.Session) -> None:
     """Move gigabytes and thousands of files within bounded memory; takes minutes and 10 GB of disk."""
     install(session, "local", group="test")
@@ -72,7 +81,7 @@ def large(session: nox.Session) -> None:
 def coverage(session: nox.Session) -> None:
     """Measure branch coverage of the tests."""
     session.install("-e", ".[local,fastapi]", *nox.project.dependency_groups(PROJECT, "test"))
-    session.run("coverage", "run", "-m", "pytest", "-m", "not large and not interop", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", "-m", "not large and not interop and not faults", *session.posargs)
     session.run("coverage", "combine")
     session.run("coverage", "report")
 

@@ -2,7 +2,8 @@
 
 A hop to a thread and back costs more than reading a small file. A lane is one thread behind a queue: it runs what has
 gathered, up to a bound, and wakes the loop once for all of it. Several lanes share the queue. A job whose caller was
-cancelled before it began is not run; one that has begun finishes, and its result is dropped.
+cancelled before it began is not run; one that has begun is waited for, a while, so that a cancelled transfer leaves no
+write behind that would still happen.
 """
 
 from __future__ import annotations
@@ -13,12 +14,27 @@ import threading
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
+import anyio
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 JOBS_PER_WAKE = 16
+LAST_SECONDS, LOOK_SECONDS = 1.0, 0.002
 
-Job = tuple["asyncio.Future[Any]", Callable[[], Any]]
+
+class Job:
+    """A call under way: *begun* and *ended* are set by the lane."""
+
+    __slots__ = ("begun", "call", "ended", "future")
+
+    def __init__(self, future: asyncio.Future[Any], call: Callable[[], Any]) -> None:
+        self.future = future
+        self.call = call
+        self.begun = False
+        self.ended = False
+
+
 Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
@@ -36,8 +52,16 @@ class Lanes:
         if not self._started:
             self._start(loop)
         future: asyncio.Future[R] = loop.create_future()
-        self._queue.put((future, lambda: call(*args, **kwargs)))
-        return await future
+        job = Job(future, lambda: call(*args, **kwargs))
+        self._queue.put(job)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if job.begun:
+                with anyio.CancelScope(shield=True), anyio.move_on_after(LAST_SECONDS):
+                    while not job.ended:  # noqa: ASYNC110 - rare, and an event would cost every job
+                        await anyio.sleep(LOOK_SECONDS)
+            raise
 
     def close(self) -> None:
         """Let the threads end once their jobs are done."""
@@ -57,9 +81,10 @@ def _work(jobs: queue.SimpleQueue[Job | None], loop: asyncio.AbstractEventLoop) 
         job = jobs.get()
         outcomes: list[Outcome] = []
         while job is not None:
-            future, call = job
-            if not future.cancelled():
-                outcomes.append(_outcome(future, call))
+            job.begun = True
+            if not job.future.cancelled():
+                outcomes.append(_outcome(job.future, job.call))
+            job.ended = True
             if len(outcomes) >= JOBS_PER_WAKE:
                 break
             try:

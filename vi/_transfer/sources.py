@@ -7,6 +7,7 @@ file whose stamp or checksum has changed by the time it is sent is not stored.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import stat
@@ -15,7 +16,7 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from typing import IO, Any, Protocol, cast
 
-import aiofiles
+import aiofiles.threadpool
 import anyio
 import anyio.to_thread
 import attrs
@@ -99,22 +100,30 @@ class PathSource:
         finally:
             stop.set()
 
-    async def _open(self) -> Any:
-        return await aiofiles.open(self.path, "rb", buffering=0)
-
     async def chunks(self, start: int, end: int) -> AsyncGenerator[bytes | memoryview]:
-        file = await when_possible(self._open)
+        async def open_() -> IO[bytes]:
+            # In this thread: a file opened in another is lost when the wait for it is cancelled.
+            return os.fdopen(os.open(self.path, _OPEN), "rb", buffering=0)
+
+        raw = await when_possible(open_)
+        file = aiofiles.threadpool.wrap(raw)
+        reading: asyncio.Future[bytes] | None = None
         try:
-            await file.seek(start)
+            raw.seek(start)
             left = end - start
             while left > 0:
-                data = await file.read(min(CHUNK, left))
+                reading = asyncio.ensure_future(file.read(min(CHUNK, left)))
+                data = await asyncio.shield(reading)
                 if not data:
                     raise SourceChangedError(f"{self.label} has become shorter")
                 left -= len(data)
                 yield data
         finally:
-            await file.close()
+            # A thread may still be reading: its descriptor must not become another file's before it is done.
+            if reading is None or reading.done():
+                raw.close()
+            else:
+                reading.add_done_callback(lambda _: raw.close())
 
     async def still(self, stamp: Stamp | None) -> bool:
         try:

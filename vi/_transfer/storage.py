@@ -62,7 +62,14 @@ class UrlExpired(Exception):
 
 
 class TargetGone(Exception):
-    """The session ended, or the object was removed, by another hand."""
+    """The session ended, or the object was removed, by another hand.
+
+    *may_be_stored* tells that an earlier attempt, whose answer was lost, may have stored the bytes.
+    """
+
+    def __init__(self, *, may_be_stored: bool = False) -> None:
+        super().__init__()
+        self.may_be_stored = may_be_stored
 
 
 class TransferFailed(Exception):
@@ -255,6 +262,7 @@ class Storage:
         gate = self._pacing.of(origin_of(transfer.url))
         began = time.monotonic()
         number = 0
+        uncertain = False
         self._budget.earn()
         while True:
             if self.near_expiry(transfer):
@@ -267,7 +275,8 @@ class Storage:
                 raise body.broken
             if answer is not None and 200 <= answer.status < 300:
                 return attrs.evolve(answer, attempts=number)
-            self._raise_final(answer, number)
+            self._raise_final(answer, number, uncertain=uncertain)
+            uncertain = uncertain or answer is None or answer.status >= 500
             retry_after = read_retry_after(answer.headers) if answer is not None else None
             wait = wait_before_retry(
                 Attempt(
@@ -317,11 +326,11 @@ class Storage:
         except TRANSPORT_ERRORS as error:
             return None, read_loss(error, transfer.url)
 
-    def _raise_final(self, answer: Received | None, attempts: int) -> None:
+    def _raise_final(self, answer: Received | None, attempts: int, *, uncertain: bool) -> None:
         if answer is None:
             return
         if answer.status in (404, 410):
-            raise TargetGone
+            raise TargetGone(may_be_stored=uncertain)
         if answer.status in (400, 403) and _EXPIRED.search(answer.body):
             raise UrlExpired
         if 300 <= answer.status < 400:

@@ -380,8 +380,10 @@ class Ingestion:
             await self._transmit(opened, record)
         except UrlExpired:
             self._expire(opened, record)
-        except TargetGone:
-            pass  # settling tells whether the session failed or was ended by another hand
+        except TargetGone as gone:
+            # Settling tells whether the session failed, was ended by another hand, or is finished with this file too.
+            if gone.may_be_stored:
+                opened.sent[record.filename] = record
         except TransferFailed as problem:
             record.attempts = max(record.attempts, problem.attempts)
             self._lose(opened, record, problem.code, f"{record.filename}: {problem.message}")

@@ -1,0 +1,116 @@
+"""The stage is set up once; each test has a scene on it, and its end is checked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+import vi
+from tests.faults.invariants import Listener
+from tests.faults.proxy import Proxy
+from tests.faults.stage import Scene, ServiceProcess, descriptors
+from vi import _samples
+
+PATIENCE = 5.0
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def proxy() -> Iterator[Proxy]:
+    proxy = Proxy()
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture(scope="session")
+def stage(proxy: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    data = tmp_path_factory.mktemp("stage") / "data"
+    service = ServiceProcess(data, public_url=proxy.url, part_bytes=80_000)
+    proxy.upstream = service.url
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="session")
+def admin(stage: ServiceProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[vi.Client]:
+    """A client that asks the service without the proxy."""
+    with vi.Client(stage.secret_key, stage.organization_id, stage.url) as client:
+        # Its calls from a test's own loop are short, and meant.
+        client._loop_thread._warned = True
+        # So that its threads are there before any test looks.
+        one = tmp_path_factory.mktemp("first") / "one.png"
+        one.write_bytes(_samples.encode(1, ".png", (16, 12)))
+        client.assets.upload(client.datasets.create(name="first").dataset_id, one, show_progress=False)
+        yield client
+
+
+@pytest.fixture
+def scene(
+    proxy: Proxy, stage: ServiceProcess, admin: vi.Client, tmp_path: Path, quiet: None, no_trace: Listener
+) -> Iterator[Scene]:
+    proxy.reset()
+    proxy.upstream = stage.url
+    scene = Scene(proxy, stage, admin, tmp_path)
+    yield scene
+    rested = [rule.name for rule in proxy.rules if not rule.fired and not rule.may_rest]
+    log, trouble = list(proxy.log), list(proxy.trouble)
+    proxy.reset()
+    assert not trouble, trouble
+    assert not rested, f"planned and never fired: {rested}"
+    from tests.faults.invariants import Wire
+
+    Wire(log).check(scene.attempts)
+    parts = [path.name for path in tmp_path.rglob("*.part")]
+    assert not parts, f"left behind: {parts}"
+
+
+@pytest.fixture
+def no_trace() -> Iterator[Listener]:
+    """Everything that is logged during a test, checked at its end."""
+    listener = Listener()
+    root, ours = logging.getLogger(), logging.getLogger("vi")
+    level = ours.level
+    root.addHandler(listener)
+    ours.setLevel(logging.DEBUG)
+    yield listener
+    ours.setLevel(level)
+    root.removeHandler(listener)
+    listener.check()
+
+
+@pytest.fixture
+def quiet(proxy: Proxy, stage: ServiceProcess) -> Iterator[None]:
+    """Fail a test that leaves descriptors or threads behind."""
+    # What listens is the proxy's; what leads to the service itself is the administrator's.
+    before, threads = set(descriptors(stage.url).values()), set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        listed = descriptors(stage.url)
+        left = {number: path for number, path in listed.items() if path not in before}
+        alive = [t.name for t in threading.enumerate() if t not in threads and t.name.startswith("vi-")]
+        if not left and not alive:
+            return
+        assert time.monotonic() < deadline, f"left open: {left}, left running: {alive}"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+async def no_tasks() -> AsyncIterator[None]:
+    """Fail a test that leaves tasks behind in its loop."""
+    before = asyncio.all_tasks()
+    yield
+    deadline = time.monotonic() + PATIENCE
+    while left := {t for t in asyncio.all_tasks() - before if "TestRunner" not in repr(t.get_coro())}:
+        assert time.monotonic() < deadline, f"tasks were left behind: {left}"
+        await asyncio.sleep(0.01)

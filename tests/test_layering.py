@@ -21,6 +21,7 @@ LAYERS: dict[str, int] = {
     **dict.fromkeys(("api", "_blocking", "_terminal"), 2),
     **dict.fromkeys(("client", "transfers"), 3),
     "_samples": 0,
+    "profiles": 1,
     **dict.fromkeys(("cli", "__main__", "fastapi", "testing"), 4),
 }
 """Which layer a top-level module is in; it may import its own and those below."""

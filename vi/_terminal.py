@@ -1,22 +1,34 @@
-"""What people see: progress and summaries. The only module that prints; progress goes to stderr, ``info()`` to stdout."""
+"""What people see: progress, log lines and summaries. Progress and logs go to stderr, ``info()`` to stdout.
+
+With ``vi.cli`` the only place that prints. Text from outside is made printable first: file names are hostile.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import threading
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import unicodedata
+from collections.abc import Container, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
 
+from ._redact import redact
 from ._transfer.progress import Listener, TransferProgress
-from .errors import ViInvalidParameterError
+from .errors import ViConfigurationError, ViInvalidParameterError
 
 if TYPE_CHECKING:
     from .api.resources.datasets.assets.responses import Asset
     from .api.resources.datasets.responses import Dataset
 
 PROGRESS_VARIABLE = "VI_PROGRESS"
+LOG_VARIABLE = "VI_LOG"
 LINE_SECONDS = 10.0
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_STYLES = {"bold": "1", "red": "31", "green": "32", "yellow": "33"}
+_OFF = ("", "0", "false", "no")
 
 
 def progress_listeners(operation: str, show: bool, on_progress: Listener | None) -> list[Listener]:
@@ -33,7 +45,7 @@ def progress_listeners(operation: str, show: bool, on_progress: Listener | None)
     stream = sys.stderr
     if stream is None:
         return []
-    return [Bar(operation)] if stream.isatty() else [Lines()]
+    return [Bar(operation)] if redraws(stream) else [Lines()]
 
 
 class Bar:
@@ -60,46 +72,145 @@ class Bar:
 
 
 class Lines:
-    """A plain line every ten seconds and at the end, for logs; nothing for what is over sooner."""
+    """A plain line every ten seconds, also while nothing moves, and one at the end."""
 
     def __init__(self) -> None:
-        self._next = time.monotonic() + LINE_SECONDS
+        self._last: TransferProgress | None = None
+        self._came = 0.0
+        self._ended = threading.Event()
         self._told = False
 
     def __call__(self, progress: TransferProgress) -> None:
-        now = time.monotonic()
-        if now < self._next and not (progress.finished and self._told):
-            return
-        self._next = now + LINE_SECONDS
-        self._told = True
+        begins = self._last is None and not progress.finished
+        self._last, self._came = progress, time.monotonic()
+        if begins:
+            threading.Thread(target=self._tell_at_times, name="vi-progress", daemon=True).start()
+        if progress.finished:
+            self._ended.set()
+            if self._told or progress.seconds >= LINE_SECONDS:
+                self._print(progress, progress.seconds)
+
+    def _tell_at_times(self) -> None:
+        while not self._ended.wait(max(LINE_SECONDS, 0.01)):
+            progress = self._last
+            assert progress is not None  # the thread starts with an event
+            self._told = True
+            self._print(progress, progress.seconds + time.monotonic() - self._came)
+
+    def _print(self, progress: TransferProgress, seconds: float) -> None:
         total = f" of {progress.files_total}" if progress.files_total is not None else ""
         failed = f", {progress.files_failed} failed" if progress.files_failed else ""
         print(
             f"{progress.operation}: {progress.files_done}{total} files{failed}, {progress.bytes_done / 1e6:.1f} MB, "
-            f"{progress.seconds:.0f} s",
+            f"{seconds:.0f} s",
             file=sys.stderr,
+            flush=True,
         )
 
 
 def say(text: str) -> None:
-    """Print data to stdout."""
+    """Print data to stdout; what comes from outside must have been made printable."""
     print(text, flush=True)
 
 
 def complain(text: str) -> None:
     """Print anything else to stderr."""
-    print(_printable(text, keep="\n"), file=sys.stderr, flush=True)
+    print(printable(text, keep="\n"), file=sys.stderr, flush=True)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay out a table: the first column to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+def report(error: str) -> None:
+    """Print what went wrong to stderr, as one line."""
+    print(f"{styled('error:', 'red', sys.stderr)} {printable(error)}", file=sys.stderr, flush=True)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: Container[int] = (0,)) -> str:
+    """Lay out a table; the columns *left* are text, the others numbers."""
+    return "\n".join(aligned([head, *rows], left=left))
+
+
+def aligned(rows: Sequence[Sequence[str]], *, left: Container[int] = (0,)) -> list[str]:
+    """Return rows as lines with their cells below each other, made printable."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
 
     def line(row: Sequence[str]) -> str:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        return "  ".join(cells).rstrip()
+        placed = []
+        for number, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            gap = " " * (width - _width(cell))
+            placed.append(cell + gap if number in left else gap + cell)
+        return "  ".join(placed).rstrip()
 
-    return "\n".join([line(head), *(line(row) for row in rows)])
+    return [line(row) for row in cells]
+
+
+def _width(text: str) -> int:
+    """Count the columns that *text* takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def redraws(stream: TextIO | None) -> bool:
+    """Tell whether a line can be drawn again: on a terminal with somebody before it, not in the log of a CI job."""
+    if stream is None or not stream.isatty() or os.environ.get("TERM") == "dumb":
+        return False
+    return os.environ.get("CI", "").lower() in _OFF
+
+
+def styled(text: str, style: str, stream: TextIO | None) -> str:
+    """Return *text* in a style where the stream shows it; ``NO_COLOR`` and ``FORCE_COLOR`` decide before that."""
+    forced = os.environ.get("FORCE_COLOR", "").lower() not in _OFF
+    shows = stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+    if os.environ.get("NO_COLOR") or not (forced or shows):
+        return text
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
+
+
+def log_as_asked(environ: Any = os.environ) -> None:
+    """Show the log of the package on stderr if ``VI_LOG`` asks for it, once.
+
+    A program that has handlers of its own keeps them: only the level is set then.
+    """
+    logger = logging.getLogger("vi")
+    if logger.handlers:
+        return
+    name = environ.get(LOG_VARIABLE, "").lower()
+    level = _LEVELS.get("info" if name == "1" else name)
+    if level is None and name not in _OFF:
+        raise ViConfigurationError(f"{LOG_VARIABLE} must be one of {', '.join(_LEVELS)}, got {name!r}.")
+    logger.addHandler(logging.NullHandler())
+    if level is None:
+        return
+    logger.setLevel(level)
+    if not logging.getLogger().handlers:
+        handler = _StderrHandler()
+        handler.setFormatter(_LogFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logger.addHandler(handler)
+
+
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to what ``sys.stderr`` is at the time."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        raise AttributeError("the stream is sys.stderr")
+
+
+class _LogFormatter(logging.Formatter):
+    """One printable line for each record, with secrets cut out; a traceback keeps its lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        return printable(super().formatMessage(record))
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
 
 
 def print_asset(asset: Asset) -> None:
@@ -146,9 +257,9 @@ def _when(value: Any) -> str:
 def _print_rows(rows: list[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        print(f"{name:<{width}}  {_printable(value)}")
+        print(f"{name:<{width}}  {printable(value)}")
 
 
-def _printable(text: str, keep: str = "") -> str:
+def printable(text: str, keep: str = "") -> str:
     """Keep control characters of hostile names off the terminal."""
     return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)

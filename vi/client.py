@@ -14,6 +14,7 @@ import attrs
 from ._blocking import LoopThread, close_at_exit
 from ._connections import Connections
 from ._http import Http
+from ._terminal import log_as_asked
 from .api.resources.datasets.assets.resource import Assets, AsyncAssets
 from .api.resources.datasets.assets.transfers import Transfers
 from .api.resources.datasets.resource import AsyncDatasets, Datasets
@@ -63,6 +64,7 @@ class AsyncClient:
         )
 
     def _connect(self, settings: Settings, ssl_context: ssl.SSLContext | None) -> None:
+        log_as_asked()
         self._settings = settings
         self._service: LocalService | None = None
         self._closed = False

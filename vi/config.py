@@ -136,6 +136,38 @@ def load_settings(
     environ: Mapping[str, str] = os.environ,
 ) -> Settings:
     """Put settings together; raises `ViConfigurationError` that names the source of a bad or missing value."""
+    found = find_settings(
+        secret_key, organization_id, endpoint, config_file=config_file, profile=profile, environ=environ
+    )
+    key, organization, address = found["secret_key"], found["organization_id"], found["endpoint"]
+    return Settings(
+        secret_key=_check_key(key.value, key.source),
+        organization_id=_check_organization(organization.value, organization.source),
+        endpoint=_check_endpoint(address.value or DEFAULT_ENDPOINT, address.source, allow_http),
+        timeouts=timeouts or Timeouts(),
+        retries=retries or RetryPolicy(),
+        limits=limits or TransferLimits(),
+    )
+
+
+@attrs.frozen
+class FoundSetting:
+    """A setting as it was found, unchecked, and where; *value* is None when it was found nowhere."""
+
+    value: str | None = attrs.field(repr=False)
+    source: str
+
+
+def find_settings(
+    secret_key: str | None = None,
+    organization_id: str | None = None,
+    endpoint: str | None = None,
+    *,
+    config_file: str | os.PathLike[str] | None = None,
+    profile: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> dict[str, FoundSetting]:
+    """Return ``secret_key``, ``organization_id`` and ``endpoint`` with their sources, as `load_settings` takes them."""
     given: dict[str, str | None] = {
         "secret_key": secret_key,
         "organization_id": organization_id,
@@ -154,33 +186,34 @@ def load_settings(
         "endpoint": environ.get(ENDPOINT_VARIABLE),
     }
     sources.append(("the environment", variables))
-    if config_file is None and profile is None and not all(_pick(sources, name)[0] for name in given):
+    if config_file is None and profile is None and not all(_pick(sources, name).value for name in given):
         path = default_config_path(environ)
         if path.is_file() or environ.get(CONFIG_VARIABLE):
             sources.append((f"the file {path}", _read_file(path, environ.get(PROFILE_VARIABLE))))
-
-    key, key_source = _pick(sources, "secret_key")
-    organization, organization_source = _pick(sources, "organization_id")
-    address, address_source = _pick(sources, "endpoint")
-    return Settings(
-        secret_key=_check_key(key, key_source),
-        organization_id=_check_organization(organization, organization_source),
-        endpoint=_check_endpoint(address or DEFAULT_ENDPOINT, address_source, allow_http),
-        timeouts=timeouts or Timeouts(),
-        retries=retries or RetryPolicy(),
-        limits=limits or TransferLimits(),
-    )
+    return {name: _pick(sources, name) for name in given}
 
 
-def _pick(sources: list[tuple[str, Mapping[str, str | None]]], name: str) -> tuple[str | None, str]:
+def _pick(sources: list[tuple[str, Mapping[str, str | None]]], name: str) -> FoundSetting:
     for source, values in sources:
         if value := values.get(name):
-            return value, source
-    return None, "nowhere"
+            return FoundSetting(value, source)
+    return FoundSetting(None, "the default" if name == "endpoint" else "nowhere")
 
 
 def _read_file(path: Path, profile: str | None) -> dict[str, str | None]:
     """Read a settings file: TOML with profiles, or the JSON object of the published client."""
+    section = _profile_of(read_document(path), path, profile)
+    values: dict[str, str | None] = {}
+    for name in ("secret_key", "organization_id", "endpoint"):
+        value = section.get(name)
+        if value is not None and not isinstance(value, str):
+            raise ViConfigurationError(f"{name} in {path} must be text.", path=str(path))
+        values[name] = value
+    return values
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Return what a settings file holds, secrets included; the error of one that cannot be read quotes none."""
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -195,14 +228,7 @@ def _read_file(path: Path, profile: str | None) -> dict[str, str | None]:
         raise ViConfigurationError(f"The settings file {path} cannot be parsed{where}.", path=str(path)) from None
     if not isinstance(document, dict):
         raise ViConfigurationError(f"The settings file {path} must hold an object.", path=str(path))
-    section = _profile_of(document, path, profile)
-    values: dict[str, str | None] = {}
-    for name in ("secret_key", "organization_id", "endpoint"):
-        value = section.get(name)
-        if value is not None and not isinstance(value, str):
-            raise ViConfigurationError(f"{name} in {path} must be text.", path=str(path))
-        values[name] = value
-    return values
+    return document
 
 
 def _profile_of(document: dict[str, Any], path: Path, profile: str | None) -> dict[str, Any]:

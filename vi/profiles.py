@@ -1,0 +1,164 @@
+"""The profiles of a settings file: listing them without secrets, and saving one.
+
+A saved profile replaces the three settings of its table and nothing else: comments, order and other tables stay. The
+new text must read back as the old document with that one change, or nothing is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from .config import PROFILE_VARIABLE, Settings, default_config_path, load_settings, read_document
+from .errors import ViConfigurationError, ViInvalidParameterError
+
+_FIELDS = ("secret_key", "organization_id", "endpoint")
+_ASSIGNMENT = re.compile(r"\s*(?:secret_key|organization_id|endpoint)\s*=")
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@attrs.frozen
+class Profile:
+    """A profile of a settings file. *selected* is the one that is used when none is named."""
+
+    name: str
+    organization_id: str | None
+    endpoint: str | None
+    has_key: bool
+    selected: bool
+
+
+def list_profiles(
+    config_file: str | os.PathLike[str] | None = None, *, environ: Mapping[str, str] = os.environ
+) -> list[Profile]:
+    """List the profiles of the settings file, none when there is no file."""
+    path = _path(config_file, environ)
+    if not path.is_file():
+        return []
+    document = read_document(path)
+    selected = environ.get(PROFILE_VARIABLE) or document.get("profile") or "default"
+    found = {name: table for name, table in _table(document, "profiles").items() if isinstance(table, dict)}
+    if any(name in document for name in _FIELDS):
+        found["default"] = {**found.get("default", {}), **document}
+    return [
+        Profile(
+            name, _text(table, "organization_id"), _text(table, "endpoint"), "secret_key" in table, name == selected
+        )
+        for name, table in sorted(found.items())
+    ]
+
+
+def save_profile(
+    secret_key: str,
+    organization_id: str,
+    endpoint: str,
+    *,
+    profile: str | None = None,
+    config_file: str | os.PathLike[str] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Path:
+    """Save settings under *profile*, by default the one that is used without a name, and return the file's path.
+
+    The file is replaced in one step and readable by its owner alone.
+    """
+    settings = load_settings(secret_key, organization_id, endpoint, environ={})
+    path = _path(config_file, environ)
+    if path.suffix == ".json":
+        raise ViConfigurationError(f"{path} is of the published client's format; profiles are saved as TOML.")
+    path = path.resolve()
+    document = read_document(path) if path.exists() else {}
+    name = profile or environ.get(PROFILE_VARIABLE) or document.get("profile") or "default"
+    if not isinstance(name, str) or not name.isprintable():
+        raise ViInvalidParameterError(f"A profile's name must be printable text, got {name!r}.", parameter="profile")
+    at_top = name == "default" and any(field in document for field in _FIELDS)
+    text = path.read_text("utf-8") if path.exists() else ""
+    changed = _with_values(text, None if at_top else name, _values(settings))
+    _check(changed, document, None if at_top else name, _values(settings), path)
+    try:
+        _replace(path, changed)
+    except OSError as error:
+        raise ViConfigurationError(f"{path} cannot be written: {error.strerror}.", path=str(path)) from None
+    return path
+
+
+def _values(settings: Settings) -> dict[str, str]:
+    return {field: getattr(settings, field) for field in _FIELDS}
+
+
+def _with_values(text: str, profile: str | None, values: dict[str, str]) -> str:
+    lines = text.splitlines(keepends=True)
+    headers = [number for number, line in enumerate(lines) if line.lstrip().startswith("[")]
+    assignments = [f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items()]
+    if profile is None:
+        start, end = 0, headers[0] if headers else len(lines)
+    else:
+        found = [number for number in headers if _names(lines[number], profile)]
+        if not found:
+            gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
+            key = profile if _BARE.fullmatch(profile) else json.dumps(profile, ensure_ascii=False)
+            return f"{text}{gap}[profiles.{key}]\n{''.join(assignments)}"
+        start = found[0] + 1
+        end = next((number for number in headers if number >= start), len(lines))
+    kept = [line for line in lines[start:end] if not _ASSIGNMENT.match(line)]
+    before = lines[:start]
+    if before and not before[-1].endswith("\n"):
+        before[-1] += "\n"
+    return "".join([*before, *assignments, *kept, *lines[end:]])
+
+
+def _names(line: str, profile: str) -> bool:
+    with contextlib.suppress(tomllib.TOMLDecodeError):
+        return tomllib.loads(line) == {"profiles": {profile: {}}}
+    return False
+
+
+def _check(changed: str, document: dict[str, Any], profile: str | None, values: dict[str, str], path: Path) -> None:
+    if profile is None:
+        expected = {**document, **values}
+    else:
+        tables = _table(document, "profiles")
+        expected = {**document, "profiles": {**tables, profile: {**_table(tables, profile), **values}}}
+    with contextlib.suppress(tomllib.TOMLDecodeError):
+        if tomllib.loads(changed) == expected:
+            return
+    raise ViConfigurationError(
+        f"{path} is written in a way that cannot be changed safely.", suggestion="Edit it by hand.", path=str(path)
+    )
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _path(config_file: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> Path:
+    return Path(config_file).expanduser() if config_file is not None else default_config_path(environ)
+
+
+def _table(document: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = document.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _text(table: Mapping[str, Any], name: str) -> str | None:
+    value = table.get(name)
+    return value if isinstance(value, str) else None

@@ -5,29 +5,45 @@ stored. Lines are appended with one system call each, so a process killed at any
 line, which is not read. It holds no URL and no key. It belongs to one endpoint, organization and dataset, and while a
 run writes it the file is locked; a second run at the same time takes a file of its own. The next run that finds it
 unlocked takes it over. It is a hint where to look, never a proof: what it says is checked with the service. A run that
-comes to its end removes it, whatever became of single files.
+comes to its end removes it, whatever became of single files; what it says of files that were not part of that run is
+kept for a month.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import itertools
 import json
+import math
 import os
 import secrets
+import stat
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from .. import _routes
 from .._lock import try_lock
+from ..errors import ViPathError
 from .record import FileRecord
 
 CACHE_VARIABLE = "VI_CACHE_DIR"
 MAX_BYTES = 256 << 20
+MAX_LINE = 64 << 10
+KEPT_SECONDS = 30 * 86_400
 VERSION = 1
+MAX_PARTS = 1_000_000
+LINES_AT_ONCE = 1000
+
+_FLAGS = os.O_RDWR | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_FLAGS |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_NAMES_TRIED = 100
 
 
 @attrs.frozen
@@ -83,6 +99,14 @@ class Unfinished:
     began: float = 0.0
     key: JournalKey | None = None
 
+    def add(self, other: Unfinished) -> None:
+        """Take in what another run left."""
+        for session_id, names in other.sessions.items():
+            self.sessions.setdefault(session_id, set()).update(names)
+        self.sent.update(other.sent)
+        self.multiparts.update(other.multiparts)
+        self.began = max(self.began, other.began)
+
     def __bool__(self) -> bool:
         return bool(self.sessions or self.sent or self.multiparts)
 
@@ -90,13 +114,30 @@ class Unfinished:
 class Journal:
     """The journal of one run, locked until it is closed."""
 
-    def __init__(self, path: Path, descriptor: int, inherited: list[tuple[Path, int]], found: Unfinished) -> None:
-        self.path = path
+    def __init__(
+        self, key: JournalKey, folder: Path, inherited: list[tuple[Path, int]], found: Unfinished, began: float
+    ) -> None:
         self.found = found
         """What the runs before left unfinished."""
-        self._descriptor = descriptor
+        self._key = key
+        self._folder = folder
         self._inherited = inherited
         self._size = 0
+        self._torn = False
+        self.path, self._descriptor = _create(folder, key)
+        self._held = [self._descriptor, *(descriptor for _, descriptor in inherited)]
+        # A caller that is cancelled while the journal is opened for it must not leave it locked.
+        weakref.finalize(self, _close_all, self._held)
+        self._write(
+            {
+                "vi": VERSION,
+                "endpoint": key.endpoint,
+                "organization": key.organization_id,
+                "dataset": key.dataset_id,
+                "began": began,
+            }
+        )
+        self._head = self._size
 
     @classmethod
     def open(cls, key: JournalKey, folder: Path | None = None) -> Journal:
@@ -105,26 +146,18 @@ class Journal:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = Unfinished(key=key)
         inherited: list[tuple[Path, int]] = []
-        for path in sorted(folder.glob(f"{key.digest}.*.jsonl")):
-            descriptor = _lock_file(path)
-            if descriptor is None:
-                continue
-            read_into(found, path)
-            inherited.append((path, descriptor))
-        path = folder / f"{key.digest}.{secrets.token_hex(4)}.jsonl"
-        own = _lock_file(path, create=True)
-        assert own is not None  # nobody else knows the name
-        journal = cls(path, own, inherited, found)
-        journal._write(
-            {
-                "vi": VERSION,
-                "endpoint": key.endpoint,
-                "organization": key.organization_id,
-                "dataset": key.dataset_id,
-                "began": time.time(),
-            }
-        )
-        return journal
+        try:
+            for path in sorted(folder.glob(f"{key.digest}.*.jsonl")):
+                with contextlib.suppress(OSError):  # one that cannot be read hinders nothing
+                    if (descriptor := _lock_file(path)) is not None:
+                        inherited.append((path, descriptor))
+                        if not _take_over(found, key, path):
+                            os.close(inherited.pop()[1])
+            return cls(key, folder, inherited, found, time.time())
+        except BaseException:
+            for _, descriptor in inherited:
+                os.close(descriptor)
+            raise
 
     def opened(self, session_id: str) -> None:
         """Note a session."""
@@ -136,52 +169,79 @@ class Journal:
 
     def sent(self, filename: str, identity: Identity, session_id: str = "") -> None:
         """Note a file whose bytes the storage has acknowledged; no session when its verdict is known."""
-        self._write({"sent": filename, "in": session_id, "id": attrs.astuple(identity)})
+        self._write(_sent_line(filename, identity, session_id))
 
     def begun(self, upload: BegunMultipart) -> None:
-        """Note a multipart upload."""
-        self._write(
-            {
-                "multipart": upload.upload_id,
-                "name": upload.filename,
-                "in": upload.session_id,
-                "id": attrs.astuple(upload.identity),
-                "parts": upload.part_count,
-            }
-        )
+        """Note a multipart upload, and the parts of it that the service has."""
+        self._write(*_begun_lines(upload))
 
     def part(self, upload_id: str, number: int, crc32c: int) -> None:
         """Note a part that the service has."""
         self._write({"part": number, "of": upload_id, "crc": crc32c})
 
     def dropped(self, upload_id: str) -> None:
-        """Note that a multipart upload was joined or dropped."""
+        """Note that a multipart upload was dropped; the file of one that was joined is noted as sent."""
         self._write({"dropped": upload_id})
+
+    def carry(self, found: Unfinished) -> None:
+        """Note again what an earlier journal says."""
+        self._write(*({"session": session_id} for session_id in found.sessions))
+        session_of = {name: session_id for session_id, names in found.sessions.items() for name in names}
+        lines = (_sent_line(name, identity, session_of.get(name, "")) for name, identity in found.sent.items())
+        while batch := list(itertools.islice(lines, LINES_AT_ONCE)):
+            self._write(*batch)
+        for upload in found.multiparts.values():
+            self.begun(upload)
 
     def resolved(self) -> None:
         """Forget what earlier runs left: it has been carried over or settled with the service."""
         for path, descriptor in self._inherited:
             _remove(path, descriptor)
+            self._held.remove(descriptor)
         self._inherited = []
 
-    def close(self, *, finished: bool) -> None:
-        """Let go of the journal, removing it when the run has come to its end."""
+    def close(self, *, finished: bool, left: Unfinished | None = None) -> None:
+        """Let go of the journal, removing it when the run has come to its end; *left* is kept for another run."""
         if finished:
+            if left:
+                with contextlib.suppress(OSError):
+                    kept = Journal(self._key, self._folder, [], Unfinished(), left.began)
+                    kept.carry(left)
+                    kept.close(finished=False)
             self.resolved()
+        if finished or self._size == self._head:
             _remove(self.path, self._descriptor)
-            return
-        for _, descriptor in self._inherited:
-            os.close(descriptor)
-        os.close(self._descriptor)
+            self._held.remove(self._descriptor)
+        _close_all(self._held)
 
-    def _write(self, line: dict[str, Any]) -> None:
-        if self._size > MAX_BYTES:
-            return
-        data = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") + b"\n"
+    def _write(self, *lines: dict[str, Any]) -> None:
+        """Append *lines* in one call; one that is too long, or goes beyond the bound, is left out."""
+        data = bytearray(b"\n" if self._torn else b"")
+        for line in lines:
+            text = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") + b"\n"
+            if len(text) <= MAX_LINE and self._size + len(data) + len(text) <= MAX_BYTES:
+                data += text
         self._size += len(data)
         # A full disk must not end an upload that needs no disk: the next run then knows less, and asks the service.
         with contextlib.suppress(OSError):
-            os.write(self._descriptor, data)
+            written = os.write(self._descriptor, data) if data else 0
+            self._torn = written < len(data) if written else self._torn
+
+
+def _sent_line(filename: str, identity: Identity, session_id: str) -> dict[str, Any]:
+    return {"sent": filename, "in": session_id, "id": attrs.astuple(identity)}
+
+
+def _begun_lines(upload: BegunMultipart) -> Iterator[dict[str, Any]]:
+    yield {
+        "multipart": upload.upload_id,
+        "name": upload.filename,
+        "in": upload.session_id,
+        "id": attrs.astuple(upload.identity),
+        "parts": upload.part_count,
+    }
+    for number, crc in upload.parts.items():
+        yield {"part": number, "of": upload.upload_id, "crc": crc}
 
 
 def journal_folder() -> Path:
@@ -195,55 +255,129 @@ def journal_folder() -> Path:
     return base / "vi" / "transfers"
 
 
-def _lock_file(path: Path, *, create: bool = False) -> int | None:
+def _create(folder: Path, key: JournalKey) -> tuple[Path, int]:
+    for _ in range(_NAMES_TRIED):
+        path = folder / f"{key.digest}.{secrets.token_hex(4)}.jsonl"
+        try:
+            descriptor = _lock_file(path, os.O_CREAT | os.O_EXCL)
+        except FileExistsError:
+            continue
+        except OSError:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            raise
+        if descriptor is not None:
+            return path, descriptor
+        # Another run has locked it between the making and the locking: it takes it for a dead one's and removes it.
+    raise OSError(errno.EEXIST, "no name for a journal is free", str(folder))
+
+
+def _lock_file(path: Path, flags: int = 0) -> int | None:
     """Open and lock a journal; None when a living run holds it, or its run has just removed it."""
-    flags = os.O_RDWR | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
     try:
-        descriptor = os.open(path, flags | (os.O_CREAT | os.O_EXCL if create else 0), 0o600)
+        descriptor = os.open(path, _FLAGS | flags, 0o600)
     except FileNotFoundError:
         return None
-    if try_lock(descriptor) and os.fstat(descriptor).st_nlink:
-        return descriptor
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and try_lock(descriptor) and os.fstat(descriptor).st_nlink:
+            return descriptor
+    except BaseException:
+        os.close(descriptor)
+        raise
     os.close(descriptor)
     return None
 
 
-def read_into(found: Unfinished, path: Path) -> None:
-    """Add what a journal file says; lines that cannot be read, the torn last one first of all, are passed over."""
-    for line in _lines(path):
+def _take_over(found: Unfinished, key: JournalKey, path: Path) -> bool:
+    """Add what the journal of a dead run says; False when it is not one that we can read, and is to be left alone."""
+    dead = read_journal(path)
+    if dead is None or dead.key not in (key, None):
+        return False
+    if time.time() - dead.began < KEPT_SECONDS:
+        found.add(dead)
+    return True
+
+
+def read_journal(path: Path) -> Unfinished | None:
+    """Return what a journal says, passing over lines that cannot be read, the torn last one first of all.
+
+    None when it was written by another version.
+    """
+    found = Unfinished()
+    for text in _lines(path):
         try:
-            _apply(found, json.loads(line))
-        except (ValueError, KeyError, TypeError, AttributeError):
+            line = json.loads(text)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(line, dict):
+            if line.get("vi", VERSION) != VERSION:
+                return None
+            _apply(found, line)
+    return found
 
 
 def _lines(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                yield line
+        whole = True
+        while text := file.readline(MAX_LINE):
+            ends = text.endswith(b"\n")
+            if whole and ends:
+                yield text
+            whole = ends
 
 
 def _apply(found: Unfinished, line: dict[str, Any]) -> None:
-    if "session" in line:
-        found.sessions.setdefault(line["session"], set())
-    elif "ended" in line:
-        found.sessions.pop(line["ended"], None)
-    elif "sent" in line:
-        found.sent[line["sent"]] = Identity(*line["id"])
-        if line["in"]:
-            found.sessions.setdefault(line["in"], set()).add(line["sent"])
-    elif "multipart" in line:
-        found.multiparts[line["multipart"]] = BegunMultipart(
-            line["multipart"], line["name"], line["in"], Identity(*line["id"]), line["parts"]
-        )
-    elif "part" in line:
-        found.multiparts[line["of"]].parts[int(line["part"])] = int(line["crc"])
-    elif "dropped" in line:
-        found.multiparts.pop(line["dropped"], None)
-    elif "vi" in line:
-        found.began = max(found.began, float(line["began"]))
-        found.key = JournalKey(line["endpoint"], line["organization"], line["dataset"])
+    match line:
+        case {"session": str(session_id)} if _routes.is_identifier(session_id):
+            found.sessions.setdefault(session_id, set())
+        case {"ended": str(session_id)}:
+            found.sessions.pop(session_id, None)
+        case {"sent": str(name), "in": str(session_id), "id": [int(size), int(mtime_ns), int(crc)]}:
+            found.sent[name] = Identity(size, mtime_ns, crc)
+            if _routes.is_identifier(session_id):
+                found.sessions.setdefault(session_id, set()).add(name)
+                joined = [
+                    upload.upload_id
+                    for upload in found.multiparts.values()
+                    if upload.filename == name and upload.session_id == session_id
+                ]
+                for upload_id in joined:
+                    del found.multiparts[upload_id]
+        case {
+            "multipart": str(upload_id),
+            "name": str(name),
+            "in": str(session_id),
+            "id": [int(size), int(mtime_ns), int(crc)],
+            "parts": int(count),
+        } if _routes.is_identifier(session_id) and _can_be_asked_for(upload_id) and 0 < count <= MAX_PARTS:
+            found.multiparts[upload_id] = BegunMultipart(
+                upload_id, name, session_id, Identity(size, mtime_ns, crc), count
+            )
+        case {"part": int(number), "of": str(upload_id), "crc": int(crc)} if upload_id in found.multiparts:
+            upload = found.multiparts[upload_id]
+            if 0 < number <= upload.part_count and 0 <= crc < 1 << 32:
+                upload.parts[number] = crc
+        case {"dropped": str(upload_id)}:
+            found.multiparts.pop(upload_id, None)
+        case {
+            "vi": _,
+            "endpoint": str(endpoint),
+            "organization": str(organization),
+            "dataset": str(dataset),
+            "began": int(began) | float(began),
+        }:
+            found.key = JournalKey(endpoint, organization, dataset)
+            found.began = began if math.isfinite(began) else 0.0
+
+
+def _close_all(descriptors: list[int]) -> None:
+    while descriptors:
+        os.close(descriptors.pop())
+
+
+def _can_be_asked_for(upload_id: str) -> bool:
+    return upload_id.isprintable() and bool(upload_id.strip("."))
 
 
 def _remove(path: Path, descriptor: int) -> None:
@@ -274,14 +408,14 @@ def unfinished(folder: Path | None = None) -> list[UnfinishedTransfer]:
     folder = folder if folder is not None else journal_folder()
     found: list[UnfinishedTransfer] = []
     for path in sorted(folder.glob("*.jsonl")) if folder.is_dir() else []:
-        state = Unfinished()
         try:
-            read_into(state, path)
+            if not path.is_file():
+                continue
+            state = read_journal(path)
             running = _is_locked(path)
         except OSError:
             continue
-        key = state.key
-        if key is not None:
+        if state is not None and (key := state.key) is not None:
             found.append(
                 UnfinishedTransfer(
                     path.stem,
@@ -303,7 +437,10 @@ def forget(transfer_id: str, folder: Path | None = None) -> bool:
     path = folder / f"{transfer_id}.jsonl"
     if path.parent != folder or not path.is_file():
         return False
-    descriptor = _lock_file(path)
+    try:
+        descriptor = _lock_file(path)
+    except OSError as error:
+        raise ViPathError(f"{path} cannot be removed: {error.strerror}.", path=str(path)) from None
     if descriptor is None:
         return False
     _remove(path, descriptor)

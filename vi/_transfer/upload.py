@@ -117,13 +117,16 @@ async def send_parts(
         if not await record.source.still(record.stamp):
             raise SourceChangedError(f"{record.path} changed while it was sent")
         await target.complete()
-    except (TransferFailed, SourceChangedError, OSError):
-        with anyio.CancelScope(shield=True), anyio.move_on_after(ABORT_SECONDS):
-            await target.abort()
+    except (TransferFailed, SourceChangedError, OSError) as problem:
+        if not isinstance(problem, TransferFailed) or problem.code not in CUT_SHORT:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(ABORT_SECONDS):
+                await target.abort()
         raise
 
 
 PART_TRIES = 4
+CUT_SHORT = frozenset({"ENETWORK", "ETIMEOUT"})
+"""Failures that say nothing of the file: what was sent of it is of use to another run."""
 ABORT_SECONDS = 2.0
 
 

@@ -25,7 +25,7 @@ from ....._checksums import to_signed
 from ....._http import Http
 from ....._pacing import Places
 from ....._transfer.discovery import Inventory, os_failure
-from ....._transfer.journal import BegunMultipart, Identity, Journal, JournalKey
+from ....._transfer.journal import BegunMultipart, Identity, Journal, JournalKey, Unfinished
 from ....._transfer.lanes import Lanes
 from ....._transfer.pool import TaskPool, first_error, places_for
 from ....._transfer.preparation import prepare
@@ -33,15 +33,19 @@ from ....._transfer.progress import ProgressTracker
 from ....._transfer.record import FileRecord, Ledger, Outcome
 from ....._transfer.sources import BytesSource, SourceChangedError
 from ....._transfer.storage import Storage, TargetGone, TransferFailed, UrlExpired, signed_transfer
-from ....._transfer.upload import send_parts, send_whole
+from ....._transfer.upload import CUT_SHORT, send_parts, send_whole
 from .....config import TransferLimits
 from .....errors import (
     ViAuthenticationError,
     ViConflictError,
     ViError,
+    ViNetworkError,
     ViNotFoundError,
+    ViOperationError,
     ViPermissionError,
+    ViTimeoutError,
     ViUploadError,
+    ViValidationError,
 )
 from .holdings import Holdings, same_content
 from .multipart import Multipart, MultipartNotOfferedError
@@ -102,7 +106,8 @@ class OpenSession:
     sent: dict[str, FileRecord] = attrs.Factory(dict)
     begun: dict[str, BegunMultipart] = attrs.Factory(dict)
     """Multipart uploads of an earlier run that are gone on with."""
-    sent_before: int = 0
+    attempted: int = 0
+    """Files of which bytes may have reached the storage."""
     in_parts: set[str] = attrs.Factory(set)
     """Large files that are on their way in parts."""
     settled: int = 0
@@ -110,6 +115,11 @@ class OpenSession:
     @property
     def id(self) -> str:
         return self.session.asset_ingestion_session_id
+
+    @property
+    def counts_are_ours(self) -> bool:
+        """Whether the session's counts can only be about the files known as sent."""
+        return not self.begun and self.attempted == len(self.sent)
 
 
 class Ingestion:
@@ -138,6 +148,7 @@ class Ingestion:
         self._multipart_offered = True
         self._journal: Journal | None = None
         self._resumption: Resumption | None = None
+        self._left: Unfinished | None = None
         self._holdings: Holdings | None = None
         dataset = _routes.composite(http.settings.organization_id, options.dataset_id)
         self._base = {"org": http.settings.organization_id, "dataset": dataset, **_routes.MANAGED_SOURCE}
@@ -158,9 +169,11 @@ class Ingestion:
         finally:
             if not ended:
                 await self._wind_down()
-            if self._journal is not None:
-                self._journal.close(finished=ended)
             self._ledger.cancel_rest()
+            if self._journal is not None:
+                counts = self._ledger.counts
+                whole = ended and not counts[Outcome.FAILED] and not counts[Outcome.CANCELLED]
+                self._journal.close(finished=whole, left=self._left)
             self._tracker.finish()
         result = self.result()
         if failure is not None:
@@ -195,7 +208,8 @@ class Ingestion:
         try:
             self._journal = await anyio.to_thread.run_sync(Journal.open, key)
         except OSError as error:
-            logger.warning("No journal can be kept (%s): a run that dies will be repeated in full", error.strerror)
+            reason = error.strerror or type(error).__name__
+            logger.warning("No journal can be kept (%s): a run that dies will be repeated in full", reason)
         if self._journal is not None and self._journal.found:
             logger.info("Going on with an upload that did not end: %d files were sent", len(self._journal.found.sent))
             self._resumption = Resumption(self._http, self._base, self._journal.found)
@@ -215,7 +229,7 @@ class Ingestion:
             while self._again:
                 await self._send_again()
             if self._resumption is not None:
-                await self._resumption.close(set(self._open))
+                self._left = await self._resumption.close()
         except BaseExceptionGroup as group:
             raise first_error(group) from None
 
@@ -272,7 +286,7 @@ class Ingestion:
         opened = self._open.get(begun.session_id)
         if opened is None:
             session = self._resumption.sessions[begun.session_id]
-            opened = OpenSession(session, {}, 1, sent_before=self._resumption.sent_before[begun.session_id])
+            opened = OpenSession(session, {}, 1)
             self._open[opened.id] = opened
             self._sessions.append(session)
         opened.records[record.filename] = record
@@ -369,7 +383,8 @@ class Ingestion:
 
     async def _send_again(self) -> None:
         """Give files whose URLs expired a new session."""
-        records, self._again = self._again, []
+        count = self._options.limits.session_files
+        records, self._again = self._again[:count], self._again[count:]
         for record in records:
             record.upload = None
         async with anyio.create_task_group() as settling, TaskPool(self._places) as pool:
@@ -394,7 +409,8 @@ class Ingestion:
         except (ViAuthenticationError, ViPermissionError):
             raise
         except ViError as error:
-            self._lose(opened, record, "EUNKNOWN", f"{record.filename}: {error.message}")
+            lost = isinstance(error, ViNetworkError | ViTimeoutError)
+            self._lose(opened, record, "ENETWORK" if lost else "EUNKNOWN", f"{record.filename}: {error.message}")
         else:
             opened.sent[record.filename] = record
             if self._journal is not None and (identity := Identity.of(record)) is not None:
@@ -406,6 +422,7 @@ class Ingestion:
 
     async def _transmit(self, opened: OpenSession, record: FileRecord) -> None:
         large = record.size >= self._options.limits.multipart_threshold and record.source.repeatable
+        opened.attempted += 1
         begun = opened.begun.get(record.filename)
         if begun is not None or (large and opened.session.ingestion_id and self._multipart_offered):
             target = Multipart(self._http, self._base, opened.session, record, self._journal, begun)
@@ -423,11 +440,20 @@ class Ingestion:
             await send_parts(record, target, self._storage, limits)
             return
         try:
-            await send_parts(record, target, self._storage, limits, begun.parts)
-        except ViConflictError:  # the service lacks a part that the journal has
-            await send_parts(record, target, self._storage, limits)
-        except ViNotFoundError:
-            raise UrlExpired from None
+            try:
+                await send_parts(record, target, self._storage, limits, begun.parts)
+            except ViConflictError:  # the service lacks a part that the journal has
+                await send_parts(record, target, self._storage, limits)
+            return
+        except SourceChangedError:
+            if not await record.source.still(record.stamp):
+                raise
+        except TransferFailed as problem:
+            if problem.code in CUT_SHORT:
+                raise
+        except (TargetGone, ViConflictError, ViNotFoundError, ViOperationError, ViValidationError):
+            pass
+        raise UrlExpired  # the upload is no more, or not what the journal says of it
 
     def _expire(self, opened: OpenSession, record: FileRecord) -> None:
         if record.sessions >= MAX_SESSIONS_PER_FILE or not record.source.repeatable:
@@ -450,8 +476,8 @@ class Ingestion:
 
     async def _settle(self, opened: OpenSession) -> None:
         """Wait for the verdict on what was sent; a session that waits for files that will not come is cancelled."""
-        refused_at_once = len(opened.session.status.errors)
-        expected = opened.sent_before + len(opened.sent) + refused_at_once
+        refused_at_once = 0 if opened.begun else len(opened.session.status.errors)
+        expected = len(opened.sent) + refused_at_once
         complete = expected >= opened.session.status.progressCount.total
         if not self._options.wait:
             for record in opened.sent.values():
@@ -466,14 +492,21 @@ class Ingestion:
             status, count = opened.session.status, opened.session.status.progressCount
             if status.finished:
                 break
-            settled = count.succeeded + count.errored
-            if not complete and settled >= expected:
+            if not complete and count.succeeded + count.errored >= expected and await self._all_settled(opened):
                 await self._cancel(opened)
                 break
             self._tracker.enter("settling")
             await anyio.sleep(delay)
             delay = min(POLL_LAST, delay * POLL_GROWTH)
         await self._judge(opened)
+
+    async def _all_settled(self, opened: OpenSession) -> bool:
+        """Tell whether every file that was sent has its verdict, once the session's counts say that it may be so."""
+        if opened.counts_are_ours:
+            return True
+        stored = await stored_since(self._http, self._base, opened.session.metadata.time_created)
+        errors = opened.session.status.errors
+        return all(name in errors or stored.get(name) == record.size for name, record in opened.sent.items())
 
     async def _read(self, opened: OpenSession) -> None:
         path = _routes.fill(_routes.SESSION, **self._base, session=opened.id)
@@ -491,14 +524,15 @@ class Ingestion:
             if session.asset_ingestion_session_id == opened.id:
                 self._sessions[index] = opened.session
 
-    async def _judge(self, opened: OpenSession) -> None:
-        """Enter the verdict on every file of a session that has ended.
+    async def _judge(self, opened: OpenSession, *, ended: bool = True) -> None:
+        """Enter the verdict on every file of a session that has *ended*, or is left to end by itself.
 
         A file may be stored although its acknowledgement was lost, so what was sent does not say what is stored: only a
         session that reached its end without failing says it for all of its files.
         """
         status, count = opened.session.status, opened.session.status.progressCount
         errors = status.errors
+        end = f"its session ended ({status.reason or 'finished'})" if ended else "the upload was stopped"
         everything = status.finished and not status.failed
         stored: Mapping[str, int] = {}
         if not everything and count.succeeded:
@@ -513,9 +547,10 @@ class Ingestion:
                     self._tracker.move(record.size)
                     self._tracker.settle()
             elif acknowledged:
-                self._ledger.cancel(record, f"{name}: the session ended ({status.reason or 'failed'}) before it.")
-        self._give_up(opened, f"its session ended ({status.reason or 'finished'}) before it was sent")
-        self._close(opened)
+                self._ledger.cancel(record, f"{name}: {end} before it was stored.")
+        self._give_up(opened, f"{end} before it was sent")
+        if ended:
+            self._close(opened)
         failed = [(name, code) for name, code in errors.items() if name in opened.sent]
         for name, code in failed:
             record = opened.sent[name]
@@ -565,11 +600,12 @@ class Ingestion:
                     self._ledger.cancel(record, f"{name}: cancelled; whether it was stored is not known.")
 
     async def _wind_down_one(self, opened: OpenSession) -> None:
-        if opened.in_parts and self._journal is not None and not self._ledger.failures:
-            return  # left to end with its URLs, so that the next run can go on with the parts
-        await self._cancel(opened)
+        # One with a file in parts is left to end with its URLs, so that the next run can go on with the parts.
+        left = bool(opened.in_parts) and self._journal is not None
+        left = left and all(failure.code in CUT_SHORT for failure in self._ledger.failures)
+        await (self._read(opened) if left else self._cancel(opened))
         try:
-            await self._judge(opened)
+            await self._judge(opened, ended=not left)
         except FirstFailure:
             return
 

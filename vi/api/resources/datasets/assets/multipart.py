@@ -101,21 +101,17 @@ class Multipart:
     async def complete(self) -> None:
         """Join the parts; a repetition after a lost answer finds them joined."""
         await self._post(_routes.MULTIPART_COMPLETION, None)
-        self._drop_from_journal()
 
     async def abort(self) -> None:
         """Drop the parts; nothing is wrong when they are gone already."""
         if "upload" not in self._values:
             return
-        self._drop_from_journal()
+        if self._journal is not None:
+            self._journal.dropped(self._values["upload"])
         try:
             await self._http.document("DELETE", _routes.fill(_routes.MULTIPART_UPLOAD, **self._values))
         except (ViNotFoundError, ViConflictError):
             return
-
-    def _drop_from_journal(self) -> None:
-        if self._journal is not None:
-            self._journal.dropped(self._values["upload"])
 
     async def _post(self, template: str, body: Any, **values: str) -> Any:
         path = _routes.fill(template, **self._values, **values)

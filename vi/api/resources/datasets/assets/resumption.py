@@ -1,9 +1,10 @@
-"""Going on with uploads that died: what their journals say, checked with the service.
+"""What earlier runs of an upload left, taken from the journal and checked with the service.
 
 For every session left open the service is asked what became of it. Files that were acknowledged get a moment to be
 ingested; a session that then waits for files which will not come is cancelled, unless a large file of it can be gone on
 with in parts. A file is left out of the new run only if the dataset holds it: by digest where the service states one
-that we know, else by the session's verdict, name and size.
+that we know, else by the session's verdict, name and size. What concerns files that are not part of the new run is left
+as it is.
 """
 
 from __future__ import annotations
@@ -17,107 +18,111 @@ from ....._http import Http
 from ....._transfer.journal import BegunMultipart, Identity, Journal, Unfinished
 from ....._transfer.pool import TaskPool
 from ....._transfer.record import FileRecord
-from .....errors import ViError, ViNotFoundError
+from .....errors import ViError, ViNotFoundError, ViValidationError
 from .holdings import Holdings, same_content
 from .responses import AssetIngestionSession
 
 SESSIONS_AT_ONCE = 8
-INGESTION_PATIENCE = 60.0
+INGESTION_PATIENCE = 20.0
+"""How many seconds a session may make no progress before the files acknowledged in it are no longer waited for."""
 POLL_FIRST, POLL_LAST, POLL_GROWTH = 0.1, 2.0, 1.5
 
 
 class Resumption:
-    """What of earlier runs can be used."""
+    """What of earlier runs can be used; it shrinks as the new run comes across the files."""
 
     def __init__(self, http: Http, base: dict[str, str], found: Unfinished) -> None:
         self._http = http
         self._base = base
         self._found = found
-        self._sent = dict(found.sent)
-        self._holdings = Holdings({})
+        self._used: set[str] = set()
+        self._holdings: Holdings | None = None
         self.sessions: dict[str, AssetIngestionSession] = {}
         """Sessions that are still open and hold a multipart upload."""
-        self.sent_before: dict[str, int] = {}
-        """How many files of each had been acknowledged."""
 
     async def ask(self) -> None:
         """Learn from the service what became of the earlier runs."""
         async with TaskPool(SESSIONS_AT_ONCE) as pool:
-            for session_id, names in self._found.sessions.items():
+            for session_id, names in list(self._found.sessions.items()):
                 await pool.submit(self._ask_session, session_id, names)
-        if self._sent:
-            self._holdings = await Holdings.load(self._http, self._base, self._sent)
+        self._found.sessions = {name: self._found.sessions[name] for name in self.sessions}
 
     async def _ask_session(self, session_id: str, names: set[str]) -> None:
-        multiparts = [upload for upload in self._found.multiparts.values() if upload.session_id == session_id]
         path = _routes.fill(_routes.SESSION, **self._base, session=session_id)
-        give_up = time.monotonic() + INGESTION_PATIENCE
+        settled, give_up = -1, 0.0
         delay = POLL_FIRST
         while True:
             try:
                 session = await self._http.request("GET", path, AssetIngestionSession)
-            except ViNotFoundError:
+            except (ViNotFoundError, ViValidationError):
                 return
             count = session.status.progressCount
-            if session.status.finished or count.succeeded + count.errored >= len(names) or time.monotonic() > give_up:
+            if count.succeeded + count.errored > settled:
+                settled, give_up = count.succeeded + count.errored, time.monotonic() + INGESTION_PATIENCE
+            if session.status.finished or settled >= len(names) or time.monotonic() > give_up:
                 break
             await anyio.sleep(delay)
             delay = min(POLL_LAST, delay * POLL_GROWTH)
         for name in session.status.errors:
-            self._sent.pop(name, None)
+            self._found.sent.pop(name, None)
         if session.status.finished:
             return
-        if multiparts:
+        if any(upload.session_id == session_id for upload in self._found.multiparts.values()):
             session.status.assets = None
             self.sessions[session_id] = session
-            self.sent_before[session_id] = len(names)
-            return
+        else:
+            await self._cancel(session_id)
+
+    async def _cancel(self, session_id: str) -> None:
+        path = _routes.fill(_routes.SESSION_CANCEL, **self._base, session=session_id)
         try:
-            cancel = _routes.fill(_routes.SESSION_CANCEL, **self._base, session=session_id)
-            await self._http.document("POST", cancel, harmless_twice=True)
+            await self._http.document("POST", path, harmless_twice=True)
         except ViError:
             return  # it ends by itself when its URLs do
 
     def carry_over(self, journal: Journal) -> None:
         """Write what is still of use into the new run's journal, then let the old ones go."""
-        for session_id in self.sessions:
-            journal.opened(session_id)
-        for upload in self._found.multiparts.values():
-            if upload.session_id in self.sessions:
-                journal.begun(upload)
-                for number, crc in upload.parts.items():
-                    journal.part(upload.upload_id, number, crc)
-        for name, identity in self._sent.items():
-            if self._holdings.get(name) is not None:
-                journal.sent(name, identity)
+        journal.carry(self._found)
         journal.resolved()
 
     async def stored(self, record: FileRecord) -> bool:
         """Tell whether an earlier run has stored this very file, and the dataset still holds it."""
-        identity = self._sent.get(record.filename)
+        identity = Identity.of(record)
+        acknowledged = self._found.sent.pop(record.filename, None)
+        # The last answer for a large file may have been lost with the run.
+        joined = [upload.identity for upload in self._multiparts_of(record) if upload.session_id not in self.sessions]
+        if identity is None or identity not in (acknowledged, *joined):
+            return False
+        if self._holdings is None:
+            self._holdings = await Holdings.load(self._http, self._base, {record.filename, *self._names()})
         held = self._holdings.get(record.filename)
-        if identity is None or held is None or identity != Identity.of(record):
+        if held is None:
             return False
         same = await same_content(record, held)
-        return held.size == record.size if same is None else same
+        return identity == acknowledged and held.size == record.size if same is None else same
+
+    def _names(self) -> set[str]:
+        return self._found.sent.keys() | {upload.filename for upload in self._found.multiparts.values()}
+
+    def _multiparts_of(self, record: FileRecord) -> list[BegunMultipart]:
+        return [upload for upload in self._found.multiparts.values() if upload.filename == record.filename]
 
     def begun(self, record: FileRecord) -> BegunMultipart | None:
         """Return the multipart upload that an earlier run began for this very file, if it can be gone on with."""
         identity = Identity.of(record)
-        for upload in self._found.multiparts.values():
-            if (
-                upload.filename == record.filename
-                and upload.identity == identity
-                and upload.session_id in self.sessions
-            ):
+        for upload in self._multiparts_of(record):
+            del self._found.multiparts[upload.upload_id]
+            if upload.identity == identity and upload.session_id in self.sessions:
+                self._used.add(upload.session_id)
                 return upload
         return None
 
-    async def close(self, used: set[str]) -> None:
-        """Cancel the sessions that were kept open for a large file which this run did not go on with."""
-        for session_id in set(self.sessions) - used:
-            try:
-                cancel = _routes.fill(_routes.SESSION_CANCEL, **self._base, session=session_id)
-                await self._http.document("POST", cancel, harmless_twice=True)
-            except ViError:
-                continue
+    async def close(self) -> Unfinished:
+        """Cancel the sessions that nobody will go on with, and return what concerns files that this run did not have."""
+        left = self._found
+        needed = {upload.session_id for upload in left.multiparts.values()} & self.sessions.keys()
+        for session_id in self.sessions.keys() - self._used - needed:
+            await self._cancel(session_id)
+        left.sessions = {session_id: left.sessions[session_id] for session_id in needed - self._used}
+        left.multiparts = {name: one for name, one in left.multiparts.items() if one.session_id in left.sessions}
+        return left

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -160,17 +159,27 @@ async def test_after_closing_a_new_job_starts_anew(lanes: Lanes) -> None:
 
 
 def test_a_closed_loop_ends_the_threads() -> None:
+    """A job that goes on when its loop is gone has nobody to tell, and that is no error."""
     lanes = Lanes()
     before = lane_threads()
+    began, released = threading.Event(), threading.Event()
 
-    async def use() -> None:
-        await lanes.run(int)
-        # Not awaited: its result comes when the loop is gone.
-        lanes._queue.put((asyncio.get_running_loop().create_future(), lambda: time.sleep(0.02)))
+    def job() -> None:
+        began.set()
+        released.wait(5)
 
-    asyncio.run(use())
+    async def use() -> asyncio.Task[None]:
+        task = asyncio.ensure_future(lanes.run(job))
+        while not began.is_set():
+            await anyio.sleep(0.001)
+        return task
+
+    task = asyncio.run(use())
     threads = [thread for thread in lane_threads() if thread not in before]
+    released.set()
     lanes.close()
     for thread in threads:
         thread.join(5)
+    assert task.cancelled()
+    assert threads
     assert not any(thread.is_alive() for thread in threads)

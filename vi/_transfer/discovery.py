@@ -13,6 +13,7 @@ import fnmatch
 import itertools
 import os
 import stat
+from collections import Counter
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -21,7 +22,7 @@ import attrs
 
 from .._media import MAX_IMAGE_BYTES, extension_of, media_type, size_limit
 from ..errors import ViFileTooLargeError, ViInvalidParameterError, ViPathError
-from .record import FileRecord
+from .record import KEPT_SKIPS, FileRecord, SkippedFile
 from .sources import BytesSource, FileObjectSource, PathSource, Source, SpooledSource, StreamSource, is_seekable
 
 BLOCK = 1000
@@ -50,14 +51,6 @@ class Filters:
             return any(fnmatch.fnmatch(relative, p) or fnmatch.fnmatch(name, p) for p in patterns)
 
         return (not self.include or hit(self.include)) and not hit(self.exclude)
-
-
-@attrs.frozen
-class Skip:
-    """A file left out, with the reason."""
-
-    path: str
-    reason: str
 
 
 @attrs.frozen
@@ -100,7 +93,9 @@ class Inventory:
         self._names = names
         self._blocks: list[_Block] = []
         self._others: list[tuple[Source, str, int]] = []
-        self.skips: list[Skip] = []
+        self.skips: list[SkippedFile] = []
+        """The first ten thousand files left out; *skip_reasons* counts all of them."""
+        self.skip_reasons: Counter[str] = Counter()
         self.broken: list[Broken] = []
         self.count = 0
         self.bytes = 0
@@ -130,6 +125,12 @@ class Inventory:
                 continue
             raise ViInvalidParameterError(f"{problem} for {shown(path)}.", parameter="names")
         return "\0".join(given)
+
+    def skip(self, path: str, reason: str) -> None:
+        """Leave a file out."""
+        self.skip_reasons[reason] += 1
+        if len(self.skips) < KEPT_SKIPS:
+            self.skips.append(SkippedFile(shown(path), reason))
 
     def add_source(self, source: Source, filename: str, size: int) -> None:
         self._others.append((source, filename, size))
@@ -220,7 +221,7 @@ def discover(paths: Any, names: Naming, filters: Filters, *, may_be_empty: bool 
         more = f" and {len(missing) - LISTED_PAIRS} more" if len(missing) > LISTED_PAIRS else ""
         listed = ", ".join(missing[:LISTED_PAIRS]) + more
         raise ViPathError(f"No such file or folder: {listed}.", path=missing[0], details={"paths": missing[:1000]})
-    if not may_be_empty and not inventory.count and not inventory.skips and not inventory.broken:
+    if not may_be_empty and not inventory.count and not inventory.skip_reasons and not inventory.broken:
         raise ViInvalidParameterError(f"There is no file to upload in {_describe(paths)}.", parameter="paths")
     return inventory
 
@@ -359,36 +360,45 @@ def _walk(inventory: Inventory, root: str, filters: Filters) -> None:
     while pending:
         folder, below = pending.pop()
         try:
-            with os.scandir(folder) as entries:
-                listed = sorted(entries, key=lambda entry: entry.name)
             if filters.follow_links:
                 status = os.stat(folder)  # noqa: PTH116
                 if (status.st_dev, status.st_ino) in seen:
-                    inventory.skips.append(Skip(shown(folder), "symlink loop"))
+                    inventory.skip(folder, "symlink loop")
                     continue
                 seen.add((status.st_dev, status.st_ino))
+            files, folders = _scan(inventory, folder, below, filters)
         except OSError as error:
             inventory.broken.append(Broken(shown(folder), shown(below), *os_failure(error, folder)))
             continue
-        folders: list[tuple[str, str]] = []
-        files: list[tuple[str, int]] = []
-        for entry in listed:
+        for start in range(0, len(files), BLOCK):
+            block = (entry.rpartition("\0") for entry in files[start : start + BLOCK])
+            inventory.add_block(folder, below, [(name, int(size)) for name, _, size in block])
+        for name in reversed(folders):
+            pending.append((os.path.join(folder, name), f"{below}/{name}" if below else name))  # noqa: PTH118
+
+
+def _scan(inventory: Inventory, folder: str, below: str, filters: Filters) -> tuple[list[str], list[str]]:
+    """Return the files to take, as name, NUL and size, and the folders to go into, both in order of their names.
+
+    One text a file: a million of them in one folder are held here at once.
+    """
+    files: list[str] = []
+    folders: list[str] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
             relative = f"{below}/{entry.name}" if below else entry.name
             found = _classify(entry, relative, filters)
             if isinstance(found, int):
-                files.append((entry.name, found))
-                if len(files) == BLOCK:
-                    inventory.add_block(folder, below, files)
-                    files = []
+                files.append(f"{entry.name}\0{found}")
             elif isinstance(found, Broken):
                 inventory.broken.append(found)
             elif found == "folder":
-                folders.append((entry.path, relative))
+                folders.append(entry.name)
             else:
-                inventory.skips.append(Skip(shown(entry.path), found))
-        if files:
-            inventory.add_block(folder, below, files)
-        pending.extend(reversed(folders))
+                inventory.skip(entry.path, found)
+    files.sort()
+    folders.sort()
+    return files, folders
 
 
 def _classify(entry: os.DirEntry[str], relative: str, filters: Filters) -> int | str | Broken:

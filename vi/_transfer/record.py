@@ -96,13 +96,12 @@ class Ledger:
             self._moving[id(record)] = record
             yield record
 
-    def skip(self, path: str, reason: str) -> None:
-        """Enter and settle a file that is left out; the first ten thousand are kept by name."""
-        self.entered += 1
-        self.counts[Outcome.SKIPPED] += 1
-        self.skip_reasons[reason] += 1
-        if len(self.skipped) < KEPT_SKIPS:
-            self.skipped.append(SkippedFile(path, reason))
+    def skip(self, reasons: Counter[str], kept: list[SkippedFile]) -> None:
+        """Enter and settle the files that were left out."""
+        self.entered += reasons.total()
+        self.counts[Outcome.SKIPPED] += reasons.total()
+        self.skip_reasons.update(reasons)
+        self.skipped += kept
 
     def succeed(self, record: FileRecord, outcome: Outcome = Outcome.SUCCEEDED) -> None:
         """Settle a file as stored, now or before."""

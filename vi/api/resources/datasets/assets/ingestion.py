@@ -191,8 +191,7 @@ class Ingestion:
     def _take_on(self, inventory: Inventory) -> None:
         self._tracker.files_total = inventory.count + len(inventory.broken)
         self._tracker.bytes_total = inventory.bytes
-        for skip in inventory.skips:
-            self._ledger.skip(skip.path, skip.reason)
+        self._ledger.skip(inventory.skip_reasons, inventory.skips)
         self._ledger.enter(inventory.count + len(inventory.broken), inventory)
         for broken in inventory.broken:
             record = FileRecord(BytesSource(broken.path, b""), broken.filename, 0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,7 +46,7 @@ async def plan_up(
     skip_existing: bool = True,
 ) -> TransferPlan:
     """Plan to make the dataset like the folder; without *skip_existing* what is the same is sent again."""
-    plan = TransferPlan(dataset_id, "up", folder, skipped=dict(Counter(s.reason for s in inventory.skips)))
+    plan = TransferPlan(dataset_id, "up", folder, skipped=dict(inventory.skip_reasons))
     comparison = Comparison(inventory, holdings, lanes)
     async for compared in comparison:
         record, held = compared.record, compared.held

@@ -169,7 +169,7 @@ class Ingestion:
         finally:
             if not ended:
                 await self._wind_down()
-            self._ledger.cancel_rest()
+                self._ledger.cancel_rest()
             if self._journal is not None:
                 counts = self._ledger.counts
                 whole = ended and not counts[Outcome.FAILED] and not counts[Outcome.CANCELLED]
@@ -184,8 +184,7 @@ class Ingestion:
         return result
 
     def result(self) -> AssetUploadResult:
-        """Return what is known so far."""
-        self._ledger.cancel_rest()
+        """Return the result of a run that has come to its end or was stopped; the sums are checked."""
         return AssetUploadResult.of(self._ledger, self._sessions, self._tracker.seconds)
 
     def _take_on(self, inventory: Inventory) -> None:

@@ -125,28 +125,28 @@ async def test_what_was_acknowledged_survives_kills_at_any_moment(
     port = int(process.url.rpartition(":")[2])
     api = await connect(process)
     path = await api.create_dataset()
-    files = {f"{number:03}.png": picture(number) for number in range(240)}
+    files = {f"{number:03}.png": picture(number) for number in range(160)}
     session = await api.open_session(path, files)
     left = {upload["metadata"]["filename"]: upload for upload in session["status"]["assets"]}
     chance = random.Random(7)
-    for stop_at in (200, 120, 40):
-        await _send_until(api, left, files, stop_at + chance.randrange(30), process)
+    for stop_at in (120, 60, 20):
+        await _send_until(api, left, files, stop_at + chance.randrange(15), process)
         process = start_process(port=port)
         api = await connect(process)
     acknowledged = set(files) - set(left)
-    assert 100 < len(acknowledged) < 240
+    assert 100 < len(acknowledged) < 160
     await api.until(session, lambda found: found["status"]["progressCount"]["succeeded"] >= len(acknowledged))
     assert acknowledged <= {asset["filename"] for asset in await api.assets(path)}
     for name, upload in left.items():
         assert (await api.put(upload, files[name])).status == 200
     ended = await api.ended(session)
-    assert ended["status"]["progressCount"] == {"total": 240, "succeeded": 240, "errored": 0}
-    assert await api.total(path) == 240
+    assert ended["status"]["progressCount"] == {"total": 160, "succeeded": 160, "errored": 0}
+    assert await api.total(path) == 160
     for asset in (await api.assets(path, contents="y"))[::20]:
         assert (await api.raw("GET", asset["contents"]["asset"]["url"])).body == files[asset["filename"]]
     process.running.terminate()
     assert process.running.wait(20) == 0
-    check_folder(tmp_path / "data", 240)
+    check_folder(tmp_path / "data", 160)
 
 
 async def _send_until(api: Any, left: dict[str, Any], files: dict[str, bytes], stop_at: int, process: Process) -> None:
@@ -461,3 +461,31 @@ def test_a_start_loads_no_migrations(tmp_path: Path) -> None:
     for _ in range(2):
         ended = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
         assert (ended.returncode, ended.stderr) == (0, "")
+
+
+async def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "vi.db").write_bytes(b"something else altogether, and long enough" * 100)
+    with pytest.raises(ViConfigurationError, match=r"vi\.db"):
+        await serve(tmp_path / "data")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ViConfigurationError, match="file"):
+        await serve(tmp_path / "file")
+
+
+async def test_an_environment_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    command = (*SERVE, "0", "--data", str(tmp_path / "data"), "--env-file", str(tmp_path / "no" / "file"))
+    ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, env=ENVIRONMENT)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "cannot be written" in ended.stderr
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
+async def test_other_addresses(tmp_path: Path) -> None:
+    for host, begin in (("::1", "http://[::1]:"), ("0.0.0.0", "http://127.0.0.1:"), ("localhost", "http://localhost:")):
+        async with await serve(tmp_path / "data", host=host) as service:
+            assert service.url.startswith(begin)
+            async with aiohttp.request("GET", service.url) as answer:
+                assert answer.status == 200
+            async with aiohttp.request("GET", service.url, headers={"Host": "evil.example"}) as answer:
+                assert answer.status == 403

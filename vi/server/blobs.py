@@ -26,6 +26,7 @@ from typing import IO, TypeVar, TypeVarTuple
 import attrs
 
 from .. import _checksums
+from .files import copy, flush_folder, open_private, write_all
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -36,7 +37,6 @@ _NEWEST_FOLDERS = 16
 _GROUP_OBJECTS = 64
 _GROUP_BYTES = 16 << 20
 _LANES = 3
-_COPY = 4 << 20
 
 
 @attrs.define
@@ -105,6 +105,8 @@ class Blobs:
         self._parts = root / "parts"
         for folder in (root, self._objects, self._staging, self._parts):
             folder.mkdir(mode=0o700, exist_ok=True)
+        flush_folder(root)
+        flush_folder(root.parent)
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="vi-bytes")
         self._lock = threading.Lock()
         self._folder = max((int(entry.name, 16) for entry in self._folders()), default=-1)
@@ -325,37 +327,3 @@ class Blobs:
         for folder in self._parts.iterdir():
             if folder.name not in uploads:
                 self._remove_tree(folder)
-
-
-def open_private(path: Path) -> IO[bytes]:
-    """Open a new file for writing that only the owner may read."""
-    return open(path, "xb", buffering=0, opener=lambda name, flags: os.open(name, flags, 0o600))
-
-
-def write_all(file: IO[bytes], data: bytes) -> None:
-    """Write *data* to an unbuffered file; one call may take only part of it."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(rest) :]
-
-
-def flush_folder(folder: Path) -> None:
-    """Make the names in *folder* durable, where the platform knows how."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def copy(source: IO[bytes], target: IO[bytes]) -> None:
-    """Append the rest of *source* to *target*, inside the kernel where it can."""
-    if hasattr(os, "copy_file_range"):
-        with contextlib.suppress(OSError):
-            while os.copy_file_range(source.fileno(), target.fileno(), 1 << 30):
-                pass
-            return
-    while data := source.read(_COPY):
-        write_all(target, data)

@@ -10,8 +10,9 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from ..errors import ViConfigurationError
 from .config import ServiceConfig
-from .identity import write_private
+from .files import write_private
 from .lifecycle import LocalService, serve
 
 
@@ -68,9 +69,16 @@ async def _run(
     stopping.cancel()
     async with await starting as service:
         if env_file is not None:
-            write_private(Path(env_file), settings(service).encode())
+            _write_settings(Path(env_file), service)
         announce(f"Serving {service.data} at {service.url} (organization {service.organization_id})")
         await ended.wait()
+
+
+def _write_settings(path: Path, service: LocalService) -> None:
+    try:
+        write_private(path, settings(service).encode())
+    except OSError as error:
+        raise ViConfigurationError(f"{path} cannot be written: {error.strerror}.", path=str(path)) from error
 
 
 def settings(service: LocalService) -> str:

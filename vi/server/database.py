@@ -19,12 +19,14 @@ import attrs
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from ..errors import ViConfigurationError
 from . import migrations, query
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
 
 _READERS = 4
+_READ_SECONDS = 30
 _GROUP = 128
 
 
@@ -60,9 +62,12 @@ class Database:
             if not current:
                 await asyncio.to_thread(migrations.upgrade, path)
             return cls(readers, writers, await writers.connect())
-        except BaseException:
+        except BaseException as error:
             await writers.dispose()
             await readers.dispose()
+            if isinstance(error, sa.exc.DBAPIError):
+                message = f"The database {path} cannot be used: {error.orig}."
+                raise ViConfigurationError(message, path=str(path)) from error
             raise
 
     async def read(self, work: Work[T]) -> T:
@@ -134,7 +139,9 @@ def _resolve(job: _Job) -> None:
 
 def _engine(path: Path, connections: int, begin: str) -> AsyncEngine:
     url = sa.URL.create("sqlite+aiosqlite", database=str(path))
-    engine = create_async_engine(url, pool_size=connections, max_overflow=0, pool_timeout=60)
+    engine = create_async_engine(
+        url, pool_size=connections, max_overflow=0, pool_timeout=_READ_SECONDS, hide_parameters=True
+    )
 
     @sa.event.listens_for(engine.sync_engine, "connect")
     def configure(connection: Any, _record: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import json
-import os
 import secrets
 import uuid
 from pathlib import Path
@@ -13,6 +12,7 @@ import attrs
 
 from ..errors import ViConfigurationError
 from .config import ServiceConfig
+from .files import write_private
 
 KEY_PREFIX = "dtvi_"
 _KEY_CHARACTERS = 98
@@ -69,18 +69,3 @@ def load_identity(path: Path, config: ServiceConfig, now: int) -> Identity:
     )
     write_private(path, json.dumps(attrs.asdict(made), indent=1).encode())
     return made
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write *content* under a name that appears only when it is whole, readable by the owner alone."""
-    staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        staging.replace(path)
-    except BaseException:
-        staging.unlink(missing_ok=True)
-        raise

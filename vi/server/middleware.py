@@ -55,6 +55,8 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return _answer(request, Refusal(refused.status, message or refused.reason, headers=headers))
     except UnicodeEncodeError:
         return _answer(request, invalid("A text of the request holds half of a surrogate pair", "body"))
+    except sa.exc.TimeoutError:
+        return _answer(request, Refusal(503, "Too many slow queries run at once", headers={"Retry-After": "1"}))
     except ConnectionError:
         raise
     except Exception as error:

@@ -34,7 +34,7 @@ from .store import sessions
 
 _READ_BUFFER = 256 << 10
 _BACKLOG = 512
-_LINGER = 2.0
+_LINGER = 1.0
 
 
 @attrs.define(eq=False)

@@ -63,7 +63,8 @@ async def _receive(request: web.Request, context: Context, limit: int) -> tuple[
     """Write a body to disk; returns its object, size and CRC32C."""
     if limit <= PIECE:
         data = await read_bytes(request, limit, context.config)
-        return await context.blobs.put(data), len(data), _checksums.crc32c(data)
+        crc = _checksums.crc32c(data) if _checksums.is_fast() else await asyncio.to_thread(_checksums.crc32c, data)
+        return await context.blobs.put(data), len(data), crc
     staged = context.blobs.stage()
     try:
         async for piece in pieces(request, limit, context.config):

@@ -1,0 +1,64 @@
+"""Files that only their owner reads, and names that outlive a power failure."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from pathlib import Path
+from typing import IO
+
+_COPY = 4 << 20
+_CANNOT = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # file systems whose folders cannot be flushed
+
+
+def open_private(path: Path) -> IO[bytes]:
+    """Open a new file for writing that only the owner may read."""
+    return open(path, "xb", buffering=0, opener=lambda name, flags: os.open(name, flags, 0o600))
+
+
+def write_all(file: IO[bytes], data: bytes) -> None:
+    """Write *data* to an unbuffered file; one call may take only part of it."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def flush_folder(folder: Path) -> None:
+    """Make the names in *folder* durable, where the platform knows how."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def copy(source: IO[bytes], target: IO[bytes]) -> None:
+    """Append the rest of *source* to *target*, inside the kernel where it can."""
+    if hasattr(os, "copy_file_range"):
+        with contextlib.suppress(OSError):
+            while os.copy_file_range(source.fileno(), target.fileno(), 1 << 30):
+                pass
+            return
+    while data := source.read(_COPY):
+        write_all(target, data)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write *content* under a name that appears only when it is whole, readable by the owner alone."""
+    staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with open_private(staging) as file:
+            write_all(file, content)
+            os.fsync(file.fileno())
+        staging.replace(path)
+        flush_folder(path.parent)
+    except BaseException:
+        staging.unlink(missing_ok=True)
+        raise

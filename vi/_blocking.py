@@ -23,7 +23,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
 import anyio
 from anyio.from_thread import BlockingPortal
 
-from .api.pagination import Listing, PaginatedResponse
+from .api.pagination import Listing, PaginatedResponse, Run
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -165,6 +165,16 @@ def blocking_pages(method: Callable[Concatenate[A, P], Listing[T]]) -> Method[A,
         return PaginatedResponse.of(listing, self._run(listing.first), self._run)
 
     return cast("Method[A, P, PaginatedResponse[T]]", call)
+
+
+def blocking_view(method: Callable[Concatenate[A, P], T], make: Callable[[T, Run], R]) -> Method[A, P, R]:
+    """Give a sync resource the twin of a *method* that returns at once: *make* turns what it returns into its sync form."""
+
+    @wraps(method)
+    def call(self: Blocking[A], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return make(method(self._resource, *args, **kwargs), self._run)
+
+    return cast("Method[A, P, R]", call)
 
 
 def close_at_exit(owner: object, loop_thread: LoopThread) -> weakref.finalize[Any, Any]:

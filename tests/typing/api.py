@@ -16,6 +16,7 @@ from vi.api.pagination import BadItem, Listing, Page, PaginatedResponse
 from vi.api.resources.datasets.assets.application import SyncResult
 from vi.api.resources.datasets.assets.comparison import VerifyResult
 from vi.api.resources.datasets.assets.plans import TransferPlan
+from vi.api.resources.datasets.assets.reading import AssetFile, AssetStream
 from vi.api.resources.datasets.assets.resource import Assets, AsyncAssets
 from vi.api.resources.datasets.assets.responses import (
     Asset,
@@ -104,6 +105,8 @@ def sync_assets(client: vi.Client, plan: TransferPlan, folder: Path) -> None:
     assert_type(assets.wait_until_done("d", "s", timeout=2.5), AssetIngestionSession)
     assert_type(assets.cancel("d", "s"), AssetIngestionSession)
     assert_type(assets.download("d", folder), AssetDownloadResult)
+    assert_type(assets.open("d", "a", 0, end=None), AssetFile)
+    assert_type(io.BufferedReader(assets.open("d", "a")).read(), bytes)
     assert_type(assets.download("d", "copy", overwrite=True, show_progress=False, limit=5), AssetDownloadResult)
     assert_type(assets.sync("d", folder, "down", delete=True, dry_run=True), SyncResult)
     assert_type(assets.apply(plan), SyncResult)
@@ -133,6 +136,8 @@ def sync_mistakes(client: vi.Client, folder: Path) -> None:
     assets.wait_until_done("d")  # type: ignore[call-arg]
     assets.cancel("d")  # type: ignore[call-arg]
     assets.download("d")  # type: ignore[call-arg]
+    assets.open("d")  # type: ignore[call-arg]
+    assets.open("d", "a", start="0")  # type: ignore[arg-type]
     assets.download("d", folder, limit="5")  # type: ignore[arg-type]
     assets.download("d", folder, asset_ids=7)  # type: ignore[arg-type]
     assets.sync("d", folder, "sideways")  # type: ignore[arg-type]
@@ -154,6 +159,12 @@ async def async_assets(client: vi.AsyncClient, plan: TransferPlan, folder: Path)
     assert_type(await assets.wait_until_done("d", "s"), AssetIngestionSession)
     assert_type(await assets.cancel("d", "s"), AssetIngestionSession)
     assert_type(await assets.download("d", folder, raise_on_failure=False), AssetDownloadResult)
+    assert_type(await assets.open("d", "a"), AssetStream)
+    async with assets.open("d", "a", 10) as stream:
+        assert_type(stream, AssetStream)
+        assert_type(await stream.read(5), bytes)
+        async for piece in stream:
+            assert_type(piece, bytes)
     assert_type(await assets.sync("d", folder), SyncResult)
     assert_type(await assets.apply(plan), SyncResult)
     assert_type(await assets.verify("d", folder), VerifyResult)

@@ -324,7 +324,7 @@ class _Fetch(Exchange):
                     response.close()
                     raise NoRangesError
                 sink.restart()
-            elif not _is_range(response, stretch.start + sink.at, stretch.end):
+            elif not is_range(response, stretch.start + sink.at, stretch.end):
                 raise ChangedError
             self._pin(response)
             if whole and not sink.at:
@@ -429,6 +429,6 @@ def _verify_and_write(target: str, body: bytearray, check: Expected, replace: bo
     files.write_whole(target, body, replace=replace)
 
 
-def _is_range(response: aiohttp.ClientResponse, start: int, end: int) -> bool:
+def is_range(response: aiohttp.ClientResponse, start: int, end: int) -> bool:
     found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
     return found is not None and int(found[1]) == start and int(found[2]) == end - 1

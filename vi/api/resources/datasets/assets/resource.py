@@ -11,7 +11,7 @@ import anyio.to_thread
 import attrs
 
 from ..... import _routes
-from ....._blocking import Blocking, blocking, blocking_pages
+from ....._blocking import Blocking, blocking, blocking_pages, blocking_view
 from ....._http import Http
 from ....._terminal import progress_listeners
 from ....._transfer.discovery import Naming
@@ -30,6 +30,7 @@ from . import arguments, deletion, ingestion, metadata, retrieval
 from .application import Application, SyncResult
 from .comparison import VerifyResult
 from .plans import Direction, TransferPlan
+from .reading import AssetFile, AssetOpening
 from .responses import Asset, AssetIngestionSession, DeletedAsset, FailureMode, ResourceRetentionMode
 from .results import AssetDownloadResult, AssetUploadResult, BulkDeletionResult
 from .sync import DEFAULT_MAX_DELETE, check_deletions, survey
@@ -78,6 +79,14 @@ class AsyncAssets(Resource):
         """Return an asset; *contents* adds signed URLs."""
         path = self._path(_routes.ASSET, dataset_id=dataset_id, asset=check_id(asset_id, "asset_id"))
         return await self._http.request("GET", path, Asset, params={"contents": "y"} if contents else None)
+
+    def open(self, dataset_id: str, asset_id: str, start: int = 0, end: int | None = None) -> AssetOpening:
+        """Open an asset to read its bytes, or those from *start* up to but excluding *end*, one piece at a time.
+
+        The async form is entered or awaited and gives an `AssetStream`; the sync form is an `AssetFile`, a binary file
+        that can seek. Memory stays within one piece; an expired URL is renewed, a cut is gone on from.
+        """
+        return self._transfers.opening(dataset_id, check_id(asset_id, "asset_id"), start, end)
 
     async def count(
         self,
@@ -412,6 +421,7 @@ class Assets(Blocking[AsyncAssets]):
 
     list: Final = blocking_pages(AsyncAssets.list)
     get: Final = blocking(AsyncAssets.get)
+    open: Final = blocking_view(AsyncAssets.open, AssetFile.of)
     count: Final = blocking(AsyncAssets.count)
     rename: Final = blocking(AsyncAssets.rename)
     delete: Final = blocking(AsyncAssets.delete)

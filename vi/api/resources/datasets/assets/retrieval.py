@@ -143,7 +143,7 @@ class Retrieval:
     async def _begin(self, item: Any, pool: TaskPool) -> None:
         self._entered += 1
         try:
-            remote = self._read(item)
+            remote = read_remote(item, self._http.settings.endpoint)
         except TransferFailed as problem:
             name = _name_of(item)
             self._fail(name, name, problem.code, f"{name}: {problem.message}")
@@ -202,27 +202,6 @@ class Retrieval:
             _routes.ASSET, org=self._http.settings.organization_id, dataset=self._dataset, asset=asset_id
         )
         return await self._http.document("GET", path, params={"contents": "y"})
-
-    def _read(self, item: Any) -> RemoteFile:
-        """Read what is needed of an asset document, without building models; `TransferFailed` when it cannot be used."""
-        if isinstance(item, dict) and item.get(_MISSING):
-            raise TransferFailed("ENOENT", "there is no such asset.")
-        try:
-            asset_id, filename, metadata = item["assetId"], item["filename"], item["metadata"]
-            size, digest = metadata["fileSize"], metadata.get("hash") or {}
-            algorithm, value = digest.get("algorithm"), digest.get("contents")
-        except (KeyError, TypeError, AttributeError):
-            raise TransferFailed("EBADITEM", "the service's document for it cannot be read.") from None
-        if type(asset_id) is not str or type(filename) is not str or type(size) is not int or size < 0:
-            raise TransferFailed("EBADITEM", "the service's document for it has a field of the wrong type.")
-        try:
-            contents = item["contents"]["asset"]
-            url, headers, expiry = contents["url"], contents.get("headers"), contents.get("expiry") or 0
-            expires = _wire.to_seconds(expiry)
-        except (KeyError, TypeError, AttributeError):
-            raise TransferFailed("ENOCONTENT", "the service gave no URL for its contents.") from None
-        transfer = signed_transfer(url, headers, "GET", expires, endpoint=self._http.settings.endpoint)
-        return RemoteFile(asset_id, filename, size, Expected(_text(algorithm), _text(value)), transfer)
 
     # name
 
@@ -317,7 +296,7 @@ class Retrieval:
 
     async def _renew(self, remote: RemoteFile) -> None:
         try:
-            fresh = self._read(await self._ask(remote.asset_id))
+            fresh = read_remote(await self._ask(remote.asset_id), self._http.settings.endpoint)
         except ViNotFoundError:
             raise TargetGone from None
         remote.transfer, remote.size, remote.expected = fresh.transfer, fresh.size, fresh.expected
@@ -330,6 +309,28 @@ class Retrieval:
         self._result.conflicts.append(
             FileFailure(target, remote.filename, "ECONFLICT", f"{remote.filename}: {reason}.", remote.attempts)
         )
+
+
+def read_remote(item: Any, endpoint: str) -> RemoteFile:
+    """Read what is needed of an asset document, without building models; `TransferFailed` when it cannot be used."""
+    if isinstance(item, dict) and item.get(_MISSING):
+        raise TransferFailed("ENOENT", "there is no such asset.")
+    try:
+        asset_id, filename, metadata = item["assetId"], item["filename"], item["metadata"]
+        size, digest = metadata["fileSize"], metadata.get("hash") or {}
+        algorithm, value = digest.get("algorithm"), digest.get("contents")
+    except (KeyError, TypeError, AttributeError):
+        raise TransferFailed("EBADITEM", "the service's document for it cannot be read.") from None
+    if type(asset_id) is not str or type(filename) is not str or type(size) is not int or size < 0:
+        raise TransferFailed("EBADITEM", "the service's document for it has a field of the wrong type.")
+    try:
+        contents = item["contents"]["asset"]
+        url, headers, expiry = contents["url"], contents.get("headers"), contents.get("expiry") or 0
+        expires = _wire.to_seconds(expiry)
+    except (KeyError, TypeError, AttributeError):
+        raise TransferFailed("ENOCONTENT", "the service gave no URL for its contents.") from None
+    transfer = signed_transfer(url, headers, "GET", expires, endpoint=endpoint)
+    return RemoteFile(asset_id, filename, size, Expected(_text(algorithm), _text(value)), transfer)
 
 
 def _id_of(item: Any) -> str:

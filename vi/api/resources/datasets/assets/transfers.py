@@ -23,6 +23,7 @@ from .comparison import VerifyResult, verify
 from .holdings import Held, Holdings
 from .ingestion import Ingestion, UploadOptions
 from .plans import PlannedTransfer, TransferPlan
+from .reading import AssetOpening, AssetStream
 from .retrieval import DownloadOptions, Retrieval
 from .sync import plan_down, plan_up
 
@@ -44,6 +45,11 @@ class Transfers:
         """Make a download."""
         places = self._places(options.limits.max_concurrency)
         return Retrieval(self._http, self._storage, self.lanes(), places, options, tracker)
+
+    def opening(self, dataset_id: str, asset_id: str, start: int, end: int | None) -> AssetOpening:
+        """Make a reading of one asset."""
+        base = self._base(dataset_id)
+        return AssetOpening(partial(AssetStream.open, self._http, self._storage, base, asset_id, start, end))
 
     def close(self) -> None:
         """Let the I/O threads end."""

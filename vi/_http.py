@@ -71,9 +71,15 @@ class Http:
         params: Mapping[str, str] | None = None,
         body: Any = None,
         harmless_twice: bool = False,
+        if_gone: str | None = None,
     ) -> T:
-        """Send a request and return its document as *cls*; see `document`."""
+        """Send a request and return its document as *cls*; see `document`.
+
+        *if_gone* is where the document is found when an earlier attempt, whose answer was lost, has done the deletion.
+        """
         answer = await self._ask(method, path, params, body, harmless_twice)
+        if if_gone is not None and not answer.body.strip():
+            answer = await self._ask("GET", if_gone, None, None, harmless_twice)
         document = self._read(answer, f"{method} {path}")
         try:
             return _wire.structure(document, cls)

@@ -77,7 +77,9 @@ class AsyncDatasets(Resource):
 
     async def delete(self, dataset_id: str) -> DeletedDataset:
         """Delete a dataset with all its assets, for good."""
-        return await self._http.request("DELETE", self._path(_routes.DATASET, dataset_id=dataset_id), DeletedDataset)
+        path = self._path(_routes.DATASET, dataset_id=dataset_id)
+        done = self._path(_routes.DATASET_DELETION, dataset_id=dataset_id)
+        return await self._http.request("DELETE", path, DeletedDataset, if_gone=done)
 
 
 class Datasets(Blocking[AsyncDatasets]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import re
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from vi import _checksums
+from vi.server import blobs
 
 pytestmark = pytest.mark.anyio
 
@@ -257,3 +259,27 @@ async def test_a_video_is_taken_without_facts_about_its_picture(api: Any, datase
     assert asset["kind"] == "Video"
     assert (metadata["frames"], metadata["width"], metadata["height"]) == (0, 0, 0)
     assert metadata["mimeType"] == "video/mp4"
+
+
+@pytest.mark.parametrize("format_", ["PNG", "BMP"], ids=["small", "large"])
+async def test_a_full_disk_is_a_507_and_leaves_nothing(
+    fresh_api: Any, picture: Any, monkeypatch: pytest.MonkeyPatch, format_: str
+) -> None:
+    data = picture(1, width=900, height=800, format=format_)
+    assert (len(data) > 1 << 20) == (format_ == "BMP")
+    path = await fresh_api.create_dataset()
+    file = {"filename": "a", "kind": "Image", "mime": f"image/{format_.lower()}", "size": len(data)}
+    session = await fresh_api.open_session(path, {}, assets=[file])
+    before = stored_files(fresh_api.service.data)
+
+    def full(file: Any, data: bytes) -> None:
+        file.write(data[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(blobs, "write_all", full)
+        answer = await fresh_api.put(session["status"]["assets"][0], data)
+    assert (answer.status, answer.document["code"]) == (507, "ServerError")
+    assert stored_files(fresh_api.service.data) == before
+    assert (await fresh_api.put(session["status"]["assets"][0], data)).status == 200
+    assert (await fresh_api.ended(session))["status"]["progressCount"]["succeeded"] == 1

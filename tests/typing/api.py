@@ -106,6 +106,12 @@ def sync_assets(client: vi.Client, plan: TransferPlan, folder: Path) -> None:
     assert_type(assets.cancel("d", "s"), AssetIngestionSession)
     assert_type(assets.download("d", folder), AssetDownloadResult)
     assert_type(assets.open("d", "a", 0, end=None), AssetFile)
+    with assets.upload_events("d", folder, timeout=5) as upload, assets.download_events("d", folder) as download:
+        assert_type(list(upload), list[vi.TransferProgress])
+        assert_type(upload.result(), AssetUploadResult)
+        assert_type(download.result(), AssetDownloadResult)
+    assets.upload_events("d")  # type: ignore[call-arg]
+    assets.download_events("d", folder, limit="5")  # type: ignore[arg-type]
     assert_type(io.BufferedReader(assets.open("d", "a")).read(), bytes)
     assert_type(assets.download("d", "copy", overwrite=True, show_progress=False, limit=5), AssetDownloadResult)
     assert_type(assets.sync("d", folder, "down", delete=True, dry_run=True), SyncResult)
@@ -160,6 +166,13 @@ async def async_assets(client: vi.AsyncClient, plan: TransferPlan, folder: Path)
     assert_type(await assets.cancel("d", "s"), AssetIngestionSession)
     assert_type(await assets.download("d", folder, raise_on_failure=False), AssetDownloadResult)
     assert_type(await assets.open("d", "a"), AssetStream)
+    async with assets.upload_events("d", folder, timeout=5) as upload:
+        async for event in upload:
+            assert_type(event, vi.TransferProgress)
+        assert_type(await upload.result(), AssetUploadResult)
+    assert_type(await assets.download_events("d", folder), AssetDownloadResult)
+    assets.upload_events("d")  # type: ignore[call-arg]
+    assets.download_events("d", folder, limit="5")  # type: ignore[arg-type]
     async with assets.open("d", "a", 10) as stream:
         assert_type(stream, AssetStream)
         assert_type(await stream.read(5), bytes)

@@ -29,6 +29,7 @@ from ..responses import BulkAssetDeletionSession
 from . import arguments, deletion, ingestion, metadata, retrieval
 from .application import Application, SyncResult
 from .comparison import VerifyResult
+from .events import BlockingTransferEvents, TransferEvents, with_events  # noqa: F401 - named in signatures
 from .plans import Direction, TransferPlan
 from .reading import AssetFile, AssetOpening
 from .responses import Asset, AssetIngestionSession, DeletedAsset, FailureMode, ResourceRetentionMode
@@ -234,6 +235,12 @@ class AsyncAssets(Resource):
             return await run.run(inventory)
         raise AssertionError("unreachable")
 
+    upload_events: Final = with_events(
+        upload,
+        "upload_events",
+        """Upload as `upload` does, watched: a block whose events are the progress, and which is left to cancel.""",
+    )
+
     async def wait_until_done(
         self, dataset_id: str, asset_ingestion_session_id: str, *, timeout: float | None = None
     ) -> AssetIngestionSession:
@@ -324,6 +331,12 @@ class AsyncAssets(Resource):
                 )
             return result
         raise AssertionError("unreachable")
+
+    download_events: Final = with_events(
+        download,
+        "download_events",
+        """Download as `download` does, watched: a block whose events are the progress, and which is left to cancel.""",
+    )
 
     async def sync(
         self,
@@ -427,9 +440,11 @@ class Assets(Blocking[AsyncAssets]):
     delete: Final = blocking(AsyncAssets.delete)
     delete_many: Final = blocking(AsyncAssets.delete_many)
     upload: Final = blocking(AsyncAssets.upload)
+    upload_events: Final = blocking_view(AsyncAssets.upload_events, BlockingTransferEvents)
     wait_until_done: Final = blocking(AsyncAssets.wait_until_done)
     cancel: Final = blocking(AsyncAssets.cancel)
     download: Final = blocking(AsyncAssets.download)
+    download_events: Final = blocking_view(AsyncAssets.download_events, BlockingTransferEvents)
     sync: Final = blocking(AsyncAssets.sync)
     apply: Final = blocking(AsyncAssets.apply)
     verify: Final = blocking(AsyncAssets.verify)

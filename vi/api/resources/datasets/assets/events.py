@@ -1,0 +1,171 @@
+"""A transfer that is watched while it runs, for services that show progress to their own users.
+
+The transfer is a task of its own; its events wait in one place, where a newer one takes the place of an older, so a
+slow watcher costs the transfer nothing and always sees the last word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from types import TracebackType
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, cast, overload
+
+import anyio
+
+from ....._transfer.progress import Listener, TransferProgress
+from .....errors import ViOperationError
+from ....pagination import Run
+
+A = TypeVar("A")
+P = ParamSpec("P")
+R = TypeVar("R")
+A_contra = TypeVar("A_contra", contravariant=True)
+
+CLEAN_UP_SECONDS = 5.0
+
+
+class TransferEvents(Generic[R]):
+    """A transfer and its progress: ``async with`` starts it, iterating gives `TransferProgress` until it ends.
+
+    Awaited instead, it is the call without events. `result` waits for the end and returns what the call itself would have. What the transfer raises comes out of the
+    loop or of `result`. Leaving the block before the end cancels the transfer, as cancelling the call would.
+    """
+
+    def __init__(self, start: Callable[[Listener], Coroutine[Any, Any, R]]) -> None:
+        self._start = start
+        self._task: asyncio.Task[R] | None = None
+        self._latest: TransferProgress | None = None
+        self._news = asyncio.Event()
+        self._seen = False
+
+    async def __aenter__(self) -> Self:
+        if self._task is not None:
+            raise ViOperationError("A transfer can be started once only.")
+        self._task = asyncio.create_task(self._start(self._tell))
+        self._task.add_done_callback(lambda _: self._news.set())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        task = self._running()
+        if not task.done():
+            task.cancel()
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([task], timeout=CLEAN_UP_SECONDS)
+            self._seen = True
+        failure = task.exception() if task.done() and not task.cancelled() else None
+        if failure is not None and kind is None and not self._seen:
+            raise failure
+
+    def __await__(self) -> Generator[Any, Any, R]:
+        return self._whole().__await__()
+
+    async def _whole(self) -> R:
+        async with self:
+            return await self.result()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> TransferProgress:
+        if (event := await self.next()) is None:
+            raise StopAsyncIteration
+        return event
+
+    async def next(self) -> TransferProgress | None:
+        """Wait for the next event; None once the transfer has ended well."""
+        task = self._running()
+        while self._latest is None:
+            if task.done():
+                self._seen = True
+                task.result()
+                return None
+            self._news.clear()
+            await self._news.wait()
+        event, self._latest = self._latest, None
+        return event
+
+    async def result(self) -> R:
+        """Wait for the end and return the transfer's result."""
+        task = self._running()
+        await asyncio.wait([task])
+        self._seen = True
+        return task.result()
+
+    def _running(self) -> asyncio.Task[R]:
+        if self._task is None:
+            raise ViOperationError("The transfer has not been started: use it in an async with statement.")
+        return self._task
+
+    def _tell(self, event: TransferProgress) -> None:
+        self._latest = event
+        self._news.set()
+
+
+class BlockingTransferEvents(Generic[R]):
+    """A transfer and its progress: ``with`` starts it, iterating gives `TransferProgress` until it ends.
+
+    `result` waits for the end and returns what the call itself would have. What the transfer raises comes out of the
+    loop or of `result`. Leaving the block before the end cancels the transfer, as cancelling the call would.
+    """
+
+    def __init__(self, events: TransferEvents[R], run: Run) -> None:
+        self._events = events
+        self._run = run
+
+    def __enter__(self) -> Self:
+        self._run(self._events.__aenter__)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._run(lambda: self._events.__aexit__(kind, error, trace))
+
+    def __iter__(self) -> Iterator[TransferProgress]:
+        while (event := self._run(self._events.next)) is not None:
+            yield event
+
+    def result(self) -> R:
+        """Wait for the end and return the transfer's result."""
+        return cast("R", self._run(self._events.result))
+
+
+class EventsMethod(Protocol[A_contra, P, R]):
+    """How a method with events binds; see `Method` of the sync twins."""
+
+    @overload
+    def __get__(self, obj: None, cls: type) -> Callable[Concatenate[A_contra, P], TransferEvents[R]]: ...
+    @overload
+    def __get__(self, obj: A_contra, cls: type) -> Callable[P, TransferEvents[R]]: ...
+
+
+def with_events(
+    method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]], name: str, doc: str
+) -> EventsMethod[A, P, R]:
+    """Return *method* in the form that is watched: the same parameters, its events beside ``on_progress``."""
+
+    def call(self: A, /, *args: P.args, **kwargs: P.kwargs) -> TransferEvents[R]:
+        given = cast("Listener | None", kwargs.get("on_progress"))
+
+        def start(listener: Listener) -> Coroutine[Any, Any, R]:
+            both = listener if given is None else functools.partial(_tell_both, listener, given)
+            return method(self, *args, **{**kwargs, "on_progress": both})  # type: ignore[arg-type]
+
+        return TransferEvents(start)
+
+    signature = inspect.signature(method)
+    result = str(signature.return_annotation)
+    call.__name__, call.__doc__, call.__module__ = name, doc, method.__module__
+    call.__qualname__ = f"{method.__qualname__.rpartition('.')[0]}.{name}"
+    call.__signature__ = signature.replace(return_annotation=f"TransferEvents[{result}]")  # type: ignore[attr-defined]
+    return cast("EventsMethod[A, P, R]", call)
+
+
+def _tell_both(first: Listener, second: Listener, event: TransferProgress) -> None:
+    first(event)
+    second(event)

@@ -34,63 +34,44 @@ T = TypeVar("T")
 CLEAN_UP_SECONDS = 2.0
 
 
-class LoopThread:
-    """The event loop of one sync client, in a daemon thread."""
+class RunningLoop:
+    """A thread with an event loop, while there is one; apart from its owner, so that the owner's finaliser can end it."""
 
     def __init__(self, at_close: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        self.portal: BlockingPortal | None = None
         self._at_close = at_close
         self._name = name
         self._lock = threading.Lock()
-        self._portal: BlockingPortal | None = None
         self._thread: threading.Thread | None = None
         self._pid = os.getpid()
-        self._warned = False
 
-    def run(self, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        """Run *call* in the loop thread and return what it returns."""
-        self._warn_inside_loop()
-        ended = threading.Event()
-
-        async def task() -> R:
-            try:
-                return await call()
-            finally:
-                ended.set()
-
-        future = self._running().start_task_soon(task)
-        try:
-            return future.result()
-        except BaseException:
-            if not future.done():
-                future.cancel()
-                ended.wait(CLEAN_UP_SECONDS)
-            raise
-
-    def close(self) -> None:
-        """Run the closing call and end the thread; does nothing when there is none."""
-        if self._pid != os.getpid():
-            return
-        with self._lock:
-            portal, thread, self._portal, self._thread = self._portal, self._thread, None, None
-        if portal is None or thread is None:
-            return
-        try:
-            portal.call(self._at_close)
-        finally:
-            portal.call(portal.stop)
-            thread.join()
-
-    def _running(self) -> BlockingPortal:
+    def start(self) -> BlockingPortal:
+        """Return the way into the loop, starting it if it does not run in this process."""
         with self._lock:
             if self._pid != os.getpid():
                 # The parent's thread did not come along; its loop must not be touched.
-                self._portal = None
+                self.portal = None
                 self._pid = os.getpid()
-            if self._portal is None:
-                self._portal = self._start()
-            return self._portal
+            if self.portal is None:
+                self.portal, self._thread = self._begin()
+            return self.portal
 
-    def _start(self) -> BlockingPortal:
+    def end(self) -> bool:
+        """Run the closing call and end the thread; false when there was none."""
+        if self._pid != os.getpid():
+            return False
+        with self._lock:
+            portal, thread, self.portal, self._thread = self.portal, self._thread, None, None
+        if portal is None or thread is None:
+            return False
+        if thread is threading.current_thread():
+            # A forgotten client may be collected in its own loop thread, which cannot wait for itself.
+            threading.Thread(target=self._close, args=(portal, thread), name=self._name, daemon=True).start()
+        else:
+            self._close(portal, thread)
+        return True
+
+    def _begin(self) -> tuple[BlockingPortal, threading.Thread]:
         """Start the thread; anyio's own context manager would wait for it in a forked child, where it is not."""
         started: Future[BlockingPortal] = Future()
 
@@ -107,9 +88,57 @@ class LoopThread:
                     raise
                 started.set_exception(error)
 
-        self._thread = threading.Thread(target=run, name=self._name, daemon=True)
-        self._thread.start()
-        return started.result()
+        thread = threading.Thread(target=run, name=self._name, daemon=True)
+        thread.start()
+        return started.result(), thread
+
+    def _close(self, portal: BlockingPortal, thread: threading.Thread) -> None:
+        try:
+            portal.call(self._at_close)
+        finally:
+            portal.call(portal.stop)
+            thread.join()
+
+
+class LoopThread:
+    """The event loop of one sync client, in a daemon thread.
+
+    The client and its resources share it; it ends with the last of them, or at exit, with a `ResourceWarning` if nobody
+    closed it.
+    """
+
+    def __init__(self, at_close: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        self._loop = RunningLoop(at_close, name)
+        self._warned = False
+        weakref.finalize(self, _forgotten, self._loop)
+
+    @property
+    def _portal(self) -> BlockingPortal | None:
+        return self._loop.portal
+
+    def run(self, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        """Run *call* in the loop thread and return what it returns."""
+        self._warn_inside_loop()
+        ended = threading.Event()
+
+        async def task() -> R:
+            try:
+                return await call()
+            finally:
+                ended.set()
+
+        future = self._loop.start().start_task_soon(task)
+        try:
+            return future.result()
+        except BaseException:
+            if not future.done():
+                future.cancel()
+                ended.wait(CLEAN_UP_SECONDS)
+            raise
+
+    def close(self) -> None:
+        """Run the closing call and end the thread; does nothing when there is none."""
+        self._loop.end()
 
     def _warn_inside_loop(self) -> None:
         if self._warned or "ipykernel" in sys.modules:
@@ -177,13 +206,6 @@ def blocking_view(method: Callable[Concatenate[A, P], T], make: Callable[[T, Run
     return cast("Method[A, P, R]", call)
 
 
-def close_at_exit(owner: object, loop_thread: LoopThread) -> weakref.finalize[Any, Any]:
-    """Close *loop_thread* with a `ResourceWarning` when *owner* is collected, or at exit, without having been closed."""
-
-    def forgotten(pid: int) -> None:
-        if loop_thread._portal is None or pid != os.getpid():
-            return
+def _forgotten(loop: RunningLoop) -> None:
+    if loop.end():
         warnings.warn("a vi.Client was not closed; use it in a with statement", ResourceWarning, stacklevel=2)
-        loop_thread.close()
-
-    return weakref.finalize(owner, forgotten, os.getpid())

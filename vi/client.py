@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
-from ._blocking import LoopThread, close_at_exit
+from ._blocking import LoopThread
 from ._connections import Connections
 from ._http import Http
 from ._terminal import log_as_asked
@@ -206,7 +206,6 @@ class Client:
     def _wrap(self, client: AsyncClient, loop_thread: LoopThread) -> None:
         self._client = client
         self._loop_thread = loop_thread
-        self._forgotten = close_at_exit(self, loop_thread)
         self.assets = Assets(client.assets, loop_thread)
         self.datasets = Datasets(client.datasets, loop_thread)
         self.organizations = Organizations(client.organizations, loop_thread)
@@ -250,7 +249,6 @@ class Client:
 
     def close(self) -> None:
         """Close connections, the loop's thread, and the service that `local` started. Closing twice is allowed."""
-        self._forgotten.detach()
         self._loop_thread.close()
 
     def __enter__(self) -> Self:

@@ -256,6 +256,7 @@ def _check_key(key: str | None, source: str) -> str:
             f"A-Z a-z 0-9 - _ in all, got {len(key)} characters"
             f"{'' if key.startswith('dtvi_') else ' without that beginning'}.",
             error_code="InvalidApiKey",
+            suggestion="Copy the whole key again; Client.local() needs none.",
         )
     return key
 

@@ -209,6 +209,7 @@ class ViNotFoundError(ViError):
     """No such organization, dataset, asset or session (404)."""
 
     default_code = ViErrorCode.RESOURCE_NOT_FOUND
+    default_suggestion = "Check the id: client.datasets.list() and client.assets.list(dataset_id) show those there are."
 
 
 class ViConflictError(ViError):
@@ -233,6 +234,7 @@ class ViNetworkError(ViError):
     """No answer: name resolution, connection or TLS failed, or the connection was cut."""
 
     default_code = ViErrorCode.NETWORK_ERROR
+    default_suggestion = "Check the endpoint and the network, and make the same call again."
 
 
 class ViTimeoutError(ViError, TimeoutError):

@@ -14,13 +14,13 @@ import itertools
 import os
 import stat
 from collections import Counter
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import IO, Any, Literal
 
 import attrs
 
-from .._media import MAX_IMAGE_BYTES, extension_of, media_type, size_limit
+from .._media import IMAGE_TYPES, MAX_IMAGE_BYTES, extension_of, media_type, size_limit
 from ..errors import ViFileTooLargeError, ViInvalidParameterError, ViPathError
 from .record import KEPT_SKIPS, FileRecord, SkippedFile
 from .sources import BytesSource, FileObjectSource, PathSource, Source, SpooledSource, StreamSource, is_seekable
@@ -202,6 +202,7 @@ def too_large(record: FileRecord) -> ViFileTooLargeError | None:
         return None
     return ViFileTooLargeError(
         f"{record.path} has {record.size} bytes; the limit is {limit}.",
+        suggestion="Make it smaller, cut it, or leave it out.",
         file_size=record.size,
         max_size=limit,
         path=record.path,
@@ -220,9 +221,18 @@ def discover(paths: Any, names: Naming, filters: Filters, *, may_be_empty: bool 
     if missing:
         more = f" and {len(missing) - LISTED_PAIRS} more" if len(missing) > LISTED_PAIRS else ""
         listed = ", ".join(missing[:LISTED_PAIRS]) + more
-        raise ViPathError(f"No such file or folder: {listed}.", path=missing[0], details={"paths": missing[:1000]})
+        raise ViPathError(
+            f"No such file or folder: {listed}.",
+            path=missing[0],
+            suggestion=f"Check the spelling; relative paths are looked up in {Path.cwd()}.",
+            details={"paths": missing[:1000]},
+        )
     if not may_be_empty and not inventory.count and not inventory.skip_reasons and not inventory.broken:
-        raise ViInvalidParameterError(f"There is no file to upload in {_describe(paths)}.", parameter="paths")
+        raise ViInvalidParameterError(
+            f"There is no file to upload in {_describe(paths)}.",
+            parameter="paths",
+            suggestion="Give at least one image or video, or a folder that holds some.",
+        )
     return inventory
 
 
@@ -249,7 +259,9 @@ def _as_list(paths: Any) -> Iterable[Any]:
 
 
 def _describe(paths: Any) -> str:
-    return str(paths) if isinstance(paths, (str, os.PathLike)) else "what was given"
+    if isinstance(paths, (str, os.PathLike)):
+        return os.fspath(paths)
+    return repr(paths) if isinstance(paths, Sized) and not paths else "what was given"
 
 
 def _add_object(inventory: Inventory, item: Any) -> None:
@@ -319,13 +331,20 @@ def _add_path(inventory: Inventory, given: str | os.PathLike[str], filters: Filt
     if not stat.S_ISREG(status.st_mode):
         inventory.broken.append(Broken(label, shown(name), "EINVAL", f"{label} is not a regular file."))
     elif media_type(name) is None:
-        inventory.broken.append(Broken(label, shown(name), "EBADMIME", f"{label}: this type is not supported."))
+        inventory.broken.append(Broken(label, shown(name), "EBADMIME", unsupported(label, shown(name))))
     elif status.st_size == 0:
-        inventory.broken.append(Broken(label, shown(name), "EBADSIZE", f"{label} is empty."))
+        message = f"{label} is empty (0 bytes): write it again or leave it out."
+        inventory.broken.append(Broken(label, shown(name), "EBADSIZE", message))
     elif problem := name_problem(name):
         inventory.broken.append(Broken(label, shown(name), "EBADNAME", problem))
     else:
         inventory.add_block(folder, "", [(name, status.st_size)], named=True)
+
+
+def unsupported(path: str, filename: str) -> str:
+    """Say that a type of file is not taken, and which are."""
+    kind = f"files ending in {extension_of(filename)}" if extension_of(filename) else "files without an extension"
+    return f"{path}: {kind} are not supported; convert it to one of {' '.join(IMAGE_TYPES)}, or a video."
 
 
 def os_failure(error: OSError | ValueError, path: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 
 from .._media import family_of, media_type, sniff
-from .discovery import os_failure, too_large
+from .discovery import os_failure, too_large, unsupported
 from .lanes import Lanes
 from .record import FileRecord
 from .sources import Facts, PathSource, SourceChangedError, SourceFailedError, examine_path
@@ -121,15 +121,21 @@ def _problem(record: FileRecord, facts: Found) -> tuple[str, str] | None:
     record.size, record.crc32c, record.stamp = facts.size, facts.crc32c, facts.stamp
     announced = media_type(record.filename)
     if announced is None:
-        return "EBADMIME", f"{record.path}: files named like {record.filename!r} are not supported."
+        return "EBADMIME", unsupported(record.path, record.filename)
     record.kind, record.mime = announced
     if record.size == 0:
-        return "EBADSIZE", f"{record.path} is empty."
+        return "EBADSIZE", f"{record.path} is empty (0 bytes): write it again or leave it out."
     if (error := too_large(record)) is not None:
         return "EBADSIZE", error.message
     family = sniff(facts.head)
     if record.kind == "Image" and (family is None or family == "video"):
-        return "EBADMIME", f"{record.path} does not hold an image (it is named {record.mime})."
+        return (
+            "EBADMIME",
+            f"{record.path} does not hold an image although it is named as {record.mime}: save it again.",
+        )
     if record.kind == "Video" and family is not None and family != family_of(record.mime):
-        return "EBADMIME", f"{record.path} holds an image of type {family} (it is named {record.mime})."
+        return (
+            "EBADMIME",
+            f"{record.path} is named as {record.mime} and holds an image of type {family}: correct its extension.",
+        )
     return None

@@ -101,8 +101,7 @@ class Retrieval:
         try:
             await self._run_stages()
         except ViError as error:
-            if getattr(error, "result", None) is None:
-                error.result = self.result()  # type: ignore[attr-defined]
+            error.result = self.result()  # type: ignore[attr-defined]
             raise
         finally:
             self._tracker.finish()
@@ -169,7 +168,11 @@ class Retrieval:
             problem = os_failure(error, str(folder))
         if problem is not None:
             raise ViDownloadError(
-                f"Nothing can be saved in {problem[1]}", error_code=problem[0], path=str(folder), result=self._result
+                f"Nothing can be saved in {problem[1]}",
+                error_code=problem[0],
+                path=str(folder),
+                suggestion="Give a folder that can be written to as save_dir.",
+                result=self._result,
             )
 
     # list
@@ -245,7 +248,11 @@ class Retrieval:
             self._fail(target, remote.filename, code, message, remote.attempts)
             if code in _FATAL:
                 raise ViDownloadError(
-                    f"The download cannot go on: {message}", error_code=code, path=target, result=self._result
+                    f"The download cannot go on: {message}",
+                    error_code=code,
+                    path=target,
+                    suggestion="Make room or give another save_dir, and make the same call again: what is there stays.",
+                    result=self._result,
                 ) from None
             return
         except ViError as error:

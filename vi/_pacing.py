@@ -71,6 +71,8 @@ class Places:
 
     async def acquire(self, count: int = 1) -> None:
         """Take *count* places, waiting for them in order of arrival; more than there are counts as all of them."""
+        if not self._in_use:
+            self._began = 0.0  # a pause between two transfers is no slowness
         if not self._waiting and self._fits(count):
             self._in_use += count
             return

@@ -252,10 +252,11 @@ async def test_trouble_without_end_leaves_one_place(clock: Clock) -> None:
     assert places.level > START, "one place is enough to grow again"
 
 
-async def test_a_pause_between_two_transfers_is_not_taken_for_slowness(clock: Clock) -> None:
+@pytest.mark.parametrize("before", [0.35, 0.45, 0.55, 0.65])
+async def test_a_pause_between_two_transfers_is_not_taken_for_slowness(clock: Clock, before: float) -> None:
     places = Places(256)
     line = Line(clock, places, far(0.1))
-    await line.run(0.5)
+    await line.run(before)
     assert START < places.level < 256, "in the middle of growing"
     clock.now += 600
     await line.run(1.2)

@@ -162,7 +162,9 @@ class Exchange:
     async def _renew(self) -> None:
         size, digest = self.remote.size, self.remote.expected.value
         await self.renew(self.remote)
-        if (self.remote.size, self.remote.expected.value) != (size, digest):
+        fresh = self.remote.expected.value
+        # A digest that is stated now and was not before tells nothing of a change.
+        if self.remote.size != size or (digest is not None and fresh is not None and fresh != digest):
             raise TransferFailed("ECHANGED", "The asset was replaced while it was downloaded.", self.remote.attempts)
 
     async def _accept(self, response: aiohttp.ClientResponse, wanted: int) -> int:

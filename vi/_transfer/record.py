@@ -40,6 +40,7 @@ class FileRecord:
     custom_metadata: dict[str, Any] | None = None
     upload: SignedTransfer | None = None
     attempts: int = 0
+    damaged: int = 0
     sessions: int = 0
     outcome: Outcome | None = None
 

@@ -15,7 +15,17 @@ from .lanes import Lanes
 from .pool import TaskPool
 from .record import FileRecord
 from .sources import CHUNK, BytesSource, PathSource, SourceChangedError, read_cached, read_whole
-from .storage import Body, BytesBody, SignedTransfer, SourceBody, Storage, TransferFailed, UrlExpired, check_stored
+from .storage import (
+    Body,
+    BytesBody,
+    SignedTransfer,
+    SourceBody,
+    Storage,
+    TargetGone,
+    TransferFailed,
+    UrlExpired,
+    check_stored,
+)
 
 DAMAGED_TRIES = 2
 
@@ -57,8 +67,14 @@ async def send_whole(record: FileRecord, storage: Storage, lanes: Lanes) -> None
     """Send a file in one PUT. A file that is no longer what was prepared is not stored: `SourceChangedError`."""
     assert record.upload is not None
     make_body = await _body_maker(record, storage, lanes)
-    for tried in range(1, DAMAGED_TRIES + 1):
-        answer = await storage.put(record.upload, make_body, record.size, repeatable=record.source.repeatable)
+    while True:
+        try:
+            answer = await storage.put(record.upload, make_body, record.size, repeatable=record.source.repeatable)
+        except TargetGone:
+            if not record.damaged:
+                raise
+            # The service has judged the damaged bytes and ended the session: the right ones need another.
+            raise UrlExpired from None
         record.attempts += answer.attempts
         if record.crc32c is None:
             break
@@ -66,7 +82,8 @@ async def send_whole(record: FileRecord, storage: Storage, lanes: Lanes) -> None
             check_stored(answer, record.crc32c)
             break
         except TransferFailed:
-            if tried == DAMAGED_TRIES or not record.source.repeatable:
+            record.damaged += 1
+            if record.damaged == DAMAGED_TRIES or not record.source.repeatable:
                 raise
     if not await record.source.still(record.stamp):
         raise SourceChangedError(f"{record.path} changed while it was sent")

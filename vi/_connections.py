@@ -15,7 +15,6 @@ import platform
 import ssl
 import sys
 import urllib.request
-import weakref
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,7 +45,13 @@ class LoopConnections:
     api: aiohttp.ClientSession
     api_once: aiohttp.ClientSession
     storage: aiohttp.ClientSession
+    loop: asyncio.AbstractEventLoop
     pid: int
+
+    @property
+    def gone(self) -> bool:
+        """Whether the loop has ended, or belongs to the parent process."""
+        return self.pid != os.getpid() or self.loop.is_closed()
 
     async def aclose(self) -> None:
         for session in self._sessions:
@@ -57,20 +62,21 @@ class LoopConnections:
         return self.api, self.api_once, self.storage
 
     def abandon(self) -> None:
-        """Let go of sockets whose loop is gone or belongs to the parent process.
+        """Let go of the sockets without the loop's help.
 
         Closing one of the parent's here would take it out of the epoll set that both processes share, and the parent
-        would wait on it in vain: the connector has to forget its sockets, or its finaliser closes them.
+        would wait on it in vain; and a loop that has ended closes nothing. There the connector has to forget its sockets,
+        or its finaliser tries.
         """
         for session in self._sessions:
             connector = session.connector
             session.detach()
             if connector is None:
                 continue
-            if self.pid == os.getpid():
-                connector.close()
-            else:
+            if self.gone:
                 connector._conns.clear()
+            else:
+                connector.close()
 
 
 class Connections:
@@ -80,22 +86,20 @@ class Connections:
         self._settings = settings
         self._ssl_context = ssl_context
         self._proxies: dict[tuple[str, str | None, int | None], dict[str, Any]] = {}
-        self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopConnections] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._by_loop: dict[asyncio.AbstractEventLoop, LoopConnections] = {}
 
     def current(self) -> LoopConnections:
         """Return the sessions of the running loop."""
         loop = asyncio.get_running_loop()
         found = self._by_loop.get(loop)
         if found is None or found.pid != os.getpid():
-            self._leave_to_parent()
-            found = self._by_loop[loop] = self._open()
+            self._let_go_of_the_gone()
+            found = self._by_loop[loop] = self._open(loop)
         return found
 
-    def _leave_to_parent(self) -> None:
+    def _let_go_of_the_gone(self) -> None:
         for loop, connections in list(self._by_loop.items()):
-            if connections.pid != os.getpid():
+            if connections.gone:
                 connections.abandon()
                 del self._by_loop[loop]
 
@@ -109,8 +113,8 @@ class Connections:
 
     @property
     def any_open(self) -> bool:
-        """Whether a loop that still runs holds connections."""
-        return any(not loop.is_closed() for loop in self._by_loop)
+        """Whether connections were opened and not closed."""
+        return bool(self._by_loop)
 
     async def aclose(self) -> None:
         """Close the sessions of the running loop; let go of those whose loop has ended."""
@@ -128,7 +132,7 @@ class Connections:
             connections.abandon()
         self._by_loop.clear()
 
-    def _open(self) -> LoopConnections:
+    def _open(self, loop: asyncio.AbstractEventLoop) -> LoopConnections:
         timeouts = self._settings.timeouts
         # One connection that takes longer than all of them together may is not waited for.
         connect = min(timeouts.connect, self._settings.retries.connect_patience)
@@ -168,6 +172,7 @@ class Connections:
             api=aiohttp.ClientSession(connector=KeptConnector(limit=some, **kept), **api),
             api_once=aiohttp.ClientSession(connector=KeptConnector(limit=4, force_close=True, **common), **api),
             storage=storage,
+            loop=loop,
             pid=os.getpid(),
         )
 

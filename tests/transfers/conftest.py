@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -284,12 +285,16 @@ def stored(client: vi.Client) -> Callable[[str], dict[str, str]]:
 def script(tmp_path: Path, service: RecordedService) -> Callable[..., subprocess.Popen[str]]:
     """Starts a Python program that finds the service in its environment, with warnings shown."""
 
-    def start(source: str, *arguments: str) -> subprocess.Popen[str]:
+    def start(source: str, *arguments: str, under: str | None = None) -> subprocess.Popen[str]:
         path = tmp_path / "script.py"
         path.write_text(source)
+        command = [sys.executable, str(path), *arguments]
+        if under is not None:
+            # The second command keeps the shell from handing its process over to the first.
+            command = [under, "-c", f"{shlex.join(command)}; exit $?"]
         environment = {**os.environ, **service.environment, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
         return subprocess.Popen(
-            [sys.executable, str(path), *arguments],
+            command,
             env=environment,
             cwd=tmp_path,
             text=True,

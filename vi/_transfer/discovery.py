@@ -261,7 +261,7 @@ def _as_list(paths: Any) -> Iterable[Any]:
 def _describe(paths: Any) -> str:
     if isinstance(paths, (str, os.PathLike)):
         return os.fspath(paths)
-    return repr(paths) if isinstance(paths, Sized) and not paths else "what was given"
+    return f"what was given ({paths!r})" if isinstance(paths, Sized) and not paths else "what was given"
 
 
 def _add_object(inventory: Inventory, item: Any) -> None:

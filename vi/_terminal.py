@@ -123,19 +123,37 @@ def report(error: str) -> None:
     print(f"{styled('error:', 'red', sys.stderr)} {printable(error)}", file=sys.stderr, flush=True)
 
 
+def can_ask() -> bool:
+    """Tell whether somebody is there to answer."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr is not None and sys.stderr.isatty()
+
+
+def ask(question: str) -> str:
+    """Ask on stderr and return the answer, empty at the end of input."""
+    print(printable(question), end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline()
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: Container[int] = (0,)) -> str:
     """Lay out a table; the columns *left* are text, the others numbers."""
     return "\n".join(aligned([head, *rows], left=left))
 
 
-def aligned(rows: Sequence[Sequence[str]], *, left: Container[int] = (0,)) -> list[str]:
-    """Return rows as lines with their cells below each other, made printable."""
+def aligned(
+    rows: Sequence[Sequence[str]], *, left: Container[int] = (0,), widths: list[int] | None = None
+) -> list[str]:
+    """Return rows as lines with their cells below each other, made printable.
+
+    *widths* are kept from block to block of a table that is printed in several.
+    """
     cells = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+    needed = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+    known = widths if widths is not None else []
+    known[:] = map(max, needed, known or needed)
 
     def line(row: Sequence[str]) -> str:
         placed = []
-        for number, (cell, width) in enumerate(zip(row, widths, strict=True)):
+        for number, (cell, width) in enumerate(zip(row, known, strict=True)):
             gap = " " * (width - _width(cell))
             placed.append(cell + gap if number in left else gap + cell)
         return "  ".join(placed).rstrip()

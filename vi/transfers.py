@@ -7,5 +7,6 @@ send more.
 from __future__ import annotations
 
 from ._transfer.journal import UnfinishedTransfer, forget, unfinished
+from ._transfer.journal import journal_folder as folder
 
-__all__ = ["UnfinishedTransfer", "forget", "unfinished"]
+__all__ = ["UnfinishedTransfer", "folder", "forget", "unfinished"]

@@ -1,65 +1,101 @@
 """The command line, ``vi-sdk`` and ``python -m vi``: thin verbs over the public API.
 
-Exit codes: 0 all done, 1 some or all files failed, 2 wrong use, 3 authentication or permission, 4 not found,
-5 temporary and worth another run, 7 will not get better by itself, 130 interrupted.
+Data goes to stdout, everything else to stderr. The exit codes are in `exits`.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import sys
+import traceback
 from collections.abc import Sequence
 
 from .. import __version__
-from .._terminal import complain
-from ..errors import (
-    ViAuthenticationError,
-    ViConfigurationError,
-    ViDownloadError,
-    ViError,
-    ViNotFoundError,
-    ViPermissionError,
-    ViUploadError,
-    ViValidationError,
-)
-from . import demo, serve
+from .._redact import redact
+from .._terminal import complain, log_as_asked, report
+from ..errors import ViConfigurationError, ViError
+from . import account, assets, compare, completion, config, datasets, demo, doctor, exits, moves, serve, transfers
+from .options import VerbParser, add_group
 
-INTERRUPTED = 130
+EXAMPLE = """example:
+  vi-sdk serve --data ./vi-data --env-file vi.env &     # a service of your own; then: set -a; . ./vi.env
+  DATASET=$(vi-sdk datasets create "street signs" --quiet)
+  vi-sdk assets upload $DATASET ./images
+  vi-sdk assets download $DATASET ./copy
+"""
+
+ENVIRONMENT = """environment:
+  DATATURE_VI_SECRET_KEY, DATATURE_VI_ORGANIZATION_ID, DATATURE_VI_API_ENDPOINT   the service (or: vi-sdk login)
+  VI_CONFIG, VI_PROFILE, VI_CACHE_DIR    settings file, profile, folder of unfinished transfers
+  VI_LOG=info|debug, VI_PROGRESS=0       log on stderr, no progress; NO_COLOR, FORCE_COLOR and CI are honoured
+"""
+
+LOGIN = "vi-sdk login stores settings, vi-sdk doctor looks at them, vi-sdk serve runs a service of your own."
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> VerbParser:
     """Return the parser with every verb."""
-    parser = argparse.ArgumentParser(prog="vi-sdk", description="Move image datasets to and from a Vi dataset service.")
+    parser = VerbParser(
+        prog="vi-sdk",
+        description="Move image datasets to and from a Vi dataset service.",
+        epilog=f"{EXAMPLE}\n{exits.TEXT}\n\n{ENVIRONMENT}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     parser.add_argument("--version", action="version", version=f"vi-sdk {__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in (serve, demo):
-        group.add_to(verbs)
+    datasets.add_to(verbs)
+    group = add_group(verbs, "assets", "list, upload, download, compare and delete assets")
+    for module in (assets, moves, compare):
+        module.add_to(group)
+    for module in (transfers, account, config, doctor, serve, demo, completion):
+        module.add_to(verbs)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    _let_anything_be_printed()
     given = build_parser().parse_args(argv)
     try:
+        log_as_asked()
         code: int = given.run(given)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         complain("interrupted")
-        return INTERRUPTED
+        if hint := getattr(given, "hint", None):
+            complain(hint(given))
+        return exits.INTERRUPTED
+    except exits.WrongUseError as error:
+        report(str(error))
+        return exits.WRONG_USE
     except ViError as error:
-        complain(f"error: {error}")
-        return exit_code(error)
+        report(f"{error.message} {LOGIN}" if isinstance(error, ViConfigurationError) else str(error))
+        if error.partial_result is not None:
+            complain(error.partial_result.summary())
+        return exits.of_error(error)
+    except BrokenPipeError:
+        _stop_writing()
+        return exits.DONE
+    except OSError as error:
+        report(f"{error.filename or 'the system'}: {error.strerror or error}")
+        return exits.FATAL
+    except Exception:  # noqa: BLE001 - whatever it is, its text may hold a secret, and a script needs an exit code
+        report("a defect of vi-sdk; please report it with these lines:")
+        complain(redact(traceback.format_exc()))
+        return exits.FATAL
     return code
 
 
-def exit_code(error: ViError) -> int:
-    """Return the exit code that tells a script what kind of failure this is."""
-    if isinstance(error, (ViAuthenticationError, ViPermissionError)):
-        return 3
-    if isinstance(error, ViNotFoundError):
-        return 4
-    if error.is_retryable():
-        return 5
-    if isinstance(error, (ViUploadError, ViDownloadError)):
-        return 1
-    if isinstance(error, (ViValidationError, ViConfigurationError)):
-        return 2
-    return 7
+def _let_anything_be_printed() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _stop_writing() -> None:
+    """Whoever read our output has enough: what is still buffered must not raise again at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -12,10 +12,10 @@ from pathlib import Path
 import attrs
 
 from .._terminal import complain, say, table
+from . import options
 
-EXAMPLE = """example:
-  python -m vi demo               # with images that it makes
-  python -m vi demo ./images
+EXAMPLE = """  vi-sdk demo               # with images that it makes
+  vi-sdk demo ./images
 """
 
 SAMPLES = 42
@@ -37,14 +37,14 @@ class Step:
         return self.name, f"{self.files:,}", megabytes, f"{self.seconds:.2f}", rate
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     """Add the verb to the parser."""
-    parser = verbs.add_parser(
+    parser = options.add_verb(
+        verbs,
         "demo",
-        help="upload, list, download and compare a folder, on a local service of its own",
+        "upload, list, download and compare a folder, on a local service of its own",
+        EXAMPLE,
         description="Start a local service, upload FOLDER, list it, download it and compare every byte.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", nargs="?", metavar="FOLDER", help="images to use (default: some that it makes)")
     parser.add_argument("--data", metavar="DIR", help="keep the service's data here (default: a temporary folder)")

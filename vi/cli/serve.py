@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import argparse
 
-from .._terminal import say
+from .._terminal import printable, say
+from . import options
 
-EXAMPLE = """example:
-  python -m vi serve --data ./vi-data --env-file vi.env
+EXAMPLE = """  vi-sdk serve --data ./vi-data --port 0 --env-file vi.env
   set -a; . ./vi.env      # in another shell: now vi.Client() finds it
 """
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     """Add the verb to the parser."""
-    parser = verbs.add_parser(
+    parser = options.add_verb(
+        verbs,
         "serve",
-        help="run the local service until Ctrl+C",
+        "run the local service until Ctrl+C",
+        EXAMPLE,
         description="Run the local service over a folder until SIGTERM or Ctrl+C.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", default="./vi-data", metavar="DIR", help="folder to serve (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
@@ -32,4 +32,4 @@ def run(given: argparse.Namespace) -> int:
     """Serve."""
     from ..server import run as serve
 
-    return serve(given.data, given.host, given.port, given.env_file, say)
+    return serve(given.data, given.host, given.port, given.env_file, lambda line: say(printable(line)))

@@ -1,0 +1,99 @@
+"""The command line as people meet it: in this process for the many, in processes of their own for what needs one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vi
+from tests.cli.outcomes import Outcome, check_no_secret
+from vi import _samples
+from vi.cli import main
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def home(service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of one's own with images, where the environment names the service."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "CI", "VI_LOG", "VI_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in service.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("VI_CONFIG", str(tmp_path / "settings" / "config.toml"))
+    monkeypatch.setenv("VI_CACHE_DIR", str(tmp_path / "cache"))
+    folder = tmp_path / "home"
+    _samples.make_samples(folder / "images", count=4, seed=3, size=(32, 24))
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def run(home: Path, service: Any, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Runs a command in this process; no output of any may hold a secret."""
+
+    def call(*arguments: str) -> Outcome:
+        capfd.readouterr()
+        try:
+            code = main(arguments)
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 1
+        out, err = capfd.readouterr()
+        check_no_secret(out + err, service.secret_key)
+        assert "\x1b" not in out + err
+        return Outcome(code, out, err)
+
+    return call
+
+
+@pytest.fixture
+def start(home: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Starts a command in a process of its own."""
+
+    def popen(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+        extra = options.pop("env", {})
+        settings: dict[str, Any] = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+            "cwd": home,
+            "env": {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default", **extra},
+        }
+        return subprocess.Popen([sys.executable, "-m", "vi", *arguments], **{**settings, **options})
+
+    return popen
+
+
+@pytest.fixture
+def spawn(start: Callable[..., subprocess.Popen[str]], service: Any) -> Callable[..., Outcome]:
+    """Runs a command in a process of its own."""
+
+    def call(*arguments: str, input: str | None = None, **options: Any) -> Outcome:
+        if input is not None:
+            options["stdin"] = subprocess.PIPE
+        process = start(*arguments, **options)
+        out, err = process.communicate(input, timeout=60)
+        check_no_secret(out + err, service.secret_key)
+        return Outcome(process.returncode, out, err)
+
+    return call
+
+
+@pytest.fixture
+def filled(home: Path, client: vi.Client, dataset: str) -> str:
+    """The id of a dataset that holds the images."""
+    client.assets.upload(dataset, home / "images", custom_metadata={"camera": "north"}, show_progress=False)
+    return dataset
+
+
+@pytest.fixture(scope="session")
+def png() -> Callable[[int], bytes]:
+    """Makes the bytes of small images: one for each seed."""
+    return lambda seed: _samples.encode(seed, ".png", (16, 12))

@@ -1,0 +1,34 @@
+"""What a command came to, and the check that holds for the output of every one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+
+
+@attrs.frozen
+class Outcome:
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    def json_lines(self) -> list[Any]:
+        return [json.loads(line) for line in self.lines]
+
+
+def check_no_secret(text: str, secret_key: str) -> None:
+    """Fail when a key or the signature of a URL has been printed."""
+    assert secret_key not in text
+    assert "dtvi_" not in text.replace("dtvi_***", "")
+    assert "ignature=" not in text.replace("ignature=***", "")

@@ -1,0 +1,118 @@
+"""``assets sync`` and ``assets verify``: a folder beside a dataset."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from .._terminal import aligned, complain, printable, say
+from . import exits, options, output, plans
+from .output import show_document
+
+
+def add_to(group: options.Verbs[options.VerbParser]) -> None:
+    """Add the verbs to the group."""
+    parser = options.add_verb(
+        group,
+        "sync",
+        "make a dataset like a folder, or the folder like the dataset",
+        """  vi-sdk assets sync $DATASET ./images --dry-run
+  vi-sdk assets sync $DATASET ./images --delete --max-delete 10 --yes
+  vi-sdk assets sync $DATASET ./copy --direction down
+""",
+        description="Make a dataset like a folder, or the folder like the dataset, moving only the difference.",
+    )
+    parser.add_argument("dataset", metavar="DATASET", help="id of the dataset")
+    parser.add_argument("folder", metavar="DIR", help="the folder")
+    parser.add_argument(
+        "--direction", choices=("up", "down"), default="up", help="up to the dataset, or down (default: %(default)s)"
+    )
+    parser.add_argument("--delete", action="store_true", help="delete what the other side does not have")
+    parser.add_argument(
+        "--max-delete",
+        type=options.count,
+        default=100,
+        metavar="N",
+        help="do nothing if more would be deleted (default: %(default)s)",
+    )
+    options.add_consent(parser, of_deletions=False)
+    options.add_moving(parser)
+    options.add_patterns(parser)
+    options.add_naming(parser)
+    options.add_metadata(parser)
+    plans.add_to(parser)
+    options.add_output(parser, ids="say nothing but what failed")
+    options.add_connection(parser)
+    parser.set_defaults(run=sync, hint=lambda given: "The same command goes on: it moves only what differs.")
+
+    parser = options.add_verb(
+        group,
+        "verify",
+        "compare a folder with a dataset, moving nothing",
+        "  vi-sdk assets verify $DATASET ./images\n",
+        description=f"Compare a folder with a dataset, moving nothing; exit code {exits.FAILED} when they differ.",
+    )
+    parser.add_argument("dataset", metavar="DATASET", help="id of the dataset")
+    parser.add_argument("folder", metavar="DIR", help="the folder")
+    parser.add_argument("--timeout", type=options.seconds, metavar="SECONDS", help="give up after this time")
+    options.add_patterns(parser)
+    options.add_naming(parser)
+    options.add_output(parser, ids="print nothing; the exit code tells")
+    options.add_connection(parser)
+    parser.set_defaults(run=verify)
+
+
+def _files(given: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "names": given.names,
+        "include": given.include,
+        "exclude": given.exclude,
+        "follow_links": given.follow_links,
+    }
+
+
+def sync(given: argparse.Namespace) -> int:
+    """Plan the whole sync, ask if it deletes, then do it."""
+    metadata = options.custom_metadata(given)
+    with options.open_client(given) as client:
+        return plans.carry_out(
+            given,
+            client,
+            given.direction,
+            lambda: (
+                client.assets.sync(
+                    given.dataset,
+                    given.folder,
+                    given.direction,
+                    given.delete,
+                    max_delete=given.max_delete,
+                    dry_run=True,
+                    **_files(given),
+                ).plan
+            ),
+            custom_metadata=metadata,
+        )
+
+
+def verify(given: argparse.Namespace) -> int:
+    """Compare, and show the differences."""
+    with options.open_client(given) as client:
+        result = client.assets.verify(given.dataset, given.folder, timeout=given.timeout, **_files(given))
+    if given.json:
+        show_document(result.to_dict())
+    elif not given.quiet:
+        rows = [
+            (word, name)
+            for word, names in (
+                ("differs", result.different),
+                ("only in the folder", result.only_local),
+                ("only in the dataset", result.only_remote),
+                ("not compared", result.uncompared),
+            )
+            for name in names
+        ]
+        if rows:
+            say("\n".join(aligned(rows, left={0, 1})))
+        complain(printable(str(result)))
+    output.tell_failures(result.failures)
+    return exits.DONE if result.ok else exits.FAILED

@@ -1,0 +1,85 @@
+"""``config``: the settings file, the settings in use, and the profiles; never a key."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from .._redact import redact
+from .._terminal import complain, printable, say
+from ..config import default_config_path, find_settings
+from ..profiles import list_profiles
+from . import exits, options
+from .account import source_of
+from .output import Columns, show_document, show_items, show_rows
+
+COLUMNS = Columns(
+    ("PROFILE", "ORGANIZATION", "SERVICE", "KEY", "IN USE"),
+    lambda profile: (
+        profile.name,
+        profile.organization_id or "",
+        redact(profile.endpoint or ""),
+        "stored" if profile.has_key else "",
+        "yes" if profile.selected else "",
+    ),
+    lambda profile: str(profile.name),
+)
+
+
+def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
+    """Add the verbs to the parser."""
+    group = options.add_group(verbs, "config", "show the settings file, the settings in use, and the profiles")
+
+    parser = options.add_verb(group, "path", "print the path of the settings file", "  vi-sdk config path\n")
+    parser.set_defaults(run=path)
+
+    parser = options.add_verb(
+        group, "show", "show the settings in use and where each came from, without the key", "  vi-sdk config show\n"
+    )
+    options.add_output(parser, ids=None)
+    options.add_connection(parser)
+    parser.set_defaults(run=show)
+
+    parser = options.add_verb(group, "profiles", "list the profiles, without keys", "  vi-sdk config profiles\n")
+    parser.add_argument("--config", metavar="FILE", help="settings file to use")
+    options.add_output(parser, ids="names only")
+    parser.set_defaults(run=profiles)
+
+
+def path(given: argparse.Namespace) -> int:
+    """Print where the settings file is, or would be."""
+    say(printable(str(default_config_path())))
+    return exits.DONE
+
+
+def show(given: argparse.Namespace) -> int:
+    """Show the settings; what is missing is said, not an error."""
+    found = find_settings(
+        organization_id=given.organization, endpoint=given.endpoint, config_file=given.config, profile=given.profile
+    )
+    file = Path(given.config) if given.config else default_config_path()
+    settings: dict[str, dict[str, Any]] = {}
+    for name, setting in found.items():
+        value = redact(setting.value) if setting.value is not None else None
+        shown: Any = setting.value is not None if name == "secret_key" else value
+        settings[name] = {"value": shown, "source": source_of(name, setting.source)}
+    if given.json:
+        show_document({"file": str(file), "file_exists": file.exists(), **settings})
+        return exits.DONE
+    rows = [("File", f"{file}{'' if file.exists() else ' (not there)'}")]
+    for name, label in (("endpoint", "Service"), ("organization_id", "Organization"), ("secret_key", "Key")):
+        value = settings[name]["value"]
+        word = value if isinstance(value, str) else "set" if value else "not set"
+        rows.append((label, f"{word}, from {settings[name]['source']}" if value else word))
+    show_rows(rows)
+    return exits.DONE
+
+
+def profiles(given: argparse.Namespace) -> int:
+    """List the profiles of the settings file."""
+    show_items(given, list_profiles(given.config), COLUMNS, none="There are no profiles; vi-sdk login makes one.")
+    if given.config and not Path(given.config).exists():
+        complain(printable(f"{given.config} is not there."))
+        return exits.MISSING
+    return exits.DONE

@@ -1,0 +1,85 @@
+"""``doctor``: look at everything that transfers depend on, and say what to do."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from .. import __version__
+from .._terminal import aligned, printable, say, styled
+from ..config import RetryPolicy, Timeouts, find_settings
+from ..errors import ViError
+from . import checks, exits, options
+from .account import VARIABLES, source_of
+from .checks import Check
+from .output import as_json, document
+
+_COLOURS = {"ok": "green", "note": "bold", "warn": "yellow", "fail": "red"}
+
+
+def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
+    """Add the verb to the parser."""
+    parser = options.add_verb(
+        verbs,
+        "doctor",
+        "check settings, service, clock, proxy, checksums, disk and limits, and say what to do",
+        "  vi-sdk doctor\n",
+        description="Check what transfers depend on, and say what to do; exit code 1 if anything fails.",
+    )
+    options.add_output(parser, ids="failures only")
+    options.add_connection(parser)
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Check everything, showing each finding as it comes."""
+    failed = False
+    for check in look(given):
+        failed = failed or check.state == "fail"
+        if given.json:
+            say(as_json(document(check)))
+        elif not given.quiet or check.state == "fail":
+            _show(check)
+    return exits.FAILED if failed else exits.DONE
+
+
+def _show(check: Check) -> None:
+    (line,) = aligned([(check.name, check.found)], left={0, 1}, widths=[14, 0])
+    say(f"{styled(f'{check.state:<4}', _COLOURS[check.state], sys.stdout)}  {line}")
+    if check.advice and check.state != "ok":
+        say(f"      {'':<14}  {printable(check.advice)}")
+
+
+def look(given: argparse.Namespace) -> Iterator[Check]:
+    """Do every check."""
+    import vi
+    import vi.transfers
+
+    yield Check("version", "ok", f"vi {__version__}, Python {platform.python_version()}, {platform.platform()}")
+    try:
+        found = find_settings(
+            organization_id=given.organization, endpoint=given.endpoint, config_file=given.config, profile=given.profile
+        )
+        client = vi.Client(
+            organization_id=given.organization,
+            endpoint=given.endpoint,
+            config_file=given.config,
+            profile=given.profile,
+            retries=RetryPolicy(max_attempts=2, connect_patience=2.0, retry_after_max=2.0),
+            timeouts=Timeouts(request=checks.PATIENCE),
+        )
+    except ViError as error:
+        yield Check("settings", "fail", error.message, f"Run vi-sdk login, or set {', '.join(VARIABLES.values())}.")
+    else:
+        yield Check("settings", "ok", f"key from {source_of('secret_key', found['secret_key'].source)}")
+        with client:
+            yield from checks.service(client)
+    yield checks.crc()
+    yield checks.extensions()
+    yield checks.folder("cache", vi.transfers.folder(), "Set VI_CACHE_DIR: without it uploads cannot go on later.")
+    yield checks.folder("this folder", Path.cwd(), "Change to another folder for downloads.")
+    yield checks.open_files()
+    yield from checks.extras()

@@ -1,0 +1,202 @@
+"""``assets upload`` and ``assets download``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from .._terminal import complain, printable, say
+from . import exits, options, output, plans
+from .output import show_document
+
+if TYPE_CHECKING:
+    from ..api.resources.datasets.assets.plans import TransferPlan
+
+
+def add_to(group: options.Verbs[options.VerbParser]) -> None:
+    """Add the verbs to the group."""
+    _add_upload(group)
+    _add_download(group)
+
+
+def _add_upload(group: options.Verbs[options.VerbParser]) -> None:
+    parser = options.add_verb(
+        group,
+        "upload",
+        "upload files and folders to a dataset",
+        """  vi-sdk assets upload $DATASET ./images --exclude '*.gif' --metadata camera=north
+  vi-sdk assets upload $DATASET ./images --skip-existing --dry-run
+  vi-sdk assets upload $DATASET ./images --plan plan.jsonl
+  vi-sdk assets upload $DATASET --apply plan.jsonl --shard 1/4
+""",
+        description="Upload files and folders to a dataset. Every file is tried; one that fails does not stop the others.",
+    )
+    parser.add_argument("dataset", metavar="DATASET", help="id of the dataset")
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="file or folder")
+    parser.add_argument("--skip-existing", action="store_true", help="leave out what the dataset holds already")
+    parser.add_argument("--fail-fast", action="store_true", help="stop at the first file that fails")
+    parser.add_argument("--no-wait", action="store_true", help="return when the bytes are accepted; see assets wait")
+    parser.add_argument(
+        "--keep-annotations", action="store_true", help="keep the annotations of assets that are overwritten"
+    )
+    parser.add_argument("--concurrency", type=options.count, metavar="N", help="transfers at once, at most")
+    options.add_moving(parser)
+    options.add_patterns(parser)
+    options.add_naming(parser)
+    options.add_metadata(parser)
+    plans.add_to(parser)
+    options.add_output(parser, ids="ids of the upload sessions only")
+    options.add_connection(parser)
+    parser.set_defaults(run=upload, hint=_hint)
+
+
+def _add_download(group: options.Verbs[options.VerbParser]) -> None:
+    parser = options.add_verb(
+        group,
+        "download",
+        "download assets of a dataset into a folder",
+        """  vi-sdk assets download $DATASET ./copy
+  vi-sdk assets download $DATASET ./copy --include '*.png' --overwrite --dry-run
+""",
+    )
+    parser.add_argument("dataset", metavar="DATASET", help="id of the dataset")
+    parser.add_argument("folder", metavar="DIR", help="folder to save in")
+    parser.add_argument("--overwrite", action="store_true", help="replace local files with other content")
+    parser.add_argument("--asset", action="append", metavar="ASSET", help="id of an asset to take; repeatable")
+    parser.add_argument("--limit", type=options.count, metavar="N", help="stop after N")
+    parser.add_argument("--concurrency", type=options.count, metavar="N", help="transfers at once, at most")
+    options.add_moving(parser)
+    options.add_selection(parser)
+    options.add_patterns(parser)
+    plans.add_to(parser)
+    options.add_output(parser, ids="say nothing but what failed")
+    options.add_connection(parser)
+    parser.set_defaults(run=download, hint=lambda given: "The same command goes on: files that arrived are kept.")
+
+
+def upload(given: argparse.Namespace) -> int:
+    """Upload."""
+    if bool(given.paths) == bool(given.apply):
+        raise exits.WrongUseError("upload needs PATH... or --apply FILE")
+    planned = plans.is_asked(given)
+    for name in ("no_wait", "fail_fast", "concurrency") if planned else ():
+        if getattr(given, name):
+            raise exits.WrongUseError(f"--{name.replace('_', '-')} is not for plans and shards")
+    metadata = options.custom_metadata(given)
+    retention = "KeepLinkedResource" if given.keep_annotations else "RemoveLinkedResource"
+    what: dict[str, Any] = {
+        "names": given.names,
+        "include": given.include,
+        "exclude": given.exclude,
+        "follow_links": given.follow_links,
+        "skip_existing": given.skip_existing,
+        "custom_metadata": metadata,
+        "failure_mode": "FailAfterOne" if given.fail_fast else "FailAfterAll",
+    }
+    with options.open_client(given) as client:
+        if planned:
+
+            def make() -> TransferPlan:
+                plan = client.assets.upload(given.dataset, given.paths, dry_run=True, **what).plan
+                assert plan is not None
+                return plan
+
+            return plans.carry_out(given, client, "up", make, custom_metadata=metadata, on_asset_overwritten=retention)
+        result = client.assets.upload(
+            given.dataset,
+            given.paths,
+            wait_until_done=not given.no_wait,
+            on_asset_overwritten=retention,
+            max_concurrency=given.concurrency,
+            timeout=given.timeout,
+            show_progress=not (given.no_progress or given.quiet),
+            **what,
+        )
+    return tell_upload(given, result)
+
+
+def tell_upload(given: argparse.Namespace, result: Any) -> int:
+    """Report an upload."""
+    if given.json:
+        show_document(result.to_dict())
+    elif given.quiet:
+        if result.session_ids:
+            say("\n".join(result.session_ids))
+    else:
+        complain(printable(str(result)))
+        for count, word in ((result.total_existing, "already there"), (result.total_cancelled, "cancelled")):
+            if count:
+                complain(f"  {count} {word}")
+        if result.total_skipped:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(result.skip_reasons.items()))
+            complain(printable(f"  {result.total_skipped} skipped: {reasons}"))
+        if given.no_wait:
+            for session_id in result.session_ids:
+                complain(f"  not waited for: vi-sdk assets wait {given.dataset} {session_id}")
+    output.tell_failures(result.failures)
+    if result.failures or result.total_cancelled:
+        return exits.of_failures(result.failures) or exits.FAILED
+    return plans.nothing(given, not result.total_succeeded)
+
+
+def download(given: argparse.Namespace) -> int:
+    """Download."""
+    if given.apply and (given.asset or given.filter or given.query or given.include or given.exclude or given.limit):
+        raise exits.WrongUseError("a selection is not for --apply: the plan has one")
+    what: dict[str, Any] = {
+        "overwrite": given.overwrite,
+        "asset_ids": given.asset,
+        "include": given.include,
+        "exclude": given.exclude,
+        "limit": given.limit,
+        **options.selection(given),
+    }
+    with options.open_client(given) as client:
+        if plans.is_asked(given):
+
+            def make() -> TransferPlan:
+                plan = client.assets.download(given.dataset, given.folder, dry_run=True, **what).plan
+                assert plan is not None
+                return plan
+
+            return plans.carry_out(given, client, "down", make)
+        result = client.assets.download(
+            given.dataset,
+            given.folder,
+            max_concurrency=given.concurrency,
+            timeout=given.timeout,
+            show_progress=not (given.no_progress or given.quiet),
+            raise_on_failure=False,
+            **what,
+        )
+    return tell_download(given, result)
+
+
+def tell_download(given: argparse.Namespace, result: Any) -> int:
+    """Report a download."""
+    if given.json:
+        show_document(result.to_dict())
+    elif not given.quiet:
+        complain(printable(result.summary().split("\n", 1)[0]))
+        for count, word in (
+            (result.total_existing, "already there"),
+            (len(result.renamed), "saved under another name"),
+            (result.total_cancelled, "cancelled"),
+        ):
+            if count:
+                complain(f"  {count} {word}")
+    if result.conflicts:
+        complain(f"  {result.total_conflicts} local files with other content were kept; --overwrite replaces them:")
+        output.tell_failures(result.conflicts)
+    output.tell_failures(result.failures)
+    if result.failures or result.conflicts or result.total_cancelled:
+        return exits.of_failures(result.failures) or exits.FAILED
+    return plans.nothing(given, not result.total_downloaded)
+
+
+def _hint(given: argparse.Namespace) -> str:
+    import vi.transfers
+
+    sent = sum(transfer.files_sent for transfer in vi.transfers.unfinished() if transfer.dataset_id == given.dataset)
+    known = f"{sent} files were sent. " if sent else ""
+    return f"{known}The same command goes on with what is missing."

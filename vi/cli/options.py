@@ -1,0 +1,241 @@
+"""Options that several verbs have in common, and what their values mean."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import exits
+
+if TYPE_CHECKING:
+    from ..client import Client
+
+Verbs = argparse._SubParsersAction  # the type of what `add_subparsers` returns has no public name
+
+
+class VerbParser(argparse.ArgumentParser):
+    """The parser of one verb: options may stand between and after its arguments."""
+
+    _within = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        given = list(sys.argv[1:] if args is None else args)
+        if self._within or self._subparsers is not None or "--" in given:
+            return super().parse_known_args(given, namespace)
+        self._within = True
+        try:
+            return self.parse_known_intermixed_args(given, namespace)
+        finally:
+            self._within = False
+
+
+def add_verb(
+    verbs: Verbs[VerbParser], name: str, about: str, example: str, *, description: str | None = None
+) -> VerbParser:
+    """Add a verb with an example, which the tests run."""
+    return verbs.add_parser(
+        name,
+        help=about,
+        description=description or f"{about[0].upper()}{about[1:]}.",
+        epilog=f"example:\n{example.rstrip()}\n\nExit codes: see vi-sdk --help.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def add_group(verbs: Verbs[VerbParser], name: str, about: str) -> Verbs[VerbParser]:
+    """Add a resource, and return where its verbs go."""
+    parser = verbs.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.", allow_abbrev=False)
+    return parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+
+def add_connection(parser: argparse.ArgumentParser) -> None:
+    """Add where the service is; a key is no option, because others can read command lines."""
+    group = parser.add_argument_group("connection")
+    group.add_argument("--profile", metavar="NAME", help="settings to use from the settings file")
+    group.add_argument("--config", metavar="FILE", help="settings file to use")
+    group.add_argument("--endpoint", metavar="URL", help="address of the service")
+    group.add_argument("--organization", metavar="ID", help="id of the organization")
+
+
+def add_output(parser: argparse.ArgumentParser, *, ids: str | None = "ids only") -> None:
+    """Add how to print; *ids* says what ``--quiet`` leaves."""
+    group = parser.add_argument_group("output").add_mutually_exclusive_group()
+    group.add_argument("--json", action="store_true", help="JSON, one line for each item of a list")
+    if ids is not None:
+        group.add_argument("--quiet", "-q", action="store_true", help=ids)
+    else:
+        parser.set_defaults(quiet=False)
+
+
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    """Add how to choose assets by what the service knows of them."""
+    group = parser.add_argument_group("selection")
+    group.add_argument(
+        "--filter",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="field of the asset and its value (metadata.status=Annotated), repeatable; or one JSON object of them",
+    )
+    group.add_argument("--query", metavar="TEXT", help="query over custom metadata, such as 'camera == \"north\"'")
+    group.add_argument("--strict", action="store_true", help="match --query exactly and by case")
+
+
+def add_patterns(parser: argparse.ArgumentParser) -> None:
+    """Add how to choose files by name."""
+    group = parser.add_argument_group("files")
+    group.add_argument(
+        "--include", action="append", default=[], metavar="GLOB", help="take only these names; repeatable"
+    )
+    group.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="leave these out; repeatable")
+
+
+def add_naming(parser: argparse.ArgumentParser) -> None:
+    """Add how local files are found and named."""
+    parser.add_argument(
+        "--names",
+        choices=("basename", "relative"),
+        default="basename",
+        help="remote names: the bare file name, or the path below the folder (default: %(default)s)",
+    )
+    parser.add_argument("--follow-links", action="store_true", help="walk into symlinked folders too")
+
+
+def add_metadata(parser: argparse.ArgumentParser) -> None:
+    """Add custom metadata for uploads."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--metadata",
+        action="append",
+        default=[],
+        type=pair,
+        metavar="KEY=VALUE",
+        help="custom metadata for every file, repeatable; numbers, true and false are read as such",
+    )
+    group.add_argument(
+        "--metadata-file", metavar="FILE", help="JSON object of file names, each with an object of its metadata"
+    )
+
+
+def add_moving(parser: argparse.ArgumentParser) -> None:
+    """Add what every transfer has."""
+    parser.add_argument("--no-progress", action="store_true", help="show no progress")
+    parser.add_argument("--timeout", type=seconds, metavar="SECONDS", help="give up after this time")
+    parser.add_argument(
+        "--fail-if-nothing", action="store_true", help=f"exit with {exits.NOTHING} when there was nothing to move"
+    )
+
+
+def add_consent(parser: argparse.ArgumentParser, *, of_deletions: bool = True) -> None:
+    """Add how to agree beforehand."""
+    if of_deletions:
+        parser.add_argument("--dry-run", action="store_true", help="show what would be deleted, and delete nothing")
+    parser.add_argument(
+        "--yes", "-y", action="store_true", help="do not ask before deleting; needed without a terminal"
+    )
+
+
+def open_client(given: argparse.Namespace) -> Client:
+    """Return a client of the service that the options and settings name."""
+    import vi
+
+    return vi.Client(
+        organization_id=given.organization, endpoint=given.endpoint, config_file=given.config, profile=given.profile
+    )
+
+
+def selection(given: argparse.Namespace) -> dict[str, Any]:
+    """Return the selection as arguments of the API."""
+    return {
+        "filter_criteria": _filter(given.filter),
+        "metadata_query": given.query,
+        "strict_query": given.strict,
+    }
+
+
+def _filter(texts: Sequence[str]) -> dict[str, Any] | None:
+    found: dict[str, Any] = {}
+    for text in texts:
+        if text.lstrip().startswith("{"):
+            try:
+                found.update(json.loads(text))
+            except ValueError:
+                raise exits.WrongUseError(f"--filter {text}: it is not a JSON object") from None
+        else:
+            name, sign, value = text.partition("=")
+            if not sign or not name:
+                raise exits.WrongUseError(f"--filter {text}: expected FIELD=VALUE or a JSON object")
+            found[name] = scalar(value)
+    return found or None
+
+
+def custom_metadata(given: argparse.Namespace) -> dict[str, Any] | None:
+    """Return the metadata as an argument of the API."""
+    if given.metadata_file is None:
+        return dict(given.metadata) or None
+    try:
+        document = json.loads(Path(given.metadata_file).read_text("utf-8"))
+    except OSError as error:
+        raise exits.WrongUseError(f"--metadata-file {given.metadata_file}: {error.strerror}") from None
+    except ValueError:
+        raise exits.WrongUseError(f"--metadata-file {given.metadata_file}: it is not JSON") from None
+    if not isinstance(document, dict):
+        raise exits.WrongUseError(f"--metadata-file {given.metadata_file}: expected a JSON object of file names")
+    return document
+
+
+def pair(text: str) -> tuple[str, str | int | float | bool]:
+    """Read ``KEY=VALUE``."""
+    key, sign, value = text.partition("=")
+    if not sign or not key:
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}")
+    return key, scalar(value)
+
+
+def scalar(text: str) -> str | int | float | bool:
+    """Read a number, a truth value or quoted text as JSON does, anything else as text."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    good = isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))
+    return value if good else text
+
+
+def count(text: str) -> int:
+    """Read a number above 0."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return value
+
+
+def seconds(text: str) -> float:
+    """Read a time."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text!r}")
+    return value
+
+
+def confirm(question: str, given: argparse.Namespace) -> bool:
+    """Ask on the terminal; without one, only ``--yes`` agrees."""
+    from .._terminal import ask, can_ask
+
+    if given.yes:
+        return True
+    if not can_ask():
+        raise exits.WrongUseError(f"{question} There is no terminal to ask on: --yes is needed.")
+    return ask(f"{question} [y/N] ").strip().lower() in ("y", "yes")

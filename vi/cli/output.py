@@ -1,0 +1,106 @@
+"""Data for stdout: tables for people, JSON for programs, bare ids for shells."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+
+from .._terminal import aligned, complain, printable, say
+
+if TYPE_CHECKING:
+    from ..api.resources.datasets.assets.results import FileFailure
+
+T = TypeVar("T")
+
+BLOCK = 1000
+LISTED = 20
+
+
+@attrs.frozen
+class Columns:
+    """How items of one kind are shown: the heads of the table, an item's cells, its id and its JSON."""
+
+    heads: Sequence[str]
+    cells: Callable[[Any], Sequence[str]]
+    id_of: Callable[[Any], str]
+    numbers: frozenset[int] = frozenset()
+    document: Callable[[Any], dict[str, Any]] | None = None
+
+
+def show_items(given: argparse.Namespace, items: Iterable[T], columns: Columns, *, none: str) -> int:
+    """Print items as they come, and return how many there were; a table goes out in blocks of a thousand."""
+    shown = 0
+    rest = iter(items)
+    widths: list[int] = []
+    while block := list(islice(rest, BLOCK)):
+        if given.json:
+            say("\n".join(as_json((columns.document or document)(item)) for item in block))
+        elif given.quiet:
+            say("\n".join(columns.id_of(item) for item in block))
+        else:
+            rows = [list(columns.cells(item)) for item in block]
+            left = set(range(len(columns.heads))) - columns.numbers
+            say("\n".join(aligned(rows if shown else [columns.heads, *rows], left=left, widths=widths)))
+        shown += len(block)
+    if not shown and not given.json and not given.quiet:
+        complain(none)
+    return shown
+
+
+def show_document(document: dict[str, Any]) -> None:
+    """Print one JSON object on one line."""
+    say(as_json(document))
+
+
+def show_rows(rows: Iterable[tuple[str, str]]) -> None:
+    """Print names and values below each other."""
+    say("\n".join(aligned([list(row) for row in rows], left={0, 1})))
+
+
+def as_json(document: Any) -> str:
+    """Return JSON in ASCII, so that no name can carry a control code or break an encoding."""
+    return json.dumps(document, default=str)
+
+
+def document(model: Any) -> dict[str, Any]:
+    """Return a model of the API as JSON-ready data; signed URLs stay out."""
+    from ..api.resources.datasets.assets.responses import AssetContents
+
+    return attrs.asdict(model, filter=lambda attribute, value: not isinstance(value, AssetContents))
+
+
+def when(moment: dt.datetime | None) -> str:
+    """Return a time for people."""
+    return moment.strftime("%Y-%m-%d %H:%M:%S") if moment is not None else ""
+
+
+def size(number: int) -> str:
+    """Return a number of bytes for people."""
+    amount = float(number)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def tell_failures(failures: Sequence[FileFailure]) -> None:
+    """Say on stderr which files failed, and why."""
+    for failure in failures[:LISTED]:
+        complain(printable(f"  {failure.path}: {failure.code}: {failure.message}"))
+    if len(failures) > LISTED:
+        complain(f"  and {len(failures) - LISTED} more; --json lists them all")
+
+
+def pages_of(response: Any) -> Iterator[Any]:
+    """Iterate over the items of a listing, saying on stderr what could not be read."""
+    for page in response:
+        for bad in page.bad_items:
+            complain(printable(f"an item of the listing cannot be read: {bad.problem}"))
+        yield from page.items

@@ -1,0 +1,97 @@
+"""``transfers``: uploads of this machine that did not come to their end."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+from typing import Any
+
+from .._terminal import complain
+from . import exits, options, output
+from .output import Columns, show_items
+
+
+def _cells(transfer: Any) -> tuple[str, ...]:
+    return (
+        transfer.id,
+        transfer.dataset_id,
+        "running" if transfer.running else "unfinished",
+        output.when(dt.datetime.fromtimestamp(transfer.began, dt.UTC)),
+        str(transfer.files_sent),
+        str(transfer.multipart_uploads),
+        transfer.endpoint,
+    )
+
+
+COLUMNS = Columns(
+    ("TRANSFER", "DATASET", "STATE", "BEGAN (UTC)", "FILES SENT", "IN PARTS", "SERVICE"),
+    _cells,
+    lambda transfer: str(transfer.id),
+    frozenset({4, 5}),
+)
+
+
+def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
+    """Add the verbs to the parser."""
+    group = options.add_group(verbs, "transfers", "list and forget uploads that did not come to their end")
+
+    parser = options.add_verb(
+        group,
+        "ls",
+        "list unfinished uploads",
+        "  vi-sdk transfers ls\n",
+        description="List unfinished uploads. The same upload command goes on with one by itself.",
+    )
+    options.add_output(parser)
+    parser.set_defaults(run=ls)
+
+    parser = options.add_verb(
+        group,
+        "forget",
+        "forget unfinished uploads",
+        "  vi-sdk transfers forget --all --yes\n",
+        description="Forget unfinished uploads: the next run compares less and sends more.",
+    )
+    parser.add_argument("transfers", nargs="*", metavar="TRANSFER", help="id of a transfer")
+    parser.add_argument("--all", action="store_true", help="all that are not running")
+    options.add_consent(parser)
+    options.add_output(parser)
+    parser.set_defaults(run=forget)
+
+
+def ls(given: argparse.Namespace) -> int:
+    """List what was left unfinished."""
+    import vi.transfers
+
+    show_items(given, vi.transfers.unfinished(), COLUMNS, none="There are no unfinished uploads.")
+    return exits.DONE
+
+
+def forget(given: argparse.Namespace) -> int:
+    """Forget by id, or all."""
+    import vi.transfers
+
+    if bool(given.transfers) == given.all:
+        raise exits.WrongUseError("forget needs ids of transfers, or --all")
+    known = {transfer.id: transfer for transfer in vi.transfers.unfinished()}
+    code = exits.DONE
+    chosen = []
+    for transfer_id in given.transfers or known:
+        transfer = known.get(transfer_id)
+        if transfer is not None and not transfer.running:
+            chosen.append(transfer)
+        elif not given.all:
+            complain(f"{transfer_id}: {'it is running' if transfer else 'there is no such transfer'}")
+            code = exits.MISSING
+    if given.dry_run:
+        show_items(given, chosen, COLUMNS, none="Nothing would be forgotten.")
+        return code
+    if chosen and not options.confirm(f"Forget {len(chosen)} unfinished uploads?", given):
+        complain("Nothing was forgotten.")
+        return exits.FAILED
+    gone = [transfer for transfer in chosen if vi.transfers.forget(transfer.id)]
+    if given.json or given.quiet:
+        show_items(given, gone, COLUMNS, none="")
+    else:
+        complain(f"Forgot {len(gone)} unfinished uploads.")
+    return code

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vi._transfer.names import MAX_BYTES, apart, key_of, safe_name
+from vi._transfer.names import MAX_BYTES, LocalNames, apart, key_of, safe_name
 
 HOSTILE = [
     "",
@@ -190,3 +190,25 @@ class TestApart:
         assert apart("cat.png", "a1").startswith("cat~")
         assert apart("cat", "a1").startswith("cat~")
         assert apart(".png", "a1").startswith(".png~")
+
+
+class TestLocalNames:
+    @given(st.lists(any_name, max_size=12))
+    @example(["Cat.png", "cat.PNG", "CAT.png"])
+    def test_no_two_assets_share_a_file_on_any_file_system(self, filenames: list[str]) -> None:
+        names = LocalNames()
+        chosen = [names.choose(filename, f"id{number}") for number, filename in enumerate(filenames)]
+        assert len({key_of(name) for name in chosen}) == len(chosen)
+
+    def test_the_first_keeps_its_name(self) -> None:
+        names = LocalNames()
+        assert names.choose("cat.png", "a1") == "cat.png"
+        assert names.choose("CAT.png", "a2") == apart("CAT.png", "a2")
+
+    def test_a_name_made_to_collide_takes_no_others_place(self) -> None:
+        """Whoever names assets can know how another one will be told apart, and take that name before it."""
+        names = LocalNames()
+        trap = apart("CAT.png", "a3")
+        chosen = [names.choose("cat.png", "a1"), names.choose(trap, "a2"), names.choose("CAT.png", "a3")]
+        assert chosen[:2] == ["cat.png", trap]
+        assert len({key_of(name) for name in chosen}) == 3

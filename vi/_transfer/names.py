@@ -56,7 +56,7 @@ class LocalNames:
     def choose(self, filename: str, asset_id: str) -> str:
         """Return the local name of an asset: safe everywhere, and no other's on any file system."""
         name = safe_name(filename, asset_id)
-        if hash(key_of(name)) in self._taken:
+        while hash(key_of(name)) in self._taken:  # more than once if somebody named an asset as this one would be
             name = apart(name, asset_id)
         self._taken.add(hash(key_of(name)))
         return name

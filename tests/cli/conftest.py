@@ -22,11 +22,11 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def home(service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of one's own with images, where the environment names the service."""
-    for name in ("NO_COLOR", "FORCE_COLOR", "CI", "VI_LOG", "VI_PROFILE"):
+    for name in ("NO_COLOR", "FORCE_COLOR", "CI", "VI_LOG", "VI_PROFILE", "VI_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     for name, value in service.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("VI_CONFIG", str(tmp_path / "settings" / "config.toml"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
     monkeypatch.setenv("VI_CACHE_DIR", str(tmp_path / "cache"))
     folder = tmp_path / "home"
     _samples.make_samples(folder / "images", count=4, seed=3, size=(32, 24))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import attrs
@@ -30,5 +31,5 @@ class Outcome:
 def check_no_secret(text: str, secret_key: str) -> None:
     """Fail when a key or the signature of a URL has been printed."""
     assert secret_key not in text
-    assert "dtvi_" not in text.replace("dtvi_***", "")
-    assert "ignature=" not in text.replace("ignature=***", "")
+    assert not re.search(r"dtvi_[A-Za-z0-9_-]{4}", text)
+    assert not re.search(r"(?i)(signature|sig|token)=(?!\*\*\*)", text)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._terminal import complain, printable
+from .._terminal import complain, printable, report
 from . import exits, options, output
 from .output import Columns, show_document, show_items
 
@@ -84,10 +84,15 @@ def carry_out(
         if not given.json and not given.quiet:
             complain(f"{headline(plan)}. Nothing was done.")
         return nothing(given, len(plan) == plan.counts.get("keep", 0))
-    yes = getattr(given, "yes", False)
-    if plan.deletions and not yes and not options.confirm(_question(plan), given):
-        complain("Nothing was done.")
-        return exits.FAILED
+    if plan.deletions:
+        if not hasattr(given, "max_delete"):
+            raise exits.WrongUseError(f"the plan deletes {plan.deletions}: use assets sync --apply")
+        if plan.deletions > given.max_delete:
+            report(f"{plan.deletions} would be deleted, more than --max-delete {given.max_delete}; nothing was done.")
+            return exits.FATAL
+        if not options.confirm(_question(plan), given):
+            complain("Nothing was done.")
+            return exits.FAILED
     result = client.assets.apply(
         plan, timeout=given.timeout, show_progress=not (given.no_progress or given.quiet), **how
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import vi
 from tests.readme_blocks import ROOT, Block, Section, commands, run, run_console, sections
 from vi import _samples
 
@@ -35,10 +36,10 @@ def reader(service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
 def test_the_blocks_of_a_section_run(section: Section, reader: Callable[[Section], dict[str, Any]]) -> None:
     scope = reader(section)
     if "app" in scope:
-        upload_through(scope["app"], scope["vi"])
+        upload_through(scope["app"])
 
 
-def upload_through(app: Any, vi: Any) -> None:
+def upload_through(app: Any) -> None:
     """Drive the web application of the README: it is not run by defining it."""
     from fastapi.testclient import TestClient
 
@@ -47,7 +48,10 @@ def upload_through(app: Any, vi: Any) -> None:
         picture = _samples.encode(1, ".png", (16, 12))
         answer = web.post(f"/datasets/{dataset}/images", files={"file": ("posted.png", picture)})
         assert (answer.status_code, answer.json()) == (200, {"stored": 1})
-        assert [asset.filename for asset in client.assets.list(dataset).items] == ["posted.png"]
+        (asset,) = client.assets.list(dataset).items
+        assert asset.filename == "posted.png"
+        shown = web.get(f"/datasets/{dataset}/images/{asset.asset_id}", headers={"Range": "bytes=1-3"})
+        assert (shown.status_code, shown.content) == (206, picture[1:4])
 
 
 def test_the_readme_shows_both_forms_and_something_runs() -> None:

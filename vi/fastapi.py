@@ -1,0 +1,373 @@
+"""For FastAPI services: one client per application, bytes passed through in both directions, errors as problem answers.
+
+Needs the extra `fastapi`. Nothing here holds a whole file: an `UploadFile` is read where FastAPI has put it, a request
+body goes on as it arrives, an asset comes back at the pace of whoever asked for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http import HTTPStatus
+from typing import IO, Annotated, Any, Literal, TypedDict
+from urllib.parse import quote
+
+import anyio
+import attrs
+
+from ._transfer.progress import TransferProgress
+from .api.resources.datasets.assets.events import TransferEvents
+from .api.resources.datasets.assets.reading import AssetStream
+from .client import AsyncClient
+from .errors import (
+    ViConfigurationError,
+    ViConflictError,
+    ViDownloadError,
+    ViError,
+    ViFileTooLargeError,
+    ViInvalidFileFormatError,
+    ViInvalidParameterError,
+    ViNetworkError,
+    ViNotFoundError,
+    ViPathError,
+    ViRateLimitError,
+    ViServerError,
+    ViTimeoutError,
+    ViUploadError,
+    ViValidationError,
+)
+
+try:
+    from fastapi import Depends, FastAPI, HTTPException, Request, Response, UploadFile
+    from fastapi.responses import JSONResponse, StreamingResponse
+    from starlette.requests import ClientDisconnect
+    from starlette.types import Receive, Scope, Send
+except ImportError:
+    raise ViConfigurationError(
+        "vi.fastapi needs FastAPI.", suggestion="Install it with: pip install 'vi-async-sdk[fastapi]'"
+    ) from None
+
+logger = logging.getLogger("vi.fastapi")
+
+KEEP_ALIVE_SECONDS = 15.0
+FIRST_PIECE = 256 << 10
+PROBLEM = "application/problem+json"
+CLIENT_GONE = 499
+
+_READ = "vi.body_read"
+_RANGE = re.compile(r"bytes=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*")
+
+
+class State(TypedDict):
+    """What `lifespan` adds to the state of every request."""
+
+    vi: AsyncClient
+
+
+def lifespan(
+    make: Callable[[], AbstractAsyncContextManager[AsyncClient]] = AsyncClient,
+) -> Callable[[Any], AbstractAsyncContextManager[State]]:
+    """Return the lifespan of an application that has one client: ``FastAPI(lifespan=lifespan())``.
+
+    *make* makes the client; it is closed when the application ends. A lifespan of your own enters this one and adds what
+    it yields to its own state.
+    """
+
+    @asynccontextmanager
+    async def with_client(_app: Any) -> AsyncIterator[State]:
+        async with make() as client:
+            yield {"vi": client}
+
+    return with_client
+
+
+def get_client(request: Request) -> AsyncClient:
+    """Return the client of the application that *request* came to."""
+    client = getattr(request.state, "vi", None)
+    if not isinstance(client, AsyncClient):
+        raise ViConfigurationError("The application has no client: give it vi.fastapi.lifespan().")
+    return client
+
+
+ViClient = Annotated[AsyncClient, Depends(get_client)]
+"""The application's client, as a parameter of an endpoint."""
+
+
+# uploads
+
+
+def upload_source(file: UploadFile, filename: str | None = None) -> tuple[str, IO[bytes]]:
+    """Return an uploaded file as `AsyncClient.assets.upload` takes it, under its own base name or *filename*."""
+    name = filename or (file.filename or "").replace("\\", "/").rpartition("/")[2]
+    if not name:
+        raise ViInvalidParameterError("An uploaded file has no name.", parameter="filename")
+    return name, file.file
+
+
+def body_source(request: Request, filename: str) -> tuple[str, AsyncIterator[bytes], int]:
+    """Return the body of *request* as `AsyncClient.assets.upload` takes it: sent on while it arrives, never kept.
+
+    The size has to be known beforehand: a request without ``Content-Length`` is answered with 411.
+    """
+    length = request.headers.get("content-length", "")
+    if not length.isdecimal():
+        raise HTTPException(HTTPStatus.LENGTH_REQUIRED, "Content-Length is needed.")
+    return filename, _body(request), int(length)
+
+
+async def _body(request: Request) -> AsyncIterator[bytes]:
+    try:
+        async for piece in request.stream():
+            if piece:
+                yield piece
+    finally:
+        _body_read(request).set()
+
+
+@asynccontextmanager
+async def cancelled_on_disconnect(request: Request) -> AsyncIterator[None]:
+    """Cancel the block, and end with `ClientDisconnect`, when the client goes away; `add_error_handlers` answers that."""
+    with anyio.CancelScope() as scope:
+        watcher = asyncio.create_task(_watch(request, scope.cancel))
+        try:
+            yield
+        finally:
+            watcher.cancel()
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([watcher])
+    if scope.cancelled_caught:
+        raise ClientDisconnect
+
+
+async def _watch(request: Request, gone: Callable[[], None]) -> None:
+    # What is still to be read of the body belongs to whoever reads it.
+    has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+    if has_body and not getattr(request, "_stream_consumed", False):
+        await _body_read(request).wait()
+    while (await request.receive())["type"] != "http.disconnect":
+        continue
+    gone()
+
+
+def _body_read(request: Request) -> anyio.Event:
+    event = request.scope.setdefault(_READ, anyio.Event())
+    assert isinstance(event, anyio.Event)
+    return event
+
+
+# answers
+
+
+class _Streamed(StreamingResponse):
+    """A streamed answer that lets go of its source however it ends, also when it never began."""
+
+    def __init__(self, content: Any, close: Callable[[], Awaitable[None]], **settings: Any) -> None:
+        super().__init__(content, **settings)
+        self._close = close
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._close()
+
+
+async def asset_response(
+    request: Request,
+    client: AsyncClient,
+    dataset_id: str,
+    asset_id: str,
+    *,
+    disposition: Literal["inline", "attachment"] = "inline",
+    cache_control: str = "private, no-cache",
+) -> Response:
+    """Answer *request* with the bytes of an asset, as they come from the storage (RFC 9110).
+
+    ``HEAD``, ``Range`` of one range with ``If-Range``, ``If-Match`` and ``If-None-Match`` are honoured. The digest is
+    checked on the way: a damaged asset breaks the connection off before it is complete.
+    """
+    stream = await client.assets.open(dataset_id, asset_id)
+    headers = {
+        "Accept-Ranges": "bytes",
+        "Cache-Control": cache_control,
+        "Content-Disposition": f"{disposition}; filename*=UTF-8''{quote(stream.asset.filename, safe='')}",
+        "X-Content-Type-Options": "nosniff",
+    }
+    if stream.etag is not None:
+        headers["ETag"] = stream.etag
+    refusal = _precondition(request.headers, stream.etag)
+    if refusal is not None:
+        return Response(status_code=refusal, headers=headers)
+    status = HTTPStatus.OK
+    chosen = _range(request.headers, stream.size, stream.etag)
+    if chosen is not None:
+        start, end = chosen
+        if start >= end:
+            headers["Content-Range"] = f"bytes */{stream.size}"
+            return Response(status_code=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, headers=headers)
+        await stream.select(start, end)
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{stream.size}"
+        status = HTTPStatus.PARTIAL_CONTENT
+    headers["Content-Length"] = str(stream.end - stream.start)
+    if request.method == "HEAD":
+        return Response(status_code=status, headers=headers, media_type=stream.content_type)
+    # Asked for here, so that what the storage refuses is told by a status, not by an answer that breaks off.
+    first = await stream.read(FIRST_PIECE)
+    return _Streamed(
+        _pieces(first, stream), stream.aclose, status_code=status, headers=headers, media_type=stream.content_type
+    )
+
+
+async def _pieces(first: bytes, stream: AssetStream) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in stream:
+        yield piece
+
+
+def _precondition(headers: Mapping[str, str], etag: str | None) -> HTTPStatus | None:
+    """Return the status that ends a request whose conditions do not hold (RFC 9110, section 13.2.2)."""
+    match, none_match = headers.get("if-match"), headers.get("if-none-match")
+    if match is not None and not _names(match, etag, weak=False):
+        return HTTPStatus.PRECONDITION_FAILED
+    if none_match is not None and _names(none_match, etag, weak=True):
+        return HTTPStatus.NOT_MODIFIED
+    return None
+
+
+def _names(tags: str, etag: str | None, *, weak: bool) -> bool:
+    if tags.strip() == "*":
+        return True
+    given = [tag.strip() for tag in tags.split(",")]
+    return etag is not None and (etag in given or (weak and f"W/{etag}" in given))
+
+
+def _range(headers: Mapping[str, str], size: int, etag: str | None) -> tuple[int, int] | None:
+    """Return the bytes that one range asks for, empty if there are none such; None for the whole."""
+    found = _RANGE.fullmatch(headers.get("range", ""))
+    if found is None or not (found[1] or found[2]) or headers.get("if-range", etag) != etag:
+        return None
+    if not found[1]:
+        return max(0, size - int(found[2])), size
+    start, end = int(found[1]), int(found[2]) + 1 if found[2] else size
+    return None if found[2] and end <= start else (start, min(end, size))
+
+
+def progress_response(events: TransferEvents[Any]) -> Response:
+    """Run a transfer and answer with its progress as server-sent events.
+
+    ``progress`` comes up to ten times a second, then ``result`` with the result, or ``problem`` with the problem
+    document. A client that goes away cancels the transfer.
+    """
+    answer = _events(events)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return _Streamed(answer, answer.aclose, headers=headers, media_type="text/event-stream")
+
+
+async def _events(events: TransferEvents[Any]) -> AsyncGenerator[str]:
+    try:
+        async with events:
+            while True:
+                event: TransferProgress | None = None
+                with anyio.move_on_after(KEEP_ALIVE_SECONDS) as waiting:
+                    event = await events.next()
+                if waiting.cancelled_caught:
+                    yield ": still there\n\n"
+                elif event is None:
+                    break
+                else:
+                    yield _sse("progress", attrs.asdict(event))
+            result = await events.result()
+            yield _sse("result", result.to_dict())
+    except ViError as error:
+        yield _sse("problem", problem(error))
+
+
+def _sse(name: str, data: Mapping[str, Any]) -> str:
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n"
+
+
+# errors
+
+_STATUSES: tuple[tuple[type[ViError], HTTPStatus], ...] = (
+    (ViFileTooLargeError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    (ViInvalidFileFormatError, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+    (ViPathError, HTTPStatus.INTERNAL_SERVER_ERROR),
+    (ViValidationError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (ViNotFoundError, HTTPStatus.NOT_FOUND),
+    (ViConflictError, HTTPStatus.CONFLICT),
+    (ViRateLimitError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (ViTimeoutError, HTTPStatus.GATEWAY_TIMEOUT),
+    (ViNetworkError, HTTPStatus.BAD_GATEWAY),
+    (ViServerError, HTTPStatus.BAD_GATEWAY),
+    (ViDownloadError, HTTPStatus.BAD_GATEWAY),
+)
+
+_UPLOAD_CODES = {
+    "EBADMIME": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "EBADSIZE": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "EBADNAME": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "ECORRUPT": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "EALREADY": HTTPStatus.CONFLICT,
+    "ESOURCE": HTTPStatus.BAD_REQUEST,
+    "ENOQUOTA": HTTPStatus.INSUFFICIENT_STORAGE,
+}
+
+_DETAILS = {
+    HTTPStatus.INTERNAL_SERVER_ERROR: "This service is not set up as it should be, or failed.",
+    HTTPStatus.BAD_GATEWAY: "The dataset service did not give a usable answer.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The dataset service takes no more requests for now.",
+    HTTPStatus.GATEWAY_TIMEOUT: "The dataset service did not answer in time.",
+}
+"""What callers are told of failures that are not theirs: where, and no more."""
+
+
+def status_of(error: ViError) -> HTTPStatus:
+    """Return the status that tells the caller of this service what *error* means for them.
+
+    A key or permission that the dataset service refuses is this service's own, so it is a 500 and never a 401.
+    """
+    if isinstance(error, ViUploadError) and not isinstance(error, ViFileTooLargeError):
+        return _UPLOAD_CODES.get(str(error.error_code), HTTPStatus.BAD_GATEWAY)
+    return next((status for cls, status in _STATUSES if isinstance(error, cls)), HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def problem(error: ViError) -> dict[str, Any]:
+    """Return *error* as a problem document (RFC 9457), with ``code`` and the dataset service's ``request_id``."""
+    status = status_of(error)
+    document = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": int(status),
+        "detail": _DETAILS.get(status, error.message),
+        "code": str(error.error_code),
+        "request_id": error.request_id,
+        "retry_after": error.retry_after,
+    }
+    return {name: value for name, value in document.items() if value is not None}
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Make *app* answer with problem documents where an endpoint lets a `ViError` through."""
+    app.add_exception_handler(ViError, _answer_problem)
+    app.add_exception_handler(ClientDisconnect, _answer_nobody)
+
+
+async def _answer_problem(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, ViError)
+    document = problem(error)
+    headers = {"Cache-Control": "no-store"}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(math.ceil(error.retry_after))
+    if document["status"] >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.warning("Answered with status %d: %s", document["status"], error)
+    return JSONResponse(document, document["status"], headers, media_type=PROBLEM)
+
+
+async def _answer_nobody(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=CLIENT_GONE)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
 import attrs
 
-from ....._transfer.discovery import Inventory
+from ....._transfer.discovery import Filters, Inventory
 from ....._transfer.lanes import Lanes
 from ....._transfer.preparation import prepare
 from ....._transfer.record import FileFailure, FileRecord
 from .holdings import Held, Holdings, same_content
 
-Settled = Callable[[], None]
+NO_FILTERS = Filters()
 
 
 @attrs.frozen
@@ -72,8 +72,9 @@ class VerifyResult:
 class Comparison:
     """A folder's files beside a dataset's assets."""
 
-    def __init__(self, inventory: Inventory, holdings: Holdings, lanes: Lanes) -> None:
+    def __init__(self, inventory: Inventory, holdings: Holdings, lanes: Lanes, filters: Filters = NO_FILTERS) -> None:
         self._inventory = inventory
+        self._filters = filters
         self._holdings = holdings
         self._lanes = lanes
         self.failures: list[FileFailure] = [
@@ -91,17 +92,18 @@ class Comparison:
                     yield Compared(record, held, False if held is None else await same_content(record, held))
 
     def only_remote(self) -> list[tuple[str, Held]]:
-        """Return the assets without a local file; to be asked once all files have been seen."""
-        return [(name, held) for name, held in self._holdings if name not in self.seen]
+        """Return the assets without a local file, of those that the filters take; once all files have been seen."""
+        takes = self._filters.takes
+        return [(name, held) for name, held in self._holdings if name not in self.seen and takes(name)]
 
     def _refuse(self, record: FileRecord, code: str, message: str) -> None:
         self.seen.add(record.filename)
         self.failures.append(FileFailure(record.path, record.filename, code, message))
 
 
-async def verify(inventory: Inventory, holdings: Holdings, lanes: Lanes) -> VerifyResult:
-    """Compare all of a folder with all of a dataset."""
-    comparison = Comparison(inventory, holdings, lanes)
+async def verify(inventory: Inventory, holdings: Holdings, lanes: Lanes, filters: Filters = NO_FILTERS) -> VerifyResult:
+    """Compare what the filters take of a folder and of a dataset."""
+    comparison = Comparison(inventory, holdings, lanes, filters)
     result = VerifyResult()
     async for compared in comparison:
         name = compared.record.filename

@@ -78,8 +78,11 @@ def _read(item: Any, path: str) -> tuple[str, Held]:
     try:
         name, size, metadata = item["filename"], item["metadata"]["fileSize"], item["metadata"]
         digest = metadata.get("hash") or {}
-        held = Held(item["assetId"], size, digest.get("algorithm"), digest.get("contents"), str(item.get("etag", "")))
-        if type(name) is not str or type(held.asset_id) is not str or type(size) is not int:
+        algorithm, contents = digest.get("algorithm"), digest.get("contents")
+        if type(algorithm) is not str or type(contents) is not str:
+            algorithm = contents = None
+        held = Held(item["assetId"], size, algorithm, contents, str(item.get("etag", "")))
+        if type(name) is not str or type(held.asset_id) is not str or type(size) is not int or size < 0:
             raise TypeError
     except (KeyError, TypeError, AttributeError):
         raise ViOperationError(

@@ -25,7 +25,11 @@ _ACTIONS = frozenset({"upload", "download", "delete_asset", "delete_file", "keep
 
 @attrs.frozen
 class PlannedTransfer:
-    """One thing to do: with which name, where it is on disk, how many bytes, and why."""
+    """One thing to do: with which name, where it is on disk, how many bytes, and why.
+
+    *asset_id* and *etag* are those of the asset concerned, *mtime_ns* the time of the local file that is to be replaced or
+    deleted, when the plan was made.
+    """
 
     action: Action
     filename: str
@@ -34,6 +38,7 @@ class PlannedTransfer:
     reason: str
     asset_id: str | None = None
     etag: str | None = None
+    mtime_ns: int | None = None
 
 
 @attrs.define
@@ -76,12 +81,17 @@ class TransferPlan:
 
     def shard(self, index: int, count: int) -> TransferPlan:
         """Return the part of the plan of worker *index* (from 0) of *count*: each entry is in exactly one, by its name."""
-        if not 0 <= index < count:
-            raise ViInvalidParameterError(f"shard needs 0 <= index < count, got {index} of {count}.", parameter="index")
+        if not all(type(number) is int for number in (index, count)) or not 0 <= index < count:
+            raise ViInvalidParameterError(
+                f"shard needs 0 <= index < count, got {index!r} of {count!r}.", parameter="index"
+            )
         mine = [
             entry for entry in self.entries if zlib.crc32(entry.filename.encode("utf-8", "replace")) % count == index
         ]
-        return attrs.evolve(self, entries=mine, existing=self.existing if index == 0 else 0)
+        first = index == 0
+        return attrs.evolve(
+            self, entries=mine, existing=self.existing if first else 0, skipped=self.skipped if first else {}
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan as JSON lines, the first one its head."""
@@ -102,12 +112,12 @@ class TransferPlan:
                 if head.pop("vi-plan") != FORMAT:
                     raise ValueError("of another format")
                 announced = head.pop("entries")
-                plan = cls(**head)
+                plan = _check(cls(**head))
                 for number, line in enumerate(file, 2):  # noqa: B007 - named in the error
                     plan.entries.append(_entry(json.loads(line)))
         except OSError as error:
             raise ViPathError(f"The plan {path} cannot be read: {error.strerror}.", path=str(path)) from None
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise ViInvalidParameterError(f"Line {number} of {path} is not that of a plan.", path=str(path)) from None
         if announced != len(plan.entries):
             raise ViInvalidParameterError(
@@ -128,9 +138,31 @@ class TransferPlan:
         return self.summary()
 
 
+def _check(plan: TransferPlan) -> TransferPlan:
+    texts = (plan.dataset_id, plan.folder)
+    skipped = plan.skipped.items()
+    if (
+        plan.direction not in ("up", "down")
+        or not all(type(text) is str for text in texts)
+        or not all(type(reason) is str and _is_count(count) for reason, count in skipped)
+        or not _is_count(plan.existing)
+    ):
+        raise ValueError("of another shape")
+    return plan
+
+
 def _entry(fields: dict[str, Any]) -> PlannedTransfer:
     entry = PlannedTransfer(**fields)
-    texts = (entry.filename, entry.path, entry.reason)
-    if entry.action not in _ACTIONS or type(entry.size) is not int or not all(isinstance(text, str) for text in texts):
+    texts = (entry.filename, entry.path, entry.reason, entry.asset_id or "", entry.etag or "")
+    if (
+        entry.action not in _ACTIONS
+        or not _is_count(entry.size)
+        or not _is_count(entry.mtime_ns or 0)
+        or not all(type(text) is str for text in texts)
+    ):
         raise ValueError("of another shape")
     return entry
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0

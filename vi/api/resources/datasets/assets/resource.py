@@ -34,7 +34,7 @@ from .plans import Direction, TransferPlan
 from .reading import AssetFile, AssetOpening
 from .responses import Asset, AssetIngestionSession, DeletedAsset, FailureMode, ResourceRetentionMode
 from .results import AssetDownloadResult, AssetUploadResult, BulkDeletionResult
-from .sync import DEFAULT_MAX_DELETE, check_deletions, survey
+from .sync import DEFAULT_MAX_DELETE, check_deletions, check_max_delete, survey
 from .transfers import Transfers
 from .types import AssetSortCriterion, SortCriterion, SortOrder
 
@@ -357,9 +357,10 @@ class AsyncAssets(Resource):
     ) -> SyncResult:
         """Make the dataset like *folder* (``"up"``) or *folder* like the dataset (``"down"``), moving the difference.
 
-        Files are compared by name, size and digest. With *delete*, what the other side does not have is removed, at most
-        *max_delete*; more end the sync before anything is done, and so does a listing or a folder that cannot be read in
-        full. With *dry_run* only the plan is made. Everything is tried; failures are in the result.
+        Files are compared by name, size and digest; those that *include* and *exclude* leave out are not touched on either
+        side. With *delete*, what the other side does not have is removed, at most *max_delete*; more end the sync before
+        anything is done, and so does a listing or a folder that cannot be read in full. With *dry_run* only the plan is
+        made. Everything is tried; failures are in the result.
         """
         given = arguments.filters(include, exclude, follow_links)
         place = arguments.folder(folder)
@@ -367,16 +368,25 @@ class AsyncAssets(Resource):
             raise ViInvalidParameterError(
                 f"direction must be 'up' or 'down', got {direction!r}.", parameter="direction"
             )
-        with deadline(timeout, "The sync did not end"):
+        if direction == "down" and (names != "basename" or follow_links):
+            raise ViInvalidParameterError(
+                "names and follow_links are about files that go up.",
+                parameter="follow_links" if follow_links else "names",
+            )
+        check_max_delete(max_delete)
+        deeds: Application | None = None
+        with deadline(timeout, "The sync did not end", lambda: deeds.result if deeds else None):
             if direction == "up":
                 inventory = await anyio.to_thread.run_sync(survey, place, names, given, abandon_on_cancel=True)
-                plan = await self._transfers.plan_up(dataset_id, inventory, folder=place, delete=delete)
+                plan = await self._transfers.plan_up(dataset_id, inventory, folder=place, filters=given, delete=delete)
             else:
-                plan = await self._transfers.plan_down(dataset_id, place, delete=delete)
-            check_deletions(plan, max_delete)
+                plan = await self._transfers.plan_down(dataset_id, place, filters=given, delete=delete)
             if dry_run:
                 return SyncResult(plan)
-            return await self.apply(plan, show_progress=show_progress, on_progress=on_progress)
+            check_deletions(plan, max_delete)
+            progress = (show_progress, on_progress)
+            deeds = Application(self, self._transfers, plan, self._limits(None), fresh=True, progress=progress)
+            return await deeds.run(ResourceRetentionMode.REMOVE_LINKED_RESOURCE, None)
         raise AssertionError("unreachable")
 
     async def apply(
@@ -391,11 +401,14 @@ class AsyncAssets(Resource):
     ) -> SyncResult:
         """Do what a plan, or a shard of one, says. Everything is tried; failures are in the result.
 
-        An asset or file that was to be deleted and has changed since the plan was made is kept and reported; after a
-        failed upload nothing is deleted.
+        What was to be deleted or replaced and has changed since the plan was made is kept and reported; after a failed
+        upload or download nothing is deleted.
         """
+        if not isinstance(plan, TransferPlan):
+            raise ViInvalidParameterError(f"plan must be a TransferPlan, got {type(plan).__name__}.", parameter="plan")
         retention = choose(ResourceRetentionMode, on_asset_overwritten, "on_asset_overwritten")
-        deeds = Application(self, self._transfers, plan, self._limits(None), progress=(show_progress, on_progress))
+        progress = (show_progress, on_progress)
+        deeds = Application(self, self._transfers, plan, self._limits(None), fresh=False, progress=progress)
         with deadline(timeout, "The plan was not done", lambda: deeds.result):
             return await deeds.run(retention, custom_metadata)
         raise AssertionError("unreachable")
@@ -417,7 +430,7 @@ class AsyncAssets(Resource):
             inventory = await anyio.to_thread.run_sync(
                 survey, arguments.folder(folder), names, filters, abandon_on_cancel=True
             )
-            return await self._transfers.verify(dataset_id, inventory)
+            return await self._transfers.verify(dataset_id, inventory, filters)
         raise AssertionError("unreachable")
 
     def _limits(self, max_concurrency: int | None) -> Any:

@@ -14,12 +14,12 @@ from ..... import _routes
 from ....._connections import Connections
 from ....._http import Http
 from ....._pacing import Places
-from ....._transfer.discovery import Inventory
+from ....._transfer.discovery import Filters, Inventory
 from ....._transfer.lanes import Lanes
 from ....._transfer.progress import ProgressTracker
 from ....._transfer.storage import Storage
 from ...base import check_id
-from .comparison import VerifyResult, verify
+from .comparison import NO_FILTERS, VerifyResult, verify
 from .holdings import Held, Holdings
 from .ingestion import Ingestion, UploadOptions
 from .plans import PlannedTransfer, TransferPlan
@@ -63,22 +63,32 @@ class Transfers:
         inventory: Inventory,
         *,
         folder: Path | None = None,
+        filters: Filters = NO_FILTERS,
         delete: bool = False,
         skip_existing: bool = True,
     ) -> TransferPlan:
         """Compare local files with the dataset."""
-        holdings = await Holdings.load(self._http, self._base(dataset_id))
-        place = str(folder) if folder is not None else ""
         return await plan_up(
-            dataset_id, inventory, holdings, self.lanes(), folder=place, delete=delete, skip_existing=skip_existing
+            dataset_id,
+            inventory,
+            await self.holdings(dataset_id),
+            self.lanes(),
+            folder=str(folder) if folder is not None else "",
+            filters=filters,
+            delete=delete,
+            skip_existing=skip_existing,
         )
 
-    async def plan_down(self, dataset_id: str, folder: Path, *, delete: bool) -> TransferPlan:
+    async def plan_down(
+        self, dataset_id: str, folder: Path, *, filters: Filters = NO_FILTERS, delete: bool
+    ) -> TransferPlan:
         """Compare the dataset with a folder."""
-        holdings = await Holdings.load(self._http, self._base(dataset_id))
-        return await anyio.to_thread.run_sync(
-            partial(plan_down, dataset_id, folder, holdings, delete=delete), abandon_on_cancel=True
-        )
+        work = partial(plan_down, dataset_id, folder, await self.holdings(dataset_id), filters=filters, delete=delete)
+        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+
+    async def holdings(self, dataset_id: str) -> Holdings:
+        """List the dataset, all of it or nothing."""
+        return await Holdings.load(self._http, self._base(dataset_id))
 
     async def plan_download(self, options: DownloadOptions) -> TransferPlan:
         """Compare what a download selects with its folder."""
@@ -100,10 +110,9 @@ class Transfers:
             plan.entries.append(PlannedTransfer("keep", missing, "", 0, "there is no such asset", missing))
         return plan
 
-    async def verify(self, dataset_id: str, inventory: Inventory) -> VerifyResult:
+    async def verify(self, dataset_id: str, inventory: Inventory, filters: Filters) -> VerifyResult:
         """Compare both."""
-        holdings = await Holdings.load(self._http, self._base(dataset_id))
-        return await verify(inventory, holdings, self.lanes())
+        return await verify(inventory, await self.holdings(dataset_id), self.lanes(), filters)
 
     def _base(self, dataset_id: str) -> dict[str, str]:
         organization = self._http.settings.organization_id

@@ -1,0 +1,201 @@
+"""A service that counts what it is sent and can end its client at any request, and what a dataset then holds."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import random
+import struct
+import threading
+import urllib.request
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+from aiohttp import web
+
+import vi
+from vi import _samples
+from vi._transfer.journal import Unfinished, read_journal
+from vi.api.types import PaginationParams
+from vi.server import LocalService, ServiceConfig, serve
+
+PART_BYTES = 20_000
+LIMITS = vi.TransferLimits(max_concurrency=16, multipart_threshold=100_000, parts_per_file=2)
+RETRIES = vi.RetryPolicy(backoff=0.02, backoff_max=0.2)
+
+
+@attrs.frozen
+class Put:
+    """Bytes that arrived: a whole file, or a part of one."""
+
+    name: str
+    size: int
+
+
+class CountingService:
+    """A service in a thread of its own. *at* is asked before, and *after* after, each request with its number."""
+
+    def __init__(self, data: Path) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="service", daemon=True)
+        self._thread.start()
+        config = ServiceConfig(part_bytes=PART_BYTES)
+        self._local: LocalService = self._run(serve(data, config=config, middlewares=[self._count]))
+        self.at: Callable[[int, web.Request], None] = _nothing
+        self.after: Callable[[int, web.Request], None] = _nothing
+        self.rewrite: Callable[[web.Request, Any], Any] | None = None
+        """Given the request and the document of each JSON answer, what to answer instead."""
+        self.reset()
+
+    def reset(self) -> None:
+        """Count from nothing, and let everything through."""
+        self.count = 0
+        self.puts: list[Put] = []
+        self.asked: list[str] = []
+        self.at = self.after = _nothing
+        self.rewrite = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which a client in another process finds the service."""
+        return {
+            "DATATURE_VI_API_ENDPOINT": self._local.url,
+            "DATATURE_VI_SECRET_KEY": self._local.secret_key,
+            "DATATURE_VI_ORGANIZATION_ID": self._local.organization_id,
+        }
+
+    def client(self, **settings: Any) -> vi.Client:
+        chosen: dict[str, Any] = {"limits": LIMITS, "retries": RETRIES, **settings}
+        return vi.Client(self._local.secret_key, self._local.organization_id, self._local.url, **chosen)
+
+    def async_client(self, **settings: Any) -> vi.AsyncClient:
+        chosen: dict[str, Any] = {"limits": LIMITS, "retries": RETRIES, **settings}
+        return vi.AsyncClient(self._local.secret_key, self._local.organization_id, self._local.url, **chosen)
+
+    def open_sessions(self, dataset: str) -> list[str]:
+        """The ids of the upload sessions of *dataset* that have not ended."""
+        settings = self.environment
+        organization = settings["DATATURE_VI_ORGANIZATION_ID"]
+        path = f"/workspaces/{organization}/datasets/{organization}_{dataset}/assetSources/managed/datature/default"
+        found, token = [], ""
+        while True:
+            request = urllib.request.Request(
+                f"{self._local.url}{path}/assetIngestionSessions?s=1000{token}",
+                headers={
+                    "Authorization": f"Bearer {settings['DATATURE_VI_SECRET_KEY']}",
+                    "Organization-Id": organization,
+                },
+            )
+            with urllib.request.urlopen(request) as answer:
+                page = json.load(answer)
+            for session in page["items"]:
+                conditions = {one["condition"]: one["status"] for one in session["status"]["conditions"]}
+                if conditions["Finished"] == "Waiting":
+                    found.append(session["assetIngestionSessionId"])
+            if not page.get("nextPage"):
+                return found
+            token = f"&p={page['nextPage']}"
+
+    def stop(self) -> None:
+        self._run(self._local.aclose())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(30)
+        self._loop.close()
+
+    def _run(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+
+    @web.middleware
+    async def _count(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        self.count += 1
+        number = self.count
+        self.asked.append(f"{request.method} {request.path}")
+        self.at(number, request)
+        answer: web.StreamResponse = await handler(request)
+        if request.method == "PUT" and answer.status < 300:
+            names = request.match_info
+            name = names["filename"] if "filename" in names else f"{names['upload']}/{names['number']}"
+            self.puts.append(Put(name, request.content_length or 0))
+        self.after(number, request)
+        if self.rewrite is not None and isinstance(answer, web.Response) and answer.content_type == "application/json":
+            assert isinstance(answer.body, bytes)
+            answer = web.json_response(self.rewrite(request, json.loads(answer.body)), status=answer.status)
+        return answer
+
+
+def _nothing(number: int, request: web.Request) -> None:
+    return
+
+
+def picture(number: int, side: int = 2) -> bytes:
+    """The smallest PNG that is this number's own."""
+    chance = random.Random(number)
+    rows = b"".join(b"\0" + chance.randbytes(3 * side) for _ in range(side))
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def other_content(path: Path) -> None:
+    """Give a file of `picture` other content of the same size, and leave its time as it was."""
+    status, data = path.stat(), path.read_bytes()
+    for number in range(1000, 100_000):
+        other = picture(number)
+        if len(other) == len(data) and other != data:
+            break
+    path.write_bytes(other)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert path.stat().st_size == status.st_size
+
+
+def make_files(folder: Path, count: int, *, large: int = 1) -> Path:
+    """Make *count* tiny files, with *large* ones in parts among them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        (folder / f"file-{number:05d}.png").write_bytes(picture(number))
+    for number in range(large):
+        place = (2 * number + 1) * count // (2 * large)
+        (folder / f"file-{place:05d}-large.bmp").write_bytes(_samples.encode(number, ".bmp", (320, 240)))
+    return folder
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Name and SHA-256 of each file."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def stored(client: vi.Client, dataset: str) -> dict[str, str]:
+    """Name and SHA-256 of each asset; two of one name are an error."""
+    assets = [*client.assets.list(dataset, PaginationParams(page_size=1000)).all_items()]
+    twice = [name for name, count in Counter(asset.filename for asset in assets).items() if count > 1]
+    assert not twice, f"stored more than once: {twice}"
+    return {asset.filename: asset.metadata.hash.contents for asset in assets}
+
+
+def journals(cache: Path) -> list[Path]:
+    """The journals that there are."""
+    return sorted((cache / "transfers").glob("*.jsonl"))
+
+
+def left_behind(cache: Path) -> Unfinished:
+    """What the journals say, all of them together."""
+    found = Unfinished()
+    for path in journals(cache):
+        said = read_journal(path)
+        assert said is not None
+        found.add(said)
+    return found
+
+
+def kill(pid: int) -> None:
+    """End a process as a power cut does."""
+    os.kill(pid, 9)

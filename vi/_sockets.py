@@ -20,6 +20,9 @@ from typing import Any
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+_connectors: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.WeakSet[KeptConnector]] = (
+    weakref.WeakKeyDictionary()
+)
 _kept: ContextVar[bool] = ContextVar("vi_connection_was_kept", default=False)
 
 
@@ -53,6 +56,14 @@ class KeptConnector(aiohttp.TCPConnector):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._used: weakref.WeakSet[Any] = weakref.WeakSet()
+        _connectors.setdefault(asyncio.get_running_loop(), weakref.WeakSet()).add(self)
+
+    def close_idle(self) -> None:
+        """Close the connections that are kept for later requests."""
+        for kept in self._conns.values():
+            for protocol, _ in kept:
+                protocol.close()
+        self._conns.clear()
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
@@ -128,6 +139,12 @@ def _look_up(found: asyncio.Future[list[Any]], host: str, port: int, family: int
         found.get_loop().call_soon_threadsafe(deliver)
     except RuntimeError:  # the loop has ended: nobody waits
         return
+
+
+def close_idle() -> None:
+    """Close the kept connections of the running loop, for the sake of their descriptors."""
+    for connector in _connectors.get(asyncio.get_running_loop(), ()):
+        connector.close_idle()
 
 
 def spare_descriptors() -> int | None:

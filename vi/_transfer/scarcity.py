@@ -1,4 +1,7 @@
-"""Running out of file descriptors is no failure of a file: what needs one waits until another is closed."""
+"""Running out of file descriptors is no failure of a file: what needs one waits until another is closed.
+
+Connections that are only kept for later are closed first: they would hold theirs for a minute.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import anyio
+
+from .._sockets import close_idle
 
 R = TypeVar("R")
 
@@ -24,6 +29,7 @@ async def when_possible(call: Callable[[], Awaitable[R]]) -> R:
         except OSError as error:
             if error.errno not in _NONE_LEFT:
                 raise
+        close_idle()
         await anyio.sleep(seconds)
     return await call()
 

@@ -27,6 +27,7 @@ Colour = tuple[int, int, int]
 
 EXTENSIONS = tuple(IMAGE_TYPES)
 DEFAULT_SIZE: Size = (320, 240)
+SMALLEST_SCENE = 16
 
 _HEIF = (".heif", ".heic")
 _COMMON = (".jpg", ".jpg", ".png", ".jpeg", ".webp", ".jpg", ".bmp", ".tiff")
@@ -87,6 +88,8 @@ def draw(seed: int, size: Size = DEFAULT_SIZE) -> Image.Image:
     """Return the picture of a seed."""
     from PIL import Image, ImageDraw
 
+    if min(size) < SMALLEST_SCENE:
+        return draw(seed, (max(SMALLEST_SCENE, size[0]), max(SMALLEST_SCENE, size[1]))).resize(size)
     rng = random.Random(seed)  # noqa: S311 - pictures, no secrets
     image = _gradient(_pale(rng), _pale(rng), size)
     _SCENES[seed % len(_SCENES)](rng, ImageDraw.Draw(image), *size)

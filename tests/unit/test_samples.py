@@ -100,3 +100,8 @@ def test_importing_it_does_not_import_pillow() -> None:
     code = "import sys, vi._samples; sys.exit('PIL' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(Path(_samples.__file__).parents[1])}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (10, 8), (1, 50)])
+def test_pictures_may_be_as_small_as_pictures_can_be(size: tuple[int, int]) -> None:
+    assert {_samples.draw(seed, size).size for seed in range(40)} == {size}

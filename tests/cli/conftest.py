@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -19,8 +20,15 @@ from vi.cli import main
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(scope="session")
+def samples() -> dict[str, bytes]:
+    """Four small images by name."""
+    names = ("bridge.png", "crane.jpg", "dock.png", "east.jpg")
+    return {name: _samples.encode(number, name[-4:], (32, 24)) for number, name in enumerate(names)}
+
+
 @pytest.fixture
-def home(service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(samples: dict[str, bytes], service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of one's own with images, where the environment names the service."""
     for name in ("NO_COLOR", "FORCE_COLOR", "CI", "VI_LOG", "VI_PROFILE", "VI_CONFIG"):
         monkeypatch.delenv(name, raising=False)
@@ -29,17 +37,22 @@ def home(service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
     monkeypatch.setenv("VI_CACHE_DIR", str(tmp_path / "cache"))
     folder = tmp_path / "home"
-    _samples.make_samples(folder / "images", count=4, seed=3, size=(32, 24))
+    (folder / "images").mkdir(parents=True)
+    for name, content in samples.items():
+        (folder / "images" / name).write_bytes(content)
     monkeypatch.chdir(folder)
     return folder
 
 
 @pytest.fixture
-def run(home: Path, service: Any, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+def run(
+    home: Path, service: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Outcome]:
     """Runs a command in this process; no output of any may hold a secret."""
 
-    def call(*arguments: str) -> Outcome:
+    def call(*arguments: str, input: str = "") -> Outcome:
         capfd.readouterr()
+        monkeypatch.setattr(sys, "stdin", io.StringIO(input))
         try:
             code = main(arguments)
         except SystemExit as ended:

@@ -27,23 +27,23 @@ def file(home: Path) -> Path:
 
 
 @pytest.fixture
-def login(spawn: Callable[..., Outcome], service: Any) -> Callable[..., Outcome]:
-    """Logs in with a key from a pipe, in an environment without settings."""
+def login(run: Run, service: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+    """Logs in with a key from a pipe."""
 
     def call(*arguments: str, key: str | None = None) -> Outcome:
         where = ["--endpoint", service.url, "--organization", service.organization_id]
-        empty = dict.fromkeys(service.environment, "")
-        return spawn("login", "--key-stdin", *where, *arguments, input=f"{key or service.secret_key}\n", env=empty)
+        return run("login", "--key-stdin", *where, *arguments, input=f"{key or service.secret_key}\n")
 
     return call
 
 
 def test_login_stores_the_key_for_its_owner_alone(
-    login: Callable[..., Outcome], spawn: Callable[..., Outcome], file: Path, service: Any
+    login: Callable[..., Outcome], run: Run, file: Path, service: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = login()
     assert (done.code, done.out) == (0, "")
     assert f"The key is in {file}." in done.err
+    assert "The environment comes before the file: DATATURE_VI_SECRET_KEY, " in done.err
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert tomllib.loads(file.read_text())["profiles"]["default"] == {
         "secret_key": service.secret_key,
@@ -51,7 +51,9 @@ def test_login_stores_the_key_for_its_owner_alone(
         "endpoint": service.url,
     }
     assert [path.name for path in file.parent.iterdir()] == ["config.toml"]
-    who = spawn("whoami", env=dict.fromkeys(service.environment, ""))
+    for name in service.environment:
+        monkeypatch.delenv(name)
+    who = run("whoami")
     assert who.code == 0
     assert service.organization_id in who.out
     assert f"the file {file}" in who.out

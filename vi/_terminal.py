@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PROGRESS_VARIABLE = "VI_PROGRESS"
 LOG_VARIABLE = "VI_LOG"
 LINE_SECONDS = 10.0
+UNKNOWN_WIDTH = 79
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _STYLES = {"bold": "1", "red": "31", "green": "32", "yellow": "33"}
@@ -59,8 +60,14 @@ class Bar:
         if self._bar is None:
             from tqdm import tqdm
 
+            width = _columns(sys.stderr)
             self._bar = tqdm(
-                total=progress.files_total, desc=self._operation, unit=" files", file=sys.stderr, dynamic_ncols=True
+                total=progress.files_total,
+                desc=self._operation,
+                unit=" files",
+                file=sys.stderr,
+                ncols=None if width else UNKNOWN_WIDTH,
+                dynamic_ncols=bool(width),
             )
         self._bar.total = progress.files_total
         self._bar.n = progress.files_done
@@ -166,6 +173,14 @@ def _width(text: str) -> int:
     if text.isascii():
         return len(text)
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _columns(stream: TextIO) -> int:
+    """Return the width of a terminal, 0 where it does not say: tqdm would draw nothing on one of no width."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return 0
 
 
 def redraws(stream: TextIO | None) -> bool:

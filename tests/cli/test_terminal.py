@@ -1,0 +1,325 @@
+"""Terminals, pipes, logs and Ctrl+C: commands in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vi
+from tests.cli.outcomes import Outcome, check_no_secret
+from tests.transfers.conftest import RecordedService
+from vi import _terminal
+from vi._transfer.progress import TransferProgress
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals are POSIX's")
+
+Start = Callable[..., "subprocess.Popen[str]"]
+Spawn = Callable[..., Outcome]
+
+
+class Terminal:
+    """A terminal: what is typed goes to a process, what the process shows is kept."""
+
+    def __init__(self) -> None:
+        self.master, self.slave = pty.openpty()
+        self.shown = b""
+        self._more = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self.master, 4096)
+            except OSError:
+                data = b""
+            with self._more:
+                self.shown += data
+                self._more.notify_all()
+            if not data:
+                return
+
+    def wait_for(self, text: str) -> None:
+        """Wait until *text* has been shown."""
+        with self._more:
+            assert self._more.wait_for(lambda: text.encode() in self.shown, 30), self.shown
+
+    def type(self, text: str) -> None:
+        os.write(self.master, text.encode())
+
+    def end(self) -> str:
+        """Return what was shown, once every process has let go of the terminal."""
+        os.close(self.slave)
+        self._reader.join(30)
+        os.close(self.master)
+        return self.shown.decode()
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    monkeypatch.setenv("TERM", "xterm")
+    return Terminal()
+
+
+@pytest.fixture
+def attached(start: Start, terminal: Terminal) -> Start:
+    """Starts a command whose stdin and stderr are the terminal."""
+    return lambda *arguments, **options: start(
+        *arguments, **{"stdin": terminal.slave, "stderr": terminal.slave, "start_new_session": True, **options}
+    )
+
+
+class TestProgress:
+    def test_a_terminal_gets_a_bar(self, attached: Start, terminal: Terminal, dataset: str) -> None:
+        process = attached("assets", "upload", dataset, "images")
+        assert process.communicate(timeout=60)[0] == ""
+        shown = terminal.end()
+        assert process.returncode == 0
+        assert re.search(r"\rupload: 100%.*4/4", shown)
+        assert "Uploaded 4 of 4 files" in shown
+
+    @pytest.mark.parametrize(
+        ("arguments", "env"),
+        [(["--no-progress"], {}), (["--quiet"], {}), ([], {"VI_PROGRESS": "0"}), ([], {"CI": "true"})],
+        ids=["option", "quiet", "variable", "CI"],
+    )
+    def test_a_terminal_without_a_bar(
+        self,
+        arguments: list[str],
+        env: dict[str, str],
+        terminal: Terminal,
+        home: Path,
+        dataset: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """In this process, with the terminal as stderr."""
+        from vi.cli import main
+
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+        with open(terminal.slave, "w", closefd=False) as stream:
+            monkeypatch.setattr(sys, "stderr", stream)
+            assert main(["assets", "upload", dataset, "images", *arguments]) == 0
+        shown = terminal.end()
+        assert "upload:" not in shown
+        assert shown.replace("\r\n", "\n").count("\r") == 0
+
+    def test_a_pipe_gets_no_control_codes(self, spawn: Spawn, dataset: str) -> None:
+        sent = spawn("assets", "upload", dataset, "images")
+        assert (sent.code, sent.out) == (0, "")
+        assert all(c == "\n" or c.isprintable() for c in sent.err)
+        assert len(sent.err.splitlines()) == 1
+
+    def test_a_log_hears_of_a_stall(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        """A line comes at its time although no event does."""
+        monkeypatch.setattr(_terminal, "LINE_SECONDS", 0.02)
+        printed = threading.Event()
+        monkeypatch.setattr(
+            "builtins.print", lambda *words, **options: (sys.stderr.write(f"{words[0]}\n"), printed.set())
+        )
+        lines = _terminal.Lines()
+        lines(TransferProgress("upload", "sending", 9, 3, 1, 900, 300_000_000, 1.0, False))
+        assert printed.wait(10)
+        lines(TransferProgress("upload", "settling", 9, 9, 1, 900, 900_000_000, 2.0, True))
+        told = capsys.readouterr().err.splitlines()
+        assert told[0].startswith("upload: 3 of 9 files, 1 failed, 300.0 MB, 1 s")
+        assert told[-1] == "upload: 9 of 9 files, 1 failed, 900.0 MB, 2 s"
+
+    def test_a_short_transfer_leaves_no_line_in_a_log(self, capsys: pytest.CaptureFixture[str]) -> None:
+        lines = _terminal.Lines()
+        for finished in (False, True):
+            lines(TransferProgress("upload", "sending", 1, 1, 0, 1, 1, 1.0, finished))
+        assert capsys.readouterr() == ("", "")
+
+
+class TestQuestions:
+    @pytest.mark.parametrize(("answer", "code", "left"), [("y", 0, 0), ("n", 1, 4), ("", 1, 4)])
+    def test_a_deletion_is_asked_about_on_the_terminal(
+        self, answer: str, code: int, left: int, attached: Start, terminal: Terminal, filled: str, client: vi.Client
+    ) -> None:
+        process = attached("assets", "rm", filled, "--all")
+        terminal.wait_for("for good? [y/N] ")
+        terminal.type(f"{answer}\n")
+        assert process.communicate(timeout=30)[0] == ""
+        assert process.returncode == code
+        assert client.assets.count(filled) == left
+        assert ("Nothing was deleted." in terminal.end()) is bool(left)
+
+    def test_the_key_is_not_shown_while_it_is_typed(
+        self, attached: Start, terminal: Terminal, service: Any, home: Path
+    ) -> None:
+        process = attached("login", "--endpoint", service.url, env=dict.fromkeys(service.environment, ""))
+        terminal.wait_for("Organization id: ")
+        terminal.type(f"{service.organization_id}\n")
+        terminal.wait_for("Secret key: ")
+        terminal.type(f"{service.secret_key}\n")
+        assert process.communicate(timeout=30)[0] == ""
+        assert process.returncode == 0
+        shown = terminal.end()
+        assert "Logged in to" in shown
+        check_no_secret(shown, service.secret_key)
+
+
+class TestColour:
+    @pytest.mark.parametrize(
+        ("env", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)], ids=str
+    )
+    def test_on_a_terminal(
+        self, env: dict[str, str], coloured: bool, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("NO_COLOR", "FORCE_COLOR"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+        with open(terminal.slave, "w", closefd=False) as stream:
+            assert ("\x1b[" in _terminal.styled("error:", "red", stream)) is coloured
+        terminal.end()
+
+    @pytest.mark.parametrize(("name", "coloured"), [("FORCE_COLOR", True), ("NO_COLOR", False)])
+    def test_in_a_pipe(self, name: str, coloured: bool, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+        monkeypatch.setenv(name, "1")
+        with Path(os.devnull).open("w") as stream:
+            assert ("\x1b[31m" in _terminal.styled("error:", "red", stream)) is coloured
+
+
+def test_a_reader_that_has_enough_is_no_error(start: Start, filled: str) -> None:
+    process = start("assets", "ls", filled)
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    assert process.communicate(timeout=30)[1] == ""
+    assert process.returncode == 0
+
+
+def test_output_survives_a_locale_without_unicode(spawn: Spawn, client: vi.Client) -> None:
+    dataset = client.datasets.create(name="straße 図").dataset_id
+    shown = spawn("datasets", "show", dataset, env={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"})
+    assert (shown.code, shown.err) == (0, "")
+    assert r"stra\xdfe \u56f3" in shown.out
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path) -> Iterator[RecordedService]:
+    """A service of its own that can hold requests."""
+    running = RecordedService(tmp_path / "recorded")
+    for name, value in running.environment.items():
+        monkeypatch.setenv(name, value)
+    yield running
+    running.stop()
+
+
+class TestCtrlC:
+    def test_an_upload_says_how_to_go_on(self, recorded: RecordedService, start: Start, run: Any, home: Path) -> None:
+        dataset = run("datasets", "create", "x", "--quiet").out.strip()
+        with recorded.hold("PUT", "/up/", after=2) as hold:
+            process = start("assets", "upload", dataset, "images", "--concurrency", "1")
+            assert hold.reached.wait(30)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+        assert (process.returncode, out) == (130, "")
+        assert err.splitlines()[0] == "interrupted"
+        assert "The same command goes on with what is missing." in err
+        assert "Traceback" not in err
+        check_no_secret(err, recorded.secret_key)
+        left = run("transfers", "ls", "--json").json_lines()
+        assert [(one["dataset_id"], one["running"]) for one in left] == [(dataset, False)]
+        assert run("assets", "upload", dataset, "images").code == 0
+        assert run("assets", "count", dataset).out == "4\n"
+        assert run("transfers", "ls").err == "There are no unfinished uploads.\n"
+
+    def test_unfinished_uploads_are_listed_and_forgotten(
+        self, recorded: RecordedService, start: Start, run: Any
+    ) -> None:
+        dataset = run("datasets", "create", "x", "--quiet").out.strip()
+        with recorded.hold("PUT", "/up/", after=1) as hold:
+            process = start("assets", "upload", dataset, "images", "--concurrency", "1")
+            assert hold.reached.wait(30)
+            (running,) = run("transfers", "ls", "--json").json_lines()
+            assert running["running"] is True
+            assert run("transfers", "forget", running["id"], "--yes").code == 4
+            process.kill()
+            process.communicate(timeout=30)
+        table = run("transfers", "ls")
+        assert table.lines[0].split()[:3] == ["TRANSFER", "DATASET", "STATE"]
+        assert table.lines[1].split()[1:3] == [dataset, "unfinished"]
+        (left,) = run("transfers", "ls", "--quiet").lines
+        assert run("transfers", "forget", left, "--dry-run", "--quiet").lines == [left]
+        assert run("transfers", "forget", left).code == 2
+        assert run("transfers", "forget").code == 2
+        assert run("transfers", "forget", "no-such-one", "--yes").code == 4
+        gone = run("transfers", "forget", left, "--yes", "--quiet")
+        assert (gone.code, gone.lines) == (0, [left])
+        assert run("transfers", "ls", "--quiet").out == ""
+        assert run("transfers", "forget", "--all", "--yes").code == 0
+
+
+class TestLog:
+    """``VI_LOG`` is for a person in a hurry: lines on stderr, one for each retry, and no secret in any."""
+
+    def test_a_retry_is_one_line(self, spawn: Spawn, dataset: str) -> None:
+        import socket
+
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        tried = spawn(
+            "assets", "verify", dataset, "images", "--endpoint", address, "--timeout", "2", env={"VI_LOG": "info"}
+        )
+        assert (tried.code, tried.out) == (5, "")
+        *lines, last = tried.err.splitlines()
+        assert last.startswith("error: ")
+        assert len(lines) >= 2
+        pattern = r"[\d-]+ [\d:,]+ INFO vi\.http: GET /\S+: attempt (\d+) failed \(.+refused.*\); next in [\d.]+ s"
+        assert [int(re.fullmatch(pattern, line)[1]) for line in lines] == list(range(1, len(lines) + 1))  # type: ignore[index]
+
+    def test_without_the_variable_there_is_silence(self, spawn: Spawn, dataset: str) -> None:
+        assert spawn("assets", "count", dataset).err == ""
+
+    def test_a_level_that_is_none(self, spawn: Spawn, dataset: str) -> None:
+        refused = spawn("assets", "count", dataset, env={"VI_LOG": "loud"})
+        assert refused.code == 2
+        assert "VI_LOG must be one of debug, info, warning, error, got 'loud'" in refused.err
+
+    def test_a_client_in_a_program_sets_it_up_once_and_importing_does_not(self, home: Path) -> None:
+        code = (
+            "import logging, vi\n"
+            "print(logging.getLogger('vi').handlers)\n"
+            "for _ in range(2): vi.Client().close()\n"
+            "logging.getLogger('vi.test').info('key %s\\nforged', 'dtvi_' + 'a' * 98)\n"
+            "logging.getLogger('vi.test').debug('not shown')\n"
+        )
+        ended = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "VI_LOG": "info", "PYTHONPATH": str(Path(__file__).parents[2])},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert ended.stdout == "[]\n"
+        (line,) = ended.stderr.splitlines()
+        assert line.endswith(r"INFO vi.test: key dtvi_***\nforged")
+
+    def test_a_program_with_handlers_keeps_them(self, home: Path) -> None:
+        code = (
+            "import logging, vi\n"
+            "logging.basicConfig(format='mine %(message)s')\n"
+            "vi.Client().close()\n"
+            "logging.getLogger('vi.test').info('once')\n"
+        )
+        ended = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "VI_LOG": "info", "PYTHONPATH": str(Path(__file__).parents[2])},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert ended.stderr == "mine once\n"

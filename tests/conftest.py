@@ -25,6 +25,9 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VI_CACHE_DIR", str(folder))
+        # What a test says of the terminal must not depend on where the tests run.
+        for variable in ("CI", "NO_COLOR", "FORCE_COLOR", "VI_PROGRESS", "VI_LOG", "VI_CONFIG", "VI_PROFILE"):
+            patch.delenv(variable, raising=False)
         yield folder
 
 

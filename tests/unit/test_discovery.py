@@ -97,7 +97,7 @@ class TestFolders:
         assert find(tree("notes.txt")).count == 0
         with pytest.raises(ViInvalidParameterError, match=r"There is no file to upload in .*bare"):
             find(tree("bare/") / "bare")
-        with pytest.raises(ViInvalidParameterError, match=r"There is no file to upload in \[\]"):
+        with pytest.raises(ViInvalidParameterError, match=r"There is no file to upload in what was given \(\[\]\)"):
             find([])
 
     def test_a_large_folder_is_taken_in_blocks(self, tree: Make) -> None:
@@ -449,3 +449,15 @@ class TestMemory:
             assert tracemalloc.get_traced_memory()[1] < 80 * inventory.count
         finally:
             tracemalloc.stop()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no undecodable names")
+def test_files_below_a_folder_whose_name_is_not_text_can_be_named_in_messages(tmp_path: Path) -> None:
+    """A message about such a file can be printed, and the file itself is still found under its real name."""
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    os.mkdir(folder)
+    Path(folder, "a.png").write_bytes(b"x")
+    (record,) = discover([folder], "basename", Filters())
+    record.path.encode()
+    assert record.filename == "a.png"
+    assert Path(record.source.path).read_bytes() == b"x"

@@ -23,7 +23,7 @@ import attrs
 from .._media import IMAGE_TYPES, MAX_IMAGE_BYTES, extension_of, media_type, size_limit
 from ..errors import ViFileTooLargeError, ViInvalidParameterError, ViPathError
 from .record import KEPT_SKIPS, FileRecord, SkippedFile
-from .sources import BytesSource, FileObjectSource, PathSource, Source, SpooledSource, StreamSource, is_seekable
+from .sources import BytesSource, FileObjectSource, PathSource, Source, SpooledSource, StreamSource, is_seekable, shown
 
 BLOCK = 1000
 
@@ -353,11 +353,6 @@ def os_failure(error: OSError | ValueError, path: str) -> tuple[str, str]:
     code = errno.errorcode.get(number, "EIO") if isinstance(number, int) else "EINVAL"
     reason = getattr(error, "strerror", None) or str(error)
     return code, f"{shown(path)}: {reason}."
-
-
-def shown(text: str) -> str:
-    """Return *text* in a form that can always be printed."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def name_problem(name: str) -> str | None:

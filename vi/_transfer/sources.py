@@ -58,6 +58,11 @@ class Facts:
     stamp: Stamp | None = None
 
 
+def shown(text: str) -> str:
+    """Return *text* in a form that can always be printed."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class SourceChangedError(Exception):
     """The source is no longer what was prepared."""
 
@@ -91,7 +96,7 @@ class PathSource:
 
     def __init__(self, path: str, label: str | None = None) -> None:
         self.path = path
-        self.label = label if label is not None else path
+        self.label = label if label is not None else shown(path)
 
     async def examine(self) -> Facts:
         stop = threading.Event()

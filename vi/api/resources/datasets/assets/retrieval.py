@@ -20,16 +20,17 @@ from ....._connections import TRANSPORT_ERRORS
 from ....._http import Http
 from ....._pacing import Places
 from ....._transfer import files
-from ....._transfer.discovery import Filters, os_failure, shown
+from ....._transfer.discovery import Filters, os_failure
 from ....._transfer.download import RemoteFile, fetch
 from ....._transfer.lanes import Lanes
 from ....._transfer.names import LocalNames
 from ....._transfer.pool import TaskPool, first_error, places_for
 from ....._transfer.progress import ProgressTracker
 from ....._transfer.record import FileFailure
+from ....._transfer.sources import shown
 from ....._transfer.storage import Storage, TargetGone, TransferFailed, UrlExpired, signed_transfer
 from .....config import TransferLimits
-from .....errors import ViDownloadError, ViError, ViNotFoundError
+from .....errors import ViDownloadError, ViError, ViNotFoundError, ViOperationError
 from ....pagination import TokenTrail
 from ...base import read_envelope
 from .results import AssetDownloadResult
@@ -105,7 +106,13 @@ class Retrieval:
             raise
         finally:
             self._tracker.finish()
-        return self.result()
+        result = self.result()
+        if result.total_cancelled:
+            raise ViOperationError(
+                f"The accounting is wrong: {result.total_cancelled} of {result.total_files} files were never settled.",
+                suggestion="This is a defect of the SDK; please report it.",
+            )
+        return result
 
     async def _run_stages(self) -> None:
         """List and fetch at once: the next page is asked for while one is used."""

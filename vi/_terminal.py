@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PROGRESS_VARIABLE = "VI_PROGRESS"
 LOG_VARIABLE = "VI_LOG"
 LINE_SECONDS = 10.0
-UNKNOWN_WIDTH = 79
+UNKNOWN_SIZE = (79, 24)
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _STYLES = {"bold": "1", "red": "31", "green": "32", "yellow": "33"}
@@ -60,14 +60,15 @@ class Bar:
         if self._bar is None:
             from tqdm import tqdm
 
-            width = _columns(sys.stderr)
+            width, height = _size(sys.stderr)
             self._bar = tqdm(
                 total=progress.files_total,
                 desc=self._operation,
                 unit=" files",
                 file=sys.stderr,
-                ncols=None if width else UNKNOWN_WIDTH,
-                dynamic_ncols=bool(width),
+                ncols=width or UNKNOWN_SIZE[0],
+                nrows=height or UNKNOWN_SIZE[1],
+                dynamic_ncols=bool(width and height),
             )
         self._bar.total = progress.files_total
         self._bar.n = progress.files_done
@@ -175,12 +176,12 @@ def _width(text: str) -> int:
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def _columns(stream: TextIO) -> int:
-    """Return the width of a terminal, 0 where it does not say: tqdm would draw nothing on one of no width."""
+def _size(stream: TextIO) -> tuple[int, int]:
+    """Return columns and lines of a terminal, 0 where it does not say: tqdm would draw nothing there."""
     try:
-        return os.get_terminal_size(stream.fileno()).columns
+        return os.get_terminal_size(stream.fileno())
     except (OSError, ValueError):
-        return 0
+        return 0, 0
 
 
 def redraws(stream: TextIO | None) -> bool:

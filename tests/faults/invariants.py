@@ -22,7 +22,7 @@ EARLY = 0.03
 _SECRETS = (
     re.compile(r"dtvi_[A-Za-z0-9-]{8,}"),
     re.compile(r"(?i)x-signature=[0-9a-f]{6,}"),
-    re.compile(r"(?i)bearer\s+(?!\*)\S{6,}"),
+    re.compile(r"(?i)bearer\s+(?!\*|dtvi_\*)\S{6,}"),
 )
 
 

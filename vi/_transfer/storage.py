@@ -38,6 +38,7 @@ EXPIRY_MARGIN = 5.0
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FORBIDDEN_HEADERS = frozenset(
     {
+        "accept-encoding",
         "authorization",
         "connection",
         "content-length",
@@ -48,6 +49,7 @@ _FORBIDDEN_HEADERS = frozenset(
         "organization-id",
         "proxy-authorization",
         "proxy-connection",
+        "range",
         "te",
         "trailer",
         "transfer-encoding",
@@ -115,8 +117,15 @@ def signed_transfer(
         raise TransferFailed("EBADURL", "The service gave an unencrypted transfer URL although it is https itself.")
     if user is not None:
         raise TransferFailed("EBADURL", "The service gave a transfer URL with credentials in it, refused.")
+    if not isinstance(headers or {}, Mapping):
+        raise TransferFailed("EBADURL", "The service demands headers that cannot be read.")
     for name, value in (headers or {}).items():
-        if not _TOKEN.fullmatch(name) or name.lower() in _FORBIDDEN_HEADERS or re.search(r"[\r\n\0]", value):
+        if (
+            not isinstance(value, str)
+            or not _TOKEN.fullmatch(name)
+            or name.lower() in _FORBIDDEN_HEADERS
+            or re.search(r"[\r\n\0]", value)
+        ):
             raise TransferFailed("EBADURL", f"The service demands the header {name[:40]!r}, which is refused.")
     return SignedTransfer(target, headers or {}, method, expires)
 

@@ -29,6 +29,18 @@ def query(filter_criteria: Filter | None, metadata_query: str | None, strict_que
     return params
 
 
+def is_selection(params: Mapping[str, str]) -> bool:
+    """Tell whether *params* select: a filter such as ``{}`` would mean every asset (protocol section 7.6)."""
+    if "metadataQuery" in params:
+        return True
+    if "filter" not in params:
+        return False
+    try:
+        return bool(json.loads(params["filter"]))
+    except (ValueError, RecursionError):
+        return True  # the service says what is wrong with it
+
+
 def _as_json(criteria: object) -> object:
     if isinstance(criteria, str):
         return criteria

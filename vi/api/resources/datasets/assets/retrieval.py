@@ -229,21 +229,7 @@ class Retrieval:
         try:
             if not await self._settled_by_local(remote, target):
                 self._check_space(remote)
-                await fetch(
-                    remote,
-                    target,
-                    self._storage,
-                    self._lanes,
-                    self._options.limits,
-                    replace=self._options.overwrite,
-                    renew=self._renew,
-                )
-                self._result.total_downloaded += 1
-                self._result.bytes_received += remote.size
-                self._tracker.move(remote.size)
-                self._places.moved(remote.size)
-        except FileExistsError:
-            self._conflict(remote, target, "another file took the name meanwhile")
+                await self._fetch_to(remote, target)
         except TransferFailed as problem:
             self._fail(target, remote.filename, problem.code, f"{remote.filename}: {problem.message}", remote.attempts)
             return
@@ -266,6 +252,27 @@ class Retrieval:
             self._fail(target, remote.filename, "EUNKNOWN", f"{remote.filename}: {error.message}", remote.attempts)
             return
         self._tracker.settle()
+
+    async def _fetch_to(self, remote: RemoteFile, target: str) -> None:
+        try:
+            await fetch(
+                remote,
+                target,
+                self._storage,
+                self._lanes,
+                self._options.limits,
+                replace=self._options.overwrite,
+                renew=self._renew,
+            )
+        except FileExistsError:
+            # Whoever took the name meanwhile may have put the same bytes there: another download into this folder.
+            if not await self._settled_by_local(remote, target):
+                self._conflict(remote, target, "another file took the name meanwhile")
+            return
+        self._result.total_downloaded += 1
+        self._result.bytes_received += remote.size
+        self._tracker.move(remote.size)
+        self._places.moved(remote.size)
 
     async def _settled_by_local(self, remote: RemoteFile, target: str) -> bool:
         """Settle the asset if a local file of its name decides it."""

@@ -22,8 +22,20 @@ import attrs
 
 from .._media import IMAGE_TYPES, MAX_IMAGE_BYTES, extension_of, media_type, size_limit
 from ..errors import ViFileTooLargeError, ViInvalidParameterError, ViPathError
+from .openable import Openable, OpenableSource, as_openable
+from .pictures import PictureSource, is_picture
 from .record import KEPT_SKIPS, FileRecord, SkippedFile
-from .sources import BytesSource, FileObjectSource, PathSource, Source, SpooledSource, StreamSource, is_seekable, shown
+from .sources import (
+    BytesSource,
+    FileObjectSource,
+    PathSource,
+    Source,
+    SourceFailedError,
+    SpooledSource,
+    StreamSource,
+    is_seekable,
+    shown,
+)
 
 BLOCK = 1000
 
@@ -115,15 +127,7 @@ class Inventory:
         given: list[str] = []
         for local in names:
             path = os.path.join(folder, local)  # noqa: PTH118
-            name = self._names(Path(path))
-            if not isinstance(name, str) or not name:
-                problem = f"names() must return text, got {name!r}"
-            elif found := name_problem(name):
-                problem = f"names() must return a name that can be sent. {found.rstrip('.')}"
-            else:
-                given.append(name)
-                continue
-            raise ViInvalidParameterError(f"{problem} for {shown(path)}.", parameter="names")
+            given.append(_checked_name(self._names(Path(path)), path))
         return "\0".join(given)
 
     def skip(self, path: str, reason: str) -> None:
@@ -136,6 +140,16 @@ class Inventory:
         self._others.append((source, filename, size))
         self.count += 1
         self.bytes += max(size, 0)
+
+    def add_elsewhere(self, found: Openable, below: str) -> None:
+        if callable(self._names):
+            filename = _checked_name(self._names(found.path), found.label)
+        else:
+            filename = below if self._names == "relative" else found.name
+        if problem := name_problem(filename):
+            self.broken.append(Broken(shown(found.label), shown(filename), "EBADNAME", problem))
+        else:
+            self.add_source(OpenableSource(found), filename, -1)
 
     def add_block(self, folder: str, below: str, files: list[tuple[str, int]], *, named: bool = False) -> None:
         sizes = array.array("Q", [size for _, size in files])
@@ -190,6 +204,17 @@ class Inventory:
                 raise error
 
 
+def _checked_name(name: object, path: str) -> str:
+    """Return what the caller's function made of *path*, if it can be a name."""
+    if not isinstance(name, str) or not name:
+        problem = f"names() must return text, got {name!r}"
+    elif found := name_problem(name):
+        problem = f"names() must return a name that can be sent. {found.rstrip('.')}"
+    else:
+        return name
+    raise ViInvalidParameterError(f"{problem} for {shown(path)}.", parameter="names")
+
+
 def _sources(where: list[str]) -> str:
     return f"{where[0]}, given twice" if len(set(where)) == 1 else " and ".join(where[:3])
 
@@ -214,7 +239,9 @@ def discover(paths: Any, names: Naming, filters: Filters, *, may_be_empty: bool 
     inventory = Inventory(names)
     missing: list[str] = []
     for item in _as_list(paths):
-        if isinstance(item, (str, os.PathLike)):
+        if (elsewhere := as_openable(item)) is not None:
+            _add_elsewhere(inventory, elsewhere, filters, missing)
+        elif isinstance(item, (str, os.PathLike)):
             _add_path(inventory, item, filters, missing)
         else:
             _add_object(inventory, item)
@@ -237,7 +264,7 @@ def discover(paths: Any, names: Naming, filters: Filters, *, may_be_empty: bool 
 
 
 def _as_list(paths: Any) -> Iterable[Any]:
-    if isinstance(paths, (str, os.PathLike)) or hasattr(paths, "read"):
+    if isinstance(paths, (str, os.PathLike)) or hasattr(paths, "read") or as_openable(paths) is not None:
         return [paths]
     if (
         isinstance(paths, tuple)
@@ -295,6 +322,8 @@ def _source_of(name: str, content: Any, size: list[Any]) -> tuple[Source, str, i
     """Return the source, name and size (-1 while unknown) of named content, or None when it is of no use."""
     if isinstance(content, (bytes, bytearray, memoryview)) and not size:
         return BytesSource(name, content), name, len(content)
+    if is_picture(content) and not size:
+        return PictureSource(name, content), name, -1
     if isinstance(content, AsyncIterable):
         if not size:
             return SpooledSource(name, content), name, -1
@@ -303,6 +332,39 @@ def _source_of(name: str, content: Any, size: list[Any]) -> tuple[Source, str, i
     elif hasattr(content, "read") and not size and is_seekable(content):
         return FileObjectSource(name, content), name, _size_of(content)
     return None
+
+
+def _add_elsewhere(inventory: Inventory, given: Openable, filters: Filters, missing: list[str]) -> None:
+    """Take in a file, or all files below a folder, that something else opens."""
+    try:
+        if given.is_folder:
+            _walk_elsewhere(inventory, given, "", filters)
+        elif given.is_missing:
+            missing.append(shown(given.label))
+        elif media_type(given.name) is None:
+            message = f"{given.label}: files of this type are not supported."
+            inventory.broken.append(Broken(given.label, given.name, "EBADMIME", message))
+        else:
+            inventory.add_elsewhere(given, given.name)
+    except OSError as error:
+        inventory.broken.append(Broken(given.label, given.name, *os_failure(error, given.label)))
+    except SourceFailedError as error:
+        inventory.broken.append(Broken(given.label, given.name, "ESOURCE", f"{error}."))
+
+
+def _walk_elsewhere(inventory: Inventory, folder: Openable, below: str, filters: Filters) -> None:
+    for child in folder.children():
+        relative = f"{below}/{child.name}" if below else child.name
+        if child.name.startswith(".") or child.name.lower() in _JUNK:
+            inventory.skip(child.label, "hidden")
+        elif child.is_folder:
+            _walk_elsewhere(inventory, child, relative, filters)
+        elif not filters.takes(relative):
+            inventory.skip(child.label, "excluded")
+        elif media_type(child.name) is None:
+            inventory.skip(child.label, f"unsupported ({extension_of(child.name) or 'no extension'})")
+        else:
+            inventory.add_elsewhere(child, relative)
 
 
 def _size_of(file: IO[bytes]) -> int:

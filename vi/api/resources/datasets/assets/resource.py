@@ -192,7 +192,8 @@ class AsyncAssets(Resource):
     ) -> AssetUploadResult:
         """Upload files and folders.
 
-        *paths* is a path, ``(filename, bytes)``, an open binary file that can seek, ``(filename, stream)`` or
+        *paths* is a path, an address or path of fsspec or universal_pathlib (``s3://...``, ``https://...``),
+        ``(filename, bytes)``, ``(filename, picture)`` of Pillow or NumPy, an open binary file that can seek, ``(filename, stream)`` or
         ``(filename, stream, size)`` with an async iterator of bytes, or a list of these. Folders are walked in full; what is not an image or video is skipped
         and counted. *names* makes the remote name: the bare file name, the path below the folder (``"relative"``), or a
         function of the path; *custom_metadata* maps remote names to metadata, or is a function of the path.

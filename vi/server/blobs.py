@@ -37,6 +37,7 @@ _NEWEST_FOLDERS = 16
 _GROUP_OBJECTS = 64
 _GROUP_BYTES = 16 << 20
 _LANES = 3
+_SUM = 4
 
 
 @attrs.define
@@ -93,7 +94,7 @@ class Staging:
     def _remove(self) -> None:
         if self._file is not None:
             self._file.close()
-        self.path.unlink(missing_ok=True)
+        _drop(self.path)
 
 
 class Blobs:
@@ -142,8 +143,13 @@ class Blobs:
         return await self._hop(self._adopt, staged.path)
 
     async def put_thumbnails(self, thumbnails: Sequence[tuple[str, bytes]]) -> None:
-        """Store the thumbnails of objects."""
-        await self._hop(self._write_thumbnails, thumbnails)
+        """Store the thumbnails of objects, unless the disk refuses: they can be made again."""
+        if thumbnails:
+            await self._hop(self._write_thumbnails, thumbnails)
+
+    async def thumbnail(self, blob: str) -> bytes | None:
+        """Return the thumbnail of an object; None when it is missing or damaged."""
+        return await self._hop(self._read_thumbnail, self.thumbnail_path(blob))
 
     async def remove(self, blobs: Sequence[str]) -> None:
         """Remove objects and their thumbnails, or after `PARTS` the parts of an upload; what is not there is no error."""
@@ -159,11 +165,12 @@ class Blobs:
 
     async def remove_part(self, upload: str, file: str) -> None:
         """Remove one part."""
-        await self._hop(self._unlink, self.part_path(upload, file))
+        await self._hop(_drop, self.part_path(upload, file))
 
     async def remove_parts(self, upload: str) -> None:
-        """Remove every part of a multipart upload."""
-        await self._hop(self._remove_tree, self._parts / upload)
+        """Remove every part of a multipart upload; what the disk refuses is swept at the next start."""
+        with contextlib.suppress(OSError):
+            await self._hop(self._remove_tree, self._parts / upload)
 
     async def join_parts(self, upload: str, files: Sequence[str]) -> str:
         """Make one object of the parts *files*, in this order."""
@@ -214,7 +221,7 @@ class Blobs:
         """Write all, then flush all, then rename all: the first flush carries most of the others with it."""
         staged = [self._write_staging(data) for data in datas]
         outcomes: list[str | Exception] = []
-        folders: set[Path] = set()
+        folders: dict[Path, list[int]] = {}
         for file in staged:
             if isinstance(file, Exception):
                 outcomes.append(file)
@@ -224,13 +231,18 @@ class Blobs:
                     os.fsync(file.fileno())
                 blob, folder = self._place()
                 os.replace(file.name, folder / blob)  # noqa: PTH105 - the name is text already
-                folders.add(folder)
+                folders.setdefault(folder, []).append(len(outcomes))
                 outcomes.append(blob)
             except OSError as error:
-                Path(file.name).unlink(missing_ok=True)
+                _drop(file.name)
                 outcomes.append(error)
-        for folder in folders:
-            flush_folder(folder)
+        for folder, members in folders.items():
+            try:
+                flush_folder(folder)
+            except OSError as error:
+                for index in members:
+                    _drop(folder / str(outcomes[index]))
+                    outcomes[index] = error
         return outcomes
 
     def _write_staging(self, data: bytes) -> IO[bytes] | OSError:
@@ -242,7 +254,7 @@ class Blobs:
         except OSError as error:
             if file is not None:
                 file.close()
-            path.unlink(missing_ok=True)
+            _drop(path)
             return error
         return file
 
@@ -250,10 +262,10 @@ class Blobs:
         """Return a new id and its folder, which is made when it is the first in it."""
         with self._lock:
             if self._left == 0:
+                (self._objects / f"{self._folder + 1:06x}").mkdir(mode=0o700, exist_ok=True)
+                flush_folder(self._objects)
                 self._folder += 1
                 self._left = FOLDER_OBJECTS
-                (self._objects / f"{self._folder:06x}").mkdir(mode=0o700, exist_ok=True)
-                flush_folder(self._objects)
             self._left -= 1
             name = f"{self._folder:06x}"
         return f"{name}-{secrets.token_hex(10)}", self._objects / name
@@ -261,7 +273,11 @@ class Blobs:
     def _adopt(self, staged: Path) -> str:
         blob, folder = self._place()
         staged.replace(folder / blob)
-        flush_folder(folder)
+        try:
+            flush_folder(folder)
+        except OSError:
+            _drop(folder / blob)
+            raise
         return blob
 
     def _adopt_part(self, staged: Path, target: Path) -> None:
@@ -271,35 +287,49 @@ class Blobs:
         flush_folder(self._parts)
 
     def _write_thumbnails(self, thumbnails: Sequence[tuple[str, bytes]]) -> None:
-        folders = set()
+        # Not flushed, so a loss of power may leave anything under the name: the sum at the end shows it.
         for blob, data in thumbnails:
-            file = self._write_staging(data)
-            if isinstance(file, OSError):
-                raise file
-            target = self.thumbnail_path(blob)
-            with file:
-                os.fsync(file.fileno())
-            os.replace(file.name, target)  # noqa: PTH105 - the name is text already
-            folders.add(target.parent)
-        for folder in folders:
-            flush_folder(folder)
+            path = self.thumbnail_path(blob)
+            try:
+                path.unlink(missing_ok=True)
+                with open_private(path) as file:
+                    write_all(file, data + _checksums.crc32c(data).to_bytes(_SUM, "big"))
+            except OSError:
+                _drop(path)
+
+    def _read_thumbnail(self, path: Path) -> bytes | None:
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return None
+        data, stored = content[:-_SUM], content[-_SUM:]
+        return data if data and _checksums.crc32c(data).to_bytes(_SUM, "big") == stored else None
 
     def _remove(self, blobs: Sequence[str]) -> None:
+        folders = set()
         for blob in blobs:
             if blob.startswith(PARTS):
                 self._remove_tree(self._parts / blob.removeprefix(PARTS))
+                folders.add(self._parts)
                 continue
-            self._unlink(self.path(blob))
+            path = self.path(blob)
+            self._unlink(path)
             self._unlink(self.thumbnail_path(blob))
-            with contextlib.suppress(OSError):
-                if int(blob.partition("-")[0], 16) < self._folder - 1:
-                    self.path(blob).parent.rmdir()  # succeeds only once it is empty
+            folders.add(path.parent)
+        for folder in folders:
+            # A name that came back with the power would lie there for ever: the rows forget it after this.
+            with contextlib.suppress(FileNotFoundError):
+                flush_folder(folder)
+            with contextlib.suppress(OSError, ValueError):
+                if int(folder.name, 16) < self._folder - 1:
+                    folder.rmdir()  # succeeds only once it is empty
 
     def _unlink(self, path: Path) -> None:
         path.unlink(missing_ok=True)
 
     def _remove_tree(self, folder: Path) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(folder)
 
     def _join(self, parts: Sequence[Path]) -> str:
         staged = self._staging / secrets.token_hex(12)
@@ -311,7 +341,7 @@ class Blobs:
                 os.fsync(target.fileno())
             return self._adopt(staged)
         finally:
-            staged.unlink(missing_ok=True)
+            _drop(staged)
 
     def _folders(self) -> list[os.DirEntry[str]]:
         with os.scandir(self._objects) as entries:
@@ -323,7 +353,14 @@ class Blobs:
 
     def _sweep(self, uploads: frozenset[str]) -> None:
         for path in self._staging.iterdir():
-            self._unlink(path)
+            _drop(path)
         for folder in self._parts.iterdir():
             if folder.name not in uploads:
-                self._remove_tree(folder)
+                with contextlib.suppress(OSError):
+                    self._remove_tree(folder)
+
+
+def _drop(path: Path | str) -> None:
+    """Remove what an error left; what cannot be removed is swept at the next start."""
+    with contextlib.suppress(OSError):
+        Path(path).unlink(missing_ok=True)

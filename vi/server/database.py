@@ -121,11 +121,25 @@ def _commit(connection: sa.Connection, group: list[_Job]) -> None:
                     job.result = job.work(connection)
                 else:
                     with connection.begin_nested():
-                        job.result = job.work(connection)
-            except Exception as error:
-                job.error = error
-                if alone:
-                    raise
+                        _do(job, connection)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the one who waits for this job gets it
+                job.error = job.error or error
+                if alone or not _is_open(connection):
+                    raise job.error from None
+
+
+def _do(job: _Job, connection: sa.Connection) -> None:
+    try:
+        job.result = job.work(connection)
+    except Exception as error:
+        job.error = error  # before the savepoint is undone, which may fail in its turn
+        raise
+
+
+def _is_open(connection: sa.Connection) -> bool:
+    """Tell whether the transaction goes on: when the disk is full or fails, SQLite undoes all of it by itself."""
+    driver = connection.connection.driver_connection
+    return driver is not None and bool(driver.in_transaction)
 
 
 def _resolve(job: _Job) -> None:

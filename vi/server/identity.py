@@ -49,6 +49,8 @@ def read_identity(path: Path) -> Identity:
 
 def load_identity(path: Path, config: ServiceConfig, now: int) -> Identity:
     """Return the identity at *path*, made first when there is none."""
+    for unfinished in path.parent.glob(f".{path.name}.*"):
+        unfinished.unlink(missing_ok=True)
     if path.exists():
         found = read_identity(path)
         if config.organization_id not in (None, found.organization_id):

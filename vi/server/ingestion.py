@@ -27,6 +27,7 @@ from .blobs import Blobs
 from .config import ServiceConfig
 from .database import Database
 from .inspection import InspectionJob, InspectionUnavailableError, Inspector, Verdict
+from .places import Places
 from .refusals import Refusal
 from .schema import ItemState, SessionState, UploadState, ingest_item, ingestion_session
 from .store import idempotency, multipart, sessions, settling
@@ -36,6 +37,9 @@ logger = logging.getLogger("vi.server")
 
 _BATCH = 64
 _ROUNDS = 2
+_SLOW_ROUNDS = 6
+_SLOW = 1.0
+"""Seconds after which a batch no longer holds back others, and what is known of it is applied."""
 _PAUSE = 1.0
 
 
@@ -81,7 +85,9 @@ class Ingestion:
         self._open: dict[str, OpenSession] = {}
         self._arrivals: list[_Waiting] = []
         self._queue: deque[Arrival] = deque()
+        self._doubtful: set[str] = set()
         self._queued = asyncio.Event()
+        self._places = Places(_ROUNDS, _SLOW_ROUNDS)
         self._tasks: set[asyncio.Task[None]] = set()
         self._recording: set[asyncio.Task[None]] = set()
         self._joining: dict[str, asyncio.Task[None]] = {}
@@ -102,7 +108,7 @@ class Ingestion:
         for row in alive:
             if row.state == UploadState.COMPLETING:
                 self.join(row)
-        for work in [self._inspect_queue() for _ in range(_ROUNDS)] + [self._sweep()]:
+        for work in [self._inspect_queue() for _ in range(_ROUNDS + _SLOW_ROUNDS)] + [self._sweep()]:
             self._tasks.add(asyncio.create_task(work))
 
     async def aclose(self) -> None:
@@ -176,6 +182,9 @@ class Ingestion:
             for waiting in failed:
                 if not waiting.recorded.done():
                     waiting.recorded.set_exception(error)
+            # A commit that failed may still have been made: what the rows say is found out where they are read.
+            self._doubtful.update(waiting.arrival.blob for waiting in failed if waiting.arrival.blob is not None)
+            self._enqueue([waiting.arrival for waiting in failed])
             return
         for waiting, open_ in zip(taken, recorded.open, strict=True):
             if not waiting.recorded.done():
@@ -190,40 +199,66 @@ class Ingestion:
 
     async def _inspect_queue(self) -> None:
         while True:
-            while not self._queue:
-                self._queued.clear()
-                await self._queued.wait()
-            batch = [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH))]
-            try:
-                await self._inspect(batch)
-            except InspectionUnavailableError as error:
-                logger.error("No inspection: %s", error)
-                self._queue.extendleft(reversed(batch))
-                await asyncio.sleep(_PAUSE)
-            except Exception:
-                logger.exception("A batch of %d files could not be settled and is tried again", len(batch))
-                self._queue.extend(batch)
-                await asyncio.sleep(_PAUSE)
+            async with self._places.hold() as make_room:
+                while not self._queue:
+                    self._queued.clear()
+                    await self._queued.wait()
+                batch = [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH))]
+                try:
+                    await self._inspect(batch, make_room)
+                except InspectionUnavailableError as error:
+                    logger.error("No inspection: %s", error)
+                    self._queue.extendleft(reversed(batch))
+                    await asyncio.sleep(_PAUSE)
+                except Exception:
+                    logger.exception("A batch of %d files could not be settled and is tried again", len(batch))
+                    self._queue.extend(batch)
+                    await asyncio.sleep(_PAUSE)
 
-    async def _inspect(self, batch: Sequence[Arrival]) -> None:
+    async def _inspect(self, batch: Sequence[Arrival], make_room: Callable[[], None]) -> None:
         announced = await self._database.read(partial(_announced, batch=batch))
-        current = [arrival for arrival in batch if (arrival.session_seq, arrival.index) in announced]
-        verdicts: list[Verdict | None] = [None] * len(current)
         jobs: list[InspectionJob] = []
-        for position, arrival in enumerate(current):
-            item = announced[arrival.session_seq, arrival.index]
+        looked_at: list[Arrival] = []
+        refused: list[settling.Finding] = []
+        dropped: list[str] = []
+        for arrival in batch:
+            item = announced.get((arrival.session_seq, arrival.index))
+            if item is None:
+                if arrival.blob in self._doubtful:
+                    dropped.append(arrival.blob)
+                continue
             if arrival.blob is None or item.stored_size != item.size:
                 message = f"{item.size} bytes were announced, {item.stored_size} arrived"
-                verdicts[position] = Verdict("EBADSIZE", message, item.stored_size)
-            else:
-                jobs.append(
-                    InspectionJob(str(self._blobs.path(arrival.blob)), item.kind, item.mime, item.size, item.crc32c)
-                )
-        looked = iter(await self._inspector.inspect(jobs) if jobs else [])
-        findings = [
-            settling.Finding(arrival.session_seq, arrival.index, arrival.blob, verdict or next(looked), self._new_id())
-            for arrival, verdict in zip(current, verdicts, strict=True)
-        ]
+                refused.append(self._finding(arrival, Verdict("EBADSIZE", message, item.stored_size)))
+                continue
+            path = str(self._blobs.path(arrival.blob))
+            jobs.append(InspectionJob(path, item.kind, item.mime, item.size, item.crc32c))
+            looked_at.append(arrival)
+        self._doubtful.difference_update(arrival.blob for arrival in batch if arrival.blob is not None)
+        await self._remove(dropped)
+        await self._apply(refused)
+        if not jobs:
+            return
+        found: dict[int, Verdict] = {}
+        looking = asyncio.ensure_future(self._inspector.inspect(jobs, found))
+        try:
+            while not looking.done() or found:
+                await asyncio.wait({looking}, timeout=_SLOW)
+                if not looking.done():
+                    make_room()
+                known = {index: found.pop(index) for index in list(found)}
+                await self._apply([self._finding(looked_at[index], verdict) for index, verdict in known.items()])
+            await looking
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+
+    def _finding(self, arrival: Arrival, verdict: Verdict) -> settling.Finding:
+        return settling.Finding(arrival.session_seq, arrival.index, arrival.blob, verdict, self._new_id())
+
+    async def _apply(self, findings: Sequence[settling.Finding]) -> None:
+        if not findings:
+            return
         await self._blobs.put_thumbnails(
             [
                 (finding.blob, finding.verdict.thumbnail)
@@ -234,6 +269,14 @@ class Ingestion:
         await self._settle(
             partial(settling.settle, findings=findings, now=self._clock(), quota=self._config.quota_bytes)
         )
+
+    async def make_thumbnail(self, row: sa.Row[Any]) -> bytes | None:
+        """Make and keep the thumbnail of an asset whose own was lost."""
+        job = InspectionJob(str(self._blobs.path(row.blob)), row.kind, row.mime, row.size)
+        (verdict,) = await self._inspector.inspect([job])
+        if verdict.thumbnail is not None:
+            await self._blobs.put_thumbnails([(row.blob, verdict.thumbnail)])
+        return verdict.thumbnail
 
     async def _settle(self, work: Callable[[sa.Connection], settling.Settled]) -> None:
         settled = await self._database.write(work)
@@ -268,21 +311,27 @@ class Ingestion:
             task.add_done_callback(lambda _: self._joining.pop(upload.id, None))
 
     async def _join(self, upload: sa.Row[Any]) -> None:
-        try:
-            with self.arriving(upload.session_id, upload.idx) as session:
-                parts = await self._database.read(partial(multipart.parts, seq=upload.seq))
-                blob = await self._blobs.join_parts(upload.id, [part.file for part in parts])
-                crc, size = 0, 0
-                for part in parts:
-                    crc = _checksums.combine(crc, part.crc32c, part.size)
-                    size += part.size
-                await self.arrived(session, upload.idx, blob, size, crc)
-            await self._database.write(partial(multipart.finish, seq=upload.seq, now=self._clock()))
-            await self._blobs.remove_parts(upload.id)
-        except Refusal:
-            await self._blobs.remove_parts(upload.id)
-        except Exception:
-            logger.exception("Joining multipart upload %s failed and is tried again at the next start", upload.id)
+        while True:
+            try:
+                await self._join_once(upload)
+                break
+            except Refusal:
+                break
+            except Exception:
+                logger.exception("Joining multipart upload %s failed and is tried again", upload.id)
+                await asyncio.sleep(_PAUSE)
+        await self._blobs.remove_parts(upload.id)
+
+    async def _join_once(self, upload: sa.Row[Any]) -> None:
+        with self.arriving(upload.session_id, upload.idx) as session:
+            parts = await self._database.read(partial(multipart.parts, seq=upload.seq))
+            blob = await self._blobs.join_parts(upload.id, [part.file for part in parts])
+            crc, size = 0, 0
+            for part in parts:
+                crc = _checksums.combine(crc, part.crc32c, part.size)
+                size += part.size
+            await self.arrived(session, upload.idx, blob, size, crc)
+        await self._database.write(partial(multipart.finish, seq=upload.seq, now=self._clock()))
 
 
 def _announced(connection: sa.Connection, batch: Sequence[Arrival]) -> dict[tuple[int, int], sa.Row[Any]]:

@@ -14,7 +14,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,13 @@ import attrs
 
 from ..errors import ViServerError
 from .inspect_frames import FrameReader, InspectionJob, InspectionLimits, Verdict, frame, read_verdict, write_jobs
+from .places import Places
 
 __all__ = ["InspectionJob", "InspectionLimits", "InspectionUnavailableError", "Inspector", "Verdict"]
 
-_BATCH = 32
+_BATCH = 8
+_SLOW = 2.0
+_SLOW_WORKERS = 4
 _START_SECONDS = 60.0
 _END_SECONDS = 5.0
 _READ = 1 << 18
@@ -50,19 +53,22 @@ class _Lost:
 
 
 class Inspector:
-    """A bounded set of worker processes, started when there is work for them."""
+    """A bounded set of worker processes, started when there is work for them.
+
+    A few more are started when some take long over a file, so that others do not wait for it.
+    """
 
     def __init__(self, *, workers: int | None = None, limits: InspectionLimits | None = None) -> None:
         self._workers = workers or _processors()
         self._limits = limits or InspectionLimits()
-        self._places = asyncio.Semaphore(self._workers)
+        self._places = Places(self._workers, _SLOW_WORKERS)
         self._idle: list[_Worker] = []
         self._busy: set[_Worker] = set()
         self._closed = False
 
-    async def inspect(self, jobs: Sequence[InspectionJob]) -> list[Verdict]:
-        """Return one verdict per job, in order."""
-        round_ = _Round(list(jobs), lanes=min(self._workers, len(jobs)))
+    async def inspect(self, jobs: Sequence[InspectionJob], found: dict[int, Verdict] | None = None) -> list[Verdict]:
+        """Return one verdict per job, in order; each is put into *found*, by its index, as soon as it is known."""
+        round_ = _Round(list(jobs), min(self._workers, len(jobs)), {} if found is None else found)
         if round_.lanes == 1:
             await self._serve(round_)
         elif round_.lanes:
@@ -79,10 +85,7 @@ class Inspector:
         self._closed = True
         for worker in self._busy:
             worker.kill()
-        for _ in range(self._workers):  # until each call that was under way has noticed
-            await self._places.acquire()
-        for _ in range(self._workers):
-            self._places.release()
+        await self._places.empty()  # once each call that was under way has noticed
         while self._idle:
             await self._idle.pop().aclose()
 
@@ -90,16 +93,14 @@ class Inspector:
         while batch := round_.take():
             if self._closed:
                 raise InspectionUnavailableError("The inspector is closed.")
-            async with self._places:
-                await self._serve_batch(round_, batch)
+            async with self._places.hold() as make_room:
+                await self._serve_batch(round_, batch, make_room)
 
-    async def _serve_batch(self, round_: _Round, batch: list[int]) -> None:
+    async def _serve_batch(self, round_: _Round, batch: list[int], make_room: Callable[[], None]) -> None:
         while batch:
-            done: list[Verdict] = []
             async with self._borrowed() as worker:
-                lost = await worker.look([round_.jobs[index] for index in batch], done)
-            round_.verdicts.update(zip(batch, done, strict=False))
-            batch = batch[len(done) :]
+                done, lost = await worker.look(round_, batch, make_room)
+            batch = batch[done:]
             if lost and batch and round_.blame(batch[0], lost, self._limits):
                 del batch[0]
 
@@ -126,10 +127,11 @@ class Inspector:
 class _Round:
     """The jobs of one call and what is known of them."""
 
-    def __init__(self, jobs: list[InspectionJob], lanes: int) -> None:
+    def __init__(self, jobs: list[InspectionJob], lanes: int, found: dict[int, Verdict]) -> None:
         self.jobs = jobs
         self.lanes = lanes
         self.verdicts: dict[int, Verdict] = {}
+        self._found = found
         self._next = 0
         self._suspects: set[int] = set()
 
@@ -141,17 +143,21 @@ class _Round:
         self._next += size
         return batch
 
+    def tell(self, index: int, verdict: Verdict) -> None:
+        """Note what is known of a file."""
+        self.verdicts[index] = self._found[index] = verdict
+
     def blame(self, index: int, lost: _Lost, limits: InspectionLimits) -> bool:
         """Settle the file at which a worker was lost; false if it is to be tried once more."""
         job = self.jobs[index]
         if lost.overrun:
             message = f"Looking at the file took more than {limits.seconds_for(job.size):.0f} seconds."
-            self.verdicts[index] = Verdict("EUNKNOWN", message, job.size, mime=job.mime)
+            self.tell(index, Verdict("EUNKNOWN", message, job.size, mime=job.mime))
             return True
         if index not in self._suspects:
             self._suspects.add(index)
             return False
-        self.verdicts[index] = Verdict("ECORRUPT", f"Decoding the file failed: {lost.reason}.", job.size, mime=job.mime)
+        self.tell(index, Verdict("ECORRUPT", f"Decoding the file failed: {lost.reason}.", job.size, mime=job.mime))
         return True
 
 
@@ -199,24 +205,33 @@ class _Worker:
         """Whether the process runs and owes no answer."""
         return self.waiting == 0 and self.process.returncode is None
 
-    async def look(self, jobs: list[InspectionJob], done: list[Verdict]) -> _Lost | None:
-        """Append one verdict per job to *done*; says why when the worker is lost before the last."""
-        self.waiting = len(jobs)
-        self.send(write_jobs(jobs))
+    async def look(self, round_: _Round, batch: list[int], make_room: Callable[[], None]) -> tuple[int, _Lost | None]:
+        """Tell *round_* a verdict per file; returns how many, and why not all when the worker is lost before the last.
+
+        Calls *make_room* when a file takes long.
+        """
+        loop = asyncio.get_running_loop()
+        done = 0
+        self.waiting = len(batch)
+        self.send(write_jobs([round_.jobs[index] for index in batch]))
         while self.waiting > 0:
+            slow = loop.call_later(_SLOW, make_room)
             try:
-                async with asyncio.timeout(self.limits.seconds_for(jobs[len(done)].size)):
+                async with asyncio.timeout(self.limits.seconds_for(round_.jobs[batch[done]].size)):
                     data = await self.read()
                 for message, blob in self.frames.feed(data):
-                    done.append(read_verdict(message, blob))
+                    round_.tell(batch[done], read_verdict(message, blob))
+                    done += 1
                     self.waiting -= 1
             except TimeoutError:
-                return _Lost("it took too long", overrun=True)
+                return done, _Lost("it took too long", overrun=True)
             except _DiedError as died:
-                return _Lost(str(died))
-            except (ValueError, KeyError, TypeError):
-                return _Lost("its worker wrote nonsense")
-        return None
+                return done, _Lost(str(died))
+            except (ValueError, KeyError, TypeError, IndexError):
+                return done, _Lost("its worker wrote nonsense")
+            finally:
+                slow.cancel()
+        return done, None
 
     def send(self, data: bytes) -> None:
         assert self.process.stdin is not None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import ViConfigurationError
 from .config import Folder, ServiceConfig
+from .files import flush_folder
 from .identity import Identity, load_identity, read_identity
 from .lock import FolderLock, read_address
 
@@ -96,7 +97,10 @@ async def serve(
     config = config or ServiceConfig()
     await asyncio.to_thread(_require_libraries)
     folder = _prepare(data)
-    lock = FolderLock.take(folder.lock)
+    try:
+        lock = FolderLock.take(folder.lock)
+    except OSError as error:
+        raise _unusable(folder, error) from error
     if lock is None:
         url = read_address(folder.lock)
         raise ServiceRunningError(f"{folder.root} is already served at {url or 'another address'}.", url=url)
@@ -105,10 +109,17 @@ async def serve(
 
         identity = load_identity(folder.identity, config, clock())
         running = await Running.start(folder, identity, lock, host, port, config, clock, middlewares)
+    except OSError as error:
+        lock.release()
+        raise _unusable(folder, error) from error
     except BaseException:
         lock.release()
         raise
-    lock.announce(running.url)
+    try:
+        lock.announce(running.url)
+    except OSError as error:
+        await running.aclose()
+        raise _unusable(folder, error) from error
     return LocalService(running.url, identity, folder.root, running)
 
 
@@ -153,13 +164,20 @@ async def _answers(url: str) -> bool:
 def _prepare(data: Data) -> Folder:
     folder = Folder(Path(data).resolve())
     try:
+        made = [path for path in (folder.root, *folder.root.parents) if not path.exists()]
         folder.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in made:
+            flush_folder(path.parent)
         if not any(folder.root.iterdir()) or folder.identity.exists():
             folder.root.chmod(0o700)
     except OSError as error:
-        message = f"The folder {folder.root} cannot be used: {error.strerror}."
-        raise ViConfigurationError(message, path=str(folder.root)) from error
+        raise _unusable(folder, error) from error
     return folder
+
+
+def _unusable(folder: Folder, error: OSError) -> ViConfigurationError:
+    message = f"The folder {folder.root} cannot be used: {error.strerror or error}."
+    return ViConfigurationError(message, path=str(folder.root))
 
 
 def _require_libraries() -> None:

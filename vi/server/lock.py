@@ -4,31 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
 
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(descriptor: int) -> bool:
-        os.lseek(descriptor, 1 << 30, os.SEEK_SET)  # far from the text, so that others can read it
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-else:
-    import fcntl
-
-    def _try_lock(descriptor: int) -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
+from .._lock import try_lock
 
 _held: set[int] = set()
 
@@ -54,12 +35,16 @@ class FolderLock:
     def take(cls, path: Path) -> FolderLock | None:
         """Return the lock, or None when a living process holds it."""
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        if not _try_lock(descriptor):
+        if not try_lock(descriptor):
             os.close(descriptor)
             return None
         lock = cls(descriptor)
         _held.add(descriptor)
-        lock._write(b"")
+        try:
+            lock._write(b"")
+        except OSError:
+            lock.release()
+            raise
         return lock
 
     def announce(self, url: str) -> None:
@@ -70,8 +55,11 @@ class FolderLock:
         """Let go of the folder."""
         if self.descriptor in _held:
             _held.discard(self.descriptor)
-            self._write(b"")
-            os.close(self.descriptor)
+            try:
+                with suppress(OSError):  # an address that stays is tried and found dead
+                    self._write(b"")
+            finally:
+                os.close(self.descriptor)
 
     def _write(self, text: bytes) -> None:
         os.ftruncate(self.descriptor, 0)

@@ -21,7 +21,10 @@ logger = logging.getLogger("vi.server")
 
 _ROUND = 500
 _PATIENCE = 2.0
+_PAUSE = 0.5
+_LONGEST_PAUSE = 60.0
 
+Work = Callable[[], Coroutine[Any, Any, None]]
 Selection = Callable[[str, Any], sa.ColumnElement[bool] | None]
 
 
@@ -39,23 +42,31 @@ class Removal:
         """Go on with what the last run left."""
         await self.remove(await self._database.read(garbage.left))
         for seq in await self._database.read(datasets.unpurged):
-            self._start(self._purge(seq))
+            self._start(partial(self._purge, seq))
         for row, dataset_id in await self._database.read(assets.unfinished_bulk_deletions):
-            self._start(self._bulk_delete(row, dataset_id))
+            self._start(partial(self._bulk_delete, row, dataset_id))
 
     async def remove(self, blobs: Sequence[str]) -> None:
-        """Remove objects that a commit has dropped."""
-        if blobs:
-            await self._blobs.remove(blobs)
-            await self._database.write(partial(garbage.discarded, blobs=list(blobs)))
+        """Remove objects that a commit has dropped; what the disk refuses now is tried again in the background."""
+        if not blobs:
+            return
+        try:
+            await self._remove(blobs)
+        except Exception as error:  # noqa: BLE001 - the request that dropped them has done what it was for
+            logger.warning("%d objects could not be removed, which is tried again: %r", len(blobs), error)
+            self._start(lambda: self._remove(blobs), _PAUSE)
+
+    async def _remove(self, blobs: Sequence[str]) -> None:
+        await self._blobs.remove(blobs)
+        await self._database.write(partial(garbage.discarded, blobs=list(blobs)))
 
     async def purge(self, seq: int) -> None:
         """Empty a deleted dataset; returns when it is done, or goes on in the background after a while."""
-        await self._patiently(self._purge(seq))
+        await self._patiently(partial(self._purge, seq))
 
     async def bulk_delete(self, row: sa.Row[Any], dataset_id: str) -> None:
         """Run a bulk deletion; returns when it is done, or goes on in the background after a while."""
-        await self._patiently(self._bulk_delete(row, dataset_id))
+        await self._patiently(partial(self._bulk_delete, row, dataset_id))
 
     async def aclose(self) -> None:
         """Stop where it is; the next start goes on."""
@@ -64,19 +75,23 @@ class Removal:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _patiently(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _patiently(self, work: Work) -> None:
         await asyncio.wait({self._start(work)}, timeout=_PATIENCE)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
+    def _start(self, work: Work, pause: float = 0) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._insist(work, pause))
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._tasks.discard)
         return task
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("A deletion stopped and goes on at the next start: %r", error)
+    async def _insist(self, work: Work, pause: float) -> None:
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                return await work()
+            except Exception:
+                pause = min(max(_PAUSE, pause * 2), _LONGEST_PAUSE)
+                logger.exception("A deletion failed and is tried again in %.0f s", pause)
 
     async def _purge(self, seq: int) -> None:
         while True:

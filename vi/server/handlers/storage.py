@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from functools import partial
+from typing import Any
 
 import sqlalchemy as sa
 from aiohttp import web
@@ -51,11 +52,7 @@ async def put_object(request: web.Request) -> web.Response:
             if refusal.status == 413:
                 await context.ingestion.arrived(session, index, None, size + 1, 0)
             raise
-        try:
-            await context.ingestion.arrived(session, index, blob, stored, crc)
-        except Exception:
-            await context.blobs.remove([blob])
-            raise
+        await context.ingestion.arrived(session, index, blob, stored, crc)
     return _stored_answer(crc, stored)
 
 
@@ -141,14 +138,31 @@ def _find_object(connection: sa.Connection, context: Context, request: web.Reque
 
 
 async def get_thumbnail(request: web.Request) -> web.StreamResponse:
-    """Send a thumbnail."""
+    """Send a thumbnail; one that is missing or damaged is made again."""
     context = request.app[CONTEXT]
     _check(request, THUMBNAIL, "GET")
     blob = request.match_info["blob"]
-    path = context.blobs.thumbnail_path(blob)
-    try:
-        data = await asyncio.to_thread(path.read_bytes)
-    except FileNotFoundError:
-        raise not_found("Thumbnail of object", blob) from None
+    data = await context.blobs.thumbnail(blob)
+    if data is None:
+        row = await context.database.read(partial(_find_pictured, request=request))
+        data = None if row is None else await context.ingestion.make_thumbnail(row)
+    if data is None:
+        raise not_found("Thumbnail of object", blob)
     content_type = "image/webp" if data[8:12] == b"WEBP" else "image/jpeg"
     return serve_bytes(request, data, content_type, f'"{blob}"')
+
+
+def _find_pictured(connection: sa.Connection, request: web.Request) -> sa.Row[Any] | None:
+    """Return the asset of a thumbnail, while its bytes are those that the thumbnail shows."""
+    statement = (
+        sa.select(asset)
+        .join(dataset, dataset.c.seq == asset.c.dataset_seq)
+        .where(
+            asset.c.id == request.match_info["asset"],
+            asset.c.blob == request.match_info["blob"],
+            asset.c.has_thumbnail.is_(True),
+            dataset.c.id == request.match_info["dataset"],
+            dataset.c.deleted.is_(None),
+        )
+    )
+    return connection.execute(statement).one_or_none()

@@ -183,7 +183,7 @@ def _replace(connection: sa.Connection, arrival: Arrival, discarded: list[str]) 
     if before is None:
         return False
     same = before.stored_size == arrival.size and before.stored_crc == arrival.crc32c
-    if same and before.state in (ItemState.ARRIVED, ItemState.DONE):
+    if same and before.state == ItemState.DONE:
         return True
     if before.blob is not None:
         discarded.append(before.blob)

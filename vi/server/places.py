@@ -1,0 +1,49 @@
+"""A bounded number of places for work of which some turns out to be slow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+
+class Places:
+    """*count* places. Who turns out slow makes room for another, at most *spare* of them at a time."""
+
+    def __init__(self, count: int, spare: int) -> None:
+        self._free = asyncio.Semaphore(count)
+        self._spare = spare
+        self._users = 0
+        self._left = asyncio.Event()
+
+    @asynccontextmanager
+    async def hold(self) -> AsyncIterator[Callable[[], None]]:
+        """Wait for a place and hold it; yields what to call when the work in it is slow."""
+        lent = False
+
+        def make_room() -> None:
+            nonlocal lent
+            if not lent and self._spare > 0:
+                lent = True
+                self._spare -= 1
+                self._free.release()
+
+        self._users += 1
+        try:
+            await self._free.acquire()
+            try:
+                yield make_room
+            finally:
+                if lent:
+                    self._spare += 1
+                else:
+                    self._free.release()
+        finally:
+            self._users -= 1
+            self._left.set()
+
+    async def empty(self) -> None:
+        """Wait until nobody holds a place or waits for one."""
+        while self._users:
+            self._left.clear()
+            await self._left.wait()

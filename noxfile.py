@@ -78,6 +78,14 @@ def large(session: nox.Session) -> None:
 
 
 @nox.session
+def extras(session: nox.Session) -> None:
+    """Run the tests that need the optional libraries, with these installed."""
+    install(session, "local", "cloud", "pandas", group="test")
+    paths = ["tests/transfers/test_elsewhere.py", "tests/transfers/test_rows.py"]
+    session.run("python", "-m", "pytest", *(session.posargs or paths))
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """Measure branch coverage of the tests."""
     session.install("-e", ".[local,fastapi]", *nox.project.dependency_groups(PROJECT, "test"))

@@ -22,7 +22,7 @@ LAYERS: dict[str, int] = {
     **dict.fromkeys(("client", "transfers"), 3),
     "_samples": 0,
     "profiles": 1,
-    **dict.fromkeys(("cli", "__main__", "fastapi", "testing"), 4),
+    **dict.fromkeys(("cli", "__main__", "fastapi", "testing", "rows"), 4),
 }
 """Which layer a top-level module is in; it may import its own and those below."""
 
@@ -43,6 +43,8 @@ THIRD_PARTY = {
     "tqdm": ("_terminal",),
     "PIL": ("server", "_samples", "_transfer"),
     "upath": ("_transfer",),
+    "pandas": ("rows",),
+    "pyarrow": ("rows",),
     "pi_heif": ("server",),
     "sqlalchemy": ("server",),
     "aiosqlite": ("server",),

@@ -113,3 +113,13 @@ def test_a_filter_that_does_not_parse_deletes_nothing(client: vi.Client, dataset
             client.assets.delete_many(dataset, **arguments)
         assert raised.value.status_code == 400
     assert client.assets.count(dataset) == 10
+
+
+def test_a_deletion_that_takes_too_long_is_given_up_on_and_goes_on_at_the_service(
+    client: vi.Client, service: Any, dataset: str, ids: dict[str, str]
+) -> None:
+    with service.hold("POST", "/deleteManyAssetsSessions") as hold:
+        with pytest.raises(vi.ViTimeoutError, match=r"within 0\.5 s"):
+            client.assets.delete_many(dataset, all=True, timeout=0.5)
+        assert hold.reached.is_set()
+    assert client.assets.count(dataset) in (0, 10)

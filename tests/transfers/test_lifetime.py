@@ -217,6 +217,19 @@ def test_ctrl_c_comes_back_within_seconds_and_leaves_nothing_half_done(
         assert contents(out).items() <= contents(images).items()
 
 
+def test_ctrl_c_comes_back_even_if_the_service_does_not_answer(
+    script: Any, service: Any, dataset: str, folder: Any
+) -> None:
+    with service.hold("PUT", "/up/") as hold, service.hold("POST", ":cancel") as cancelling:
+        process = script(INTERRUPTED, dataset, str(folder(3)), "upload")
+        assert hold.reached.wait(20)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+        assert time.monotonic() - began < 5
+        assert cancelling.reached.is_set()
+
+
 def test_ctrl_c_of_a_shell_gives_130(script: Any, service: Any, dataset: str, folder: Any) -> None:
     with service.hold("PUT", "/up/") as hold:
         process = script(INTERRUPTED, dataset, str(folder(3)), "upload", under="sh")

@@ -179,14 +179,19 @@ def test_an_object_that_is_replaced_between_ranges_never_becomes_a_mixture(
 
 
 def test_progress_counts_the_parts_of_a_large_file(
-    client: vi.Client, service: Any, dataset: str, film: Film, tmp_path: Path
+    client: vi.Client, dataset: str, film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    size = 1_000_000
-    for move in (
-        lambda told: client.assets.upload(dataset, film(size), on_progress=told),
-        lambda told: client.assets.download(dataset, tmp_path / "out", on_progress=told),
-    ):
-        seen: list[int] = []
-        move(lambda event, seen=seen: seen.append(event.bytes_done))
-        assert seen == sorted(seen)
-        assert seen[-1] == size
+    monkeypatch.setattr("vi._transfer.progress.EVENTS_PER_SECOND", 1_000_000)
+    size, part, stretch = 1_000_000, 1_000_000 // 8, 100 * KIB
+    up: list[int] = []
+    client.assets.upload(dataset, film(size), on_progress=lambda event: up.append(event.bytes_done))
+    assert sorted(set(up)) == [part * number for number in range(9)]
+    down: list[int] = []
+    client.assets.download(dataset, tmp_path / "out", on_progress=lambda event: down.append(event.bytes_done))
+    rest = size % stretch
+    whole = {stretch * number for number in range(size // stretch + 1)}
+    assert set(down) <= whole | {reached + rest for reached in whole}
+    assert len(set(down)) == size // stretch + 1 + (0 in down)
+    assert up == sorted(up)
+    assert down == sorted(down)
+    assert up[-1] == down[-1] == size

@@ -45,6 +45,13 @@ class RemoteFile:
     expected: Expected
     transfer: SignedTransfer
     attempts: int = 0
+    counted: int = 0
+
+    def advance(self, reached: int) -> int:
+        """Return by how many bytes *reached* is further than ever, so that progress never goes back."""
+        step = max(0, reached - self.counted)
+        self.counted += step
+        return step
 
 
 Renew = Callable[[RemoteFile], Awaitable[None]]
@@ -72,13 +79,14 @@ async def fetch(
     *,
     replace: bool,
     renew: Renew,
+    moved: Callable[[int], None],
 ) -> None:
-    """Bring an object to *target*.
+    """Bring an object to *target*; *moved* is told the bytes of each range of a large one.
 
     Raises `TransferFailed`, `TargetGone`, or the `OSError` of the disk; `FileExistsError` when the name was taken
     meanwhile and *replace* is false.
     """
-    job = _Fetch(remote, storage, renew, target, lanes, limits, replace)
+    job = _Fetch(remote, storage, renew, target, lanes, limits, replace, moved)
     storage.count_attempt()
     if remote.size >= limits.multipart_threshold:
         await job.in_ranges()
@@ -213,6 +221,8 @@ class _Fetch(Exchange):
     lanes: Lanes
     limits: TransferLimits
     replace: bool
+    moved: Callable[[int], None]
+    reached: int = attrs.field(default=0, init=False)
     digest: Expected | None = None
     """What the whole must hash to: the listing's word, or else the storage's."""
 
@@ -264,7 +274,8 @@ class _Fetch(Exchange):
         sink = _Sink(part, first, Expected(None, None))
         await self._retrying(lambda floor: self._stream(sink, floor))
         follower = _Follower(part, [first, *others], self.digest or self.remote.expected)
-        follower.arrived(first)
+        self.reached = 0
+        self._arrived(first, follower)
         async with TaskPool(self.limits.parts_per_file + 1) as pool:
             await pool.submit(follower.run)
             for stretch in others:
@@ -274,7 +285,12 @@ class _Fetch(Exchange):
     async def _range(self, part: files.PartFile, stretch: plan.Stretch, follower: _Follower) -> None:
         sink = _Sink(part, stretch, Expected(None, None))
         await self._retrying(lambda floor: self._stream(sink, floor))
+        self._arrived(stretch, follower)
+
+    def _arrived(self, stretch: plan.Stretch, follower: _Follower) -> None:
         follower.arrived(stretch)
+        self.reached += stretch.size
+        self.moved(self.remote.advance(self.reached))
 
     async def _verified_stream(self, sink: _Sink, floor: Floor) -> None:
         try:

@@ -42,7 +42,14 @@ class FileRecord:
     attempts: int = 0
     damaged: int = 0
     sessions: int = 0
+    counted: int = 0
     outcome: Outcome | None = None
+
+    def advance(self, reached: int) -> int:
+        """Return by how many bytes *reached* is further than ever, so that progress never goes back."""
+        step = max(0, reached - self.counted)
+        self.counted += step
+        return step
 
     @property
     def path(self) -> str:

@@ -111,9 +111,10 @@ async def send_parts(
     target: PartTarget,
     storage: Storage,
     limits: TransferLimits,
+    moved: Callable[[int], None],
     done: Mapping[int, int] | None = None,
 ) -> None:
-    """Send a file in parts, several at once, each read at its offset.
+    """Send a file in parts, several at once, each read at its offset; *moved* is told the bytes of each.
 
     *done* holds the CRC32C of parts that the service has from an earlier run. The parts are dropped when the file turns
     out not to be storable; they are kept when the run is only cut short, so that a later one can go on.
@@ -121,11 +122,19 @@ async def send_parts(
     count = await target.begin()
     stretches = plan.parts(record.size, count)
     crcs: dict[int, int] = dict(done or {})
+    reached = sum(stretch.size for stretch in stretches if stretch.number in crcs)
+
+    async def send(stretch: plan.Stretch) -> None:
+        nonlocal reached
+        await _send_part(record, stretch, target, storage, crcs)
+        reached += stretch.size
+        moved(record.advance(reached))
+
     try:
         async with TaskPool(limits.parts_per_file) as pool:
             for stretch in stretches:
                 if stretch.number not in crcs:
-                    await pool.submit(_send_part, record, stretch, target, storage, crcs)
+                    await pool.submit(send, stretch)
         whole = 0
         for stretch in stretches:
             whole = _checksums.combine(whole, crcs[stretch.number], stretch.size)

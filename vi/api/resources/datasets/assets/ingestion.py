@@ -413,7 +413,7 @@ class Ingestion:
             opened.sent[record.filename] = record
             if self._journal is not None and (identity := Identity.of(record)) is not None:
                 self._journal.sent(record.filename, identity, opened.id)
-            self._tracker.move(record.size)
+            self._tracker.move(record.advance(record.size))
             self._places.moved(record.size)
         opened.in_parts.discard(record.filename)
         self._done_with_one(opened, settling)
@@ -435,13 +435,13 @@ class Ingestion:
     async def _send_parts(self, record: FileRecord, target: Multipart, begun: BegunMultipart | None) -> None:
         limits = self._options.limits
         if begun is None:
-            await send_parts(record, target, self._storage, limits)
+            await send_parts(record, target, self._storage, limits, self._tracker.move)
             return
         try:
             try:
-                await send_parts(record, target, self._storage, limits, begun.parts)
+                await send_parts(record, target, self._storage, limits, self._tracker.move, begun.parts)
             except ViConflictError:  # the service lacks a part that the journal has
-                await send_parts(record, target, self._storage, limits)
+                await send_parts(record, target, self._storage, limits, self._tracker.move)
             return
         except SourceChangedError:
             if not await record.source.still(record.stamp):
@@ -542,7 +542,7 @@ class Ingestion:
             if everything or stored.get(name) == record.size:
                 self._ledger.succeed(record)
                 if not acknowledged:
-                    self._tracker.move(record.size)
+                    self._tracker.move(record.advance(record.size))
                     self._tracker.settle()
             elif acknowledged:
                 self._ledger.cancel(record, f"{name}: {end} before it was stored.")

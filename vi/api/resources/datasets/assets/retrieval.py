@@ -263,6 +263,7 @@ class Retrieval:
                 self._options.limits,
                 replace=self._options.overwrite,
                 renew=self._renew,
+                moved=self._tracker.move,
             )
         except FileExistsError:
             # Whoever took the name meanwhile may have put the same bytes there: another download into this folder.
@@ -271,7 +272,7 @@ class Retrieval:
             return
         self._result.total_downloaded += 1
         self._result.bytes_received += remote.size
-        self._tracker.move(remote.size)
+        self._tracker.move(remote.advance(remote.size))
         self._places.moved(remote.size)
 
     async def _settled_by_local(self, remote: RemoteFile, target: str) -> bool:

@@ -65,9 +65,9 @@ def interop(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Run every fault test: each request of each scenario fails in turn, and plans are drawn from VI_FAULT_SEEDS seeds."""
+    """Run every fault test: each request of each scenario fails in turn; plans from VI_FAULT_SEEDS seeds, 20 kills."""
     install(session, "local", group="test")
-    session.run("python", "-m", "pytest", "-n", "auto", "tests/faults", *session.posargs)
+    session.run("python", "-m", "pytest", "-n", "auto", "tests/faults", "tests/resume", *session.posargs)
 
 
 @nox.session

@@ -9,6 +9,7 @@ import os
 import random
 import struct
 import threading
+import time
 import urllib.request
 import zlib
 from collections import Counter
@@ -45,8 +46,10 @@ class CountingService:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="service", daemon=True)
         self._thread.start()
-        config = ServiceConfig(part_bytes=PART_BYTES)
-        self._local: LocalService = self._run(serve(data, config=config, middlewares=[self._count]))
+        self.ahead_ms = 0
+        """How far the service's clock is ahead; it must not go back."""
+        config = ServiceConfig(part_bytes=PART_BYTES, sweep_seconds=0.1)
+        self._local: LocalService = self._run(serve(data, config=config, clock=self._now, middlewares=[self._count]))
         self.at: Callable[[int, web.Request], None] = _nothing
         self.after: Callable[[int, web.Request], None] = _nothing
         self.rewrite: Callable[[web.Request, Any], Any] | None = None
@@ -101,6 +104,9 @@ class CountingService:
             if not page.get("nextPage"):
                 return found
             token = f"&p={page['nextPage']}"
+
+    def _now(self) -> int:
+        return time.time_ns() // 1_000_000 + self.ahead_ms
 
     def stop(self) -> None:
         self._run(self._local.aclose())

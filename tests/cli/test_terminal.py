@@ -281,6 +281,24 @@ class TestLog:
         pattern = r"[\d-]+ [\d:,]+ INFO vi\.http: GET /\S+: attempt (\d+) failed \(.+refused.*\); next in [\d.]+ s"
         assert [int(re.fullmatch(pattern, line)[1]) for line in lines] == list(range(1, len(lines) + 1))  # type: ignore[index]
 
+    @pytest.mark.parametrize(
+        ("move", "method", "part"), [("upload", "PUT to", "/up/"), ("download", "GET from", "/dl/")]
+    )
+    def test_a_retried_transfer_is_one_line(
+        self, move: str, method: str, part: str, recorded: RecordedService, spawn: Spawn, home: Path
+    ) -> None:
+        with recorded.client() as client:
+            dataset = client.datasets.create(name="x").dataset_id
+            if move == "download":
+                client.assets.upload(dataset, home / "images", show_progress=False)
+        with recorded.cut(method.split()[0], part, until=lambda: True):
+            place = "images" if move == "upload" else "copy"
+            moved = spawn("assets", move, dataset, place, env={"VI_LOG": "info"})
+        check_no_secret(moved.err, recorded.secret_key)
+        assert moved.code == 0
+        (line,) = [line for line in moved.err.splitlines() if " vi." in line]
+        assert re.search(rf"INFO vi\.transfer: {method} 127\.0\.0\.1: attempt 1 failed \(.+\); next in [\d.]+ s$", line)
+
     def test_without_the_variable_there_is_silence(self, spawn: Spawn, dataset: str) -> None:
         assert spawn("assets", "count", dataset).err == ""
 

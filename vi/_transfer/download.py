@@ -7,6 +7,7 @@ same. Nothing bears the final name before its size and digest are right.
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -27,6 +28,8 @@ from .lanes import Lanes
 from .pool import TaskPool
 from .scarcity import when_possible
 from .storage import SignedTransfer, Storage, TargetGone, TransferFailed, UrlExpired, refuse_encoding
+
+logger = logging.getLogger("vi.transfer")
 
 GATHER = 1 << 20
 URL_RENEWALS = 3
@@ -163,6 +166,8 @@ class Exchange:
             self.storage.note_trouble(status, lost)
             if retry_after is not None and status in (429, 503):
                 self.storage.hold(self.remote.transfer, retry_after)
+            host, reason = self.remote.transfer.url.host, problem.message.rstrip(".")
+            logger.info("GET from %s: attempt %d failed (%s); next in %.2f s", host, number, reason, wait)
             await anyio.sleep(wait)
             if changed:
                 await self._renew()  # the service tells whether the object was damaged on the way or replaced

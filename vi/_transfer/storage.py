@@ -304,7 +304,8 @@ class Storage:
             self.note_trouble(answer.status if answer else None, loss.how if loss else None)
             if retry_after is not None and answer is not None and answer.status in (429, 503):
                 gate.close_for(retry_after)
-            logger.info("PUT to %s: attempt %d failed (%s)", transfer.url.host, number, _describe(answer, loss)[1])
+            reason = _describe(answer, loss)[1].rstrip(".")
+            logger.info("PUT to %s: attempt %d failed (%s); next in %.2f s", transfer.url.host, number, reason, wait)
             await anyio.sleep(wait)
 
     async def _put_once(

@@ -100,6 +100,7 @@ class Retrieval:
         """Fetch what was selected. A full or read-only disk ends it with `ViDownloadError`."""
         await self._check_folder()
         try:
+            self._tracker.enter("fetching")
             await self._run_stages()
         except ViError as error:
             error.result = self.result()  # type: ignore[attr-defined]

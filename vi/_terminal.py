@@ -58,10 +58,8 @@ class Bar:
 
     def __call__(self, progress: TransferProgress) -> None:
         if self._bar is None:
-            from tqdm import tqdm
-
             width, height = _size(sys.stderr)
-            self._bar = tqdm(
+            self._bar = _bar_class()(
                 total=progress.files_total,
                 desc=self._operation,
                 unit=" files",
@@ -77,6 +75,15 @@ class Bar:
         self._bar.refresh()
         if progress.finished:
             self._bar.close()
+
+
+def _bar_class() -> type[Any]:
+    from tqdm import tqdm
+
+    class Bar(tqdm):  # type: ignore[type-arg]
+        monitor_interval = 0  # or tqdm leaves a thread behind for the rest of the process
+
+    return Bar
 
 
 class Lines:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,9 @@ def test_a_terminal_gets_a_bar_on_stderr_alone(
 
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    moves(client, dataset, folder(5), tmp_path / "out")
+    images, before = folder(5), {thread.name for thread in threading.enumerate()}
+    moves(client, dataset, images, tmp_path / "out")
+    assert "tqdm_monitor" not in {thread.name for thread in threading.enumerate()} - before
     assert capsys.readouterr().out == ""
     text = terminal.getvalue()
     assert "upload: 100%" in text

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from ....._transfer.record import FileFailure, Ledger, Outcome, SkippedFile
+from ....._transfer.sources import shown
 from .plans import TransferPlan
 from .responses import AssetIngestionSession
 
@@ -187,7 +188,7 @@ class AssetDownloadResult:
         if self.plan is not None:
             return f"Nothing was fetched: {self.plan.summary()}"
         lines = [
-            f"Downloaded {self.total_downloaded} of {self.total_files} files to {self.save_dir}"
+            f"Downloaded {self.total_downloaded} of {self.total_files} files to {self}"
             f"{_rate(self.total_downloaded, self.bytes_received, self.seconds)}"
         ]
         for count, word in (
@@ -220,7 +221,7 @@ class AssetDownloadResult:
         }
 
     def __str__(self) -> str:
-        return str(self.save_dir)
+        return shown(str(self.save_dir))
 
     def __fspath__(self) -> str:
         return str(self.save_dir)

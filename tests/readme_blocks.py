@@ -28,6 +28,7 @@ _HEADING = re.compile(r"#{1,6} (.+)")
 _FENCE = re.compile(r"```(\S*)\s*")
 _EXEMPTION = re.compile(r"<!-- not run: (.+?) -->")
 _COMMAND = re.compile(r"(?:python3? -m vi|vi-sdk)(?= |$)")
+_ASSIGNMENT = re.compile(r"([A-Z]+)=\$\((.+)\)")
 _SECONDS = 60
 
 
@@ -142,19 +143,27 @@ def commands(block: Block) -> list[tuple[str, str]]:
 
 
 def run_console(block: Block, folder: Path, environment: Mapping[str, str]) -> None:
-    """Run the commands of a block; each must be one of ours, end with 0, and print what the block shows of it."""
-    for command, expected in commands(block):
+    """Run the commands of a block; each must be one of ours, end with 0, and print what the block shows of it.
+
+    ``NAME=$(command)`` keeps what a command prints for those below it.
+    """
+    kept: dict[str, str] = {}
+    for written, expected in commands(block):
+        assigned = _ASSIGNMENT.fullmatch(written)
+        command = assigned[2] if assigned else written
         if not _COMMAND.match(command):
             raise ValueError(f"line {block.line}: {command!r} is no command of ours: exempt the block, with the reason")
         ended = subprocess.run(
             ["bash", "-c", _COMMAND.sub(f"{sys.executable} -m vi", command)],
             cwd=folder,
-            env={**os.environ, **environment, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, **environment, **kept, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             timeout=_SECONDS,
         )
         if ended.returncode:
             raise AssertionError(f"line {block.line}: {command} ended with {ended.returncode}: {ended.stderr}")
+        if assigned:
+            kept[assigned[1]] = ended.stdout.strip()
         if expected and not doctest.OutputChecker().check_output(expected, ended.stdout, doctest.ELLIPSIS):
             raise AssertionError(f"line {block.line}: {command} printed {ended.stdout!r}, the text says {expected!r}")

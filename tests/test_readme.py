@@ -161,6 +161,12 @@ class TestMechanism:
         with pytest.raises(AssertionError, match=r"line 7: .* ended with 2"):
             run_console(Block("console", f"{command.removesuffix('--version')}nonsense\n", 7), tmp_path, {})
 
+    def test_what_a_command_prints_can_be_kept_for_the_next(self, tmp_path: Path) -> None:
+        compared = 'vi-sdk --version | grep -qx "$TEXT"'
+        run_console(Block("console", f"TEXT=$(vi-sdk --version)\n{compared}\n", 1), tmp_path, {})
+        with pytest.raises(AssertionError, match="ended with 1"):
+            run_console(Block("console", f"{compared}\n", 1), tmp_path, {"TEXT": "other"})
+
     @pytest.mark.parametrize("command", ["rm -rf /", "pip install x", "vi-sdkx", "python -m video", "env vi-sdk"])
     def test_other_commands_need_an_exemption(self, command: str, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="exempt the block"):

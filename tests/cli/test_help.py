@@ -218,3 +218,8 @@ def test_help_loads_no_transport() -> None:
         check=True,
     )
     assert ended.stdout == "[]\n"
+
+
+def test_the_readme_has_the_table_of_exit_codes() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text("utf-8").replace("`", "")
+    assert [row for row in exits.TABLE if f"\n| {row[0]} | {row[1]} |\n" not in text] == []

@@ -1,0 +1,243 @@
+"""Plans that are saved, cut, given to several workers, and applied when things are no longer as they were."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vi
+from tests.resume.stage import CountingService, digests, other_content, picture, stored
+from vi.api.resources.datasets.assets.plans import PlannedTransfer, TransferPlan
+
+ROOT = Path(__file__).parents[2]
+
+WORKER = """
+import sys, vi
+from vi.api.resources.datasets.assets.plans import TransferPlan
+plan = TransferPlan.load(sys.argv[1]).shard(int(sys.argv[2]), int(sys.argv[3]))
+with vi.Client() as client:
+    result = client.assets.apply(plan, show_progress=False)
+print(result.upload.total_succeeded if result.upload else 0, result.deleted, result.ok)
+"""
+
+
+def asset_id(client: vi.Client, dataset: str, name: str) -> str:
+    return next(asset.asset_id for asset in client.assets.list(dataset).all_items() if asset.filename == name)
+
+
+def test_a_dry_run_does_nothing_and_its_plan_can_be_applied_later(
+    do: Any, client: vi.Client, dataset: str, both: Path, tmp_path: Path, service: CountingService
+) -> None:
+    (both / "0.png").unlink()
+    (both / "new.png").write_bytes(picture(50))
+    other_content(both / "1.png")
+    before = stored(client, dataset)
+    service.reset()
+    result = do("sync", dataset, both, delete=True, dry_run=True)
+    assert all(asked.startswith("GET ") for asked in service.asked)
+    assert stored(client, dataset) == before
+    assert result.plan.counts == {"upload": 2, "delete_asset": 1}
+    result.plan.save(tmp_path / "plan.jsonl")
+    done = do("apply", TransferPlan.load(tmp_path / "plan.jsonl"), show_progress=False)
+    assert (done.ok, done.upload.total_succeeded, done.deleted) == (True, 2, 1)
+    assert stored(client, dataset) == digests(both)
+    json.dumps(done.to_dict())
+
+
+def test_shards_applied_by_processes_at_once_give_the_whole(
+    client: vi.Client,
+    dataset: str,
+    both: Path,
+    tmp_path: Path,
+    service: CountingService,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("VI_CACHE_DIR", str(tmp_path / "cache"))
+    for number in range(40):
+        (both / f"new-{number}.png").write_bytes(picture(200 + number))
+    for name in ("0.png", "1.png", "2.png"):
+        (both / name).unlink()
+    plan = client.assets.sync(dataset, both, delete=True, dry_run=True).plan
+    plan.save(tmp_path / "plan.jsonl")
+    service.reset()
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(tmp_path / "plan.jsonl"), str(index), "3"],
+            env={**os.environ, **service.environment, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(3)
+    ]
+    told = [worker.communicate(timeout=60)[0].split() for worker in workers]
+    assert [ok for _, _, ok in told] == ["True"] * 3
+    assert all(int(sent) > 0 for sent, _, _ in told), "each had its share"
+    assert sum(int(sent) for sent, _, _ in told) == 40
+    assert sum(int(deleted) for _, deleted, _ in told) == 3
+    assert sorted(put.name for put in service.puts) == sorted(f"new-{number}.png" for number in range(40))
+    assert stored(client, dataset) == digests(both)
+    assert not [*(tmp_path / "cache" / "transfers").glob("*")]
+
+
+def test_an_asset_that_changed_since_is_not_deleted(
+    do: Any, client: vi.Client, dataset: str, both: Path, tmp_path: Path
+) -> None:
+    for number in range(4):
+        (both / f"{number}.png").unlink()
+    plan = client.assets.sync(dataset, both, delete=True, dry_run=True).plan
+    assert plan.counts == {"delete_asset": 4}
+    (tmp_path / "0.png").write_bytes(picture(60))
+    client.assets.upload(dataset, tmp_path / "0.png", show_progress=False)
+    client.assets.rename(dataset, "renamed.png", filename="1.png")
+    client.assets.delete(dataset, asset_id(client, dataset, "2.png"))
+    result = do("apply", plan, show_progress=False)
+    assert not result.ok
+    assert result.deleted == 1, "3.png; 2.png was gone already"
+    assert {(failure.filename, failure.code) for failure in result.failures} == {
+        ("0.png", "ECHANGED"),
+        ("1.png", "ECHANGED"),
+    }
+    assert "0.png: the asset has changed since the plan was made" in result.summary()
+    assert stored(client, dataset).keys() == {"0.png", "renamed.png", "4.png", "5.png"}
+
+
+def test_a_local_file_that_changed_since_is_neither_replaced_nor_deleted(
+    do: Any, client: vi.Client, dataset: str, both: Path
+) -> None:
+    (both / "0.png").unlink()
+    other_content(both / "1.png")
+    other_content(both / "2.png")
+    for name in ("surplus-a.png", "surplus-b.png", "surplus-c.png"):
+        (both / name).write_bytes(picture(91))
+    plan = client.assets.sync(dataset, both, "down", delete=True, dry_run=True).plan
+    assert plan.counts == {"download": 3, "delete_file": 3}
+    mine = picture(4711)
+    (both / "0.png").write_bytes(mine)
+    (both / "1.png").write_bytes(mine)
+    os.utime(both / "1.png", ns=(1, 1))
+    result = do("apply", plan, show_progress=False)
+    assert not result.ok
+    assert (both / "0.png").read_bytes() == mine, "it was not there when the plan was made"
+    assert (both / "1.png").read_bytes() == mine
+    assert result.download.total_downloaded == 1
+    assert {failure.filename for failure in result.failures} >= {"0.png", "1.png"}
+    assert result.deleted == 0, "not everything else was done"
+    plan.entries = [entry for entry in plan if entry.action == "delete_file"]
+    (both / "surplus-a.png").write_bytes(picture(92))
+    (both / "surplus-b.png").unlink()
+    result = do("apply", plan, show_progress=False)
+    assert result.deleted == 1
+    assert [failure.filename for failure in result.failures] == ["surplus-a.png"]
+    assert (both / "surplus-a.png").exists()
+
+
+def test_a_file_that_appears_between_the_look_and_the_download_is_kept(
+    client: vi.Client, dataset: str, both: Path, service: CountingService
+) -> None:
+    """What was not there when the plan was made is not replaced, whenever it came."""
+    (both / "0.png").unlink()
+    plan = client.assets.sync(dataset, both, "down", dry_run=True).plan
+    mine = picture(4711)
+    service.at = lambda number, request: (
+        (both / "0.png").write_bytes(mine) if request.query.get("contents") else None  # type: ignore[func-returns-value]
+    )
+    result = client.assets.apply(plan, show_progress=False)
+    assert (both / "0.png").read_bytes() == mine
+    assert not result.ok
+    assert result.download is not None
+    assert result.download.total_conflicts == 1
+
+
+def test_an_asset_renamed_since_lands_on_no_other_file(do: Any, client: vi.Client, dataset: str, both: Path) -> None:
+    """Its new name may be that of a local file that the plan never looked at."""
+    other_content(both / "0.png")
+    plan = client.assets.sync(dataset, both, "down", dry_run=True).plan
+    client.assets.rename(dataset, "mine.png", filename="0.png")
+    mine = picture(4711)
+    (both / "mine.png").write_bytes(mine)
+    result = do("apply", plan, show_progress=False)
+    assert (both / "mine.png").read_bytes() == mine
+    assert [failure.code for failure in result.failures] == ["ECHANGED"]
+
+
+def test_a_file_that_vanished_since_fails_by_name(do: Any, client: vi.Client, dataset: str, both: Path) -> None:
+    for name in ("new-1.png", "new-2.png"):
+        (both / name).write_bytes(picture(50))
+    (both / "0.png").unlink()
+    plan = client.assets.sync(dataset, both, delete=True, dry_run=True).plan
+    (both / "new-1.png").unlink()
+    result = do("apply", plan, show_progress=False)
+    assert not result.ok
+    assert [(failure.filename, failure.code) for failure in result.upload.failures] == [("new-1.png", "ENOENT")]
+    assert result.upload.total_succeeded == 1
+    assert result.deleted == 0
+    assert "0.png" in stored(client, dataset)
+
+
+def test_a_deletion_that_fails_is_reported_and_the_others_done(
+    client: vi.Client, dataset: str, both: Path, service: CountingService
+) -> None:
+    from aiohttp import web
+
+    for number in range(3):
+        (both / f"{number}.png").unlink()
+    plan = client.assets.sync(dataset, both, delete=True, dry_run=True).plan
+    stuck = asset_id(client, dataset, "1.png")
+
+    def refuse(number: int, request: web.Request) -> None:
+        if request.method == "DELETE" and request.path.endswith(stuck):
+            raise web.HTTPConflict
+
+    service.at = refuse
+    result = client.assets.apply(plan, show_progress=False)
+    assert (result.ok, result.deleted) == (False, 2)
+    assert [failure.filename for failure in result.failures] == ["1.png"]
+
+
+def test_a_plan_reaches_no_file_outside_its_folder(client: vi.Client, dataset: str, both: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.png"
+    outside.write_bytes(picture(1))
+    status = outside.stat()
+    plan = TransferPlan(dataset, "down", str(both))
+    for path in (outside, both / ".." / "outside.png"):
+        plan.entries.append(
+            PlannedTransfer("delete_file", "outside.png", str(path), status.st_size, "", mtime_ns=status.st_mtime_ns)
+        )
+    result = client.assets.apply(plan, show_progress=False)
+    assert outside.exists()
+    assert len(result.failures) == 2
+
+
+def test_a_plan_with_one_name_twice_is_refused(
+    client: vi.Client, dataset: str, both: Path, service: CountingService
+) -> None:
+    plan = TransferPlan(dataset, "up", str(both))
+    plan.entries += [PlannedTransfer("upload", "x.png", str(both / f"{number}.png"), 80, "new") for number in range(2)]
+    with pytest.raises(vi.errors.ViInvalidParameterError, match="used more than once"):
+        client.assets.apply(plan, show_progress=False)
+    assert not service.puts
+
+
+@pytest.mark.parametrize("plan", [None, "plan.jsonl", [], {}])
+def test_what_is_no_plan_is_refused(client: vi.Client, plan: Any) -> None:
+    with pytest.raises(vi.errors.ViInvalidParameterError, match="plan must be a TransferPlan"):
+        client.assets.apply(plan)
+
+
+def test_what_a_download_would_do_can_be_applied(
+    do: Any, client: vi.Client, dataset: str, both: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "0.png").write_bytes(picture(4711))
+    plan = do("download", dataset, target, dry_run=True, show_progress=False).plan
+    assert plan.counts == {"download": 5, "keep": 1}
+    result = do("apply", plan, show_progress=False)
+    assert result.download.total_downloaded == 5
+    assert (target / "0.png").read_bytes() == picture(4711)

@@ -80,8 +80,9 @@ def large(session: nox.Session) -> None:
 @nox.session
 def extras(session: nox.Session) -> None:
     """Run the tests that need the optional libraries, with these installed."""
-    install(session, "local", "cloud", "pandas", group="test")
-    paths = ["tests/transfers/test_elsewhere.py", "tests/transfers/test_rows.py"]
+    install(session, "local", "cloud", "pandas", "otel", group="test")
+    session.install("opentelemetry-sdk")
+    paths = [f"tests/transfers/test_{name}.py" for name in ("elsewhere", "rows", "hooks")]
     session.run("python", "-m", "pytest", *(session.posargs or paths))
 
 

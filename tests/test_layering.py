@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "vi"
 
 FOUNDATION = (
-    "errors", "config", "_redact", "_media", "_checksums", "_wire", "_routes", "_retry", "_pacing", "_lock"
+    "errors", "config", "_hooks", "_redact", "_media", "_checksums", "_wire", "_routes", "_retry", "_pacing", "_lock"
 )  # fmt: skip
 LAYERS: dict[str, int] = {
     **dict.fromkeys(FOUNDATION, 0),
@@ -22,7 +22,7 @@ LAYERS: dict[str, int] = {
     **dict.fromkeys(("client", "transfers"), 3),
     "_samples": 0,
     "profiles": 1,
-    **dict.fromkeys(("cli", "__main__", "fastapi", "testing", "rows"), 4),
+    **dict.fromkeys(("cli", "__main__", "fastapi", "testing", "rows", "otel"), 4),
 }
 """Which layer a top-level module is in; it may import its own and those below."""
 
@@ -43,6 +43,7 @@ THIRD_PARTY = {
     "tqdm": ("_terminal",),
     "PIL": ("server", "_samples", "_transfer"),
     "upath": ("_transfer",),
+    "opentelemetry": ("otel",),
     "pandas": ("rows",),
     "pyarrow": ("rows",),
     "pi_heif": ("server",),

@@ -33,6 +33,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from ._hooks import RequestEvent, RetryEvent
     from ._transfer.progress import TransferProgress
     from .client import AsyncClient, Client
     from .config import RetryPolicy, Settings, Timeouts, TransferLimits
@@ -42,6 +43,8 @@ __version__ = "0.1.0"
 __all__ = [
     "AsyncClient",
     "Client",
+    "RequestEvent",
+    "RetryEvent",
     "RetryPolicy",
     "Settings",
     "Timeouts",
@@ -71,6 +74,8 @@ __all__ = [
 
 _LAZY = {
     "AsyncClient": ".client",
+    "RequestEvent": "._hooks",
+    "RetryEvent": "._hooks",
     "Client": ".client",
     "RetryPolicy": ".config",
     "Settings": ".config",

@@ -23,6 +23,7 @@ import attrs
 from yarl import URL
 
 from . import __version__
+from ._hooks import Hooks
 from ._retry import Lost
 from ._sockets import ConnectionLost, KeptConnector, Resolver, one_attempt, spare_descriptors
 from .config import Settings
@@ -85,6 +86,7 @@ class Connections:
     def __init__(self, settings: Settings, ssl_context: ssl.SSLContext | None) -> None:
         self._settings = settings
         self._ssl_context = ssl_context
+        self.hooks = Hooks()
         self._proxies: dict[tuple[str, str | None, int | None], dict[str, Any]] = {}
         self._by_loop: dict[asyncio.AbstractEventLoop, LoopConnections] = {}
 

@@ -17,6 +17,7 @@ from yarl import URL
 
 from . import _redact, _wire, errors
 from ._connections import TRANSPORT_ERRORS, Connections, Loss, origin_of, read_loss, to_error
+from ._hooks import RequestEvent, RetryEvent
 from ._pacing import Pacing
 from ._retry import IDEMPOTENT, Attempt, Lost, RetryBudget, read_retry_after, wait_before_retry
 from .config import Settings
@@ -131,7 +132,10 @@ class Http:
             number += 1
             started = time.monotonic()
             answer, loss = await self._attempt(method, url, headers, data, left, once=not repeatable)
-            left -= time.monotonic() - started
+            took = time.monotonic() - started
+            left -= took
+            if self.connections.hooks:
+                self.connections.hooks.tell(_event(method, url, answer, loss, number, took))
             if answer is not None and 200 <= answer.status < 300:
                 return answer
             if answer is not None and answer.status == 404 and method == "DELETE" and uncertain:
@@ -158,6 +162,7 @@ class Http:
                 gate.close_for(retry_after)
             reason = loss.reason if loss else f"status {answer.status if answer else '?'}"
             logger.info("%s: attempt %d failed (%s); next in %.2f s", doing, number, reason, wait)
+            self.connections.hooks.tell(RetryEvent("api", doing, number, reason, wait))
             await anyio.sleep(wait)
 
     async def _attempt(
@@ -251,6 +256,22 @@ async def read_capped(response: aiohttp.ClientResponse, limit: int) -> bytes:
             )
         parts.append(part)
     return b"".join(parts)
+
+
+def _event(
+    method: str, url: URL, answer: Answer | None, loss: Loss | None, attempt: int, seconds: float
+) -> RequestEvent:
+    return RequestEvent(
+        "api",
+        method,
+        url.host or "",
+        url.path,
+        answer.status if answer else None,
+        loss.reason if loss else None,
+        attempt,
+        seconds,
+        answer.request_id if answer else None,
+    )
 
 
 def _may_have_acted(loss: Loss | None) -> bool:

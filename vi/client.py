@@ -13,6 +13,7 @@ import attrs
 
 from ._blocking import LoopThread
 from ._connections import Connections
+from ._hooks import Hooks
 from ._http import Http
 from ._terminal import log_as_asked
 from .api.resources.datasets.assets.resource import Assets, AsyncAssets
@@ -95,6 +96,11 @@ class AsyncClient:
     def settings(self) -> Settings:
         """The settings in use; the repr masks the key."""
         return self._settings
+
+    @property
+    def hooks(self) -> Hooks:
+        """Who is told of requests, retries and transfers: ``client.hooks.add(function)``."""
+        return self._connections.hooks
 
     async def aclose(self) -> None:
         """Close connections, I/O threads and the service that `local` started. Closing twice is allowed."""
@@ -246,6 +252,11 @@ class Client:
     def settings(self) -> Settings:
         """The settings in use; the repr masks the key."""
         return self._client.settings
+
+    @property
+    def hooks(self) -> Hooks:
+        """Who is told of requests, retries and transfers: ``client.hooks.add(function)``."""
+        return self._client.hooks
 
     def close(self) -> None:
         """Close connections, the loop's thread, and the service that `local` started. Closing twice is allowed."""

@@ -20,6 +20,7 @@ import attrs
 from .. import _checksums
 from .._checksums import Expected
 from .._connections import TRANSPORT_ERRORS, read_loss
+from .._hooks import RetryEvent
 from .._retry import Attempt, Lost, read_retry_after, wait_before_retry
 from ..config import TransferLimits
 from . import files, plan
@@ -168,6 +169,7 @@ class Exchange:
                 self.storage.hold(self.remote.transfer, retry_after)
             host, reason = self.remote.transfer.url.host, problem.message.rstrip(".")
             logger.info("GET from %s: attempt %d failed (%s); next in %.2f s", host, number, reason, wait)
+            self.storage.hooks.tell(RetryEvent("storage", f"GET from {host}", number, reason, wait))
             await anyio.sleep(wait)
             if changed:
                 await self._renew()  # the service tells whether the object was damaged on the way or replaced

@@ -47,6 +47,10 @@ class ProgressTracker:
         self._began = time.monotonic()
         self._next = 0.0
 
+    def follow(self, listener: Listener) -> None:
+        """Tell one more listener."""
+        self._listeners = [*self._listeners, listener]
+
     def move(self, count: int) -> None:
         """Count *count* bytes as moved for good."""
         self.bytes_done += count

@@ -23,6 +23,7 @@ from yarl import URL
 
 from .. import _checksums
 from .._connections import TRANSPORT_ERRORS, Connections, Loss, origin_of, read_loss
+from .._hooks import RequestEvent, RetryEvent
 from .._pacing import Pacing
 from .._retry import Attempt, Lost, RetryBudget, read_date, read_retry_after, wait_before_retry
 from ..config import Settings
@@ -240,6 +241,7 @@ class Storage:
         self._connections = connections
         self._pacing = pacing
         self._budget = budget
+        self.hooks = connections.hooks
         self._date_seen = ""
         self._clock_ahead: float | None = None
         """Seconds by which the service's clock is ahead of our monotonic one, once an answer has told."""
@@ -279,7 +281,9 @@ class Storage:
             await gate.wait()
             number += 1
             body = make_body()
+            started = time.monotonic()
             answer, loss = await self._put_once(transfer, body, size, keep_body)
+            self._tell_request(transfer, answer.status if answer else None, loss, started, number)
             if body.broken is not None:
                 raise body.broken
             if answer is not None and 200 <= answer.status < 300:
@@ -306,6 +310,7 @@ class Storage:
                 gate.close_for(retry_after)
             reason = _describe(answer, loss)[1].rstrip(".")
             logger.info("PUT to %s: attempt %d failed (%s); next in %.2f s", transfer.url.host, number, reason, wait)
+            self.hooks.tell(RetryEvent("storage", f"PUT to {transfer.url.host}", number, reason, wait))
             await anyio.sleep(wait)
 
     async def _put_once(
@@ -365,20 +370,30 @@ class Storage:
         """
         session = self._connections.current().storage
         url = transfer.url
+        status: int | None = None
+        loss: Loss | None = None
         for _ in range(MAX_REDIRECTS + 1):
             await self._pacing.of(origin_of(url)).wait()
-            async with session.get(
-                url,
-                headers={**transfer.headers, **(headers or {})},
-                allow_redirects=False,
-                read_bufsize=read_buffer,
-                **self._connections.proxy_for(url),
-            ) as response:
-                self._learn_clock(response.headers)
-                if response.status not in (301, 302, 303, 307, 308):
-                    yield response
-                    return
-                url = self._redirect(url, response.headers.get("Location", ""))
+            started = time.monotonic()
+            try:
+                async with session.get(
+                    url,
+                    headers={**transfer.headers, **(headers or {})},
+                    allow_redirects=False,
+                    read_bufsize=read_buffer,
+                    **self._connections.proxy_for(url),
+                ) as response:
+                    status = response.status
+                    self._learn_clock(response.headers)
+                    if status not in (301, 302, 303, 307, 308):
+                        yield response
+                        return
+                    url = self._redirect(url, response.headers.get("Location", ""))
+            except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+                loss = read_loss(error, url)
+                raise
+            finally:
+                self._tell_request(transfer, status, loss, started)
         raise TransferFailed("EUNKNOWN", f"The storage redirected a download more than {MAX_REDIRECTS} times.")
 
     def _redirect(self, url: URL, location: str) -> URL:
@@ -390,6 +405,19 @@ class Storage:
         if target.scheme not in ("http", "https") or not target.host or target.user is not None or not secure:
             raise TransferFailed("EUNKNOWN", "The storage redirected a download to an address that is refused.")
         return target
+
+    def _tell_request(
+        self,
+        transfer: SignedTransfer,
+        status: int | None,
+        loss: Loss | None,
+        started: float,
+        attempt: int | None = None,
+    ) -> None:
+        if self.hooks:
+            seconds, reason = time.monotonic() - started, loss.reason if loss else None
+            host = transfer.url.host or ""
+            self.hooks.tell(RequestEvent("storage", transfer.method, host, "", status, reason, attempt, seconds))
 
     def hold(self, transfer: SignedTransfer, seconds: float) -> None:
         """Close the gate of the transfer's origin, as its answer asked."""

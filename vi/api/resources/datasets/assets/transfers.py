@@ -39,12 +39,19 @@ class Transfers:
     def ingestion(self, options: UploadOptions, tracker: ProgressTracker) -> Ingestion:
         """Make an upload."""
         places = self._places(options.limits.max_concurrency)
+        self._let_hooks_follow(tracker)
         return Ingestion(self._http, self._storage, self.lanes(), places, options, tracker)
 
     def retrieval(self, options: DownloadOptions, tracker: ProgressTracker) -> Retrieval:
         """Make a download."""
         places = self._places(options.limits.max_concurrency)
+        self._let_hooks_follow(tracker)
         return Retrieval(self._http, self._storage, self.lanes(), places, options, tracker)
+
+    def _let_hooks_follow(self, tracker: ProgressTracker) -> None:
+        hooks = self._http.connections.hooks
+        if hooks:
+            tracker.follow(hooks.tell)
 
     def opening(self, dataset_id: str, asset_id: str, start: int, end: int | None) -> AssetOpening:
         """Make a reading of one asset."""

@@ -1,0 +1,81 @@
+"""What a client tells those who watch it: each request on the wire, each retry with its reason, each transfer's progress."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+
+if TYPE_CHECKING:
+    from ._transfer.progress import TransferProgress
+
+logger = logging.getLogger("vi.hooks")
+
+
+@attrs.frozen
+class RequestEvent:
+    """One request on the wire, answered with *status* or lost for *reason*; *seconds* include the bytes of a transfer.
+
+    *path* is that of an API request, and empty for a transfer, whose URL is a secret. *attempt* counts from 1, and is
+    None where a download goes on.
+    """
+
+    kind: Literal["api", "storage"]
+    method: str
+    host: str
+    path: str
+    status: int | None
+    reason: str | None
+    attempt: int | None
+    seconds: float
+    request_id: str | None = None
+
+
+@attrs.frozen
+class RetryEvent:
+    """A request that failed for *reason* and is made again after *seconds*."""
+
+    kind: Literal["api", "storage"]
+    request: str
+    attempt: int
+    reason: str
+    seconds: float
+
+
+EventListener = Callable[[Any], None]
+
+
+class Hooks:
+    """The listeners of one client, called in its event loop with each event as it happens.
+
+    An event is a `RequestEvent`, a `RetryEvent` or a `TransferProgress`. What a listener raises is logged and goes no
+    further.
+    """
+
+    __slots__ = ("_listeners",)
+
+    def __init__(self) -> None:
+        self._listeners: list[EventListener] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._listeners)
+
+    def add(self, listener: EventListener) -> Callable[[], None]:
+        """Add a listener; returns a function that takes it away again."""
+        self._listeners.append(listener)
+
+        def remove() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return remove
+
+    def tell(self, event: RequestEvent | RetryEvent | TransferProgress) -> None:
+        """Call every listener with *event*."""
+        for listener in list(self._listeners):
+            try:
+                listener(event)
+            except Exception:  # a broken watcher must not break what it watches
+                logger.exception("A hook failed on %s", type(event).__name__)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ import aiohttp
 import attrs
 import psutil
 import pytest
+from fastapi import FastAPI, Request
+from fastapi.testclient import TestClient
 
 import vi
 from vi import _samples
-from vi.fastapi import problem, status_of
+from vi.fastapi import ViClient, add_error_handlers, lifespan, problem, status_of
 from vi.testing import TestedService
 
 pytestmark = pytest.mark.anyio
@@ -484,3 +487,41 @@ class TestProblems:
 def test_the_status_of_an_error(error: vi.ViError, status: int) -> None:
     assert status_of(error) == status
     assert (problem(error)["detail"] == error.message) is (status not in (500, 502, 503, 504))
+
+
+async def test_a_lifespan_of_ones_own_takes_the_client_in(backend: TestedService) -> None:
+    @asynccontextmanager
+    async def own(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        async with lifespan(backend.async_client)(app) as state:
+            yield {**state, "other": 7}
+
+    app = FastAPI(lifespan=own)
+
+    @app.get("/")
+    async def both(request: Request, client: ViClient) -> dict[str, Any]:
+        page = await client.organizations.list()
+        return {"other": request.state.other, "organization": page.items[0].organization_id}
+
+    with TestClient(app) as web:
+        assert web.get("/").json() == {"other": 7, "organization": backend.organization_id}
+
+
+def test_an_application_without_a_client_says_so() -> None:
+    app = FastAPI()
+    add_error_handlers(app)
+
+    @app.get("/")
+    async def index(client: ViClient) -> None: ...
+
+    with TestClient(app) as web:
+        answer = web.get("/")
+    assert (answer.status_code, answer.json()["code"]) == (500, "ConfigurationError")
+
+
+@pytest.mark.parametrize(("module", "library"), [("vi.fastapi", "fastapi"), ("vi.otel", "opentelemetry")])
+def test_a_missing_extra_is_named(module: str, library: str, tmp_path: Path) -> None:
+    code = f"import sys; sys.modules[{library!r}] = None; import {module}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"vi-async-sdk[{module.removeprefix('vi.')}]" in done.stderr

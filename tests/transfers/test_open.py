@@ -203,6 +203,30 @@ class TestAsync:
                 assert stream.connected
             assert not stream.connected
 
+    async def test_a_read_of_everything_that_is_cancelled_loses_nothing(
+        self, faulty: TestedService, stored: Stored
+    ) -> None:
+        async with fast(faulty) as client, client.assets.open(stored.dataset_id, stored.large_id) as stream:
+            cut = faulty.faults.truncate(1_000_000)
+            slow = faulty.faults.delay(30, to="storage")
+            reading = asyncio.create_task(stream.read())
+            while not slow.hits:
+                await asyncio.sleep(0.005)
+            assert cut.hits == 1
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            assert await stream.read() == stored.large
+
+    async def test_a_closed_stream_gives_nothing(self, faulty: TestedService, stored: Stored) -> None:
+        async with fast(faulty) as client:
+            stream = await client.assets.open(stored.dataset_id, stored.large_id)
+            await stream.read(1)
+            await stream.aclose()
+            await stream.aclose()
+            with pytest.raises(vi.ViOperationError, match="closed"):
+                await stream.read(1)
+
     async def test_many_at_once(self, faulty: TestedService, stored: Stored) -> None:
         async with fast(faulty) as client:
 

@@ -56,6 +56,7 @@ class AssetStream:
         self.start = 0
         self.end = remote.size
         self._rest = b""
+        self._closed = False
         self._stream = self._begin(0, remote.size)
 
     @classmethod
@@ -90,19 +91,30 @@ class AssetStream:
     async def select(self, start: int = 0, end: int | None = None) -> None:
         """Go on with the bytes from *start* up to but excluding *end* (the end of the asset if None)."""
         start, end = check_stretch(start, end, self.size)
-        await self.aclose()
+        await self._stream.aclose()
+        self._rest = b""
         self.start, self.end = start, end
         self._stream = self._begin(start, end)
 
     async def read(self, size: int = -1) -> bytes:
         """Return up to *size* bytes, at least one before the end; everything that is left if *size* is negative."""
         if size < 0:
-            pieces = [piece async for piece in self]
-            return b"".join(pieces)
+            return await self._read_all()
         if size and not self._rest:
             self._rest = await self._next()
         given, self._rest = self._rest[:size], self._rest[size:]
         return given
+
+    async def _read_all(self) -> bytes:
+        pieces: list[bytes] = []
+        try:
+            async for piece in self:
+                pieces.append(piece)
+        except BaseException:
+            # What has come is not lost: the next read begins with it.
+            self._rest = b"".join(pieces)
+            raise
+        return b"".join(pieces)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while piece := self._rest or await self._next():
@@ -110,7 +122,8 @@ class AssetStream:
             yield piece
 
     async def aclose(self) -> None:
-        """Let go of the connection. Closing twice is allowed."""
+        """Let go of the connection; nothing can be read any more. Closing twice is allowed."""
+        self._closed = True
         self._rest = b""
         await self._stream.aclose()
 
@@ -139,6 +152,8 @@ class AssetStream:
 
     async def _next(self) -> bytes:
         name = self.asset.filename
+        if self._closed:
+            raise ViOperationError(f"{name}: the stream is closed.")
         try:
             return await self._stream.next()
         except TransferFailed as problem:

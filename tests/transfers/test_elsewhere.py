@@ -66,6 +66,13 @@ class TestShapes:
             with pytest.raises(vi.ViInvalidParameterError, match="names"):
                 client.assets.upload(dataset, path, names=lambda _: "")
 
+    def test_one_may_be_given_another_name(
+        self, client: vi.Client, dataset: str, archive: Path, stored: Stored
+    ) -> None:
+        with zipfile.ZipFile(archive) as file:
+            client.assets.upload(dataset, ("other.png", zipfile.Path(file, "images/a.png")))
+        assert stored(dataset) == {"other.png": sha(FILES["images/a.png"])}
+
     def test_missing_ones_are_an_error_before_anything_is_sent(
         self, client: vi.Client, dataset: str, archive: Path
     ) -> None:

@@ -324,6 +324,8 @@ def _source_of(name: str, content: Any, size: list[Any]) -> tuple[Source, str, i
         return BytesSource(name, content), name, len(content)
     if is_picture(content) and not size:
         return PictureSource(name, content), name, -1
+    if not isinstance(content, str) and not size and (found := as_openable(content)) is not None:
+        return OpenableSource(found), name, -1
     if isinstance(content, AsyncIterable):
         if not size:
             return SpooledSource(name, content), name, -1

@@ -455,7 +455,7 @@ class TestMemory:
 def test_files_below_a_folder_whose_name_is_not_text_can_be_named_in_messages(tmp_path: Path) -> None:
     """A message about such a file can be printed, and the file itself is still found under its real name."""
     folder = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
-    os.mkdir(folder)
+    Path(folder).mkdir()
     Path(folder, "a.png").write_bytes(b"x")
     (record,) = discover([folder], "basename", Filters())
     record.path.encode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 
@@ -44,7 +44,7 @@ class RetryEvent:
     seconds: float
 
 
-EventListener = Callable[[Any], None]
+EventListener = Callable[["RequestEvent | RetryEvent | TransferProgress"], None]
 
 
 class Hooks:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -56,6 +56,18 @@ def clients(folder: Path) -> None:
     vi.Client("key", "organization", "endpoint", "file")  # type: ignore[call-arg]
     vi.Client(timeouts=30)  # type: ignore[arg-type]
     vi.AsyncClient(verify=False)  # type: ignore[call-arg]
+
+
+def hooks(client: vi.Client, other: vi.AsyncClient) -> None:
+    def told(event: vi.RequestEvent | vi.RetryEvent | vi.TransferProgress) -> None:
+        if isinstance(event, vi.RetryEvent):
+            assert_type(event.reason, str)
+
+    def told_less(event: vi.RetryEvent) -> None: ...
+
+    assert_type(client.hooks.add(told), Callable[[], None])
+    assert_type(other.hooks.add(told), Callable[[], None])
+    client.hooks.add(told_less)  # type: ignore[arg-type]
 
 
 def sync_client(client: vi.Client) -> None:

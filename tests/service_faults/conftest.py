@@ -14,6 +14,10 @@ from typing import Any
 
 import pytest
 
+from tests.service.conftest import connect, fresh_api, fresh_service, picture, start_service
+
+__all__ = ["connect", "fresh_api", "fresh_service", "picture", "start_service"]
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -55,12 +59,12 @@ def stage() -> Iterator[Stage]:
 class Served:
     """A folder and the service of it, which `revive` starts again when it has died; only the first disk may fail."""
 
-    def __init__(self, stage: Stage, folder: Path, fault: str, number: int, **config: Any) -> None:
+    def __init__(self, stage: Stage, folder: Path, fault: str | None = None, number: int = 0, **config: Any) -> None:
         self.data = folder / "data"
         self.report = folder / "report"
         self._stage = stage
         self._config = config
-        self._fault: dict[str, Any] = {"fault": fault, "number": number}
+        self._fault: dict[str, Any] = {"fault": fault, "number": number} if fault else {}
         self._running: dict[str, Any] | None = None
         self._lock = threading.Lock()
         self.starts = 0
@@ -70,6 +74,12 @@ class Served:
     def fired(self) -> str | None:
         """The operation that failed."""
         return self.report.read_text() if self.report.exists() else None
+
+    @property
+    def pid(self) -> int:
+        """The process of the service."""
+        assert self._running is not None
+        return int(self._running["pid"])
 
     @property
     def log(self) -> str:

@@ -32,7 +32,7 @@ class ServiceConfig:
     header_seconds: float = 60
     """How long a connection may take to complete the head of a request, and stay idle between two."""
     body_seconds: float = 30
-    """How long a request body may make no progress."""
+    """How long a request body may make no progress, and an answer not be taken."""
     body_floor: int = 1024
     """Bytes per second that a body must average once `body_seconds` have passed."""
     shutdown_seconds: float = 3

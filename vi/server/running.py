@@ -27,6 +27,7 @@ from .identity import Identity
 from .ingestion import Ingestion
 from .inspection import Inspector
 from .lock import FolderLock
+from .readers import watch_readers
 from .removal import Removal
 from .schema import asset
 from .signing import Signer
@@ -103,6 +104,9 @@ class Running:
             )
             await runner.setup()
             parts.push_async_callback(runner.cleanup)
+            assert runner.server is not None
+            watch = asyncio.create_task(watch_readers(runner.server, config.body_seconds), name="vi-readers")
+            parts.push_async_callback(_cancel, watch)
             server = await asyncio.get_running_loop().create_server(
                 _bounded(runner, config.max_connections), sock=listener, backlog=_BACKLOG
             )
@@ -117,6 +121,11 @@ class Running:
     async def aclose(self) -> None:
         """Stop listening, answer what is being asked, stop the background work, close the files."""
         await self._parts.aclose()
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -158,8 +167,21 @@ def _bounded(runner: web.AppRunner, limit: int) -> Callable[[], asyncio.Protocol
     server = runner.server
     assert server is not None
 
+    loop = asyncio.get_running_loop()
+    begun = 0
+
     def accept() -> asyncio.Protocol:
-        return server() if len(server.connections) < limit else _Busy()
+        nonlocal begun
+        if begun + len(server.connections) >= limit:
+            return _Busy()
+        # Many are accepted in one turn of the loop, and counted by the server only in the next.
+        begun += 1
+        loop.call_soon(count)
+        return server()
+
+    def count() -> None:
+        nonlocal begun
+        begun -= 1
 
     return accept
 

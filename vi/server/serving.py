@@ -13,10 +13,11 @@ from aiohttp import web
 
 from .. import _checksums
 from .contents import StoredObject
+from .context import CONTEXT
 
 SMALL = 256 << 10
 _FIRST = 64 << 10
-_PIECE = 1 << 20
+_STRETCH = 256 << 10
 _RANGE = re.compile(r"bytes=\s*(\d{0,19})-(\d{0,19})\s*")
 
 
@@ -127,25 +128,41 @@ def _read_at(file: IO[bytes], at: int, length: int) -> bytes:
 
 
 async def _send(request: web.Request, file: IO[bytes], span: Span, headers: dict[str, str]) -> web.StreamResponse:
-    """Send a large span: its head is written, which puts the headers on the wire, the rest goes from disk to socket."""
-    loop = asyncio.get_running_loop()
+    """Send a large span: its head is written, which puts the headers on the wire, the rest goes from disk to socket.
+
+    A client that does not take a stretch of it in time is given up.
+    """
     answer = web.StreamResponse(status=206 if span.partial else 200, headers=headers)
     answer.content_length = span.length
     await answer.prepare(request)
-    first = min(_FIRST, span.length)
-    await answer.write(await loop.run_in_executor(None, _read_at, file, span.start, first))
     transport = request.transport
     if transport is None:
         raise ConnectionResetError("the client is gone")
+    at, length, natively = span.start, _FIRST, False
     try:
-        await loop.sendfile(transport, file, span.start + first, span.length - first)
-    except (NotImplementedError, RuntimeError):
-        at = span.start + first
         while at < span.stop:
-            piece = await loop.run_in_executor(None, _read_at, file, at, min(_PIECE, span.stop - at))
-            if not piece:
-                raise ConnectionResetError("the object is shorter than its row says") from None
-            await answer.write(piece)
-            at += len(piece)
+            length = min(length, span.stop - at)
+            async with asyncio.timeout(request.app[CONTEXT].config.body_seconds):
+                try:
+                    sent = await _send_stretch(answer, file, at, length, transport if natively else None)
+                except (NotImplementedError, RuntimeError):
+                    sent = await _send_stretch(answer, file, at, length, None)
+            if sent != length:
+                raise ConnectionResetError("the object is shorter than its row says")
+            at, length, natively = at + sent, _STRETCH, True
+    except TimeoutError:
+        transport.abort()
+        raise ConnectionResetError("the client takes nothing") from None
     await answer.write_eof()
     return answer
+
+
+async def _send_stretch(
+    answer: web.StreamResponse, file: IO[bytes], at: int, length: int, transport: asyncio.Transport | None
+) -> int:
+    loop = asyncio.get_running_loop()
+    if transport is not None:
+        return await loop.sendfile(transport, file, at, length)
+    data = await loop.run_in_executor(None, _read_at, file, at, length)
+    await answer.write(data)
+    return len(data)

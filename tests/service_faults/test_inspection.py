@@ -1,0 +1,125 @@
+"""A file that is slow to look at holds back no other (row D9)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.service_faults.scenario import picture
+from vi.server import running
+from vi.server.inspection import InspectionJob, InspectionLimits, Inspector
+from vi.server.places import Places
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a file that never ends")
+async def test_files_that_hang_leave_workers_for_the_others(tmp_path: Path) -> None:
+    inspector = Inspector(workers=1, limits=InspectionLimits(seconds_per_file=60))
+    data = picture(1)
+    (tmp_path / "good.png").write_bytes(data)
+    good = InspectionJob(str(tmp_path / "good.png"), "Image", "image/png", len(data))
+    hanging = []
+    for number in range(2):
+        os.mkfifo(tmp_path / str(number))
+        job = InspectionJob(str(tmp_path / str(number)), "Image", "image/png", 5)
+        hanging.append(asyncio.create_task(inspector.inspect([job])))
+    try:
+        async with asyncio.timeout(30):
+            verdicts = await inspector.inspect([good] * 30)
+        assert {verdict.error for verdict in verdicts} == {None}
+        assert not any(task.done() for task in hanging)
+    finally:
+        for task in hanging:
+            task.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+        await inspector.aclose()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a file that never ends")
+async def test_what_is_known_of_a_batch_is_told_before_its_end(tmp_path: Path) -> None:
+    inspector = Inspector(workers=1, limits=InspectionLimits(seconds_per_file=60))
+    data = picture(1)
+    (tmp_path / "good.png").write_bytes(data)
+    os.mkfifo(tmp_path / "hangs")
+    good = InspectionJob(str(tmp_path / "good.png"), "Image", "image/png", len(data))
+    found: dict[int, Any] = {}
+    jobs = [good, InspectionJob(str(tmp_path / "hangs"), "Image", "image/png", 5), good]
+    task = asyncio.create_task(inspector.inspect(jobs, found))
+    try:
+        async with asyncio.timeout(30):
+            while 0 not in found:
+                await asyncio.sleep(0.01)
+        assert set(found) == {0}
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await inspector.aclose()
+
+
+async def test_a_file_that_hangs_holds_back_no_ingestion(
+    start_service: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither those of its own batch nor those of others."""
+    released = asyncio.Event()
+
+    class Patient(Inspector):
+        """Looks at everything, but at black pictures only when it is told to."""
+
+        async def inspect(self, jobs: Any, found: Any = None) -> Any:
+            slow = [index for index, job in enumerate(jobs) if job.size == len(BLACK)]
+            quick = [index for index in range(len(jobs)) if index not in slow]
+            verdicts = dict(zip(quick, await super().inspect([jobs[index] for index in quick]), strict=True))
+            found.update(verdicts)
+            if slow:
+                while not released.is_set():
+                    await asyncio.sleep(0.01)
+                late = dict(zip(slow, await super().inspect([jobs[index] for index in slow]), strict=True))
+                found.update(late)
+                verdicts.update(late)
+            return [verdicts[index] for index in range(len(jobs))]
+
+    monkeypatch.setattr(running, "Inspector", Patient)
+    api = await connect(start_service())
+    dataset = await api.create_dataset()
+    files = {f"{number}.png": picture(number) for number in range(150)}
+    slow = {f"slow-{number}.png": BLACK for number in range(4)}
+    session = await api.open_session(dataset, {**dict(list(files.items())[:50]), **slow, **files})
+    await api.put_all(session, {**files, **slow})
+    counts = await api.until(session, lambda found: found["status"]["progressCount"]["succeeded"] >= 150)
+    assert counts["status"]["progressCount"]["succeeded"] == 150
+    released.set()
+    assert (await api.ended(session))["status"]["progressCount"]["succeeded"] == 154
+
+
+BLACK = picture(0, size=(1, 1)) + b"\0" * 31
+
+
+async def test_slow_holders_make_room_within_bounds() -> None:
+    places = Places(1, 2)
+    entered: list[int] = []
+    leave = asyncio.Event()
+
+    async def hold(number: int) -> None:
+        async with places.hold() as make_room:
+            entered.append(number)
+            make_room()
+            make_room()
+            await leave.wait()
+
+    tasks = [asyncio.create_task(hold(number)) for number in range(6)]
+    empty = asyncio.create_task(places.empty())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert entered == [0, 1, 2]
+    assert not empty.done()
+    leave.set()
+    await asyncio.gather(*tasks, empty)
+    assert sorted(entered) == [0, 1, 2, 3, 4, 5]
+    async with places.hold():
+        pass

@@ -1,0 +1,46 @@
+"""Thumbnails are not flushed: one that a loss of power took or damaged is made again (row P4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.anyio
+
+DAMAGE = {
+    "missing": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-9]),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+async def test_a_lost_thumbnail_is_made_again(fresh_api: Any, picture: Any, damage: str) -> None:
+    dataset = await fresh_api.create_dataset()
+    await fresh_api.ingest(dataset, {"a.png": picture(1, width=600, height=400)})
+    (asset,) = await fresh_api.assets(dataset, contents="y")
+    url = asset["contents"]["thumbnail"]["url"]
+    before = await fresh_api.raw("GET", url)
+    assert before.status == 200
+    (path,) = thumbnails(fresh_api.service.data)
+    kept = path.read_bytes()
+    DAMAGE[damage](path)
+    again = await fresh_api.raw("GET", url)
+    assert (again.status, again.body) == (200, before.body)
+    assert path.read_bytes() == kept
+
+
+async def test_a_thumbnail_of_nothing_is_not_found(fresh_api: Any, picture: Any) -> None:
+    dataset = await fresh_api.create_dataset()
+    await fresh_api.ingest(dataset, {"a.png": picture(1)})
+    (asset,) = await fresh_api.assets(dataset, contents="y")
+    assert (await fresh_api("DELETE", asset["selfLink"])).status == 204
+    assert (await fresh_api.raw("GET", asset["contents"]["thumbnail"]["url"])).status == 404
+    assert thumbnails(fresh_api.service.data) == []
+
+
+def thumbnails(data: Path) -> list[Path]:
+    return list((data / "bytes").rglob("*.thumbnail"))

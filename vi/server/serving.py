@@ -17,7 +17,8 @@ from .context import CONTEXT
 
 SMALL = 256 << 10
 _FIRST = 64 << 10
-_STRETCH = 256 << 10
+_SHORTEST, _LONGEST = 256 << 10, 4 << 20
+_PATIENT = 2 << 20
 _RANGE = re.compile(r"bytes=\s*(\d{0,19})-(\d{0,19})\s*")
 
 
@@ -130,26 +131,30 @@ def _read_at(file: IO[bytes], at: int, length: int) -> bytes:
 async def _send(request: web.Request, file: IO[bytes], span: Span, headers: dict[str, str]) -> web.StreamResponse:
     """Send a large span: its head is written, which puts the headers on the wire, the rest goes from disk to socket.
 
-    A client that does not take a stretch of it in time is given up.
+    A client that does not take a stretch of it in time is given up. Stretches grow while they are taken quickly.
     """
+    loop = asyncio.get_running_loop()
     answer = web.StreamResponse(status=206 if span.partial else 200, headers=headers)
     answer.content_length = span.length
     await answer.prepare(request)
     transport = request.transport
     if transport is None:
         raise ConnectionResetError("the client is gone")
-    at, length, natively = span.start, _FIRST, False
+    patience = request.app[CONTEXT].config.body_seconds
+    at, stretch, natively = span.start, _FIRST, False
     try:
         while at < span.stop:
-            length = min(length, span.stop - at)
-            async with asyncio.timeout(request.app[CONTEXT].config.body_seconds):
+            length = min(stretch, span.stop - at)
+            began = loop.time()
+            async with asyncio.timeout(patience * (1 + length / _PATIENT)):
                 try:
                     sent = await _send_stretch(answer, file, at, length, transport if natively else None)
                 except (NotImplementedError, RuntimeError):
                     sent = await _send_stretch(answer, file, at, length, None)
             if sent != length:
                 raise ConnectionResetError("the object is shorter than its row says")
-            at, length, natively = at + sent, _STRETCH, True
+            quick = loop.time() - began < patience / 100
+            at, stretch, natively = at + sent, max(_SHORTEST, min(stretch * 2, _LONGEST)) if quick else _SHORTEST, True
     except TimeoutError:
         transport.abort()
         raise ConnectionResetError("the client takes nothing") from None

@@ -9,7 +9,7 @@ and names that were made, moved or removed in a folder that was not flushed sinc
 """
 
 # Stands below pathlib, which calls these very functions.
-# ruff: noqa: PTH116, PTH117, PTH118, PTH119, PTH120, PTH123
+# ruff: noqa: PTH116, PTH117, PTH118, PTH119, PTH120
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Disk:
         if hasattr(os, "copy_file_range"):
             self._real["copy_file_range"] = os.copy_file_range
             os.copy_file_range = self._copy_file_range
-        files.open = self._open_file  # type: ignore[attr-defined]
+        files.FileIO = lambda descriptor, mode: _File(self, descriptor, mode)  # type: ignore[misc,assignment]
         self._execute, self._execute_many = DefaultDialect.do_execute, DefaultDialect.do_executemany
         self._commit = DefaultDialect.do_commit
         disk = self
@@ -138,11 +138,6 @@ class Disk:
                 self._flushed[os.fstat(descriptor).st_ino] = 0
                 self.renamed(os.path.dirname(full), lambda: self._real["unlink"](full))
         return int(descriptor)
-
-    def _open_file(self, path: Any, mode: str, **options: Any) -> Any:
-        if "b" in mode and options.get("buffering") == 0 and "r" not in mode:
-            return _File(self, path, mode, opener=options["opener"])
-        return open(path, mode, **options)
 
     def _changing(self, operation: str, descriptor: int) -> str | None:
         path = self._paths.get(descriptor)
@@ -252,8 +247,8 @@ class Disk:
 
 
 class _File(io.FileIO):
-    def __init__(self, disk: Disk, path: Any, mode: str, opener: Any) -> None:
-        super().__init__(path, mode, opener=opener)
+    def __init__(self, disk: Disk, descriptor: int, mode: str) -> None:
+        super().__init__(descriptor, mode)
         self._disk = disk
 
     def write(self, data: Any) -> int:

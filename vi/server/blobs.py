@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import secrets
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
 from pathlib import Path
-from typing import IO, TypeVar, TypeVarTuple
+from typing import TypeVar, TypeVarTuple
 
 import attrs
 
@@ -36,7 +38,7 @@ FOLDER_OBJECTS = 1024
 _NEWEST_FOLDERS = 16
 _GROUP_OBJECTS = 64
 _GROUP_BYTES = 16 << 20
-_LANES = 3
+_LANES = 2
 _SUM = 4
 
 
@@ -54,7 +56,7 @@ class Staging:
         self.size = 0
         self.crc32c = 0
         self._pool = pool
-        self._file: IO[bytes] | None = None
+        self._file: FileIO | None = None
         self._last: asyncio.Future[None] | None = None
 
     async def write(self, piece: bytes) -> None:
@@ -110,6 +112,8 @@ class Blobs:
         flush_folder(root.parent)
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="vi-bytes")
         self._lock = threading.Lock()
+        self._start = secrets.token_hex(6)
+        self._names = itertools.count()
         self._folder = max((int(entry.name, 16) for entry in self._folders()), default=-1)
         self._left = 0
         self._pending: list[_Pending] = []
@@ -136,7 +140,7 @@ class Blobs:
 
     def stage(self) -> Staging:
         """Begin a large object."""
-        return Staging(self._staging / secrets.token_hex(12), self._pool)
+        return Staging(self._staging / self._fresh_name(), self._pool)
 
     async def adopt(self, staged: Staging) -> str:
         """Give a finished object its id."""
@@ -226,15 +230,16 @@ class Blobs:
             if isinstance(file, Exception):
                 outcomes.append(file)
                 continue
+            path, opened = file
             try:
-                with file:
-                    os.fsync(file.fileno())
+                with opened:
+                    os.fsync(opened.fileno())
                 blob, folder = self._place()
-                os.replace(file.name, folder / blob)  # noqa: PTH105 - the name is text already
+                os.replace(path, f"{folder}/{blob}")  # noqa: PTH105 - the name is text already
                 folders.setdefault(folder, []).append(len(outcomes))
                 outcomes.append(blob)
             except OSError as error:
-                _drop(file.name)
+                _drop(path)
                 outcomes.append(error)
         for folder, members in folders.items():
             try:
@@ -245,8 +250,8 @@ class Blobs:
                     outcomes[index] = error
         return outcomes
 
-    def _write_staging(self, data: bytes) -> IO[bytes] | OSError:
-        path = self._staging / secrets.token_hex(12)
+    def _write_staging(self, data: bytes) -> tuple[str, FileIO] | OSError:
+        path = f"{self._staging}/{self._fresh_name()}"
         file = None
         try:
             file = open_private(path)
@@ -256,7 +261,7 @@ class Blobs:
                 file.close()
             _drop(path)
             return error
-        return file
+        return path, file
 
     def _place(self) -> tuple[str, Path]:
         """Return a new id and its folder, which is made when it is the first in it."""
@@ -268,7 +273,10 @@ class Blobs:
                 self._left = FOLDER_OBJECTS
             self._left -= 1
             name = f"{self._folder:06x}"
-        return f"{name}-{secrets.token_hex(10)}", self._objects / name
+        return f"{name}-{self._fresh_name()}", self._objects / name
+
+    def _fresh_name(self) -> str:
+        return f"{self._start}{next(self._names):08x}"
 
     def _adopt(self, staged: Path) -> str:
         blob, folder = self._place()
@@ -291,8 +299,7 @@ class Blobs:
         for blob, data in thumbnails:
             path = self.thumbnail_path(blob)
             try:
-                path.unlink(missing_ok=True)
-                with open_private(path) as file:
+                with open_private(path, again=True) as file:
                     write_all(file, data + _checksums.crc32c(data).to_bytes(_SUM, "big"))
             except OSError:
                 _drop(path)
@@ -332,7 +339,7 @@ class Blobs:
             shutil.rmtree(folder)
 
     def _join(self, parts: Sequence[Path]) -> str:
-        staged = self._staging / secrets.token_hex(12)
+        staged = self._staging / self._fresh_name()
         try:
             with open_private(staged) as target:
                 for part in parts:

@@ -6,19 +6,22 @@ import contextlib
 import errno
 import os
 import secrets
+from io import FileIO
 from pathlib import Path
 from typing import IO
 
 _COPY = 4 << 20
+_NEW = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
 _CANNOT = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # file systems whose folders cannot be flushed
 
 
-def open_private(path: Path) -> IO[bytes]:
-    """Open a new file for writing that only the owner may read."""
-    return open(path, "xb", buffering=0, opener=lambda name, flags: os.open(name, flags, 0o600))
+def open_private(path: Path | str, *, again: bool = False) -> FileIO:
+    """Open a new file for writing that only the owner may read; *again* empties one that is there."""
+    # By descriptor: `open` would ask the system four more questions, each of which lets go of the interpreter.
+    return FileIO(os.open(path, _NEW | (os.O_TRUNC if again else os.O_EXCL), 0o600), "wb")
 
 
-def write_all(file: IO[bytes], data: bytes) -> None:
+def write_all(file: FileIO, data: bytes) -> None:
     """Write *data* to an unbuffered file; one call may take only part of it."""
     rest = memoryview(data)
     while rest:
@@ -39,7 +42,7 @@ def flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def copy(source: IO[bytes], target: IO[bytes]) -> None:
+def copy(source: IO[bytes], target: FileIO) -> None:
     """Append the rest of *source* to *target*, inside the kernel where it can."""
     if hasattr(os, "copy_file_range"):
         with contextlib.suppress(OSError):

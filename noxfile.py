@@ -67,7 +67,9 @@ def interop(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Run every fault test: each request of each scenario fails in turn; plans from VI_FAULT_SEEDS seeds, 20 kills."""
     install(session, "local", group="test")
-    session.run("python", "-m", "pytest", "-n", "auto", "tests/faults", "tests/resume", *session.posargs)
+    session.run(
+        "python", "-m", "pytest", "-n", "auto", "tests/faults", "tests/resume", "tests/service_faults", *session.posargs
+    )
 
 
 @nox.session

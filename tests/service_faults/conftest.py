@@ -51,6 +51,8 @@ class Stage:
 
 @pytest.fixture(scope="session")
 def stage() -> Iterator[Stage]:
+    if not hasattr(os, "fork"):
+        pytest.skip("needs a system that can fork")
     stage = Stage()
     yield stage
     stage.close()

@@ -46,6 +46,7 @@ class CountingService:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="service", daemon=True)
         self._thread.start()
+        self._answering = 0
         self.ahead_ms = 0
         """How far the service's clock is ahead; it must not go back."""
         config = ServiceConfig(part_bytes=PART_BYTES, sweep_seconds=0.1)
@@ -57,7 +58,11 @@ class CountingService:
         self.reset()
 
     def reset(self) -> None:
-        """Count from nothing, and let everything through."""
+        """Count from nothing, and let everything through; what is still being answered is waited for."""
+        deadline = time.monotonic() + 10
+        while self._answering:
+            assert time.monotonic() < deadline, "the service does not come to rest"
+            time.sleep(0.002)
         self.count = 0
         self.puts: list[Put] = []
         self.asked: list[str] = []
@@ -119,6 +124,13 @@ class CountingService:
 
     @web.middleware
     async def _count(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        self._answering += 1
+        try:
+            return await self._answer(request, handler)
+        finally:
+            self._answering -= 1
+
+    async def _answer(self, request: web.Request, handler: Any) -> web.StreamResponse:
         self.count += 1
         number = self.count
         self.asked.append(f"{request.method} {request.path}")

@@ -137,6 +137,7 @@ class Http:
             if self.connections.hooks:
                 self.connections.hooks.tell(_event(method, url, answer, loss, number, took))
             if answer is not None and 200 <= answer.status < 300:
+                logger.debug("%s: %d in %.3f s, request %s", doing, answer.status, took, answer.request_id)
                 return answer
             if answer is not None and answer.status == 404 and method == "DELETE" and uncertain:
                 # An earlier attempt, whose answer was lost, has deleted it.

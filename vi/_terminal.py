@@ -296,9 +296,7 @@ def _when(value: Any) -> str:
 
 
 def _print_rows(rows: list[tuple[str, str]]) -> None:
-    width = max(len(name) for name, _ in rows)
-    for name, value in rows:
-        print(f"{name:<{width}}  {printable(value)}")
+    print("\n".join(aligned(rows, left=(0, 1))))
 
 
 def printable(text: str, keep: str = "") -> str:

@@ -89,6 +89,12 @@ def test_login_needs_a_terminal_or_a_pipe_that_is_named(run: Run, file: Path) ->
     assert not file.exists()
 
 
+def test_an_empty_key_is_not_taken_from_elsewhere(run: Run, service: Any, file: Path) -> None:
+    refused = run("login", "--key-stdin", "--organization", service.organization_id, "--endpoint", service.url)
+    assert (refused.code, refused.err) == (2, "error: no key was given\n")
+    assert not file.exists()
+
+
 def test_whoami(run: Run, service: Any) -> None:
     shown = run("whoami")
     assert shown.code == 0

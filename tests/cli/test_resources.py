@@ -154,6 +154,14 @@ class TestAssets:
         assert "broken.png: ECORRUPT" in ended.err
 
 
+def test_hostile_metadata_stays_text(run: Run, home: Path, dataset: str, client: vi.Client) -> None:
+    client.assets.upload(dataset, home / "images" / "bridge.png", custom_metadata={"a\x1b[2J": "b\x07"})
+    asset = client.assets.list(dataset).items[0]
+    shown = run("assets", "show", dataset, asset.asset_id).out
+    assert r"a\x1b[2J" in shown
+    assert all(c == "\n" or c.isprintable() for c in shown)
+
+
 def test_hostile_names_stay_text(run: Run, home: Path, dataset: str, png: Any) -> None:
     """A terminal would obey these; a table shows them, JSON keeps them exactly."""
     names = ["bell\x07.png", "esc\x1b]0;owned\x07.png", "line\nbreak.png", "rtl\u202egnp.png", "wide-図.png"]

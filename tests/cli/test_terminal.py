@@ -299,6 +299,12 @@ class TestLog:
         (line,) = [line for line in moved.err.splitlines() if " vi." in line]
         assert re.search(rf"INFO vi\.transfer: {method} 127\.0\.0\.1: attempt 1 failed \(.+\); next in [\d.]+ s$", line)
 
+    def test_debug_shows_each_request(self, spawn: Spawn, dataset: str) -> None:
+        counted = spawn("assets", "count", dataset, env={"VI_LOG": "debug"})
+        assert (counted.code, counted.out) == (0, "0\n")
+        (line,) = [line for line in counted.err.splitlines() if " vi.http: " in line]
+        assert re.search(r"DEBUG vi\.http: GET /\S+: 200 in [\d.]+ s, request \w+$", line)
+
     def test_without_the_variable_there_is_silence(self, spawn: Spawn, dataset: str) -> None:
         assert spawn("assets", "count", dataset).err == ""
 

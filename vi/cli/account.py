@@ -55,7 +55,12 @@ def login(given: argparse.Namespace) -> int:
         if given.endpoint is None:
             endpoint = ask(f"Service [{DEFAULT_ENDPOINT}]: ").strip() or DEFAULT_ENDPOINT
         organization = ask("Organization id: ").strip()
-    key = sys.stdin.readline().strip() if given.key_stdin else getpass.getpass("Secret key: ").strip()
+    try:
+        key = sys.stdin.readline().strip() if given.key_stdin else getpass.getpass("Secret key: ").strip()
+    except EOFError:
+        key = ""
+    if not key or not organization:
+        raise exits.WrongUseError(f"no {'organization id' if key else 'key'} was given")
     with vi.Client(key, organization, endpoint) as client:
         name = client.organizations.get().name
     path = save_profile(key, organization, endpoint, profile=given.profile, config_file=given.config)

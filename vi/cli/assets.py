@@ -99,7 +99,8 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
         "  vi-sdk assets rename $DATASET $ASSET north.png\n"
         "  vi-sdk assets rename $DATASET --filename north.png south.png\n",
     )
-    parser.add_argument("names", nargs="+", metavar="[ASSET] NEW_NAME", help="id of the asset, and its new name")
+    parser.usage = f"{parser.prog} [options] DATASET ASSET NEW_NAME\n       {parser.prog} [options] DATASET --filename OLD_NAME NEW_NAME"
+    parser.add_argument("names", nargs="+", metavar="NEW_NAME", help="id of the asset, and its new name")
     parser.add_argument("--filename", metavar="OLD_NAME", help="find the asset by its name instead of its id")
     parser.add_argument("--dry-run", action="store_true", help="show the asset, and rename nothing")
     _finish(parser, rename)

@@ -118,6 +118,8 @@ def test_config(run: Run, file: Path, service: Any, monkeypatch: pytest.MonkeyPa
     assert "Key           set, from the environment" in run("config", "show").out
     monkeypatch.delenv("DATATURE_VI_SECRET_KEY")
     assert "Key           not set" in run("config", "show").out
+    monkeypatch.delenv("DATATURE_VI_API_ENDPOINT")
+    assert "https://api.vi.datature.com, from the default" in run("config", "show").out
     empty = run("config", "profiles")
     assert (empty.code, empty.out) == (0, "")
     assert run("config", "profiles", "--config", "none.toml").code == 4

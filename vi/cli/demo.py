@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 import attrs
 
 from .._terminal import complain, say, table
-from . import options
+from . import exits, options
 
 EXAMPLE = """  vi-sdk demo               # with images that it makes
   vi-sdk demo ./images
@@ -72,6 +73,8 @@ def _tour(given: argparse.Namespace, scratch: Path) -> int:
 
     folder = Path(given.folder).expanduser() if given.folder else scratch / "images"
     if not given.folder:
+        if importlib.util.find_spec("PIL") is None:
+            raise exits.WrongUseError("demo needs the local service: pip install 'vi-async-sdk[local]'")
         from .._samples import make_samples
 
         with step("make") as row:

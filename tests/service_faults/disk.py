@@ -235,8 +235,9 @@ class Disk:
         if self.fails_here("before COMMIT", self._database):
             self._refuse(connection.rollback)
         self._commit(dialect, connection)
-        if self.fails_here("after COMMIT", self._database):
-            self._refuse(lambda: None)
+        # A commit that SQLite calls failed is undone for this process, so only death can come after one that was made.
+        if self.fault in DEADLY:
+            self.fails_here("after COMMIT", self._database)
 
     def _refuse(self, roll_back: Callable[[], None]) -> None:
         """Fail as SQLite does: it undoes the whole transaction by itself."""

@@ -119,32 +119,19 @@ class LoopThread:
     def run(self, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
         """Run *call* in the loop thread and return what it returns."""
         self._warn_inside_loop()
-        ended, given_up = threading.Event(), threading.Event()
-        begun: list[asyncio.Task[Any] | None] = []
+        ended = threading.Event()
 
         async def task() -> R:
-            begun.append(asyncio.current_task())
             try:
-                if given_up.is_set():
-                    raise asyncio.CancelledError
                 return await call()
             finally:
                 ended.set()
 
-        portal = self._loop.start()
-        future: Future[R] | None = None
+        future = self._loop.start().start_task_soon(task)
         try:
-            future = portal.start_task_soon(task)
             return future.result()
         except BaseException:
-            if future is None:
-                # Ctrl+C while the task was handed over: it may run, and nobody would wait for it.
-                given_up.set()
-                for one in begun:
-                    if one is not None:
-                        one.get_loop().call_soon_threadsafe(one.cancel)
-                ended.wait(CLEAN_UP_SECONDS)
-            elif not future.done():
+            if not future.done():
                 future.cancel()
                 ended.wait(CLEAN_UP_SECONDS)
             raise

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from anyio.from_thread import BlockingPortal
 
 import vi
 
@@ -216,28 +215,6 @@ def test_ctrl_c_comes_back_within_seconds_and_leaves_nothing_half_done(
         assert again.total_succeeded + again.total_existing == 20
     else:
         assert contents(out).items() <= contents(images).items()
-
-
-def test_ctrl_c_while_a_call_is_handed_over_cancels_it_too(
-    service: Any, client: vi.Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The loop's thread may have begun before the caller has the future in hand."""
-    client.organizations.list()
-    hand_over = BlockingPortal.start_task_soon
-
-    def interrupted(portal: BlockingPortal, call: Any) -> None:
-        hand_over(portal, call)
-        assert hold.reached.wait(10)
-        raise KeyboardInterrupt
-
-    with service.hold("GET", "/datasets") as hold:
-        with monkeypatch.context() as patch:
-            patch.setattr(BlockingPortal, "start_task_soon", interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                client.datasets.list()
-        began = time.monotonic()
-        client.close()
-        assert time.monotonic() - began < 5
 
 
 def test_ctrl_c_comes_back_even_if_the_service_does_not_answer(

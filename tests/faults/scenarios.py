@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import attrs
+import pytest
 
 import vi
 from tests.faults.proxy import Break
@@ -15,6 +17,8 @@ from tests.faults.stage import RETRIES, TIMEOUTS, Scene, caught, check_folder, c
 from vi.api.types import PaginationParams
 
 LIMITS = vi.TransferLimits(max_concurrency=3, multipart_threshold=150_000, range_size=100_000, parts_per_file=2)
+
+HANGS = 45.0
 
 # Faults after which the outcome of a file may be unknown to the client: it is reported lost, and may be stored.
 UNKNOWN = frozenset({"ENETWORK", "ETIMEOUT", "EREFUSED", "ECANCELLED", "EUNKNOWN"})
@@ -131,11 +135,14 @@ async def play(scene: Scene, run: Run, *faults: tuple[Break, dict[str, Any]]) ->
     result, whole = None, False
     async with scene.client(timeouts=TIMEOUTS, retries=RETRIES, limits=LIMITS) as client:
         try:
-            result = await run.act(client)
+            async with asyncio.timeout(HANGS):
+                result = await run.act(client)
             whole = not getattr(result, "failures", None) and not getattr(result, "total_cancelled", 0)
         except vi.ViError as error:
             caught(error)
-    scene.wire.check(RETRIES.max_attempts * 2)
+        except TimeoutError:
+            pytest.fail(f"it hangs\n{scene.wire.show()}")
+    scene.wire.check(RETRIES.max_attempts)
     rested = [rule.name for rule in rules if not rule.fired and not rule.may_rest]
     assert not rested, f"planned and never fired: {rested}"
     for rule in rules:

@@ -44,7 +44,7 @@ async def test_W14_every_request_fails_once_in_turn(scene: Scene, name: str, way
     number = 1
     while await fail_nth(scene, name, way, number) is not None:
         number += 1
-    assert number > 3, "the scenario has hardly any request"
+    assert number > (1 if way == "stale" else 3), "the scenario has hardly any request"
 
 
 async def fail_nth(scene: Scene, name: str, way: str, number: int) -> bool | None:
@@ -92,7 +92,7 @@ async def play_seed(scene: Scene, seed: int) -> None:
     name = chance.choice(sorted(SCENARIOS))
     run = SCENARIOS[name](scene)
     # The first one comes for sure, the others if there are so many requests.
-    plan: list[tuple[Break, dict[str, Any]]] = [(chance.choice(FAULTS)(chance), {"at": chance.randint(1, 2)})]
+    plan: list[tuple[Break, dict[str, Any]]] = [(chance.choice(FAULTS)(chance), {"at": 1})]
     for _ in range(chance.randint(0, 5)):
         fault = chance.choice(FAULTS)(chance)
         many = chance.random() < 0.2

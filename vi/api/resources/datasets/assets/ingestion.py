@@ -49,7 +49,7 @@ from .....errors import (
 )
 from .holdings import Holdings, same_content
 from .multipart import Multipart, MultipartNotOfferedError
-from .responses import AssetIngestionSession, FailureMode, ResourceRetentionMode
+from .responses import AssetIngestionSession, FailureMode, ResourceCondition, ResourceRetentionMode
 from .results import AssetUploadResult
 from .resumption import Resumption
 from .stored import stored_since
@@ -486,7 +486,12 @@ class Ingestion:
             return
         delay = POLL_FIRST
         while True:
-            await self._read(opened)
+            try:
+                await self._read(opened)
+            except (ViNotFoundError, ViValidationError) as error:
+                if error.status_code not in (404, 410):
+                    raise
+                opened.session.status.conditions = [ResourceCondition("Finished", "FailedReach", reason="gone")]
             status, count = opened.session.status, opened.session.status.progressCount
             if status.finished:
                 break
@@ -533,7 +538,7 @@ class Ingestion:
         end = f"its session ended ({status.reason or 'finished'})" if ended else "the upload was stopped"
         everything = status.finished and not status.failed
         stored: Mapping[str, int] = {}
-        if not everything and count.succeeded:
+        if not everything and (count.succeeded or opened.sent):
             stored = await stored_since(self._http, self._base, opened.session.metadata.time_created)
         for name, record in opened.records.items():
             if name in errors or record.outcome is not None:

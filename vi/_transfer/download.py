@@ -50,6 +50,8 @@ class RemoteFile:
     transfer: SignedTransfer
     attempts: int = 0
     counted: int = 0
+    arrived: bool = False
+    """Whether the file stands whole under its name; a lane sets it, so that it holds for a cancelled task too."""
 
     def advance(self, reached: int) -> int:
         """Return by how many bytes *reached* is further than ever, so that progress never goes back."""
@@ -330,7 +332,9 @@ class _Fetch(Exchange):
         if len(body) != size:
             raise ChangedError
         floor.pause()
-        await when_possible(lambda: self.lanes.run(_verify_and_write, self.target, body, check, self.replace))
+        await when_possible(
+            lambda: self.lanes.run(_verify_and_write, self.remote, self.target, body, check, self.replace)
+        )
 
     async def _stream(self, sink: _Sink, floor: Floor) -> None:
         stretch = sink.stretch
@@ -446,12 +450,13 @@ def _clean(part: files.PartFile) -> None:
     files.discard(part.path)
 
 
-def _verify_and_write(target: str, body: bytearray, check: Expected, replace: bool) -> None:
+def _verify_and_write(remote: RemoteFile, target: str, body: bytearray, check: Expected, replace: bool) -> None:
     check = check.fresh()
     check.update(body)
     if not check.matches():
         raise ChangedError
     files.write_whole(target, body, replace=replace)
+    remote.arrived = True
 
 
 def is_range(response: aiohttp.ClientResponse, start: int, end: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import stat
@@ -271,6 +272,13 @@ class Retrieval:
             if not await self._settled_by_local(remote, target):
                 self._conflict(remote, target, "another file took the name meanwhile")
             return
+        except asyncio.CancelledError:
+            if remote.arrived:  # whole before the cancellation came
+                self._count(remote)
+            raise
+        self._count(remote)
+
+    def _count(self, remote: RemoteFile) -> None:
         self._result.total_downloaded += 1
         self._result.bytes_received += remote.size
         self._tracker.move(remote.advance(remote.size))

@@ -325,6 +325,35 @@ async def test_B10_what_is_no_json_is_an_error_that_names_the_request(scene: Sce
     assert len(str(error.value.details.get("body", ""))) <= 200
 
 
+@pytest.mark.parametrize("kind", ["small", "part"])
+@pytest.mark.parametrize("page", [b"<html>Please log in</html>", b"\n<!DOCTYPE html>\n<html lang=en>"])
+async def test_B10_a_web_page_for_an_upload_stores_nothing_and_is_repeated(
+    scene: Scene, kind: str, page: bytes
+) -> None:
+    """A network that wants a log-in answers everything with 200."""
+    folder, dataset = scene.files(3), scene.dataset()
+    scene.large()
+    fault = breaks.answer(200, [("Content-Type", "text/html; charset=utf-8")], page)
+    scene.plan(fault, "PUT", PART if kind == "part" else UP, at=2)
+    async with scene.client() as client:
+        result = await client.assets.upload(dataset, folder, timeout=30, **ALL)
+    scene.check_upload(result, dataset, folder)
+
+
+async def test_B10_an_empty_answer_that_calls_itself_a_page_is_an_answer(scene: Scene) -> None:
+    folder, dataset = scene.files(3), scene.dataset()
+    scene.plan(
+        breaks.edit(lambda reply: reply.with_header("Content-Type", "text/html; charset=UTF-8"), "as Google's"),
+        "PUT",
+        UP,
+        at=None,
+    )
+    async with scene.client() as client:
+        result = await client.assets.upload(dataset, folder, **ALL)
+    scene.check_upload(result, dataset, folder)
+    assert scene.wire.count("PUT", UP) == 3
+
+
 def nested(depth: int) -> bytes:
     return b'{"items": ' + b"[" * depth + b"]" * depth + b"}"
 

@@ -57,6 +57,7 @@ _FORBIDDEN_HEADERS = frozenset(
         "upgrade",
     }
 )
+_PAGE = re.compile(rb"(?i)\s*<(!doctype html|html)\b")
 _EXPIRED = re.compile(rb"(?i)expired")
 
 
@@ -334,9 +335,14 @@ class Storage:
                 ) as response,
             ):
                 self._learn_clock(response.headers)
-                kept = await response.content.read(1 << 16) if keep_body or response.status >= 300 else b""
-                if keep_body or response.status >= 300 or response.content_length != 0:
+                # Google's storage calls an empty answer text/html as well.
+                page = response.content_length != 0 and response.content_type == "text/html"
+                wanted = keep_body or page or response.status >= 300
+                kept = await response.content.read(1 << 16) if wanted else b""
+                if wanted or response.content_length != 0:
                     await response.release() if response.content.at_eof() else response.close()
+                if page and response.status < 300 and _PAGE.match(kept):
+                    return None, Loss(Lost.CUT, f"{transfer.url.host} answered with a web page: no storage does")
                 return Received(response.status, response.headers, kept, 0), None
         except TRANSPORT_ERRORS as error:
             return None, read_loss(error, transfer.url)

@@ -129,7 +129,9 @@ def to_base64(value: int) -> str:
 
 def from_goog_hash(header: str | None) -> int | None:
     """Read the CRC32C out of an ``x-goog-hash`` header; None when there is none."""
-    for part in (header or "").split(","):
+    if header is None:
+        return None
+    for part in header.split(","):
         name, _, text = part.strip().partition("=")
         if name.lower() == "crc32c":
             return _from_base64(text)
@@ -208,12 +210,12 @@ class Expected:
 
 def _read_crc(text: str) -> frozenset[int]:
     """Read a CRC32C in signed decimal, hex or base64 (protocol section 8.3); eight digits may be two of them."""
-    readings = set()
+    readings: set[int] = set()
     if text.removeprefix("-").isdecimal() and -(1 << 31) <= (number := int(text)) < (1 << 32):
         readings.add(to_unsigned(number))
     if len(text) == 8 and all(c in "0123456789abcdefABCDEF" for c in text):
         readings.add(int(text, 16))
-    if (crc := _from_base64(text)) is not None:
+    if len(text) == 8 and (crc := _from_base64(text)) is not None:
         readings.add(crc)
     return frozenset(readings)
 

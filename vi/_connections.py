@@ -15,6 +15,7 @@ import platform
 import ssl
 import sys
 import urllib.request
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -87,7 +88,7 @@ class Connections:
         self._settings = settings
         self._ssl_context = ssl_context
         self.hooks = Hooks()
-        self._proxies: dict[tuple[str, str | None, int | None], dict[str, Any]] = {}
+        self._proxies: dict[str, dict[str, Any]] = {}
         self._by_loop: dict[asyncio.AbstractEventLoop, LoopConnections] = {}
 
     def current(self) -> LoopConnections:
@@ -105,12 +106,11 @@ class Connections:
                 connections.abandon()
                 del self._by_loop[loop]
 
-    def proxy_for(self, url: URL) -> dict[str, Any]:
-        """Return aiohttp's proxy arguments for *url*; the environment is read once for each origin."""
-        origin = (url.scheme, url.raw_host, url.port)
+    def proxy_for(self, origin: str) -> dict[str, Any]:
+        """Return aiohttp's proxy arguments for an *origin*; the environment is read once for each."""
         found = self._proxies.get(origin)
         if found is None:
-            found = self._proxies[origin] = _proxy_arguments(url)
+            found = self._proxies[origin] = _proxy_arguments(URL(origin))
         return found
 
     @property
@@ -160,14 +160,14 @@ class Connections:
             ),
         }
         storage = aiohttp.ClientSession(
+            # No time-out between bytes: every transfer has a floor of its own.
             # Where descriptors are few, requests wait for a connection; a file needs one as well.
             connector=KeptConnector(limit=max(1, spare // 3) if scarce and spare is not None else 0, **kept),
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
-            skip_auto_headers=("Content-Type",),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             middlewares=(one_attempt,),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=timeouts.stall),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect),
         )
         some = max(1, min(API_CONNECTIONS, spare // 6)) if spare is not None else API_CONNECTIONS
         return LoopConnections(
@@ -250,7 +250,12 @@ def to_error(loss: Loss, doing: str) -> ViError:
 
 def origin_of(url: URL) -> str:
     """Return scheme, host and port of *url*."""
-    return str(url.origin())
+    return _origin(url.scheme, url.raw_host, url.port)
+
+
+@lru_cache(maxsize=256)
+def _origin(scheme: str, host: str | None, port: int | None) -> str:
+    return str(URL.build(scheme=scheme, host=host or "", port=port, encoded=True).origin())
 
 
 def split_endpoint(endpoint: str) -> tuple[str, str]:

@@ -187,7 +187,12 @@ class Http:
     ) -> Answer:
         for _ in range(MAX_REDIRECTS + 1):
             async with session.request(
-                method, url, headers=headers, data=data, allow_redirects=False, **self.connections.proxy_for(url)
+                method,
+                url,
+                headers=headers,
+                data=data,
+                allow_redirects=False,
+                **self.connections.proxy_for(self._origin),
             ) as response:
                 if response.headers.get("Idempotency-Key"):
                     self.honours_keys = True

@@ -14,8 +14,9 @@ import os
 import socket
 import threading
 import weakref
+from collections.abc import Coroutine
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -24,6 +25,18 @@ _connectors: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.WeakSe
     weakref.WeakKeyDictionary()
 )
 _kept: ContextVar[bool] = ContextVar("vi_connection_was_kept", default=False)
+
+
+class Watch(Protocol):
+    """What wants to know when a request has its connection."""
+
+    def begin(self, transport: asyncio.WriteTransport | None) -> None: ...
+
+    def pause(self) -> None: ...
+
+
+watch: ContextVar[Watch | None] = ContextVar("vi_watch", default=None)
+"""Is told once the next request of this task has a connection: waiting for one is not the transfer's slowness."""
 
 
 class ConnectionLost(aiohttp.ClientError):
@@ -55,7 +68,6 @@ class KeptConnector(aiohttp.TCPConnector):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self._used: weakref.WeakSet[Any] = weakref.WeakSet()
         _connectors.setdefault(asyncio.get_running_loop(), weakref.WeakSet()).add(self)
 
     def close_idle(self) -> None:
@@ -69,13 +81,18 @@ class KeptConnector(aiohttp.TCPConnector):
         self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
     ) -> aiohttp.connector.Connection:
         """Return a connection, kept or new."""
+        _kept.set(True)
         connection = await super().connect(req, traces, timeout)
-        protocol = connection.protocol
-        kept = protocol in self._used
-        _kept.set(kept)
-        if not kept:
-            self._used.add(protocol)
+        watcher = watch.get()
+        if watcher is not None:
+            watcher.begin(connection.transport)
         return connection
+
+    def _create_connection(
+        self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
+    ) -> Coroutine[Any, Any, Any]:
+        _kept.set(False)
+        return super()._create_connection(req, traces, timeout)
 
 
 class Resolver(AbstractResolver):

@@ -35,6 +35,7 @@ logger = logging.getLogger("vi.transfer")
 GATHER = 1 << 20
 URL_RENEWALS = 3
 DAMAGED_TRIES = 2
+MANY_PIECES = 64
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
@@ -120,11 +121,10 @@ class Exchange:
             lost: Lost | None = None
             retry_after: float | None = None
             changed = False
-            problem = TransferFailed("ECORRUPT", "The bytes received are not those that were announced.")
             try:
                 if self.storage.near_expiry(self.remote.transfer):
                     raise UrlExpired
-                async with Floor(self.storage.settings.timeouts.stall) as floor:
+                with self.storage.floor() as floor:
                     await attempt(floor)
                 return
             except _Refused as refused:
@@ -139,6 +139,7 @@ class Exchange:
                     raise TransferFailed("ETIMEOUT", "The download URL expired again and again.", number) from None
             except ChangedError:
                 lost, changed = Lost.CUT, True
+                problem = TransferFailed("ECORRUPT", "The bytes received are not those that were announced.")
             except TRANSPORT_ERRORS as error:
                 if isinstance(error, OSError) and not isinstance(
                     error, (aiohttp.ClientError, TimeoutError, ConnectionError)
@@ -184,7 +185,7 @@ class Exchange:
         if self.remote.size != size or (digest is not None and fresh is not None and fresh != digest):
             raise TransferFailed("ECHANGED", "The asset was replaced while it was downloaded.", self.remote.attempts)
 
-    async def _accept(self, response: aiohttp.ClientResponse, wanted: int) -> int:
+    def _accept(self, response: aiohttp.ClientResponse, wanted: int) -> int:
         status = response.status
         if status in (wanted, 200):
             refuse_encoding(response)
@@ -317,23 +318,25 @@ class _Fetch(Exchange):
         await self.lanes.run(files.publish, part.path, self.target, replace=self.replace)
 
     async def _small(self, floor: Floor) -> None:
-        size = self.remote.size
+        left = self.remote.size
+        pieces: list[bytes | bytearray] = []
         async with self.storage.get(self.remote.transfer) as response:
-            await self._accept(response, 200)
-            floor.begin()
-            body = bytearray()
-            async for piece in response.content.iter_any():
-                body += piece
+            self._accept(response, 200)
+            while piece := await response.content.readany():
+                pieces.append(piece)
+                if len(pieces) == MANY_PIECES:
+                    pieces = [_joined(pieces)]
                 floor.moved(len(piece))
-                if len(body) > size:
+                left -= len(piece)
+                if left < 0:
                     response.close()
                     raise ChangedError
             check = self._expected(response)
-        if len(body) != size:
+        if left:
             raise ChangedError
         floor.pause()
         await when_possible(
-            lambda: self.lanes.run(_verify_and_write, self.remote, self.target, body, check, self.replace)
+            lambda: self.lanes.run(_verify_and_write, self.remote, self.target, pieces, check, self.replace)
         )
 
     async def _stream(self, sink: _Sink, floor: Floor) -> None:
@@ -347,7 +350,7 @@ class _Fetch(Exchange):
         async with self.storage.get(
             self.remote.transfer, headers=headers, read_buffer=GATHER if stretch.size > 4 * GATHER else 1 << 18
         ) as response:
-            status = await self._accept(response, 206 if headers else 200)
+            status = self._accept(response, 206 if headers else 200)
             if status == 200:
                 if not whole:
                     response.close()
@@ -360,7 +363,6 @@ class _Fetch(Exchange):
                 sink.check = self._expected(response)
             elif self.digest is None:
                 self.digest = self._expected(response)
-            floor.begin()
             await self._absorb(response, sink, floor)
         if sink.at != stretch.size:
             raise ChangedError
@@ -450,12 +452,23 @@ def _clean(part: files.PartFile) -> None:
     files.discard(part.path)
 
 
-def _verify_and_write(remote: RemoteFile, target: str, body: bytearray, check: Expected, replace: bool) -> None:
+def _joined(pieces: list[bytes | bytearray]) -> bytearray:
+    """Gather what comes in many small pieces; the first may be what was gathered before."""
+    first, *others = pieces
+    whole = first if isinstance(first, bytearray) else bytearray(first)
+    whole += b"".join(others)
+    return whole
+
+
+def _verify_and_write(
+    remote: RemoteFile, target: str, pieces: list[bytes | bytearray], check: Expected, replace: bool
+) -> None:
     check = check.fresh()
-    check.update(body)
+    for piece in pieces:
+        check.update(piece)
     if not check.matches():
         raise ChangedError
-    files.write_whole(target, body, replace=replace)
+    files.write_whole(target, pieces, replace=replace)
     remote.arrived = True
 
 

@@ -13,7 +13,7 @@ import secrets
 import stat
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +73,8 @@ class PartFile:
 
     def write_at(self, data: bytes | bytearray, offset: int) -> None:
         """Write all of *data* at *offset*."""
-        view = memoryview(data)
         with self._use() as descriptor:
-            while view:
-                written = _pwrite(descriptor, view, offset)
-                view, offset = view[written:], offset + written
+            _write(descriptor, data, offset)
 
     def read_at(self, offset: int, count: int) -> bytes:
         """Return up to *count* bytes at *offset*."""
@@ -112,32 +109,44 @@ else:
             return os.read(descriptor, count)
 
 
-def write_whole(target: str, data: bytes | bytearray, *, replace: bool) -> None:
-    """Put *data* at *target* in one step."""
-    part = PartFile(part_path(target))
+def write_whole(target: str, pieces: Sequence[bytes | bytearray], *, replace: bool) -> None:
+    """Put the joined *pieces* at *target* in one step."""
+    part = part_path(target)
+    descriptor = os.open(part, _CREATE, 0o666)
     try:
         try:
-            part.write_at(data, 0)
+            end = 0
+            for piece in pieces:
+                end = _write(descriptor, piece, end)
         finally:
-            part.close()
-        publish(part.path, target, replace=replace)
+            os.close(descriptor)
+        publish(part, target, replace=replace)
     except BaseException:
-        discard(part.path)
+        discard(part)
         raise
+
+
+def _write(descriptor: int, data: bytes | bytearray, offset: int) -> int:
+    """Write all of *data* at *offset* and return where it ends."""
+    view = memoryview(data)
+    while view:
+        written = _pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written
+    return offset
 
 
 def publish(part: str, target: str, *, replace: bool) -> None:
     """Give the finished *part* its final name; `FileExistsError` when that is taken and may not be replaced."""
-    if os.path.isdir(target) and not os.path.islink(target):  # noqa: PTH112, PTH114
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
-    if replace:
-        os.replace(part, target)  # noqa: PTH105
-        return
     try:
+        if replace:
+            os.replace(part, target)  # noqa: PTH105
+            return
         os.link(part, target, follow_symlinks=False)  # fails if the name is taken, in one step
-    except FileExistsError:
-        raise
-    except (OSError, NotImplementedError):
+    except (OSError, NotImplementedError) as error:
+        if os.path.isdir(target) and not os.path.islink(target):  # noqa: PTH112, PTH114
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target) from None
+        if replace or isinstance(error, FileExistsError):
+            raise
         if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
         os.rename(part, target)  # noqa: PTH104 - a file system without hard links

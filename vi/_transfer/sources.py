@@ -14,7 +14,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
-from typing import IO, Any, Protocol, cast
+from typing import IO, Any, NamedTuple, Protocol, cast
 
 import aiofiles.threadpool
 import anyio
@@ -35,8 +35,7 @@ _OPEN = (
 _NOWAIT = getattr(os, "RWF_NOWAIT", None)
 
 
-@attrs.frozen
-class Stamp:
+class Stamp(NamedTuple):
     """What tells whether a file is still the one that was prepared."""
 
     size: int

@@ -7,11 +7,15 @@ is no more), `TransferFailed` (with the code that goes into the report).
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+import weakref
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from functools import lru_cache
+from types import TracebackType
 from typing import Any
 
 import aiohttp
@@ -26,9 +30,10 @@ from .._connections import TRANSPORT_ERRORS, Connections, Loss, origin_of, read_
 from .._hooks import RequestEvent, RetryEvent
 from .._pacing import Pacing
 from .._retry import Attempt, Lost, RetryBudget, read_date, read_retry_after, wait_before_retry
+from .._sockets import watch
 from ..config import Settings
 from ..errors import ViOperationError
-from .floor import Floor
+from .floor import Floor, Lookout
 from .sources import Source, SourceChangedError, SourceFailedError
 
 logger = logging.getLogger("vi.transfer")
@@ -37,6 +42,7 @@ MAX_REDIRECTS = 5
 EXPIRY_MARGIN = 5.0
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_BREAKS = re.compile(r"[\r\n\0]")
 _FORBIDDEN_HEADERS = frozenset(
     {
         "accept-encoding",
@@ -88,7 +94,7 @@ class TransferFailed(Exception):
 
 @attrs.frozen
 class SignedTransfer:
-    """A checked signed URL with the headers it demands.
+    """A checked signed URL with the headers it demands, and its *origin*.
 
     *expires* is in seconds since 1970 by the service's clock, 0 when unknown; *came* is when it was taken, by the
     monotonic clock.
@@ -98,6 +104,7 @@ class SignedTransfer:
     headers: Mapping[str, str]
     method: str
     expires: float
+    origin: str
     came: float = attrs.field(factory=time.monotonic, init=False)
 
     def __repr__(self) -> str:
@@ -122,14 +129,14 @@ def signed_transfer(
     if not isinstance(headers or {}, Mapping):
         raise TransferFailed("EBADURL", "The service demands headers that cannot be read.")
     for name, value in (headers or {}).items():
-        if (
-            not isinstance(value, str)
-            or not _TOKEN.fullmatch(name)
-            or name.lower() in _FORBIDDEN_HEADERS
-            or re.search(r"[\r\n\0]", value)
-        ):
+        if not isinstance(value, str) or not _may_be_dictated(name) or _BREAKS.search(value):
             raise TransferFailed("EBADURL", f"The service demands the header {name[:40]!r}, which is refused.")
-    return SignedTransfer(target, headers or {}, method, expires)
+    return SignedTransfer(target, headers or {}, method, expires, origin_of(target))
+
+
+@lru_cache(maxsize=256)
+def _may_be_dictated(header: str) -> bool:
+    return _TOKEN.fullmatch(header) is not None and header.lower() not in _FORBIDDEN_HEADERS
 
 
 class Body(Payload):
@@ -150,14 +157,6 @@ class Body(Payload):
     async def write(self, writer: AbstractStreamWriter) -> None:
         await self.write_with_length(writer, None)
 
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        if self.floor is not None:
-            self.floor.begin(writer.transport)
-        await self._write_all(writer)
-
-    async def _write_all(self, writer: AbstractStreamWriter) -> None:
-        raise NotImplementedError
-
     async def _write(self, writer: AbstractStreamWriter, piece: Any) -> None:
         if self.floor is not None:
             self.floor.moved(len(piece))
@@ -170,8 +169,10 @@ class BytesBody(Body):
     def __init__(self, data: bytes | bytearray | memoryview) -> None:
         super().__init__(data, len(data))
 
-    async def _write_all(self, writer: AbstractStreamWriter) -> None:
-        await self._write(writer, self._value)
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        if self.floor is not None:
+            self.floor.moved(len(self._value))
+        await writer.write(self._value)
 
 
 class SourceBody(Body):
@@ -185,7 +186,7 @@ class SourceBody(Body):
         self._expected_crc = expected_crc
         self.crc32c = 0
 
-    async def _write_all(self, writer: AbstractStreamWriter) -> None:
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         # The last piece is held back until the checksum is known to be right: a body that is short never counts.
         crc, held = 0, memoryview(b"")
         try:
@@ -224,7 +225,7 @@ class SourceBody(Body):
                 yield piece
 
 
-@attrs.frozen
+@attrs.define
 class Received:
     """An answered transfer: its status, headers, and the body where one was kept."""
 
@@ -243,9 +244,18 @@ class Storage:
         self._pacing = pacing
         self._budget = budget
         self.hooks = connections.hooks
+        self._lookouts: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Lookout] = weakref.WeakKeyDictionary()
         self._date_seen = ""
         self._clock_ahead: float | None = None
         """Seconds by which the service's clock is ahead of our monotonic one, once an answer has told."""
+
+    def floor(self) -> Floor:
+        """Return the floor of one transfer in the running loop."""
+        loop = asyncio.get_running_loop()
+        lookout = self._lookouts.get(loop)
+        if lookout is None:
+            lookout = self._lookouts[loop] = Lookout(self.settings.timeouts.stall)
+        return Floor(lookout)
 
     def near_expiry(self, transfer: SignedTransfer) -> bool:
         """Tell whether a URL is about to end by the service's clock; one that had ended when it came is not doubted.
@@ -271,7 +281,7 @@ class Storage:
         Follows no redirect and sends only the signed headers. A checksum in the answer that differs from what was sent
         counts as a failed attempt.
         """
-        gate = self._pacing.of(origin_of(transfer.url))
+        gate = self._pacing.of(transfer.origin)
         began = time.monotonic()
         number = 0
         uncertain = False
@@ -279,16 +289,19 @@ class Storage:
         while True:
             if self.near_expiry(transfer):
                 raise UrlExpired
-            await gate.wait()
+            if gate.closed:
+                await gate.wait()
             number += 1
             body = make_body()
             started = time.monotonic()
             answer, loss = await self._put_once(transfer, body, size, keep_body)
-            self._tell_request(transfer, answer.status if answer else None, loss, started, number)
+            if self.hooks:
+                self.tell_request(transfer, answer.status if answer else None, loss, started, number)
             if body.broken is not None:
                 raise body.broken
             if answer is not None and 200 <= answer.status < 300:
-                return attrs.evolve(answer, attempts=number)
+                answer.attempts = number
+                return answer
             self._raise_final(answer, number, uncertain=uncertain)
             uncertain = uncertain or answer is None or answer.status >= 500
             retry_after = read_retry_after(answer.headers) if answer is not None else None
@@ -318,32 +331,32 @@ class Storage:
         self, transfer: SignedTransfer, body: Body, size: int, keep_body: bool
     ) -> tuple[Received | None, Loss | None]:
         session = self._connections.current().storage
-        connect = session.timeout.sock_connect
+        headers = {**transfer.headers, "Content-Length": str(size)}
         # Content-Type only as signed; an empty one would be a header of our own (protocol section 9.4).
+        skipped = None if "Content-Type" in headers else ("Content-Type",)
         try:
-            async with (
-                Floor(self.settings.timeouts.stall) as body.floor,
-                session.request(
+            # The floor covers the wait for the answer too: bytes may still be on their way.
+            with self.floor() as body.floor:
+                async with session.request(
                     transfer.method,
                     transfer.url,
                     data=body,
-                    headers={**transfer.headers, "Content-Length": str(size)},
+                    headers=headers,
+                    skip_auto_headers=skipped,
                     allow_redirects=False,
-                    # The floor covers the wait for the answer too: bytes may still be on their way.
-                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect),
-                    **self._connections.proxy_for(transfer.url),
-                ) as response,
-            ):
-                self._learn_clock(response.headers)
-                # Google's storage calls an empty answer text/html as well.
-                page = response.content_length != 0 and response.content_type == "text/html"
-                wanted = keep_body or page or response.status >= 300
-                kept = await response.content.read(1 << 16) if wanted else b""
-                if wanted or response.content_length != 0:
-                    await response.release() if response.content.at_eof() else response.close()
-                if page and response.status < 300 and _PAGE.match(kept):
-                    return None, Loss(Lost.CUT, f"{transfer.url.host} answered with a web page: no storage does")
-                return Received(response.status, response.headers, kept, 0), None
+                    **self._connections.proxy_for(transfer.origin),
+                ) as response:
+                    self._learn_clock(response.headers)
+                    status, empty = response.status, response.content_length == 0
+                    # Google's storage calls an empty answer text/html as well.
+                    page = not empty and response.content_type == "text/html"
+                    wanted = keep_body or page or status >= 300
+                    kept = await response.content.read(1 << 16) if wanted else b""
+                    if wanted or not empty:
+                        await response.release() if response.content.at_eof() else response.close()
+                    if page and status < 300 and _PAGE.match(kept):
+                        return None, Loss(Lost.CUT, f"{transfer.url.host} answered with a web page: no storage does")
+                    return Received(status, response.headers, kept, 0), None
         except TRANSPORT_ERRORS as error:
             return None, read_loss(error, transfer.url)
 
@@ -366,43 +379,29 @@ class Storage:
         if date is not None:
             self._clock_ahead = date.timestamp() - time.monotonic()
 
-    @asynccontextmanager
-    async def get(
+    def get(
         self, transfer: SignedTransfer, *, headers: Mapping[str, str] | None = None, read_buffer: int = 1 << 16
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Ask once for an object and hand out the answer, redirects followed by hand (at most five, http(s) only).
+    ) -> Getting:
+        """Ask once for an object, inside a `Floor`: the block gets the answer, and lets go of it at its end."""
+        return Getting(self, transfer, {**transfer.headers, **headers} if headers else transfer.headers, read_buffer)
 
-        Errors of the transport come out as they are: the caller decides what to do with what it has received.
-        """
-        session = self._connections.current().storage
-        url = transfer.url
-        status: int | None = None
-        loss: Loss | None = None
-        for _ in range(MAX_REDIRECTS + 1):
-            await self._pacing.of(origin_of(url)).wait()
-            started = time.monotonic()
-            try:
-                async with session.get(
-                    url,
-                    headers={**transfer.headers, **(headers or {})},
-                    allow_redirects=False,
-                    read_bufsize=read_buffer,
-                    **self._connections.proxy_for(url),
-                ) as response:
-                    status = response.status
-                    self._learn_clock(response.headers)
-                    if status not in (301, 302, 303, 307, 308):
-                        yield response
-                        return
-                    url = self._redirect(url, response.headers.get("Location", ""))
-            except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-                loss = read_loss(error, url)
-                raise
-            finally:
-                self._tell_request(transfer, status, loss, started)
-        raise TransferFailed("EUNKNOWN", f"The storage redirected a download more than {MAX_REDIRECTS} times.")
+    async def ask(self, url: URL, origin: str, headers: Mapping[str, str], read_buffer: int) -> aiohttp.ClientResponse:
+        """Send one GET, not before the origin's gate opens; redirects are answers."""
+        gate = self._pacing.of(origin)
+        if gate.closed:
+            await gate.wait()
+        response = await self._connections.current().storage.get(
+            url,
+            headers=headers,
+            allow_redirects=False,
+            read_bufsize=read_buffer,
+            **self._connections.proxy_for(origin),
+        )
+        self._learn_clock(response.headers)
+        return response
 
-    def _redirect(self, url: URL, location: str) -> URL:
+    def redirect(self, url: URL, location: str) -> URL:
+        """Return where a redirect of a download leads, or refuse it."""
         try:
             target = url.join(URL(location, encoded=True))
         except ValueError:
@@ -412,7 +411,7 @@ class Storage:
             raise TransferFailed("EUNKNOWN", "The storage redirected a download to an address that is refused.")
         return target
 
-    def _tell_request(
+    def tell_request(
         self,
         transfer: SignedTransfer,
         status: int | None,
@@ -420,14 +419,14 @@ class Storage:
         started: float,
         attempt: int | None = None,
     ) -> None:
-        if self.hooks:
-            seconds, reason = time.monotonic() - started, loss.reason if loss else None
-            host = transfer.url.host or ""
-            self.hooks.tell(RequestEvent("storage", transfer.method, host, "", status, reason, attempt, seconds))
+        """Tell the hooks, if there are any, of one request on the wire."""
+        seconds, reason = time.monotonic() - started, loss.reason if loss else None
+        host = transfer.url.host or ""
+        self.hooks.tell(RequestEvent("storage", transfer.method, host, "", status, reason, attempt, seconds))
 
     def hold(self, transfer: SignedTransfer, seconds: float) -> None:
         """Close the gate of the transfer's origin, as its answer asked."""
-        self._pacing.of(origin_of(transfer.url)).close_for(seconds)
+        self._pacing.of(transfer.origin).close_for(seconds)
 
     def note_trouble(self, status: int | None, lost: Lost | None) -> None:
         """Press less hard after a 429, a 503 or a time-out."""
@@ -441,6 +440,54 @@ class Storage:
     def count_attempt(self) -> None:
         """Count a first attempt towards the client's retry budget."""
         self._budget.earn()
+
+
+@attrs.define(eq=False)
+class Getting:
+    """One answer to a GET, as an asynchronous block; redirects are followed by hand, at most five, to http(s) only.
+
+    Errors of the transport come out as they are: the caller decides what to do with what it has received.
+    """
+
+    _storage: Storage
+    _transfer: SignedTransfer
+    _headers: Mapping[str, str]
+    _read_buffer: int
+    _response: aiohttp.ClientResponse | None = attrs.field(default=None, init=False)
+    _started: float = attrs.field(default=0.0, init=False)
+
+    async def __aenter__(self) -> aiohttp.ClientResponse:
+        url, origin = self._transfer.url, self._transfer.origin
+        for _ in range(MAX_REDIRECTS + 1):
+            self._started = time.monotonic()
+            try:
+                response = self._response = await self._storage.ask(url, origin, self._headers, self._read_buffer)
+            except TRANSPORT_ERRORS as error:
+                self._tell(error, url)
+                raise
+            if response.status not in (301, 302, 303, 307, 308):
+                return response
+            response.release()
+            self._tell(None, url)
+            url = self._storage.redirect(url, response.headers.get("Location", ""))
+            origin = origin_of(url)
+            if (floor := watch.get()) is not None:
+                floor.pause()
+        raise TransferFailed("EUNKNOWN", f"The storage redirected a download more than {MAX_REDIRECTS} times.")
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._response is not None
+        lost = isinstance(error, (aiohttp.ClientError, TimeoutError, ConnectionError))  # not the disk's
+        self._tell(error if lost else None, self._response.url)
+        await self._response.__aexit__(kind, error, trace)
+
+    def _tell(self, error: BaseException | None, url: URL) -> None:
+        if self._storage.hooks:
+            status = self._response.status if self._response is not None else None
+            loss = read_loss(error, url) if error is not None else None
+            self._storage.tell_request(self._transfer, status, loss, self._started)
 
 
 def _describe(answer: Received | None, loss: Loss | None) -> tuple[str, str]:

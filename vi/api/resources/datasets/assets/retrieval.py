@@ -309,12 +309,13 @@ class Retrieval:
         if remote.expected:
             return
         try:
-            async with self._storage.get(remote.transfer, headers={"Range": "bytes=0-0"}) as response:
-                crc = from_goog_hash(response.headers.get("x-goog-hash")) if response.status in (200, 206) else None
-                response.close()
+            with self._storage.floor():
+                async with self._storage.get(remote.transfer, headers={"Range": "bytes=0-0"}) as response:
+                    stated = response.headers.get("x-goog-hash") if response.status in (200, 206) else None
+                    response.close()
         except (*TRANSPORT_ERRORS, TransferFailed, UrlExpired):
             return
-        if crc is not None:
+        if (crc := from_goog_hash(stated)) is not None:
             remote.expected.expect_crc(crc)
 
     def _check_space(self, remote: RemoteFile) -> None:

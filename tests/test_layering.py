@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "vi"
 
 FOUNDATION = (
-    "errors", "config", "_hooks", "_redact", "_media", "_checksums", "_wire", "_routes", "_retry", "_pacing", "_lock"
+    "errors", "config", "_hooks", "_redact", "_media", "_checksums", "_wire", "_wire_fast", "_routes", "_retry", "_pacing", "_lock"
 )  # fmt: skip
 LAYERS: dict[str, int] = {
     **dict.fromkeys(FOUNDATION, 0),
@@ -40,6 +40,7 @@ THIRD_PARTY = {
     "cattrs": ("_wire",),
     "crcmod": ("_checksums",),
     "fastcrc": ("_checksums",),
+    "msgspec": ("_wire_fast",),
     "tqdm": ("_terminal",),
     "PIL": ("server", "_samples", "_transfer"),
     "upath": ("_transfer",),

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 
 from ... import _routes, _wire
 from ..._http import Http
+from ..._wire_fast import DecodedPage
 from ...errors import ViInvalidParameterError, ViOperationError
 from ..pagination import BadItem, Listing, Page
 from ..types import PaginationParams
@@ -45,13 +46,15 @@ class Resource:
             query = {**(params or {}), "s": str(page.page_size)}
             if page.page_token:
                 query["p"] = page.page_token
-            return read_page(await http.document("GET", path, params=query), cls, path)
+            return read_page(await http.page(path, cls, query), cls, path)
 
         return Listing(fetch, pagination)
 
 
 def read_page(document: Any, cls: type[T], path: str) -> Page[T]:
     """Read a page envelope (protocol section 3.5); an item that cannot be read is reported, not fatal."""
+    if isinstance(document, DecodedPage):
+        return Page(document.items, document.next_page, document.prev_page)
     next_page, prev_page, raw = read_envelope(document, path)
     items, bad = _wire.structure_items(raw, cls)
     return Page(items, next_page, prev_page, [BadItem(position, str(error)) for position, error in bad])

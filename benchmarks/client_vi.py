@@ -101,7 +101,7 @@ class Client:
 class Parts:
     """Parts of one file, each an object of its own in the store."""
 
-    SIZE = 64 << 20
+    SIZE = 16 << 20  # what the local service asks for
 
     def __init__(self, client: Client, record: FileRecord) -> None:
         self._client, self._record = client, record

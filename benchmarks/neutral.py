@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import multiprocessing
+import os
 import shutil
 import socket
 import subprocess
@@ -39,7 +40,7 @@ http {{
     client_body_temp_path {root}/body;
     proxy_temp_path {root}/t1; fastcgi_temp_path {root}/t2; uwsgi_temp_path {root}/t3; scgi_temp_path {root}/t4;
     server {{
-        listen 127.0.0.1:{port} backlog=1024;
+        listen 127.0.0.1:{port} backlog=1024{tls};
         root {root}/store;
         location / {{ dav_methods PUT DELETE; create_full_put_path on; dav_access user:rw; }}
     }}
@@ -58,8 +59,11 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def nginx() -> Iterator[tuple[str, Path]]:
-    """Run nginx over an empty folder in memory; yields its address and the folder."""
+def nginx(certificates: Path | None = None) -> Iterator[tuple[str, Path]]:
+    """Run nginx over an empty folder in memory; yields its address and the folder.
+
+    With *certificates*, a folder that `make_certificates` has filled, it speaks TLS.
+    """
     program = shutil.which("nginx") or "/usr/sbin/nginx"
     if not Path(program).exists():
         sys.exit("This benchmark needs nginx (Debian package nginx-light).")
@@ -69,16 +73,39 @@ def nginx() -> Iterator[tuple[str, Path]]:
         store.mkdir()
         Path(root).chmod(0o755)
         port = free_port()
+        tls = ""
+        if certificates is not None:
+            tls = f" ssl; ssl_certificate {certificates}/server.pem; ssl_certificate_key {certificates}/server.key"
         configuration = Path(root) / "nginx.conf"
-        text = NGINX.format(root=root, port=port)
-        configuration.write_text(f"user root;\n{text}" if hasattr(__import__("os"), "geteuid") else text)
+        text = NGINX.format(root=root, port=port, tls=tls)
+        # Started by root, its workers would not be, and could not write into a folder of root's.
+        configuration.write_text(f"user root;\n{text}" if hasattr(os, "geteuid") and os.geteuid() == 0 else text)
         with subprocess.Popen([program, "-c", str(configuration), "-e", f"{root}/error.log"]) as process:
             try:
                 _wait_for(port)
-                yield f"http://127.0.0.1:{port}", store
+                yield f"{'https' if tls else 'http'}://127.0.0.1:{port}", store
             finally:
                 process.terminate()
                 process.wait()
+
+
+def make_certificates(folder: Path) -> Path:
+    """Make an authority and a certificate of 127.0.0.1 for a run: ``ca.pem``, ``server.pem``, ``server.key``."""
+    folder.mkdir()
+
+    def openssl(*given: str) -> None:
+        subprocess.run(
+            ["openssl", *given], check=True, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    usage = ["-addext", "keyUsage=critical,keyCertSign"]
+    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Benchmark CA", *usage)
+    openssl("req", *key[:-2], "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=127.0.0.1")
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\nauthorityKeyIdentifier=keyid\n")
+    signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names"]
+    openssl("x509", "-req", "-in", "server.csr", "-out", "server.pem", *signed)
+    return folder
 
 
 def _wait_for(port: int) -> None:

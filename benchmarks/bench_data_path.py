@@ -1,172 +1,98 @@
-"""How near to curl is the data path alone, small files up and down, with nginx as the store?"""
+"""How near to curl is the data path alone, up and down, with nginx as the store, beside obstore and plain aiohttp?"""
 
 from __future__ import annotations
 
-import asyncio
 import shutil
-import subprocess
-import tempfile
 from pathlib import Path
-from typing import Any
 
-import aiohttp
-import yarl
-from harness import arguments, interleave, make_files, median, ratio, report
-from neutral import KEY, ORGANIZATION, nginx
+import curl
+from harness import (
+    Cost,
+    Run,
+    arguments,
+    client,
+    fresh_folder,
+    interleave,
+    make_files,
+    memory_folder,
+    rate,
+    ratio,
+    scratch_folder,
+)
+from neutral import nginx
+from results import Answer
 
-from vi._checksums import Expected
-from vi._connections import Connections
-from vi._http import Http
-from vi._transfer.discovery import Filters, discover
-from vi._transfer.download import RemoteFile, fetch
-from vi._transfer.lanes import Lanes
-from vi._transfer.pool import TaskPool
-from vi._transfer.preparation import prepare
-from vi._transfer.storage import Storage, signed_transfer
-from vi._transfer.upload import send_whole
-from vi.config import load_settings
-
-IN_FLIGHT = 16
+SHAPES = {"5,000 x 100 KB": (5000, 100_000), "20,000 x 2 KB": (20_000, 2_000), "40 x 25 MB": (40, 25_000_000)}
+QUICK = {"300 x 100 KB": (300, 100_000), "500 x 2 KB": (500, 2_000), "4 x 5 MB": (4, 5_000_000)}
+MANY = 1000
+OTHERS = ["aiohttp", "obstore"]
 
 
-class Ours:
-    """The transfers of the SDK without its API calls."""
+def up_runs(folder: Path, store: str, scratch: Path) -> dict[str, Run]:
+    pairs = [(path, f"{store}/{path.name}") for path in sorted(folder.iterdir())]
+    return {
+        "curl": curl.up(pairs, scratch),
+        "vi": lambda: client("client_vi.py", "up", folder, store),
+        **{name: _run(f"client_{name}.py", "up", folder, store) for name in OTHERS},
+    }
 
-    def __init__(self, store: str, folder: Path) -> None:
-        self._settings = load_settings(KEY, ORGANIZATION, store)
-        self._store = store
-        self._folder = folder
 
-    def up(self) -> None:
-        asyncio.run(self._run(self._up))
+def down_runs(folder: Path, store: str, scratch: Path, targets: Path) -> dict[str, Run]:
+    by_curl = targets / "by-curl"
+    pairs = [(f"{store}/{path.name}", by_curl / path.name) for path in sorted(folder.iterdir())]
+    fetch = curl.down(pairs, scratch)
 
-    def down(self, target: Path) -> None:
-        target.mkdir(exist_ok=True)
-        asyncio.run(self._run(self._down, target))
-        shutil.rmtree(target)
-
-    async def _run(self, call: Any, *args: Any) -> None:
-        connections = Connections(self._settings, None)
-        http = Http(self._settings, connections)
-        storage = Storage(self._settings, connections, http.pacing, http.budget)
-        lanes = Lanes()
+    def curl_run() -> Cost:
+        by_curl.mkdir()
         try:
-            await call(storage, lanes, *args)
+            return fetch()
         finally:
-            lanes.close()
-            await connections.aclose()
+            shutil.rmtree(by_curl)
 
-    async def _up(self, storage: Storage, lanes: Lanes) -> None:
-        inventory = discover([self._folder], "basename", Filters())
-        async with TaskPool(IN_FLIGHT) as pool:
-            async for records in prepare(inventory, lanes, _refuse):
-                for record in records:
-                    record.upload = self._signed(record.filename, "PUT")
-                    await pool.submit(send_whole, record, storage, lanes)
+    def into(script: str, *more: str) -> Run:
+        def run() -> Cost:
+            with fresh_folder(targets) as target:
+                return client(script, "down", folder, store, target, *more)
 
-    async def _down(self, storage: Storage, lanes: Lanes, target: Path) -> None:
-        limits = self._settings.limits
+        return run
 
-        async def one(path: Path) -> None:
-            remote = RemoteFile(
-                path.name, path.name, path.stat().st_size, Expected(None, None), self._signed(path.name, "GET")
-            )
-            await fetch(remote, str(target / path.name), storage, lanes, limits, replace=True, renew=_renew)
-
-        async with TaskPool(IN_FLIGHT) as pool:
-            for path in self._folder.iterdir():
-                await pool.submit(one, path)
-
-    def _signed(self, name: str, method: str) -> Any:
-        return signed_transfer(f"{self._store}/{name}", {}, method, 0, endpoint=self._store)
+    return {
+        "curl": curl_run,
+        "vi, CRC32C": into("client_vi.py", "crc32c"),
+        "vi, SHA-256": into("client_vi.py", "sha256"),
+        **{name: into(f"client_{name}.py") for name in OTHERS},
+    }
 
 
-def _refuse(record: Any, code: str, message: str) -> None:
-    raise AssertionError(message)
-
-
-async def _renew(remote: RemoteFile) -> None:
-    raise AssertionError("no URL expires here")
-
-
-def curl(lines: list[str], scratch: Path) -> None:
-    """Run curl over many transfers at once."""
-    config = scratch / "curl.txt"
-    config.write_text("\nnext\n".join(lines))
-    command = ["curl", "-s", "--parallel", "--parallel-immediate", "--parallel-max", str(IN_FLIGHT), "-K", str(config)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-
-
-def plain_aiohttp_up(store: str, folder: Path) -> None:
-    async def main() -> None:
-        async with aiohttp.ClientSession() as session:
-
-            async def one(path: Path) -> None:
-                async with session.put(
-                    yarl.URL(f"{store}/{path.name}", encoded=True), data=path.read_bytes()
-                ) as answer:
-                    await answer.read()
-
-            async with TaskPool(IN_FLIGHT) as pool:
-                for path in folder.iterdir():
-                    await pool.submit(one, path)
-
-    asyncio.run(main())
-
-
-def obstore_up(store: str, folder: Path) -> None:
-    from obstore.store import HTTPStore
-
-    async def main() -> None:
-        target = HTTPStore(store, client_options={"allow_http": True})
-
-        async def one(path: Path) -> None:
-            await target.put_async(path.name, path.read_bytes(), use_multipart=False)
-
-        async with TaskPool(IN_FLIGHT) as pool:
-            for path in folder.iterdir():
-                await pool.submit(one, path)
-
-    asyncio.run(main())
+def _run(*command: object) -> Run:
+    return lambda: client(*map(str, command))
 
 
 def main() -> None:
     given = arguments(__doc__)
-    count, size = (300, 20_000) if given.quick else (5000, 100_000)
-    with tempfile.TemporaryDirectory(prefix="vi-bench-") as name, nginx() as (store, _):
-        scratch = Path(name)
-        folder = make_files(scratch / "images", count, size)
-        ours = Ours(store, folder)
-        puts = [f'upload-file = "{path}"\nurl = "{store}/{path.name}"' for path in sorted(folder.iterdir())]
-        gets = [f'output = "{scratch}/curl/{p.name}"\nurl = "{store}/{p.name}"' for p in sorted(folder.iterdir())]
-
-        def curl_down() -> None:
-            (scratch / "curl").mkdir()
-            curl(gets, scratch)
-            shutil.rmtree(scratch / "curl")
-
-        up = interleave(
-            {
-                "curl": lambda: curl(puts, scratch),
-                "vi": ours.up,
-                "aiohttp alone": lambda: plain_aiohttp_up(store, folder),
-                "obstore": lambda: obstore_up(store, folder),
-            },
-            given.rounds,
-        )
-        down = interleave({"curl": curl_down, "vi": lambda: ours.down(scratch / "ours")}, given.rounds)
-    rows: dict[str, object] = {"files": count, "bytes each": size}
-    for way, costs in (("up", up), ("down", down)):
-        for name_, values in costs.items():
-            rows[f"{way}: {name_}"] = {
-                "files/s": round(count / median([c.wall for c in values])),
-                "CPU s per 1,000": round(median([c.cpu for c in values]) / count * 1000, 3),
-            }
-    rows["up: of curl's rate"] = round(1 / ratio(up, "vi", "curl"), 2)
-    rows["up: of aiohttp's rate"] = round(1 / ratio(up, "vi", "aiohttp alone"), 2)
-    rows["up: of obstore's rate"] = round(1 / ratio(up, "vi", "obstore"), 2)
-    rows["down: of curl's rate"] = round(1 / ratio(down, "vi", "curl"), 2)
-    report(str(__doc__), rows)
+    answer = Answer(
+        Path(__file__).stem,
+        f"{__doc__} Down means: into a temporary name, verified, renamed; the others only write.",
+        "nginx (dav) over a folder in memory. Files come from the page cache of a disk and go to a folder in memory. "
+        "curl, aiohttp and obstore have 16 transfers in flight, vi finds its own number. Imports are not counted.",
+    )
+    for shape, (count, size) in (QUICK if given.quick else SHAPES).items():
+        with scratch_folder() as scratch, memory_folder() as targets, nginx() as (store, _):
+            folder = make_files(scratch / "images", count, size)
+            up = interleave(up_runs(folder, store, scratch), given.rounds)
+            down = interleave(down_runs(folder, store, scratch, targets), given.rounds)
+        asked = size == 100_000
+        answer.ratio(f"{shape} up: of curl's rate", rate(up, "vi", "curl"), least=0.75 if asked else None)
+        answer.ratio(f"{shape} up: of the best of the others", rate(up, "vi", OTHERS), least=0.9 if asked else None)
+        answer.ratio(f"{shape} up: of curl's CPU", ratio(up, "vi", "curl", "cpu"))
+        for way in ("vi, CRC32C", "vi, SHA-256"):
+            least = 0.5 if asked else None
+            answer.ratio(f"{shape} down, {way[4:]}: of curl's rate", rate(down, way, "curl"), least=least)
+            answer.ratio(f"{shape} down, {way[4:]}: of the best of the others", rate(down, way, OTHERS))
+        large = 0 if count >= MANY or size < 1 << 20 else size
+        answer.costs(f"{shape}, up", up, count, large)
+        answer.costs(f"{shape}, down", down, count, large)
+    answer.give(given)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
-from harness import arguments, median, report
+from harness import arguments, in_process, interleave, median, ratio
+from results import Answer
 
 from vi import _wire
 from vi.api.resources.datasets.assets.responses import Asset
@@ -118,18 +119,22 @@ def main() -> None:
     given = arguments(__doc__)
     page = json.dumps([document(number) for number in range(ASSETS)]).encode()
     decoder = msgspec.json.Decoder(list[Peer])
-    times: dict[str, list[float]] = {"vi": [], "msgspec": [], "json alone": []}
-    for _ in range(given.rounds * 10):
-        for name, decode in (
-            ("vi", lambda: _wire.structure_items(json.loads(page), Asset)),
-            ("msgspec", lambda: decoder.decode(page)),
-            ("json alone", lambda: json.loads(page)),
-        ):
-            began = time.perf_counter()
-            decode()
-            times[name].append(time.perf_counter() - began)
-    medians = {name: round(median(values) * 1000, 2) for name, values in times.items()}
-    report(str(__doc__), {"ms per page": medians, "vi / msgspec": round(medians["vi"] / medians["msgspec"], 2)})
+    costs = interleave(
+        {
+            "vi, base install": in_process(lambda: _wire.structure_items(json.loads(page), Asset)),
+            "msgspec, its own structs": in_process(lambda: decoder.decode(page)),
+            "json alone, plain dictionaries": in_process(lambda: json.loads(page)),
+        },
+        given.rounds * 10,
+    )
+    answer = Answer(Path(__file__).stem, __doc__, "msgspec decoding the same bytes into structs with the same fields.")
+    times = ratio(costs, "vi, base install", "msgspec, its own structs")
+    answer.ratio("base install: times msgspec's own structs", times, most=4.5)
+    answer.table(
+        f"{ASSETS:,} assets, {len(page):,} bytes",
+        {name: {"ms a page": median([c.wall for c in values]) * 1000} for name, values in costs.items()},
+    )
+    answer.give(given)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import multiprocessing
+import os
 import shutil
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import attrs
 from aiohttp import web
 
 NGINX = """
@@ -39,8 +41,9 @@ http {{
     client_body_temp_path {root}/body;
     proxy_temp_path {root}/t1; fastcgi_temp_path {root}/t2; uwsgi_temp_path {root}/t3; scgi_temp_path {root}/t4;
     server {{
-        listen 127.0.0.1:{port} backlog=1024;
+        listen 127.0.0.1:{port} backlog=1024{tls};
         root {root}/store;
+        location /nowhere/ {{ return 201; }}
         location / {{ dav_methods PUT DELETE; create_full_put_path on; dav_access user:rw; }}
     }}
 }}
@@ -58,8 +61,11 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def nginx() -> Iterator[tuple[str, Path]]:
-    """Run nginx over an empty folder in memory; yields its address and the folder."""
+def nginx(certificates: Path | None = None) -> Iterator[tuple[str, Path]]:
+    """Run nginx over an empty folder in memory; yields its address and the folder.
+
+    With *certificates*, a folder that `make_certificates` has filled, it speaks TLS.
+    """
     program = shutil.which("nginx") or "/usr/sbin/nginx"
     if not Path(program).exists():
         sys.exit("This benchmark needs nginx (Debian package nginx-light).")
@@ -69,16 +75,39 @@ def nginx() -> Iterator[tuple[str, Path]]:
         store.mkdir()
         Path(root).chmod(0o755)
         port = free_port()
+        tls = ""
+        if certificates is not None:
+            tls = f" ssl; ssl_certificate {certificates}/server.pem; ssl_certificate_key {certificates}/server.key"
         configuration = Path(root) / "nginx.conf"
-        text = NGINX.format(root=root, port=port)
-        configuration.write_text(f"user root;\n{text}" if hasattr(__import__("os"), "geteuid") else text)
+        text = NGINX.format(root=root, port=port, tls=tls)
+        # Started by root, its workers would not be, and could not write into a folder of root's.
+        configuration.write_text(f"user root;\n{text}" if hasattr(os, "geteuid") and os.geteuid() == 0 else text)
         with subprocess.Popen([program, "-c", str(configuration), "-e", f"{root}/error.log"]) as process:
             try:
                 _wait_for(port)
-                yield f"http://127.0.0.1:{port}", store
+                yield f"{'https' if tls else 'http'}://127.0.0.1:{port}", store
             finally:
                 process.terminate()
                 process.wait()
+
+
+def make_certificates(folder: Path) -> Path:
+    """Make an authority and a certificate of 127.0.0.1 for a run: ``ca.pem``, ``server.pem``, ``server.key``."""
+    folder.mkdir()
+
+    def openssl(*given: str) -> None:
+        subprocess.run(
+            ["openssl", *given], check=True, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    usage = ["-addext", "keyUsage=critical,keyCertSign"]
+    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Benchmark CA", *usage)
+    openssl("req", *key[:-2], "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=127.0.0.1")
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\nauthorityKeyIdentifier=keyid\n")
+    signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names"]
+    openssl("x509", "-req", "-in", "server.csr", "-out", "server.pem", *signed)
+    return folder
 
 
 def _wait_for(port: int) -> None:
@@ -89,11 +118,21 @@ def _wait_for(port: int) -> None:
     raise RuntimeError("the store did not start")
 
 
-class LightApi:
-    """Sessions, and assets that were put into the store by name."""
+@attrs.frozen
+class Sample:
+    """The object that every asset of a dataset of the light API has."""
 
-    def __init__(self, store: str) -> None:
+    url: str
+    size: int
+    crc32c: int
+
+
+class LightApi:
+    """Sessions whose URLs lead into a store, and datasets ``nCOUNT`` of that many assets, all with the bytes of one object."""
+
+    def __init__(self, store: str, sample: Sample | None) -> None:
         self._store = store
+        self._sample = sample
         self._totals: dict[str, int] = {}
 
     def app(self) -> web.Application:
@@ -107,6 +146,9 @@ class LightApi:
             return self._open(await request.json())
         if "/assetIngestionSessions/" in path:
             return _json(self._session(path.rpartition("/")[2].partition(":")[0], None))
+        if path.endswith("/assets"):
+            dataset = path.split("/")[-2].rpartition("_")[2]
+            return _json(self._page(int(dataset[1:]), int(request.query.get("p", 0)), int(request.query["s"])))
         if request.method == "POST" and path.endswith("/datasets"):
             return _json(self._dataset("ds1"), 201)
         return _json(self._dataset(path.rpartition("_")[2]))
@@ -147,6 +189,23 @@ class LightApi:
             "status": status,
         }  # fmt: skip
 
+    def _page(self, total: int, start: int, size: int) -> dict[str, Any]:
+        end = min(total, start + size)
+        return {"items": [self._asset(number) for number in range(start, end)],
+                "nextPage": str(end) if end < total else None, "prevPage": None}  # fmt: skip
+
+    def _asset(self, number: int) -> dict[str, Any]:
+        assert self._sample is not None
+        return {
+            "assetId": f"a{number}", "datasetId": f"{ORGANIZATION}_ds1", "workspaceId": ORGANIZATION,
+            "filename": f"{number:07}.jpg", "kind": "Image", "owner": ORGANIZATION, "selfLink": "/", "etag": '"1"',
+            "metadata": {
+                "fileSize": self._sample.size, "mimeType": "image/jpeg", "width": 64, "height": 48, "status": "ready",
+                "hash": {"algorithm": "crc32c", "contents": str(self._sample.crc32c)},
+            },
+            "contents": {"asset": {"url": self._sample.url, "expiry": LONG, "method": "GET", "headers": {}}},
+        }  # fmt: skip
+
     def _dataset(self, identifier: str) -> dict[str, Any]:
         return {
             "kind": "Dataset", "datasetId": f"{ORGANIZATION}_{identifier}", "name": "bench", "owner": ORGANIZATION,
@@ -162,9 +221,9 @@ def _json(document: Any, status: int = 200) -> web.Response:
     return web.Response(body=json.dumps(document).encode(), status=status, content_type="application/json")
 
 
-def _serve(store: str, port: int) -> None:
+def _serve(store: str, port: int, sample: Sample | None) -> None:
     async def main() -> None:
-        runner = web.AppRunner(LightApi(store).app(), access_log=None)
+        runner = web.AppRunner(LightApi(store, sample).app(), access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port).start()
         await asyncio.Event().wait()
@@ -173,10 +232,19 @@ def _serve(store: str, port: int) -> None:
 
 
 @contextlib.contextmanager
-def light_api(store: str) -> Iterator[dict[str, str]]:
-    """Run the light API before a store; yields the settings of a client."""
+def light_api(store: str, file: Path | None = None, origin: str = "") -> Iterator[dict[str, str]]:
+    """Run the light API before a store; yields the settings of a client.
+
+    *file* is what its datasets hold, over and over, found under its name at *origin*.
+    """
+    sample = None
+    if file is not None:
+        from vi._checksums import crc32c, to_signed
+
+        data = file.read_bytes()
+        sample = Sample(f"{origin}/{file.name}", len(data), to_signed(crc32c(data)))
     port = free_port()
-    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(store, port), daemon=True)
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(store, port, sample), daemon=True)
     process.start()
     try:
         _wait_for(port)

@@ -1,0 +1,36 @@
+"""A whole call of the public API as a client of its own: of ours, or of the published client, whose calls are the same.
+
+``upload FOLDER no|wait`` into a new dataset, or ``download DATASET TARGET``. Imports, the client and its first request
+(the dataset) are not counted.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from measured import phase
+
+import vi
+
+
+def main() -> None:
+    verb, what, how = sys.argv[1:4]
+    client = vi.Client()
+    if verb == "upload":
+        dataset = client.datasets.create(name="bench").dataset_id
+        with phase() as more:
+            result = client.assets.upload(
+                dataset_id=dataset, paths=what, wait_until_done=how == "wait", show_progress=False
+            )
+            more["dataset"] = dataset
+        if result.total_failed:
+            raise SystemExit(f"{result.total_failed} files failed")
+    else:
+        client.datasets.get(what)
+        with phase():
+            client.assets.download(dataset_id=what, save_dir=how, show_progress=False)
+    client.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Twice the files cost twice the work, in the client and in the service, whatever is done with them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+import vi
+from tests.growth.counting import Operations
+from vi.api.resources.datasets.assets import ingestion
+from vi.api.types import PaginationParams
+from vi.server import ServiceConfig
+from vi.testing import TestedService
+
+FEW, MANY = 250, 500
+MOST = 2.1
+"""Twice, and what batches add. One line for each pair of files would make it 2.4 and more."""
+
+Work = Callable[[vi.AsyncClient, str, Path, Path], Awaitable[object]]
+
+
+@attrs.define
+class Counted:
+    """What a call took on both sides, by the number of files."""
+
+    client: dict[int, int] = attrs.Factory(dict)
+    service: dict[int, int] = attrs.Factory(dict)
+
+    def check(self) -> None:
+        for name, found in (("client", self.client), ("service", self.service)):
+            assert found[MANY] <= MOST * found[FEW], f"{name}: {found}"
+
+
+async def upload(client: vi.AsyncClient, dataset: str, folder: Path, target: Path) -> None:
+    result = await client.assets.upload(dataset, folder, show_progress=False)
+    assert result.total_succeeded == len(list(folder.iterdir()))
+
+
+async def list_all(client: vi.AsyncClient, dataset: str, folder: Path, target: Path) -> None:
+    pages = PaginationParams(page_size=20)
+    count = 0
+    async for page in client.assets.list(dataset, pages):
+        count += len(page.items)
+    assert count == len(list(folder.iterdir()))
+
+
+async def plan(client: vi.AsyncClient, dataset: str, folder: Path, target: Path) -> None:
+    found = await client.assets.sync(dataset, folder, dry_run=True, show_progress=False)
+    assert found.plan is not None
+
+
+async def upload_again(client: vi.AsyncClient, dataset: str, folder: Path, target: Path) -> None:
+    result = await client.assets.upload(dataset, folder, skip_existing=True, show_progress=False)
+    assert result.total_existing == len(list(folder.iterdir()))
+
+
+async def download(client: vi.AsyncClient, dataset: str, folder: Path, target: Path) -> None:
+    result = await client.assets.download(dataset, target, show_progress=False)
+    assert result.total_downloaded == len(list(folder.iterdir()))
+
+
+async def verify(client: vi.AsyncClient, dataset: str, folder: Path, target: Path) -> None:
+    await client.assets.verify(dataset, target)
+
+
+CALLS: tuple[Work, ...] = (upload, list_all, plan, upload_again, download, verify)
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Counted]]:
+    """Each call made with few files and with twice as many, in one service; a first round with some warms everything up."""
+    room = tmp_path_factory.mktemp("growth")
+    found = {call.__name__: Counted() for call in CALLS}
+    at_service = Operations()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VI_CACHE_DIR", str(room / "cache"))
+        patch.setattr(ingestion, "FIRST_SESSION_FILES", MANY)  # what grows within a session shows in a large one
+        with at_service.in_new_threads():
+            # What it does by the clock is no matter of files.
+            service = TestedService.start(room / "data", ServiceConfig(sweep_seconds=3600))
+        try:
+            for count in (10, FEW, MANY):
+                folder, target = make_pictures(room / f"{count}", count), room / f"{count}-down"
+                with service.client() as client:
+                    dataset = client.datasets.create(name=f"{count}").dataset_id
+                for call in CALLS:
+                    at_client, before = Operations(), at_service.count
+                    with at_client.here():
+                        asyncio.run(_run(service, call, dataset, folder, target))
+                    found[call.__name__].client[count] = at_client.count
+                    found[call.__name__].service[count] = at_service.count - before
+            yield found
+        finally:
+            service.stop()
+
+
+async def _run(service: TestedService, call: Work, dataset: str, folder: Path, target: Path) -> None:
+    async with service.async_client() as client:
+        await call(client, dataset, folder, target)
+
+
+def make_pictures(folder: Path, count: int) -> Path:
+    """Make small PNG files, told apart by what follows the picture."""
+    from vi._samples import encode
+
+    folder.mkdir()
+    picture = encode(1, ".png", (16, 16))
+    for number in range(count):
+        (folder / f"{number:05}.png").write_bytes(picture + number.to_bytes(4, "big"))
+    return folder
+
+
+@pytest.mark.parametrize("name", [call.__name__ for call in CALLS])
+def test_twice_the_files_take_twice_the_work(counted: dict[str, Counted], name: str) -> None:
+    counted[name].check()

@@ -94,6 +94,12 @@ def test_P5_an_interrupt_ends_the_program_whatever_the_network_does(scene: Scene
         check_folder(folder, {})
 
 
+with contextlib.suppress(ImportError):
+    import uvloop
+
+    uvloop.new_event_loop().close()  # the first one opens a pipe that stays for the life of the process
+
+
 @pytest.fixture(params=["asyncio", "uvloop"])
 def backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     if request.param == "uvloop":

@@ -14,7 +14,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
-from typing import IO, Any, NamedTuple, Protocol, cast
+from typing import IO, Any, NamedTuple, Protocol, Self, cast
 
 import aiofiles.threadpool
 import anyio
@@ -27,6 +27,7 @@ from ..errors import ViInvalidParameterError
 from .scarcity import open_when_possible, when_possible
 
 CHUNK = 1 << 20
+HASHED_AT_ONCE = 256 << 10
 SPOOL_IN_MEMORY = 8 << 20
 
 _OPEN = (
@@ -104,30 +105,22 @@ class PathSource:
         finally:
             stop.set()
 
-    async def chunks(self, start: int, end: int) -> AsyncGenerator[bytes | memoryview]:
-        async def open_() -> IO[bytes]:
-            # In this thread: a file opened in another is lost when the wait for it is cancelled.
-            return os.fdopen(os.open(self.path, _OPEN), "rb", buffering=0)
+    def reading(self) -> Reading:
+        """Return a block in which the file is open."""
+        return Reading(self.path)
 
-        raw = await when_possible(open_)
-        file = aiofiles.threadpool.wrap(raw)
-        reading: asyncio.Future[bytes] | None = None
-        try:
-            raw.seek(start)
+    async def chunks(self, start: int, end: int) -> AsyncGenerator[bytes | memoryview]:
+        async with self.reading() as reading:
+            reading.file.seek(start)
             left = end - start
-            while left > 0:
-                reading = asyncio.ensure_future(file.read(min(CHUNK, left)))
-                data = await asyncio.shield(reading)
+            ahead = reading.read(min(CHUNK, left)) if left else None
+            while ahead is not None:
+                data = await asyncio.shield(ahead)
                 if not data:
                     raise SourceChangedError(f"{self.label} has become shorter")
                 left -= len(data)
+                ahead = reading.read(min(CHUNK, left)) if left else None
                 yield data
-        finally:
-            # A thread may still be reading: its descriptor must not become another file's before it is done.
-            if reading is None or reading.done():
-                raw.close()
-            else:
-                reading.add_done_callback(lambda _: raw.close())
 
     async def still(self, stamp: Stamp | None) -> bool:
         try:
@@ -137,6 +130,59 @@ class PathSource:
 
     def close(self) -> None:
         """Nothing is held between readings."""
+
+
+class Reading:
+    """A file while it is read by threads, one piece at a time."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._under_way: asyncio.Future[Any] | None = None
+
+    async def __aenter__(self) -> Self:
+        async def open_() -> IO[bytes]:
+            # In this thread: a file opened in another is lost when the wait for it is cancelled.
+            return os.fdopen(os.open(self._path, _OPEN), "rb", buffering=0)
+
+        self.file = await when_possible(open_)
+        self.descriptor = self.file.fileno()
+        self._threaded = aiofiles.threadpool.wrap(self.file)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        # A thread may still be reading: its descriptor must not become another file's before it is done.
+        if self._under_way is None or self._under_way.done():
+            self._close(self._under_way)
+        else:
+            self._under_way.add_done_callback(self._close)
+
+    def _close(self, last: asyncio.Future[Any] | None) -> None:
+        if last is not None and not last.cancelled():
+            last.exception()  # it may be that nobody waits for it any more
+        self.file.close()
+
+    def read(self, count: int) -> asyncio.Future[bytes]:
+        """Begin to read on; wait for it behind a shield, for the thread cannot be stopped."""
+        future: asyncio.Future[bytes] = asyncio.ensure_future(self._threaded.read(count))
+        self._under_way = future
+        return future
+
+    def crc32c(self, start: int, end: int, value: int) -> asyncio.Future[int]:
+        """Begin to hash a stretch, continuing from *value*; it is in the page cache once that is done."""
+        loop = asyncio.get_running_loop()
+        future = self._under_way = loop.run_in_executor(None, _crc_of, self.descriptor, start, end, value)
+        return future
+
+
+def _crc_of(descriptor: int, start: int, end: int, value: int) -> int:
+    buffer = memoryview(bytearray(min(HASHED_AT_ONCE, end - start)))
+    while start < end:
+        count = os.preadv(descriptor, [buffer[: end - start]], start)
+        if not count:
+            raise SourceChangedError("a file has become shorter")
+        value = crc32c(buffer[:count], value)
+        start += count
+    return value
 
 
 def examine_path(path: str, stop: threading.Event | None = None) -> Facts:

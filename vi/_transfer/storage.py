@@ -12,17 +12,13 @@ import logging
 import re
 import time
 import weakref
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import TracebackType
-from typing import Any
 
 import aiohttp
 import anyio
 import attrs
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.payload import Payload
 from yarl import URL
 
 from .. import _checksums
@@ -33,8 +29,9 @@ from .._retry import Attempt, Lost, RetryBudget, read_date, read_retry_after, wa
 from .._sockets import watch
 from ..config import Settings
 from ..errors import ViOperationError
+from .bodies import Body
 from .floor import Floor, Lookout
-from .sources import Source, SourceChangedError, SourceFailedError
+from .sources import SourceFailedError
 
 logger = logging.getLogger("vi.transfer")
 
@@ -139,92 +136,6 @@ def _may_be_dictated(header: str) -> bool:
     return _TOKEN.fullmatch(header) is not None and header.lower() not in _FORBIDDEN_HEADERS
 
 
-class Body(Payload):
-    """The body of one attempt. *broken* is why its source could not be read to the end."""
-
-    _default_content_type = "application/octet-stream"
-    _autoclose = True
-
-    def __init__(self, value: Any, size: int) -> None:
-        super().__init__(value)
-        self._size = size
-        self.floor: Floor | None = None
-        self.broken: Exception | None = None
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        raise TypeError("a body is not text")
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        await self.write_with_length(writer, None)
-
-    async def _write(self, writer: AbstractStreamWriter, piece: Any) -> None:
-        if self.floor is not None:
-            self.floor.moved(len(piece))
-        await writer.write(piece)
-
-
-class BytesBody(Body):
-    """Bytes in memory as a request body."""
-
-    def __init__(self, data: bytes | bytearray | memoryview) -> None:
-        super().__init__(data, len(data))
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        if self.floor is not None:
-            self.floor.moved(len(self._value))
-        await writer.write(self._value)
-
-
-class SourceBody(Body):
-    """A stretch of a source as a request body of known length, read anew at each attempt, in pieces of 1 MiB."""
-
-    def __init__(self, source: Source, start: int, end: int, *, expected_crc: int | None = None) -> None:
-        super().__init__(source, end - start)
-        self._source = source
-        self._start = start
-        self._end = end
-        self._expected_crc = expected_crc
-        self.crc32c = 0
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        # The last piece is held back until the checksum is known to be right: a body that is short never counts.
-        crc, held = 0, memoryview(b"")
-        try:
-            async with aclosing(self._pieces()) as pieces:
-                async for piece in pieces:
-                    crc = _checksums.crc32c(piece, crc)
-                    if held:
-                        await self._write(writer, held)
-                    held = memoryview(piece)
-            if self._expected_crc is not None and crc != self._expected_crc:
-                raise SourceChangedError(f"{self._source.label} is no longer what was prepared")
-        except SourceFailedError as error:
-            self.broken = TransferFailed("ESOURCE", f"{error}.")
-            raise
-        except (SourceChangedError, OSError) as error:
-            if isinstance(error, SourceChangedError) or not isinstance(error, ConnectionError):
-                self.broken = error
-            raise
-        self.crc32c = crc
-        if held:
-            await self._write(writer, held)
-
-    async def _pieces(self) -> AsyncGenerator[bytes | memoryview]:
-        """Read the source; the time that takes is not the network's."""
-        async with aclosing(self._source.chunks(self._start, self._end)) as pieces:
-            while True:
-                if self.floor is not None:
-                    self.floor.pause()
-                try:
-                    piece = await anext(pieces)
-                except StopAsyncIteration:
-                    return
-                finally:
-                    if self.floor is not None:
-                        self.floor.go_on()
-                yield piece
-
-
 @attrs.define
 class Received:
     """An answered transfer: its status, headers, and the body where one was kept."""
@@ -298,6 +209,8 @@ class Storage:
             if self.hooks:
                 self.tell_request(transfer, answer.status if answer else None, loss, started, number)
             if body.broken is not None:
+                if isinstance(body.broken, SourceFailedError):
+                    raise TransferFailed("ESOURCE", f"{body.broken}.") from None
                 raise body.broken
             if answer is not None and 200 <= answer.status < 300:
                 answer.attempts = number

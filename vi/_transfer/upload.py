@@ -11,15 +11,13 @@ import attrs
 from .. import _checksums
 from ..config import TransferLimits
 from . import plan
+from .bodies import Body, BytesBody, SourceBody
 from .lanes import Lanes
 from .pool import TaskPool
 from .record import FileRecord
 from .sources import CHUNK, BytesSource, PathSource, SourceChangedError, read_cached, read_whole
 from .storage import (
-    Body,
-    BytesBody,
     SignedTransfer,
-    SourceBody,
     Storage,
     TargetGone,
     TransferFailed,

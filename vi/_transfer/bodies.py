@@ -1,0 +1,192 @@
+"""The body of one attempt at an upload: of known length, made anew for each attempt, in big pieces.
+
+A stretch of a file on a plain connection that takes bytes quickly is handed to the kernel (`os.sendfile`) and is not
+copied here. It is hashed in a thread first, which also brings it into the page cache, so that the loop never waits for the
+disk. On a slow line, over TLS, and where the last piece must be held back until the checksum is known, pieces are read
+and written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import Payload
+
+from .. import _checksums
+from .floor import Floor
+from .sources import PathSource, Source, SourceChangedError, SourceFailedError
+
+AHEAD = 4 << 20
+SEAM = 64 << 10
+QUICK_BYTES_PER_SECOND = 16 << 20
+
+
+class Body(Payload):
+    """The body of one attempt. *broken* is why its source could not be read to the end."""
+
+    _default_content_type = "application/octet-stream"
+    _autoclose = True
+
+    def __init__(self, value: Any, size: int) -> None:
+        super().__init__(value)
+        self._size = size
+        self.floor: Floor | None = None
+        self.broken: Exception | None = None
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        raise TypeError("a body is not text")
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        await self.write_with_length(writer, None)
+
+
+class BytesBody(Body):
+    """Bytes in memory as a request body."""
+
+    def __init__(self, data: bytes | bytearray | memoryview) -> None:
+        super().__init__(data, len(data))
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        if self.floor is not None:
+            self.floor.moved(len(self._value))
+        await writer.write(self._value)
+
+
+class SourceBody(Body):
+    """A stretch of a source. With *expected_crc*, a body whose checksum is another is never sent to its end."""
+
+    def __init__(self, source: Source, start: int, end: int, *, expected_crc: int | None = None) -> None:
+        super().__init__(source, end - start)
+        self._source = source
+        self._start = start
+        self._end = end
+        self._expected_crc = expected_crc
+        self.crc32c = 0
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        try:
+            if self._expected_crc is not None:
+                await self._send_checked(writer, self._expected_crc)
+            else:
+                await self._send(writer)
+        except (SourceChangedError, SourceFailedError, OSError) as error:
+            if not isinstance(error, ConnectionError):
+                self.broken = error
+            raise
+
+    async def _send_checked(self, writer: AbstractStreamWriter, expected: int) -> None:
+        """Hold back the last piece until the checksum is known to be right: a body that is short never counts."""
+        crc, held = 0, memoryview(b"")
+        async with aclosing(self._pieces(self._start)) as pieces:
+            async for piece in pieces:
+                crc = _checksums.crc32c(piece, crc)
+                if held:
+                    await self._write(writer, held)
+                held = memoryview(piece)
+        if crc != expected:
+            raise SourceChangedError(f"{self._source.label} is no longer what was prepared")
+        self.crc32c = crc
+        if held:
+            await self._write(writer, held)
+
+    async def _send(self, writer: AbstractStreamWriter) -> None:
+        crc, at = 0, self._start
+        began, kernel = time.monotonic(), _takes_files(writer, self._source)
+        async with aclosing(self._pieces(at)) as pieces:
+            async for piece in pieces:
+                crc = _checksums.crc32c(piece, crc)
+                await self._write(writer, piece)
+                at += len(piece)
+                if kernel and len(piece) / QUICK_BYTES_PER_SECOND > time.monotonic() - began:
+                    break
+                began = time.monotonic()
+        if at < self._end:
+            crc = await self._send_by_kernel(writer, at, crc)
+        self.crc32c = crc
+
+    async def _send_by_kernel(self, writer: AbstractStreamWriter, at: int, crc: int) -> int:
+        assert isinstance(self._source, PathSource)
+        transport = writer.transport
+        assert transport is not None
+        sock = transport.get_extra_info("socket")
+        # Waiting for the transport then means waiting until the kernel has everything.
+        transport.set_write_buffer_limits(high=0)
+        try:
+            async with self._source.reading() as reading:
+                hashing = reading.crc32c(at, min(at + AHEAD, self._end), crc)
+                while at < self._end:
+                    upto = min(at + AHEAD, self._end)
+                    crc = await self._off_the_wire(asyncio.shield(hashing))
+                    if upto < self._end:
+                        hashing = reading.crc32c(upto, min(upto + AHEAD, self._end), crc)
+                    while at < upto:
+                        # What a full socket leaves is waited for behind a little that goes through the transport.
+                        seam = os.pread(reading.descriptor, min(SEAM, upto - at), at)
+                        if not seam:
+                            raise SourceChangedError(f"{self._source.label} has become shorter")
+                        at += len(seam)
+                        await self._write(writer, seam)
+                        await writer.drain()
+                        if transport.is_closing():
+                            raise ConnectionResetError
+                        at = self._fill(sock, reading.descriptor, at, upto)
+        finally:
+            transport.set_write_buffer_limits()
+        return crc
+
+    def _fill(self, sock: Any, descriptor: int, at: int, upto: int) -> int:
+        """Hand the kernel what it takes at once; return how far that reaches."""
+        while at < upto:
+            try:
+                sent = os.sendfile(sock.fileno(), descriptor, at, upto - at)
+            except (BlockingIOError, InterruptedError):
+                break
+            if not sent:
+                raise SourceChangedError(f"{self._source.label} has become shorter")
+            at += sent
+            if self.floor is not None:
+                self.floor.moved(sent)
+        return at
+
+    async def _write(self, writer: AbstractStreamWriter, piece: Any) -> None:
+        if self.floor is not None:
+            self.floor.moved(len(piece))
+        await writer.write(piece)
+
+    async def _pieces(self, at: int) -> AsyncGenerator[bytes | memoryview]:
+        async with aclosing(self._source.chunks(at, self._end)) as pieces:
+            while True:
+                try:
+                    piece = await self._off_the_wire(anext(pieces))
+                except StopAsyncIteration:
+                    return
+                yield piece
+
+    async def _off_the_wire(self, work: Any) -> Any:
+        """Wait for the source; the time that takes is not the network's."""
+        if self.floor is not None:
+            self.floor.pause()
+        try:
+            return await work
+        finally:
+            if self.floor is not None:
+                self.floor.go_on()
+
+
+def _takes_files(writer: AbstractStreamWriter, source: Source) -> bool:
+    """Tell whether the kernel can send a file on this connection: no TLS, no compression, a socket of its own."""
+    transport = writer.transport
+    return (
+        isinstance(source, PathSource)
+        and hasattr(os, "sendfile")
+        and hasattr(os, "preadv")
+        and transport is not None
+        and transport.get_extra_info("sslcontext") is None
+        and transport.get_extra_info("socket") is not None
+    )

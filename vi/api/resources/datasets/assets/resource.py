@@ -26,7 +26,7 @@ from ...base import Resource, check_id, check_ids, check_text
 from ...deadline import deadline
 from ...shared import choose
 from ..responses import BulkAssetDeletionSession
-from . import arguments, deletion, ingestion, metadata, retrieval
+from . import arguments, deletion, ingestion, metadata, retrieval, settling
 from .application import Application, SyncResult
 from .comparison import VerifyResult
 from .events import BlockingTransferEvents, TransferEvents, with_events  # noqa: F401 - named in signatures
@@ -250,14 +250,14 @@ class AsyncAssets(Resource):
         """
         path = self._session_path(_routes.SESSION, dataset_id, asset_ingestion_session_id)
         last: AssetIngestionSession | None = None
-        delay = ingestion.POLL_FIRST
+        delay = settling.POLL_FIRST
         with deadline(timeout, "The session did not end", session=lambda: last):
             while True:
                 last = await self._http.request("GET", path, AssetIngestionSession)
                 if last.status.finished:
                     return last
                 await anyio.sleep(delay)
-                delay = min(ingestion.POLL_LAST, delay * ingestion.POLL_GROWTH)
+                delay = min(settling.POLL_LAST, delay * settling.POLL_GROWTH)
         raise AssertionError("unreachable")
 
     async def cancel(self, dataset_id: str, asset_ingestion_session_id: str) -> AssetIngestionSession:

@@ -23,7 +23,7 @@ from .responses import AssetIngestionSession, ResourceCondition
 from .stored import stored_since
 
 POLL_FIRST, POLL_LAST, POLL_GROWTH = 0.2, 5.0, 1.5
-CANCEL_SECONDS = 2.0
+CANCEL_SECONDS = 1.5
 
 MEANINGS = {
     "EALREADY": "an asset of this name exists already",
@@ -216,7 +216,7 @@ class Settlement:
             return
 
     async def wind_down(self) -> None:
-        """Tell the service of every open session that it is over, and look up what had been stored; two seconds at most."""
+        """Tell the service of every open session that it is over, and look up what had been stored; less than two seconds."""
         with anyio.CancelScope(shield=True), anyio.move_on_after(CANCEL_SECONDS):
             try:
                 async with anyio.create_task_group() as group:

@@ -178,6 +178,12 @@ class Expected:
     def __bool__(self) -> bool:
         return self.algorithm is not None
 
+    @property
+    def text(self) -> str:
+        """The expectation as text, to be compared with another; empty when nothing is expected."""
+        value = self.value if isinstance(self.value, str) else ",".join(map(str, sorted(self.value or ())))
+        return f"{self.algorithm}:{value}" if self else ""
+
     def expect_crc(self, crc: int) -> None:
         """Expect *crc* unless a stronger digest is already expected."""
         if self.algorithm is None:

@@ -299,7 +299,8 @@ class AsyncAssets(Resource):
         *limit* bounds the number. With *dry_run* nothing is fetched and the result's ``plan`` says what would be. A local file with
         the same content is left and counted as existing; one with other content is kept and reported as a conflict, or
         replaced with *overwrite*. Everything is tried; if anything failed, `ViDownloadError` with ``.result`` is raised
-        at the end, or the result is returned with ``raise_on_failure=False``. Cancelling leaves whole files only.
+        at the end, or the result is returned with ``raise_on_failure=False``. Cancelling leaves whole files under their
+        names; a large file that was well under way is gone on with by the same call.
         """
         dataset = check_id(dataset_id, "dataset_id")
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):

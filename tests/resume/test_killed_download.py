@@ -105,8 +105,9 @@ def run_and_kill(
         text=True,
     )
     _, errors = process.communicate(timeout=100)
-    assert process.returncode == -9, f"the kill never came: {errors}"
+    assert process.returncode in (-9, 0), errors
     service.reset()
+    return process.returncode == -9
 
 
 def whole_files(target: Path, source: Source) -> set[str]:
@@ -132,18 +133,18 @@ def test_killed_anywhere_the_same_call_again_fetches_what_is_missing(
 ) -> None:
     chance = random.Random(seed)
     target = tmp_path / "copy"
-    whole: set[str] = set()
-    for _ in range(1 + seed % 3 // 2):  # now and then the second run is killed as well
-        try:
-            if seed % 2:
-                run_and_kill(service, source, target, operation=chance.randint(1, OPERATIONS))
-            else:
-                run_and_kill(service, source, target, request=chance.randint(1, REQUESTS), before=chance.random() < 0.5)
-        except AssertionError:
-            if not whole:
-                raise
-            break  # the second run had less to do, and came to its end
-        whole = whole_files(target, source)
+    killed = 0
+    for _ in range(
+        1 + seed % 3 // 2
+    ):  # now and then the second run is killed as well, unless it has less to do than that
+        if seed % 2:
+            killed += run_and_kill(service, source, target, operation=chance.randint(1, OPERATIONS))
+        else:
+            killed += run_and_kill(
+                service, source, target, request=chance.randint(1, REQUESTS), before=chance.random() < 0.5
+            )
+    assert killed, "the kill never came"
+    whole = whole_files(target, source)
     kept = arrived(cache)
 
     result = client.assets.download(source.dataset, target, **LOOK)

@@ -363,13 +363,13 @@ class Ingestion:
             self._lose(opened, record, problem.code, f"{record.filename}: {problem.message}")
         except SourceChangedError:
             self._lose(opened, record, "ECHANGED", f"{record.path} changed during the upload.")
-        except OSError as error:
-            self._lose(opened, record, *os_failure(error, record.path))
         except (ViAuthenticationError, ViPermissionError):
             raise
-        except ViError as error:
+        except ViError as error:  # before OSError, which some of them are
             lost = isinstance(error, ViNetworkError | ViTimeoutError)
             self._lose(opened, record, "ENETWORK" if lost else "EUNKNOWN", f"{record.filename}: {error.message}")
+        except OSError as error:
+            self._lose(opened, record, *os_failure(error, record.path))
         else:
             opened.sent[record.filename] = record
             if self._journal is not None and (identity := Identity.of(record)) is not None:

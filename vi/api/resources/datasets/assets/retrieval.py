@@ -33,7 +33,7 @@ from ....._transfer.record import FileFailure
 from ....._transfer.sources import shown
 from ....._transfer.storage import Storage, TargetGone, TransferFailed, UrlExpired, signed_transfer
 from .....config import TransferLimits
-from .....errors import ViDownloadError, ViError, ViNotFoundError, ViOperationError
+from .....errors import ViDownloadError, ViError, ViNetworkError, ViNotFoundError, ViOperationError, ViTimeoutError
 from ....pagination import TokenTrail
 from ...base import read_envelope
 from .results import AssetDownloadResult
@@ -245,6 +245,11 @@ class Retrieval:
         except TargetGone:
             self._fail(target, remote.filename, "ENOENT", f"{remote.filename}: the asset is gone.", remote.attempts)
             return
+        except ViError as error:  # before OSError, which some of them are
+            lost = isinstance(error, ViNetworkError | ViTimeoutError)
+            code = "ENETWORK" if lost else "EUNKNOWN"
+            self._fail(target, remote.filename, code, f"{remote.filename}: {error.message}", remote.attempts)
+            return
         except OSError as error:
             code, message = os_failure(error, target)
             self._fail(target, remote.filename, code, message, remote.attempts)
@@ -256,9 +261,6 @@ class Retrieval:
                     suggestion="Make room or give another save_dir, and make the same call again: what is there stays.",
                     result=self._result,
                 ) from None
-            return
-        except ViError as error:
-            self._fail(target, remote.filename, "EUNKNOWN", f"{remote.filename}: {error.message}", remote.attempts)
             return
         self._tracker.settle()
 

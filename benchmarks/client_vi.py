@@ -23,6 +23,7 @@ from vi._http import Http
 from vi._transfer.discovery import Filters, discover
 from vi._transfer.download import RemoteFile, fetch
 from vi._transfer.lanes import Lanes
+from vi._transfer.part_journal import PartJournal
 from vi._transfer.pool import TaskPool, places_for
 from vi._transfer.preparation import prepare
 from vi._transfer.record import FileRecord
@@ -79,6 +80,7 @@ class Client:
             )
             for path in sorted(folder.iterdir())
         ]
+        self.parts = PartJournal(target)
         with phase():
             async with TaskPool(self.places) as pool:
                 for remote in remotes:
@@ -94,6 +96,7 @@ class Client:
             replace=True,
             renew=_renew,
             moved=_moved,
+            parts=self.parts,
         )
         self.places.moved(remote.size)
 

@@ -16,7 +16,7 @@ FOUNDATION = (
 )  # fmt: skip
 LAYERS: dict[str, int] = {
     **dict.fromkeys(FOUNDATION, 0),
-    **dict.fromkeys(("_sockets", "_connections", "_http", "_transfer"), 1),
+    **dict.fromkeys(("_sockets", "_connections", "_running", "_http", "_transfer"), 1),
     # Resources are async and sync in one file, so the twin of a method is as deep as they are.
     **dict.fromkeys(("api", "_blocking", "_terminal"), 2),
     **dict.fromkeys(("client", "transfers"), 3),

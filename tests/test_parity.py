@@ -141,6 +141,6 @@ def test_pages_offer_the_same_ways_through_a_listing() -> None:
 
 def test_a_client_starts_no_thread_before_its_first_call(client: vi.Client) -> None:
     assert isinstance(client._loop_thread, LoopThread)
-    assert client._loop_thread._portal is None
+    assert client._loop_thread.runs is False
     client.datasets.list()
-    assert client._loop_thread._portal is not None
+    assert client._loop_thread.runs is True

@@ -143,7 +143,7 @@ class TestMechanism:
         )
         scope = reader(section)
         assert scope["two"]._closed
-        assert scope["one"]._loop_thread._portal is None
+        assert scope["one"]._loop_thread.runs is False
 
     def test_commands_with_prompts_and_output(self) -> None:
         block = Block("console", "$ vi-sdk a \\\n    --b\nout 1\nout 2\n$ vi-sdk c\n", 1)

@@ -3,27 +3,31 @@
 
 Async code is the only implementation. `blocking` turns an async method into one that starts it in the loop thread and
 waits; `blocking_pages` does so for listings. The loop thread starts at the first call and again after a fork. Ctrl+C
-reaches only the waiting thread, so it cancels the task there and waits a moment for its clean-up; a second Ctrl+C
-leaves at once. Callbacks that a caller passes in run in the loop thread.
+reaches only the waiting thread, so it cancels the task there and waits a moment for its clean-up, and the
+`KeyboardInterrupt` has a note that says how to go on; a second Ctrl+C leaves at once. Callbacks that a caller passes in run in the loop thread.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import os
 import sys
 import threading
+import time
 import warnings
 import weakref
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from functools import wraps
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 import anyio
-from anyio.from_thread import BlockingPortal
+import attrs
 
 from .api.pagination import Listing, PaginatedResponse, Run
+from .errors import ViError, ViOperationError
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -32,72 +36,155 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 CLEAN_UP_SECONDS = 2.0
+LOOK_SECONDS = 0.2
+
+
+@attrs.frozen
+class LoopInThread:
+    """An event loop that runs in a thread."""
+
+    thread: threading.Thread
+    loop: asyncio.AbstractEventLoop
+    _stop: asyncio.Event
+
+    @classmethod
+    def begin(cls, name: str) -> LoopInThread:
+        """Start the thread. Nothing here waits for the loop itself: a callback of the caller's may hold it up."""
+        started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+        async def serve() -> None:
+            stop = asyncio.Event()
+            started.set_result((asyncio.get_running_loop(), stop))
+            await stop.wait()
+
+        def run() -> None:
+            try:
+                asyncio.run(serve())
+            except BaseException as error:
+                if started.done():
+                    raise
+                started.set_exception(error)
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        thread.start()
+        return cls(thread, *started.result())
+
+    def call(self, work: Coroutine[Any, Any, R]) -> Future[R]:
+        """Start *work* in the loop."""
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self.loop)
+        except RuntimeError:
+            work.close()
+            raise ViOperationError("The client was closed meanwhile.") from None
+
+    def wait_for(self, future: Future[R], seconds: float = math.inf) -> R:
+        """Return what *future* comes to, looking for Ctrl+C now and then; `TimeoutError` after *seconds*.
+
+        A wait without end may sleep through Ctrl+C: where the system gives the signal to another thread, or to this one
+        when it is not quite asleep yet, nothing wakes it; and on Windows nothing ever does.
+        """
+        give_up = time.monotonic() + seconds
+        while True:
+            try:
+                future.exception(LOOK_SECONDS)
+            except TimeoutError:
+                if not self.thread.is_alive():
+                    future.cancel()  # the loop ended between the call and its beginning
+                elif time.monotonic() >= give_up:
+                    raise
+                continue
+            return future.result()
+
+    def stop(self) -> None:
+        """End the loop, cancelling what is under way, and wait a moment for the thread: one that is stuck stays."""
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self._stop.set)
+        self.thread.join(CLEAN_UP_SECONDS)
 
 
 class RunningLoop:
-    """A thread with an event loop, while there is one; apart from its owner, so that the owner's finaliser can end it."""
+    """The loop of one client, while there is one; apart from its owner, so that the owner's finaliser can end it."""
 
     def __init__(self, at_close: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
-        self.portal: BlockingPortal | None = None
+        self.current: LoopInThread | None = None
+        self.stuck = False
+        """Whether a call that was given up did not end: closing does not wait for it either."""
         self._at_close = at_close
         self._name = name
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
         self._pid = os.getpid()
 
-    def start(self) -> BlockingPortal:
-        """Return the way into the loop, starting it if it does not run in this process."""
+    def start(self) -> LoopInThread:
+        """Return the loop, starting it if it does not run in this process."""
         with self._lock:
             if self._pid != os.getpid():
                 # The parent's thread did not come along; its loop must not be touched.
-                self.portal = None
+                self.current = None
                 self._pid = os.getpid()
-            if self.portal is None:
-                self.portal, self._thread = self._begin()
-            return self.portal
+            if self.current is None:
+                self.current, self.stuck = LoopInThread.begin(self._name), False
+            return self.current
 
     def end(self) -> bool:
         """Run the closing call and end the thread; false when there was none."""
         if self._pid != os.getpid():
             return False
         with self._lock:
-            portal, thread, self.portal, self._thread = self.portal, self._thread, None, None
-        if portal is None or thread is None:
+            ending, self.current = self.current, None
+        if ending is None:
             return False
-        if thread is threading.current_thread():
+        if ending.thread is threading.current_thread():
             # A forgotten client may be collected in its own loop thread, which cannot wait for itself.
-            threading.Thread(target=self._close, args=(portal, thread), name=self._name, daemon=True).start()
+            threading.Thread(target=self._close, args=(ending,), name=self._name, daemon=True).start()
         else:
-            self._close(portal, thread)
+            self._close(ending)
         return True
 
-    def _begin(self) -> tuple[BlockingPortal, threading.Thread]:
-        """Start the thread; anyio's own context manager would wait for it in a forked child, where it is not."""
-        started: Future[BlockingPortal] = Future()
-
-        async def serve() -> None:
-            async with BlockingPortal() as portal:
-                started.set_result(portal)
-                await portal.sleep_until_stopped()
-
-        def run() -> None:
-            try:
-                anyio.run(serve)
-            except BaseException as error:
-                if started.done():
-                    raise
-                started.set_exception(error)
-
-        thread = threading.Thread(target=run, name=self._name, daemon=True)
-        thread.start()
-        return started.result(), thread
-
-    def _close(self, portal: BlockingPortal, thread: threading.Thread) -> None:
+    def _close(self, ending: LoopInThread) -> None:
         try:
-            portal.call(self._at_close)
+            closing = ending.call(self._at_close())
+            with contextlib.suppress(TimeoutError):
+                ending.wait_for(closing, CLEAN_UP_SECONDS if self.stuck else math.inf)
         finally:
-            portal.call(portal.stop)
-            thread.join()
+            ending.stop()
+
+
+class _UnderWay(Generic[R]):
+    """A call in the loop thread, as the thread that waits for it sees it."""
+
+    def __init__(self, call: Callable[[], Coroutine[Any, Any, R]]) -> None:
+        self._call = call
+        self._scope: anyio.CancelScope | None = None
+        self._given_up = False
+        self._ended = threading.Event()
+        self._notes: list[str] = []
+
+    async def run(self) -> R:
+        try:
+            with anyio.CancelScope() as self._scope:
+                if self._given_up:
+                    self._scope.cancel()
+                try:
+                    return await self._call()
+                except asyncio.CancelledError as error:
+                    self._notes += getattr(error, "__notes__", ())
+                    raise
+        finally:
+            self._ended.set()
+        return cast("R", None)  # given up: nobody waits for it
+
+    def stop(self, reason: BaseException, loop: asyncio.AbstractEventLoop) -> bool:
+        """Cancel the call and wait a moment for its clean-up; *reason* then tells how to go on. False if it goes on."""
+        if self._ended.is_set():
+            return True
+        self._given_up = True
+        if self._scope is not None:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._scope.cancel)
+        ended = self._ended.wait(CLEAN_UP_SECONDS)
+        for note in self._notes:
+            reason.add_note(note)
+        return ended
 
 
 class LoopThread:
@@ -113,27 +200,22 @@ class LoopThread:
         weakref.finalize(self, _forgotten, self._loop)
 
     @property
-    def _portal(self) -> BlockingPortal | None:
-        return self._loop.portal
+    def runs(self) -> bool:
+        """Whether the thread has been started, and not ended."""
+        return self._loop.current is not None
 
     def run(self, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
         """Run *call* in the loop thread and return what it returns."""
         self._warn_inside_loop()
-        ended = threading.Event()
-
-        async def task() -> R:
-            try:
-                return await call()
-            finally:
-                ended.set()
-
-        future = self._loop.start().start_task_soon(task)
+        loop, under_way = self._loop.start(), _UnderWay(call)
         try:
-            return future.result()
-        except BaseException:
-            if not future.done():
-                future.cancel()
-                ended.wait(CLEAN_UP_SECONDS)
+            return loop.wait_for(loop.call(under_way.run()))
+        except CancelledError:
+            raise ViOperationError("The call was ended, since its client was closed.") from None
+        except ViError:
+            raise  # the call's own, or it could not begin
+        except BaseException as error:
+            self._loop.stuck = not under_way.stop(error, loop.loop)
             raise
 
     def close(self) -> None:

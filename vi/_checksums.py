@@ -180,6 +180,12 @@ class Expected:
     def __bool__(self) -> bool:
         return self.algorithm is not None
 
+    @property
+    def text(self) -> str:
+        """The expectation as text, to be compared with another; empty when nothing is expected."""
+        value = self.value if isinstance(self.value, str) else ",".join(map(str, sorted(self.value or ())))
+        return f"{self.algorithm}:{value}" if self else ""
+
     def expect_crc(self, crc: int) -> None:
         """Expect *crc* unless a stronger digest is already expected."""
         if self.algorithm is None:
@@ -191,6 +197,20 @@ class Expected:
             self._hasher.update(data)
         elif self.algorithm == "crc32c":
             self._crc = crc32c(data, self._crc)
+
+    def of_stretch(self) -> Expected:
+        """Return what takes in one stretch of the bytes, to be joined to the others by `join`, if that can be done."""
+        twin = Expected(None, None)
+        if self.algorithm == "crc32c":
+            twin.algorithm, twin.value = self.algorithm, self.value
+        return twin
+
+    def join(self, stretch: Expected, length: int) -> bool:
+        """Take in the next *length* bytes, which *stretch* has taken in already; False if they must be read again."""
+        if self.algorithm != "crc32c" or stretch.algorithm != "crc32c":
+            return False
+        self._crc = combine(self._crc, stretch._crc, length)
+        return True
 
     def matches(self) -> bool:
         """Tell whether the bytes taken in are the expected ones; true when nothing is expected."""

@@ -20,6 +20,7 @@ from ._connections import TRANSPORT_ERRORS, Connections, Loss, origin_of, read_l
 from ._hooks import RequestEvent, RetryEvent
 from ._pacing import Pacing
 from ._retry import IDEMPOTENT, Attempt, Lost, RetryBudget, read_retry_after, wait_before_retry
+from ._running import Running
 from ._wire_fast import DecodedPage
 from .config import Settings
 from .errors import ViError, ViOperationError
@@ -59,6 +60,7 @@ class Http:
         self.connections = connections
         self.pacing = Pacing(settings.limits.max_concurrency)
         self.budget = RetryBudget()
+        self.running = Running()
         self.honours_keys = False
         """Whether an answer has shown that the service honours ``Idempotency-Key``."""
         self._base = URL(settings.endpoint)

@@ -103,8 +103,12 @@ class AsyncClient:
         return self._connections.hooks
 
     async def aclose(self) -> None:
-        """Close connections, I/O threads and the service that `local` started. Closing twice is allowed."""
+        """Close connections, I/O threads and the service that `local` started. Closing twice is allowed.
+
+        Transfers that are under way are cancelled first, and end with `ViOperationError`.
+        """
         self._closed = True
+        await self._http.running.end()
         self._transfers.close()
         await self._connections.aclose()
         service, self._service = self._service, None

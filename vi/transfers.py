@@ -1,12 +1,12 @@
-"""Uploads that did not come to their end on this machine: list them, or forget them.
+"""Transfers that did not come to their end on this machine: list them, or forget them.
 
-The same `upload` call goes on with an unfinished one by itself; forgetting only means that it will compare less and
-send more.
+The same `upload` or `download` call goes on with an unfinished one by itself. Forgetting an upload only means that it
+will compare less and send more; forgetting a download removes what it has of files that are not whole.
 """
 
 from __future__ import annotations
 
-from ._transfer.journal import UnfinishedTransfer, forget, unfinished
-from ._transfer.journal import journal_folder as folder
+from ._transfer.locked_lines import cache_folder as folder
+from ._transfer.unfinished import UnfinishedTransfer, forget, unfinished
 
 __all__ = ["UnfinishedTransfer", "folder", "forget", "unfinished"]

@@ -235,7 +235,7 @@ class TestCtrlC:
         assert [(one["dataset_id"], one["running"]) for one in left] == [(dataset, False)]
         assert run("assets", "upload", dataset, "images").code == 0
         assert run("assets", "count", dataset).out == "4\n"
-        assert run("transfers", "ls").err == "There are no unfinished uploads.\n"
+        assert run("transfers", "ls").err == "There are no unfinished transfers.\n"
 
     def test_unfinished_uploads_are_listed_and_forgotten(
         self, recorded: RecordedService, start: Start, run: Any
@@ -250,8 +250,8 @@ class TestCtrlC:
             process.kill()
             process.communicate(timeout=30)
         table = run("transfers", "ls")
-        assert table.lines[0].split()[:3] == ["TRANSFER", "DATASET", "STATE"]
-        assert table.lines[1].split()[1:3] == [dataset, "unfinished"]
+        assert table.lines[0].split()[:4] == ["TRANSFER", "DATASET", "WAY", "STATE"]
+        assert table.lines[1].split()[1:4] == [dataset, "up", "unfinished"]
         (left,) = run("transfers", "ls", "--quiet").lines
         assert run("transfers", "forget", left, "--dry-run", "--quiet").lines == [left]
         assert run("transfers", "forget", left).code == 2

@@ -28,12 +28,13 @@ from vi.server import LocalService, ServiceConfig, serve
 
 PART_BYTES = 20_000
 LIMITS = vi.TransferLimits(max_concurrency=16, multipart_threshold=100_000, parts_per_file=2)
+DOWN_LIMITS = vi.TransferLimits(max_concurrency=8, multipart_threshold=4 << 20, range_size=256 << 10, parts_per_file=2)
 RETRIES = vi.RetryPolicy(backoff=0.02, backoff_max=0.2)
 
 
 @attrs.frozen
 class Put:
-    """Bytes that arrived: a whole file, or a part of one."""
+    """Bytes that arrived, or were asked for: a whole file, or a part of one."""
 
     name: str
     size: int
@@ -65,6 +66,7 @@ class CountingService:
             time.sleep(0.002)
         self.count = 0
         self.puts: list[Put] = []
+        self.gets: list[Put] = []
         self.asked: list[str] = []
         self.at = self.after = _nothing
         self.rewrite = None
@@ -140,6 +142,8 @@ class CountingService:
             names = request.match_info
             name = names["filename"] if "filename" in names else f"{names['upload']}/{names['number']}"
             self.puts.append(Put(name, request.content_length or 0))
+        if request.path.startswith("/dl/"):
+            self.gets.append(Put(request.match_info["filename"], answer.content_length or 0))
         self.after(number, request)
         if self.rewrite is not None and isinstance(answer, web.Response) and answer.content_type == "application/json":
             assert isinstance(answer.body, bytes)

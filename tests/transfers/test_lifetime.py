@@ -230,6 +230,96 @@ def test_ctrl_c_comes_back_even_if_the_service_does_not_answer(
         assert cancelling.reached.is_set()
 
 
+ASLEEP = """
+import signal, threading
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+
+def take_it():
+    signal.sigwait({signal.SIGUSR1})
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+threading.Thread(target=take_it, daemon=True).start()
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals of one thread are POSIX's")
+def test_ctrl_c_that_wakes_another_thread_comes_back_too(script: Any, service: Any, dataset: str, folder: Any) -> None:
+    """As on a busy machine, where the signal may come just before the waiting thread is asleep."""
+    with service.hold("PUT", "/up/") as hold:
+        process = script(ASLEEP + INTERRUPTED, dataset, str(folder(3)), "upload")
+        assert hold.reached.wait(20)
+        began = time.monotonic()
+        process.send_signal(signal.SIGUSR1)
+        output, _ = process.communicate(timeout=20)
+    assert time.monotonic() - began < 5
+    assert output == "ready\n['MainThread']\n"
+
+
+@pytest.mark.parametrize("move", ["upload", "download"])
+def test_ctrl_c_says_how_to_go_on(
+    script: Any, service: Any, client: vi.Client, dataset: str, folder: Any, tmp_path: Path, move: str
+) -> None:
+    images = folder(3)
+    if move == "download":
+        client.assets.upload(dataset, images)
+    with service.hold("PUT" if move == "upload" else "GET", "/up/" if move == "upload" else "/dl/") as hold:
+        process = script(INTERRUPTED, dataset, str(images if move == "upload" else tmp_path / "out"), move)
+        assert hold.reached.wait(20)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert "KeyboardInterrupt\nThe same call goes on" in err
+
+
+def test_a_callback_that_hangs_does_not_keep_ctrl_c_waiting(
+    script: Any, service: Any, dataset: str, folder: Any
+) -> None:
+    hanging = INTERRUPTED.replace("images)\n    else", "images, on_progress=lambda _: hang())\n    else").replace(
+        "client = vi", "def hang():\n    print('hangs', flush=True)\n    time.sleep(60)\n\nclient = vi"
+    )
+    process = script(hanging.replace("threading.active_count() > 1", "False"), dataset, str(folder(3)), "upload")
+    assert process.stdout.readline() == "ready\n"
+    assert process.stdout.readline() == "hangs\n"
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert time.monotonic() - began < 12
+
+
+@pytest.mark.parametrize("move", ["upload", "download"])
+def test_closing_the_client_ends_the_transfers_of_other_threads(
+    service: Any, client: vi.Client, dataset: str, folder: Any, tmp_path: Path, move: str
+) -> None:
+    images = folder(8)
+    if move == "download":
+        client.assets.upload(dataset, images, show_progress=False)
+    other = service.client()
+    hold_of = ("PUT", "/up/") if move == "upload" else ("GET", "/dl/")
+    with service.hold(*hold_of, after=3) as hold, ThreadPoolExecutor(1) as pool:
+        call = getattr(other.assets, move)
+        ended = pool.submit(call, dataset, images if move == "upload" else tmp_path / "out", show_progress=False)
+        assert hold.reached.wait(20)
+        began = time.monotonic()
+        other.close()
+        assert time.monotonic() - began < 5
+        error = ended.exception(timeout=5)
+    assert isinstance(error, vi.ViOperationError)
+    assert "its client was closed" in error.message
+    assert "The same call goes on" in str(error)
+    assert error.partial_result.total_files == 8
+
+
+@pytest.mark.anyio
+async def test_closing_an_async_client_ends_its_transfers(service: Any, dataset: str, folder: Any) -> None:
+    client = service.async_client()
+    with service.hold("PUT", "/up/") as hold:
+        upload = asyncio.create_task(client.assets.upload(dataset, folder(3), show_progress=False))
+        assert await asyncio.to_thread(hold.reached.wait, 20)
+        await client.aclose()
+        assert upload.done()
+        with pytest.raises(vi.ViOperationError, match="its client was closed"):
+            await upload
+
+
 def test_ctrl_c_of_a_shell_gives_130(script: Any, service: Any, dataset: str, folder: Any) -> None:
     with service.hold("PUT", "/up/") as hold:
         process = script(INTERRUPTED, dataset, str(folder(3)), "upload", under="sh")

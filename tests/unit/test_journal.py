@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 import vi.transfers
 from vi._lock import try_lock
 from vi._transfer import journal as module
+from vi._transfer import locked_lines
 from vi._transfer.journal import BegunMultipart, Identity, Journal, JournalKey, Unfinished, read_journal
 from vi.errors import ViPathError
 
@@ -44,12 +45,12 @@ def open_journal(folder: Path) -> Iterator[Callable[[], Journal]]:
 
     yield open_one
     for one in opened:
-        module._close_all(one._held)
+        locked_lines.close_all(one._held)
 
 
 def die(journal: Journal) -> None:
     """What is left of a journal whose process was killed: the file, without the lock."""
-    module._close_all(journal._held)
+    locked_lines.close_all(journal._held)
 
 
 def fill(journal: Journal) -> None:
@@ -182,7 +183,7 @@ def test_the_end_of_an_endless_line_is_not_taken_for_a_line(folder: Path, open_j
     journal = open_journal()
     fill(journal)
     with journal.path.open("ab") as file:
-        file.write(b"x" * (2 * module.MAX_LINE) + b'{"session":"s9"}\n{"session":"s10"}\n')
+        file.write(b"x" * (2 * locked_lines.MAX_LINE) + b'{"session":"s9"}\n{"session":"s10"}\n')
     found = read_journal(journal.path)
     assert found is not None
     assert found.sessions.keys() == {"s1", "s10"}
@@ -386,11 +387,11 @@ def test_it_is_the_owners_alone(folder: Path, open_journal: Callable[[], Journal
 
 
 def test_its_size_is_bounded(open_journal: Callable[[], Journal], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_BYTES", 5000)
+    monkeypatch.setattr(locked_lines, "MAX_BYTES", 5000)
     journal = open_journal()
     for number in range(1000):
         journal.sent(f"{number}.png", IDENTITY)
-    journal.sent("n" * module.MAX_LINE, IDENTITY)
+    journal.sent("n" * locked_lines.MAX_LINE, IDENTITY)
     assert 4000 < journal.path.stat().st_size <= 5000
     found = read_journal(journal.path)
     assert found is not None

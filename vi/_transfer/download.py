@@ -1,12 +1,13 @@
 """Fetching one object into one file: verified while it is written, whole or not at all.
 
 An object below the threshold comes in one stream, gathered to pieces of 1 MiB; a larger one in ranges, several at
-once, all pinned to the first answer's ETag. A cut stream goes on from what has been written, if the object is still the
+once, all pinned to the first answer's ETag; one that an earlier download has begun is gone on with. A cut stream goes on from what has been written, if the object is still the
 same. Nothing bears the final name before its size and digest are right.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -26,9 +27,11 @@ from ..config import TransferLimits
 from . import files, plan
 from .floor import Floor
 from .lanes import Lanes
+from .part_journal import KeptPart, PartJournal
 from .pool import TaskPool
 from .scarcity import when_possible
 from .storage import SignedTransfer, Storage, TargetGone, TransferFailed, UrlExpired, refuse_encoding
+from .upload import CUT_SHORT
 
 logger = logging.getLogger("vi.transfer")
 
@@ -87,13 +90,14 @@ async def fetch(
     replace: bool,
     renew: Renew,
     moved: Callable[[int], None],
+    parts: PartJournal,
 ) -> None:
     """Bring an object to *target*; *moved* is told the bytes of each range of a large one.
 
     Raises `TransferFailed`, `TargetGone`, or the `OSError` of the disk; `FileExistsError` when the name was taken
     meanwhile and *replace* is false.
     """
-    job = _Fetch(remote, storage, renew, target, lanes, limits, replace, moved)
+    job = _Fetch(remote, storage, renew, target, lanes, limits, replace, moved, parts)
     storage.count_attempt()
     if remote.size >= limits.multipart_threshold:
         await job.in_ranges()
@@ -232,6 +236,7 @@ class _Fetch(Exchange):
     limits: TransferLimits
     replace: bool
     moved: Callable[[int], None]
+    parts: PartJournal
     reached: int = attrs.field(default=0, init=False)
     digest: Expected | None = None
     """What the whole must hash to: the listing's word, or else the storage's."""
@@ -250,11 +255,14 @@ class _Fetch(Exchange):
 
     async def in_ranges(self) -> None:
         problem = TransferFailed("ECHANGED", "The object changed again and again while it was downloaded.")
-        for _ in range(DAMAGED_TRIES):
+        remote = self.remote
+        kept = self.parts.kept_for(self.target, remote.asset_id, remote.size, remote.expected)
+        for _ in range(DAMAGED_TRIES + (kept is not None)):
             # A new part for each try: a write of the one before may still be under way in a lane.
-            part = await self._new_part()
+            part = await self._new_part(kept)
+            let_go = self.parts.dropped
             try:
-                check = await self._all_ranges(part)
+                check = await self._all_ranges(part, kept)
                 if check.matches():
                     await self._publish(part)
                     return
@@ -263,29 +271,48 @@ class _Fetch(Exchange):
                 break
             except StartOverError:
                 pass
+            except (asyncio.CancelledError, TransferFailed) as stopped:
+                if not isinstance(stopped, TransferFailed) or stopped.code in CUT_SHORT:
+                    let_go = self.parts.stopped
+                raise
             finally:
-                _clean(part)
-            self.etag = self.digest = None
+                part.close()
+                let_go(part.path)
+            self.etag = self.digest = kept = None
             await self._renew()
         else:
             problem.attempts = self.remote.attempts
             raise problem
         await self.in_one()
 
-    async def _new_part(self) -> files.PartFile:
+    async def _new_part(self, kept: KeptPart | None = None) -> files.PartFile:
         async def make() -> files.PartFile:
-            return files.PartFile(files.part_path(self.target))
+            if kept is not None:
+                return files.PartFile(kept.path, there=True)
+            return files.PartFile(self.parts.path_for(self.target))
 
         return await when_possible(make)
 
-    async def _all_ranges(self, part: files.PartFile) -> Expected:
-        first, *others = plan.ranges(self.remote.size, self.limits.range_size)
-        # The first range alone fixes the ETag that pins the others, and the digest where the listing gave none.
-        sink = _Sink(part, first, Expected(None, None))
-        await self._retrying(lambda floor: self._stream(sink, floor))
-        follower = _Follower(part, [first, *others], self.digest or self.remote.expected)
+    async def _all_ranges(self, part: files.PartFile, kept: KeptPart | None) -> Expected:
+        there: list[tuple[plan.Stretch, Expected]]
+        if kept is None:
+            others = plan.ranges(self.remote.size, self.limits.range_size)
+            # The first range alone fixes the ETag that pins the others, and the digest where the listing gave none.
+            sink = _Sink(part, others[0], self.remote.expected.of_stretch())
+            await self._retrying(lambda floor: self._stream(sink, floor))
+            first = others.pop(0)
+            expected = self.digest or self.remote.expected
+            self.parts.begun(part.path, self.target, self.remote.asset_id, self.remote.size, expected, self.etag)
+            there = [(first, sink.check)]
+        else:
+            self.etag, expected = kept.etag, self.remote.expected
+            found, others = kept.cut(self.limits.range_size)
+            there = [(stretch, Expected(None, None)) for stretch in found]
+        stretches = [*(stretch for stretch, _ in there), *others]
+        follower = _Follower(part, sorted(stretches, key=lambda stretch: stretch.number), expected)
         self.reached = 0
-        self._arrived(first, follower)
+        for stretch, check in there:
+            self._arrived(part, stretch, check, follower)
         async with TaskPool(self.limits.parts_per_file + 1) as pool:
             await pool.submit(follower.run)
             for stretch in others:
@@ -293,12 +320,13 @@ class _Fetch(Exchange):
         return follower.check
 
     async def _range(self, part: files.PartFile, stretch: plan.Stretch, follower: _Follower) -> None:
-        sink = _Sink(part, stretch, Expected(None, None))
+        sink = _Sink(part, stretch, follower.check.of_stretch())
         await self._retrying(lambda floor: self._stream(sink, floor))
-        self._arrived(stretch, follower)
+        self._arrived(part, stretch, sink.check, follower)
 
-    def _arrived(self, stretch: plan.Stretch, follower: _Follower) -> None:
-        follower.arrived(stretch)
+    def _arrived(self, part: files.PartFile, stretch: plan.Stretch, check: Expected, follower: _Follower) -> None:
+        follower.arrived(stretch, check)
+        self.parts.arrived(part.path, stretch.start, stretch.end)
         self.reached += stretch.size
         self.moved(self.remote.advance(self.reached))
 
@@ -335,8 +363,9 @@ class _Fetch(Exchange):
         if left:
             raise ChangedError
         floor.pause()
+        part_path = self.parts.path_for(self.target)
         await when_possible(
-            lambda: self.lanes.run(_verify_and_write, self.remote, self.target, pieces, check, self.replace)
+            lambda: self.lanes.run(_verify_and_write, self.remote, self.target, pieces, check, self.replace, part_path)
         )
 
     async def _stream(self, sink: _Sink, floor: Floor) -> None:
@@ -419,15 +448,21 @@ class _Sink:
 
 
 class _Follower:
-    """Digests a file in order behind the ranges that arrive out of order, reading them back from the page cache."""
+    """Digests a file in order behind the ranges that arrive out of order.
+
+    CRC32C of the ranges are joined; for another digest, and for what an earlier run has left, the file is read back from
+    the page cache.
+    """
 
     def __init__(self, part: files.PartFile, stretches: list[plan.Stretch], expected: Expected) -> None:
         self.check = expected.fresh()
         self._part = part
         self._stretches = stretches
         self._arrived = {stretch.number: anyio.Event() for stretch in stretches}
+        self._checks: dict[int, Expected] = {}
 
-    def arrived(self, stretch: plan.Stretch) -> None:
+    def arrived(self, stretch: plan.Stretch, check: Expected) -> None:
+        self._checks[stretch.number] = check
         self._arrived[stretch.number].set()
 
     async def run(self) -> None:
@@ -435,6 +470,8 @@ class _Follower:
             return
         for stretch in self._stretches:
             await self._arrived[stretch.number].wait()
+            if self.check.join(self._checks.pop(stretch.number), stretch.size):
+                continue
             for start in range(stretch.start, stretch.end, 16 * GATHER):
                 await anyio.to_thread.run_sync(self._digest, start, min(start + 16 * GATHER, stretch.end))
 
@@ -461,14 +498,14 @@ def _joined(pieces: list[bytes | bytearray]) -> bytearray:
 
 
 def _verify_and_write(
-    remote: RemoteFile, target: str, pieces: list[bytes | bytearray], check: Expected, replace: bool
+    remote: RemoteFile, target: str, pieces: list[bytes | bytearray], check: Expected, replace: bool, part_path: str
 ) -> None:
     check = check.fresh()
     for piece in pieces:
         check.update(piece)
     if not check.matches():
         raise ChangedError
-    files.write_whole(target, pieces, replace=replace)
+    files.write_whole(target, pieces, replace=replace, part_path=part_path)
     remote.arrived = True
 
 

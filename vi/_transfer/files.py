@@ -1,6 +1,6 @@
 """Files that appear whole or not at all: a temporary name beside the target, then a rename.
 
-The temporary name is ``.<name>.<random>.part`` and is opened exclusively, without following links. Renaming replaces a
+The temporary name is of `part_journal`'s making and is opened exclusively, without following links. Renaming replaces a
 link by the file; it never writes through it. Every function here blocks and belongs in a lane.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 import sys
 import threading
@@ -22,6 +21,7 @@ from .._checksums import Expected
 CHUNK = 1 << 20
 
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_GO_ON = (_CREATE & ~(os.O_CREAT | os.O_EXCL)) | getattr(os, "O_NOFOLLOW", 0)
 _READ = (
     os.O_RDONLY
     | getattr(os, "O_CLOEXEC", 0)
@@ -29,12 +29,6 @@ _READ = (
     | getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_NONBLOCK", 0)
 )
-
-
-def part_path(target: str) -> str:
-    """Return a temporary path beside *target* that nothing else uses."""
-    folder, name = os.path.split(target)
-    return os.path.join(folder, f".{name}.{secrets.token_hex(4)}.part")  # noqa: PTH118 - once per file
 
 
 class PartFile:
@@ -46,9 +40,10 @@ class PartFile:
 
     __slots__ = ("_closed", "_descriptor", "_lock", "_users", "path")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, there: bool = False) -> None:
+        """Make the file, or open the one that is *there* already."""
         self.path = path
-        self._descriptor = os.open(path, _CREATE, 0o666)
+        self._descriptor = os.open(path, _GO_ON if there else _CREATE, 0o666)
         self._lock = threading.Lock()
         self._users = 1
         self._closed = False
@@ -109,10 +104,9 @@ else:
             return os.read(descriptor, count)
 
 
-def write_whole(target: str, pieces: Sequence[bytes | bytearray], *, replace: bool) -> None:
-    """Put the joined *pieces* at *target* in one step."""
-    part = part_path(target)
-    descriptor = os.open(part, _CREATE, 0o666)
+def write_whole(target: str, pieces: Sequence[bytes | bytearray], *, replace: bool, part_path: str) -> None:
+    """Put the joined *pieces* at *target* in one step, by way of *part_path*."""
+    descriptor = os.open(part_path, _CREATE, 0o666)
     try:
         try:
             end = 0
@@ -120,9 +114,9 @@ def write_whole(target: str, pieces: Sequence[bytes | bytearray], *, replace: bo
                 end = _write(descriptor, piece, end)
         finally:
             os.close(descriptor)
-        publish(part, target, replace=replace)
+        publish(part_path, target, replace=replace)
     except BaseException:
-        discard(part)
+        discard(part_path)
         raise
 
 
@@ -178,10 +172,9 @@ def content_matches(path: str, size: int, expected: Expected) -> bool:
         os.close(descriptor)
 
 
-def check_folder(folder: Path) -> None:
-    """Make *folder* if it is missing and prove that files can be made in it, or raise the `OSError` that says why not."""
+def check_folder(folder: Path, probe: str) -> None:
+    """Make *folder* if it is missing and prove that *probe* can be made in it, or raise the `OSError` that says why not."""
     folder.mkdir(parents=True, exist_ok=True)
-    probe = part_path(str(folder / "probe"))
     try:
         PartFile(probe).close()
     finally:

@@ -1,8 +1,7 @@
 """What an upload has begun at the service, written down so that the next run can go on.
 
 A journal is a file of JSON lines, one for each session opened, file acknowledged, multipart upload begun and part
-stored. Lines are appended with one system call each, so a process killed at any instant leaves at most a torn last
-line, which is not read. It holds no URL and no key. It belongs to one endpoint, organization and dataset, and while a
+stored (`locked_lines`). It holds no URL and no key. It belongs to one endpoint, organization and dataset, and while a
 run writes it the file is locked; a second run at the same time takes a file of its own. The next run that finds it
 unlocked takes it over. It is a hint where to look, never a proof: what it says is checked with the service. A run that
 comes to its end removes it, whatever became of single files; what it says of files that were not part of that run is
@@ -12,14 +11,10 @@ kept for a month.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import itertools
-import json
 import math
 import os
-import secrets
-import stat
 import time
 import weakref
 from collections.abc import Iterator
@@ -29,21 +24,13 @@ from typing import Any
 import attrs
 
 from .. import _routes
-from .._lock import try_lock
-from ..errors import ViPathError
+from . import locked_lines
+from .locked_lines import KEPT_SECONDS, LineWriter, cache_folder
 from .record import FileRecord
 
-CACHE_VARIABLE = "VI_CACHE_DIR"
-MAX_BYTES = 256 << 20
-MAX_LINE = 64 << 10
-KEPT_SECONDS = 30 * 86_400
 VERSION = 1
 MAX_PARTS = 1_000_000
 LINES_AT_ONCE = 1000
-
-_FLAGS = os.O_RDWR | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-_FLAGS |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-_NAMES_TRIED = 100
 
 
 @attrs.frozen
@@ -122,12 +109,12 @@ class Journal:
         self._key = key
         self._folder = folder
         self._inherited = inherited
-        self._size = 0
-        self._torn = False
-        self.path, self._descriptor = _create(folder, key)
+        self.path, self._descriptor = locked_lines.create(folder, key.digest)
+        self._lines = LineWriter(self._descriptor)
+        self._write = self._lines.write
         self._held = [self._descriptor, *(descriptor for _, descriptor in inherited)]
         # A caller that is cancelled while the journal is opened for it must not leave it locked.
-        weakref.finalize(self, _close_all, self._held)
+        weakref.finalize(self, locked_lines.close_all, self._held)
         self._write(
             {
                 "vi": VERSION,
@@ -137,19 +124,19 @@ class Journal:
                 "began": began,
             }
         )
-        self._head = self._size
+        self._head = self._lines.size
 
     @classmethod
     def open(cls, key: JournalKey, folder: Path | None = None) -> Journal:
         """Take over every journal of *key* that no living run holds, and begin one of this run's own."""
-        folder = folder if folder is not None else journal_folder()
+        folder = folder if folder is not None else cache_folder()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = Unfinished(key=key)
         inherited: list[tuple[Path, int]] = []
         try:
             for path in sorted(folder.glob(f"{key.digest}.*.jsonl")):
                 with contextlib.suppress(OSError):  # one that cannot be read hinders nothing
-                    if (descriptor := _lock_file(path)) is not None:
+                    if (descriptor := locked_lines.lock(path)) is not None:
                         inherited.append((path, descriptor))
                         if not _take_over(found, key, path):
                             os.close(inherited.pop()[1])
@@ -196,7 +183,7 @@ class Journal:
     def resolved(self) -> None:
         """Forget what earlier runs left: it has been carried over or settled with the service."""
         for path, descriptor in self._inherited:
-            _remove(path, descriptor)
+            locked_lines.remove(path, descriptor)
             self._held.remove(descriptor)
         self._inherited = []
 
@@ -209,23 +196,10 @@ class Journal:
                     kept.carry(left)
                     kept.close(finished=False)
             self.resolved()
-        if finished or self._size == self._head:
-            _remove(self.path, self._descriptor)
+        if finished or self._lines.size == self._head:
+            locked_lines.remove(self.path, self._descriptor)
             self._held.remove(self._descriptor)
-        _close_all(self._held)
-
-    def _write(self, *lines: dict[str, Any]) -> None:
-        """Append *lines* in one call; one that is too long, or goes beyond the bound, is left out."""
-        data = bytearray(b"\n" if self._torn else b"")
-        for line in lines:
-            text = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") + b"\n"
-            if len(text) <= MAX_LINE and self._size + len(data) + len(text) <= MAX_BYTES:
-                data += text
-        self._size += len(data)
-        # A full disk must not end an upload that needs no disk: the next run then knows less, and asks the service.
-        with contextlib.suppress(OSError):
-            written = os.write(self._descriptor, data) if data else 0
-            self._torn = written < len(data) if written else self._torn
+        locked_lines.close_all(self._held)
 
 
 def _sent_line(filename: str, identity: Identity, session_id: str) -> dict[str, Any]:
@@ -244,51 +218,6 @@ def _begun_lines(upload: BegunMultipart) -> Iterator[dict[str, Any]]:
         yield {"part": number, "of": upload.upload_id, "crc": crc}
 
 
-def journal_folder() -> Path:
-    """Return where journals are kept."""
-    if named := os.environ.get(CACHE_VARIABLE):
-        return Path(named).expanduser() / "transfers"
-    if os.name == "nt":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "vi" / "transfers"
-
-
-def _create(folder: Path, key: JournalKey) -> tuple[Path, int]:
-    for _ in range(_NAMES_TRIED):
-        path = folder / f"{key.digest}.{secrets.token_hex(4)}.jsonl"
-        try:
-            descriptor = _lock_file(path, os.O_CREAT | os.O_EXCL)
-        except FileExistsError:
-            continue
-        except OSError:
-            with contextlib.suppress(OSError):
-                path.unlink()
-            raise
-        if descriptor is not None:
-            return path, descriptor
-        # Another run has locked it between the making and the locking: it takes it for a dead one's and removes it.
-    raise OSError(errno.EEXIST, "no name for a journal is free", str(folder))
-
-
-def _lock_file(path: Path, flags: int = 0) -> int | None:
-    """Open and lock a journal; None when a living run holds it, or its run has just removed it."""
-    try:
-        descriptor = os.open(path, _FLAGS | flags, 0o600)
-    except FileNotFoundError:
-        return None
-    try:
-        status = os.fstat(descriptor)
-        if stat.S_ISREG(status.st_mode) and try_lock(descriptor) and os.fstat(descriptor).st_nlink:
-            return descriptor
-    except BaseException:
-        os.close(descriptor)
-        raise
-    os.close(descriptor)
-    return None
-
-
 def _take_over(found: Unfinished, key: JournalKey, path: Path) -> bool:
     """Add what the journal of a dead run says; False when it is not one that we can read, and is to be left alone."""
     dead = read_journal(path)
@@ -305,26 +234,11 @@ def read_journal(path: Path) -> Unfinished | None:
     None when it was written by another version.
     """
     found = Unfinished()
-    for text in _lines(path):
-        try:
-            line = json.loads(text)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(line, dict):
-            if line.get("vi", VERSION) != VERSION:
-                return None
-            _apply(found, line)
+    for line in locked_lines.read(path):
+        if line.get("vi", VERSION) != VERSION:
+            return None
+        _apply(found, line)
     return found
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        whole = True
-        while text := file.readline(MAX_LINE):
-            ends = text.endswith(b"\n")
-            if whole and ends:
-                yield text
-            whole = ends
 
 
 def _apply(found: Unfinished, line: dict[str, Any]) -> None:
@@ -371,85 +285,5 @@ def _apply(found: Unfinished, line: dict[str, Any]) -> None:
             found.began = began if math.isfinite(began) else 0.0
 
 
-def _close_all(descriptors: list[int]) -> None:
-    while descriptors:
-        os.close(descriptors.pop())
-
-
 def _can_be_asked_for(upload_id: str) -> bool:
     return upload_id.isprintable() and bool(upload_id.strip("."))
-
-
-def _remove(path: Path, descriptor: int) -> None:
-    # Emptied first: where an open file cannot be removed (Windows), an empty journal says nothing.
-    with contextlib.suppress(OSError):
-        os.ftruncate(descriptor, 0)
-    with contextlib.suppress(OSError):
-        path.unlink()
-    os.close(descriptor)
-
-
-@attrs.frozen
-class UnfinishedTransfer:
-    """An upload that did not come to its end, as `vi.transfers` shows it."""
-
-    id: str
-    endpoint: str
-    organization_id: str
-    dataset_id: str
-    began: float
-    files_sent: int
-    multipart_uploads: int
-    running: bool
-
-
-def unfinished(folder: Path | None = None) -> list[UnfinishedTransfer]:
-    """List the journals that are there."""
-    folder = folder if folder is not None else journal_folder()
-    found: list[UnfinishedTransfer] = []
-    for path in sorted(folder.glob("*.jsonl")) if folder.is_dir() else []:
-        try:
-            if not path.is_file():
-                continue
-            state = read_journal(path)
-            running = _is_locked(path)
-        except OSError:
-            continue
-        if state is not None and (key := state.key) is not None:
-            found.append(
-                UnfinishedTransfer(
-                    path.stem,
-                    key.endpoint,
-                    key.organization_id,
-                    key.dataset_id,
-                    state.began,
-                    len(state.sent),
-                    len(state.multiparts),
-                    running,
-                )
-            )
-    return found
-
-
-def forget(transfer_id: str, folder: Path | None = None) -> bool:
-    """Remove a journal; False when there is none of that id or a living run holds it."""
-    folder = folder if folder is not None else journal_folder()
-    path = folder / f"{transfer_id}.jsonl"
-    if path.parent != folder or not path.is_file():
-        return False
-    try:
-        descriptor = _lock_file(path)
-    except OSError as error:
-        raise ViPathError(f"{path} cannot be removed: {error.strerror}.", path=str(path)) from None
-    if descriptor is None:
-        return False
-    _remove(path, descriptor)
-    return True
-
-
-def _is_locked(path: Path) -> bool:
-    descriptor = _lock_file(path)
-    if descriptor is None:
-        return True
-    os.close(descriptor)
-    return False

@@ -10,6 +10,7 @@ import attrs
 
 from .. import _checksums
 from ..config import TransferLimits
+from ..errors import ViTimeoutError
 from . import plan
 from .bodies import Body, BytesBody, SourceBody
 from .lanes import Lanes
@@ -142,7 +143,10 @@ async def send_parts(
             raise SourceChangedError(f"{record.path} changed while it was sent")
         await target.complete()
     except (TransferFailed, SourceChangedError, OSError) as problem:
-        if not isinstance(problem, TransferFailed) or problem.code not in CUT_SHORT:
+        cut_short = (
+            problem.code in CUT_SHORT if isinstance(problem, TransferFailed) else isinstance(problem, ViTimeoutError)
+        )
+        if not cut_short:
             with anyio.CancelScope(shield=True), anyio.move_on_after(ABORT_SECONDS):
                 await target.abort()
         raise

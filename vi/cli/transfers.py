@@ -1,4 +1,4 @@
-"""``transfers``: uploads of this machine that did not come to their end."""
+"""``transfers``: uploads and downloads of this machine that did not come to their end."""
 
 from __future__ import annotations
 
@@ -15,32 +15,38 @@ def _cells(transfer: Any) -> tuple[str, ...]:
     return (
         transfer.id,
         transfer.dataset_id,
+        transfer.direction,
         "running" if transfer.running else "unfinished",
         output.when(dt.datetime.fromtimestamp(transfer.began, dt.UTC)),
-        str(transfer.files_sent),
-        str(transfer.multipart_uploads),
-        transfer.endpoint,
+        *(
+            (str(transfer.files_sent), str(transfer.multipart_uploads))
+            if transfer.direction == "up"
+            else ("-", str(transfer.files_begun))
+        ),
+        transfer.endpoint if transfer.direction == "up" else transfer.folder,
     )
 
 
 COLUMNS = Columns(
-    ("TRANSFER", "DATASET", "STATE", "BEGAN (UTC)", "FILES SENT", "IN PARTS", "SERVICE"),
+    ("TRANSFER", "DATASET", "WAY", "STATE", "BEGAN (UTC)", "FILES SENT", "IN PARTS", "SERVICE OR FOLDER"),
     _cells,
     lambda transfer: str(transfer.id),
-    frozenset({4, 5}),
+    frozenset({5, 6}),
 )
 
 
 def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     """Add the verbs to the parser."""
-    group = options.add_group(verbs, "transfers", "list and forget uploads that did not come to their end")
+    group = options.add_group(
+        verbs, "transfers", "list and forget uploads and downloads that did not come to their end"
+    )
 
     parser = options.add_verb(
         group,
         "ls",
-        "list unfinished uploads",
+        "list unfinished transfers",
         "  vi-sdk transfers ls\n",
-        description="List unfinished uploads. The same upload command goes on with one by itself.",
+        description="List unfinished uploads and downloads. The same command goes on with one by itself.",
     )
     options.add_output(parser)
     parser.set_defaults(run=ls)
@@ -48,9 +54,9 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     parser = options.add_verb(
         group,
         "forget",
-        "forget unfinished uploads",
+        "forget unfinished transfers",
         "  vi-sdk transfers forget --all --yes\n",
-        description="Forget unfinished uploads: the next run compares less and sends more.",
+        description="Forget unfinished uploads and downloads: the next run compares less and moves more.",
     )
     parser.add_argument("transfers", nargs="*", metavar="TRANSFER", help="id of a transfer")
     parser.add_argument("--all", action="store_true", help="all that are not running")
@@ -63,7 +69,7 @@ def ls(given: argparse.Namespace) -> int:
     """List what was left unfinished."""
     import vi.transfers
 
-    show_items(given, vi.transfers.unfinished(), COLUMNS, none="There are no unfinished uploads.")
+    show_items(given, vi.transfers.unfinished(), COLUMNS, none="There are no unfinished transfers.")
     return exits.DONE
 
 
@@ -86,12 +92,12 @@ def forget(given: argparse.Namespace) -> int:
     if given.dry_run:
         show_items(given, chosen, COLUMNS, none="Nothing would be forgotten.")
         return code
-    if chosen and not options.confirm(f"Forget {len(chosen)} unfinished uploads?", given):
+    if chosen and not options.confirm(f"Forget {len(chosen)} unfinished transfers?", given):
         complain("Nothing was forgotten.")
         return exits.FAILED
     gone = [transfer for transfer in chosen if vi.transfers.forget(transfer.id)]
     if given.json or given.quiet:
         show_items(given, gone, COLUMNS, none="")
     else:
-        complain(f"Forgot {len(gone)} unfinished uploads.")
+        complain(f"Forgot {len(gone)} unfinished transfers.")
     return code

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -49,10 +49,10 @@ from .....errors import (
 )
 from .holdings import Holdings, same_content
 from .multipart import Multipart, MultipartNotOfferedError
-from .responses import AssetIngestionSession, FailureMode, ResourceCondition, ResourceRetentionMode
+from .responses import AssetIngestionSession, FailureMode, ResourceRetentionMode
 from .results import AssetUploadResult
 from .resumption import Resumption
-from .stored import stored_since
+from .settling import MEANINGS, FirstFailure, OpenSession, Settlement
 
 logger = logging.getLogger("vi.transfer")
 
@@ -60,18 +60,6 @@ FIRST_SESSION_FILES = 64
 SESSION_GROWTH = 4
 FIRST_SESSION_BYTES = 256 << 20
 MAX_SESSIONS_PER_FILE = 3
-POLL_FIRST, POLL_LAST, POLL_GROWTH = 0.2, 5.0, 1.5
-CANCEL_SECONDS = 2.0
-
-_MEANINGS = {
-    "EALREADY": "an asset of this name exists already",
-    "EBADMIME": "the service does not accept its type",
-    "EBADSIZE": "its size is wrong or not allowed",
-    "ECORRUPT": "its contents cannot be read or do not match the checksum",
-    "ENOQUOTA": "no storage quota is left",
-    "ETIMEOUT": "its bytes did not arrive in time",
-    "EUNKNOWN": "the service failed on it",
-}
 
 
 @attrs.frozen
@@ -89,37 +77,6 @@ class UploadOptions:
 
 ToSend = tuple["OpenSession", list[FileRecord], bool]
 """Files of a session to send, and whether they are the last that it gets."""
-
-
-class FirstFailure(Exception):
-    """A file failed, and one failure is to stop the rest."""
-
-
-@attrs.define(eq=False)
-class OpenSession:
-    """A session, and its files by name until their verdict."""
-
-    session: AssetIngestionSession
-    records: dict[str, FileRecord]
-    pending: int
-    """Files that are not sent yet, and one for as long as more may come."""
-    sent: dict[str, FileRecord] = attrs.Factory(dict)
-    begun: dict[str, BegunMultipart] = attrs.Factory(dict)
-    """Multipart uploads of an earlier run that are gone on with."""
-    attempted: int = 0
-    """Files of which bytes may have reached the storage."""
-    in_parts: set[str] = attrs.Factory(set)
-    """Large files that are on their way in parts."""
-    settled: int = 0
-
-    @property
-    def id(self) -> str:
-        return self.session.asset_ingestion_session_id
-
-    @property
-    def counts_are_ours(self) -> bool:
-        """Whether the session's counts can only be about the files known as sent."""
-        return not self.begun and self.attempted == len(self.sent)
 
 
 class Ingestion:
@@ -141,8 +98,6 @@ class Ingestion:
         self._options = options
         self._tracker = tracker
         self._ledger = Ledger()
-        self._open: dict[str, OpenSession] = {}
-        self._sessions: list[AssetIngestionSession] = []
         self._again: list[FileRecord] = []
         self._url_life = 0.0
         self._multipart_offered = True
@@ -152,6 +107,14 @@ class Ingestion:
         self._holdings: Holdings | None = None
         dataset = _routes.composite(http.settings.organization_id, options.dataset_id)
         self._base = {"org": http.settings.organization_id, "dataset": dataset, **_routes.MANAGED_SOURCE}
+        self._settlement = Settlement(
+            http,
+            self._base,
+            self._ledger,
+            tracker,
+            wait=options.wait,
+            stop_at_first_failure=options.failure_mode is FailureMode.FAIL_AFTER_ONE,
+        )
 
     async def run(self, inventory: Inventory) -> AssetUploadResult:
         """Upload the files of *inventory*; raises `ViUploadError` under FailAfterOne, each with the result so far."""
@@ -168,7 +131,7 @@ class Ingestion:
             failure = error
         finally:
             if not ended:
-                await self._wind_down()
+                await self._settlement.wind_down()
                 self._ledger.cancel_rest()
             if self._journal is not None:
                 counts = self._ledger.counts
@@ -185,7 +148,7 @@ class Ingestion:
 
     def result(self) -> AssetUploadResult:
         """Return the result of a run that has come to its end or was stopped; the sums are checked."""
-        return AssetUploadResult.of(self._ledger, self._sessions, self._tracker.seconds)
+        return AssetUploadResult.of(self._ledger, self._settlement.sessions, self._tracker.seconds)
 
     def _take_on(self, inventory: Inventory) -> None:
         self._tracker.files_total = inventory.count + len(inventory.broken)
@@ -204,7 +167,7 @@ class Ingestion:
         settings = self._http.settings
         key = JournalKey(settings.endpoint, settings.organization_id, self._options.dataset_id)
         try:
-            self._journal = await anyio.to_thread.run_sync(Journal.open, key)
+            self._journal = self._settlement.journal = await anyio.to_thread.run_sync(Journal.open, key)
         except OSError as error:
             reason = error.strerror or type(error).__name__
             logger.warning("No journal can be kept (%s): a run that dies will be repeated in full", reason)
@@ -234,7 +197,7 @@ class Ingestion:
     # prepare
 
     async def _prepare_all(self, out: MemoryObjectSendStream[list[FileRecord]]) -> None:
-        async with out, aclosing(prepare(self._ledger.draw(), self._lanes, self._fail)) as prepared:
+        async with out, aclosing(prepare(self._ledger.draw(), self._lanes, self._settlement.fail)) as prepared:
             async for records in prepared:
                 if self._resumption is not None or self._holdings is not None:
                     records = [record for record in records if not await self._is_there(record)]
@@ -273,7 +236,7 @@ class Ingestion:
                     size += record.size
             if batch:
                 await ready.send(await self._fill_session(batch))
-            for opened in [session for session in self._open.values() if session.begun]:
+            for opened in [session for session in self._settlement.open.values() if session.begun]:
                 await ready.send((opened, [], True))
 
     def _adopt(self, record: FileRecord) -> OpenSession | None:
@@ -281,12 +244,11 @@ class Ingestion:
         begun = self._resumption.begun(record) if self._resumption is not None else None
         if begun is None or self._resumption is None:
             return None
-        opened = self._open.get(begun.session_id)
+        opened = self._settlement.open.get(begun.session_id)
         if opened is None:
             session = self._resumption.sessions[begun.session_id]
             opened = OpenSession(session, {}, 1)
-            self._open[opened.id] = opened
-            self._sessions.append(session)
+            self._settlement.add(opened)
         opened.records[record.filename] = record
         opened.begun[record.filename] = begun
         opened.pending += 1
@@ -323,8 +285,7 @@ class Ingestion:
         except _wire.WireError as error:
             raise ViUploadError(f"The answer to the new session cannot be read: {error}.") from None
         opened = OpenSession(session, {record.filename: record for record in records}, len(records) + 1)
-        self._open[opened.id] = opened
-        self._sessions.append(session)
+        self._settlement.add(opened)
         if self._journal is not None:
             self._journal.opened(opened.id)
         self._hand_out(opened, assets)
@@ -351,13 +312,13 @@ class Ingestion:
         for record in list(opened.records.values()):
             if record.upload is None and record.outcome is None:
                 code = str(refused.get(record.filename, "EUNKNOWN"))
-                meaning = _MEANINGS.get(code) if record.filename in refused else "the service gave no upload URL for it"
+                meaning = MEANINGS.get(code) if record.filename in refused else "the service gave no upload URL for it"
                 self._drop(opened, record, code, f"{record.filename}: {meaning or code}.")
 
     def _drop(self, opened: OpenSession, record: FileRecord, code: str, message: str) -> None:
         opened.pending -= 1
         del opened.records[record.filename]
-        self._fail(record, code, message)
+        self._settlement.fail(record, code, message)
 
     # send
 
@@ -377,7 +338,7 @@ class Ingestion:
     def _done_with_one(self, opened: OpenSession, settling: TaskGroup) -> None:
         opened.pending -= 1
         if not opened.pending:
-            settling.start_soon(self._settle, opened)
+            settling.start_soon(self._settlement.settle, opened)
 
     async def _send_again(self) -> None:
         """Give files whose URLs expired a new session."""
@@ -402,13 +363,13 @@ class Ingestion:
             self._lose(opened, record, problem.code, f"{record.filename}: {problem.message}")
         except SourceChangedError:
             self._lose(opened, record, "ECHANGED", f"{record.path} changed during the upload.")
-        except OSError as error:
-            self._lose(opened, record, *os_failure(error, record.path))
         except (ViAuthenticationError, ViPermissionError):
             raise
-        except ViError as error:
+        except ViError as error:  # before OSError, which some of them are
             lost = isinstance(error, ViNetworkError | ViTimeoutError)
             self._lose(opened, record, "ENETWORK" if lost else "EUNKNOWN", f"{record.filename}: {error.message}")
+        except OSError as error:
+            self._lose(opened, record, *os_failure(error, record.path))
         else:
             opened.sent[record.filename] = record
             if self._journal is not None and (identity := Identity.of(record)) is not None:
@@ -462,155 +423,7 @@ class Ingestion:
 
     def _lose(self, opened: OpenSession, record: FileRecord, code: str, message: str) -> None:
         opened.records.pop(record.filename, None)
-        self._fail(record, code, message)
-
-    def _fail(self, record: FileRecord, code: str, message: str) -> None:
-        self._ledger.fail(record, code, message)
-        self._tracker.settle(failed=True)
-        if self._options.failure_mode is FailureMode.FAIL_AFTER_ONE:
-            raise FirstFailure
-
-    # settle
-
-    async def _settle(self, opened: OpenSession) -> None:
-        """Wait for the verdict on what was sent; a session that waits for files that will not come is cancelled."""
-        refused_at_once = 0 if opened.begun else len(opened.session.status.errors)
-        expected = len(opened.sent) + refused_at_once
-        complete = expected >= opened.session.status.progressCount.total
-        if not self._options.wait:
-            for record in opened.sent.values():
-                self._ledger.succeed(record)
-                self._tracker.settle()
-            self._give_up(opened, "its session ended before it was sent")
-            self._close(opened)
-            return
-        delay = POLL_FIRST
-        while True:
-            try:
-                await self._read(opened)
-            except (ViNotFoundError, ViValidationError) as error:
-                if error.status_code not in (404, 410):
-                    raise
-                opened.session.status.conditions = [ResourceCondition("Finished", "FailedReach", reason="gone")]
-            status, count = opened.session.status, opened.session.status.progressCount
-            if status.finished:
-                break
-            if not complete and count.succeeded + count.errored >= expected and await self._all_settled(opened):
-                await self._cancel(opened)
-                break
-            self._tracker.enter("settling")
-            await anyio.sleep(delay)
-            delay = min(POLL_LAST, delay * POLL_GROWTH)
-        await self._judge(opened)
-
-    async def _all_settled(self, opened: OpenSession) -> bool:
-        """Tell whether every file that was sent has its verdict, once the session's counts say that it may be so."""
-        if opened.counts_are_ours:
-            return True
-        stored = await stored_since(self._http, self._base, opened.session.metadata.time_created)
-        errors = opened.session.status.errors
-        return all(name in errors or stored.get(name) == record.size for name, record in opened.sent.items())
-
-    async def _read(self, opened: OpenSession) -> None:
-        path = _routes.fill(_routes.SESSION, **self._base, session=opened.id)
-        opened.session = await self._http.request("GET", path, AssetIngestionSession)
-        self._replace(opened)
-        count = opened.session.status.progressCount
-        for _ in range(opened.settled, min(count.succeeded + count.errored, len(opened.sent))):
-            opened.settled += 1
-            self._tracker.settle()
-
-    def _replace(self, opened: OpenSession) -> None:
-        """Keep the newest reading of a session in the result, without its URLs."""
-        opened.session.status.assets = None
-        for index, session in enumerate(self._sessions):
-            if session.asset_ingestion_session_id == opened.id:
-                self._sessions[index] = opened.session
-
-    async def _judge(self, opened: OpenSession, *, ended: bool = True) -> None:
-        """Enter the verdict on every file of a session that has *ended*, or is left to end by itself.
-
-        A file may be stored although its acknowledgement was lost, so what was sent does not say what is stored: only a
-        session that reached its end without failing says it for all of its files.
-        """
-        status, count = opened.session.status, opened.session.status.progressCount
-        errors = status.errors
-        end = f"its session ended ({status.reason or 'finished'})" if ended else "the upload was stopped"
-        everything = status.finished and not status.failed
-        stored: Mapping[str, int] = {}
-        if not everything and (count.succeeded or opened.sent):
-            stored = await stored_since(self._http, self._base, opened.session.metadata.time_created)
-        for name, record in opened.records.items():
-            if name in errors or record.outcome is not None:
-                continue
-            acknowledged = name in opened.sent
-            if everything or stored.get(name) == record.size:
-                self._ledger.succeed(record)
-                if not acknowledged:
-                    self._tracker.move(record.advance(record.size))
-                    self._tracker.settle()
-            elif acknowledged:
-                self._ledger.cancel(record, f"{name}: {end} before it was stored.")
-        self._give_up(opened, f"{end} before it was sent")
-        if ended:
-            self._close(opened)
-        failed = [(name, code) for name, code in errors.items() if name in opened.sent]
-        for name, code in failed:
-            record = opened.sent[name]
-            self._ledger.fail(record, str(code), f"{name}: {_MEANINGS.get(str(code), str(code))}.")
-        self._tracker.files_failed += len(failed)
-        if failed and self._options.failure_mode is FailureMode.FAIL_AFTER_ONE:
-            raise FirstFailure
-
-    def _give_up(self, opened: OpenSession, reason: str) -> None:
-        for name, record in opened.records.items():
-            if name not in opened.sent and record.outcome is None:
-                self._ledger.cancel(record, f"{name}: {reason}.")
-                self._tracker.settle()
-
-    def _close(self, opened: OpenSession) -> None:
-        self._open.pop(opened.id, None)
-        if self._journal is not None:
-            self._journal.ended(opened.id)
-
-    async def _cancel(self, opened: OpenSession) -> None:
-        path = _routes.fill(_routes.SESSION_CANCEL, **self._base, session=opened.id)
-        try:
-            document = await self._http.document("POST", path, harmless_twice=True)
-            if isinstance(document, dict):
-                document.get("status", {}).pop("assets", None)
-                opened.session = _wire.structure(document, AssetIngestionSession)
-                self._replace(opened)
-        except (ViNotFoundError, _wire.WireError):
-            return
-
-    # the early end
-
-    async def _wind_down(self) -> None:
-        """Tell the service of every open session that it is over, and look up what had been stored; two seconds at most."""
-        with anyio.CancelScope(shield=True), anyio.move_on_after(CANCEL_SECONDS):
-            try:
-                async with anyio.create_task_group() as group:
-                    for opened in list(self._open.values()):
-                        group.start_soon(self._wind_down_one, opened)
-            except BaseExceptionGroup as group_error:
-                error = first_error(group_error)
-                if not isinstance(error, ViError):
-                    raise error from None
-        for opened in self._open.values():
-            for name, record in opened.records.items():
-                if record.outcome is None:
-                    self._ledger.cancel(record, f"{name}: cancelled; whether it was stored is not known.")
-
-    async def _wind_down_one(self, opened: OpenSession) -> None:
-        # One with a file in parts is left to end with its URLs, so that the next run can go on with the parts.
-        left = bool(opened.in_parts) and self._journal is not None
-        left = left and all(failure.code in CUT_SHORT for failure in self._ledger.failures)
-        await (self._read(opened) if left else self._cancel(opened))
-        try:
-            await self._judge(opened, ended=not left)
-        except FirstFailure:
-            return
+        self._settlement.fail(record, code, message)
 
 
 def _announce(record: FileRecord) -> dict[str, Any]:

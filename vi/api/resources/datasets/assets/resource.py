@@ -26,7 +26,7 @@ from ...base import Resource, check_id, check_ids, check_text
 from ...deadline import deadline
 from ...shared import choose
 from ..responses import BulkAssetDeletionSession
-from . import arguments, deletion, ingestion, metadata, retrieval
+from . import arguments, deletion, ingestion, metadata, retrieval, settling
 from .application import Application, SyncResult
 from .comparison import VerifyResult
 from .events import BlockingTransferEvents, TransferEvents, with_events  # noqa: F401 - named in signatures
@@ -37,6 +37,10 @@ from .results import AssetDownloadResult, AssetUploadResult, BulkDeletionResult
 from .sync import DEFAULT_MAX_DELETE, check_deletions, check_max_delete, survey
 from .transfers import Transfers
 from .types import AssetSortCriterion, SortCriterion, SortOrder
+
+UPLOAD_GOES_ON = "The same call goes on with what is missing; vi.transfers lists what is unfinished."
+DOWNLOAD_GOES_ON = "The same call goes on: what has arrived is kept."
+SYNC_GOES_ON = "The same call goes on: it moves only what differs."
 
 
 class AsyncAssets(Resource):
@@ -142,7 +146,7 @@ class AsyncAssets(Resource):
         raises `ViTimeoutError` after *timeout* seconds; the service goes on then.
         """
         dataset = check_id(dataset_id, "dataset_id")
-        with deadline(timeout, "The deletion did not end"):
+        with deadline(self._http, timeout, "The deletion did not end"):
             if asset_ids is not None:
                 if filter_criteria or metadata_query or all:
                     raise ViInvalidParameterError("Give asset_ids, or a filter, or all=True, and only one of them.")
@@ -222,7 +226,9 @@ class AsyncAssets(Resource):
         filters = arguments.filters(include, exclude, follow_links)
         tracker = ProgressTracker("upload", progress_listeners("upload", show_progress, on_progress))
         run: ingestion.Ingestion | None = None
-        with deadline(timeout, "The upload did not end", lambda: run.result() if run else None):
+        with deadline(
+            self._http, timeout, "The upload did not end", lambda: run.result() if run else None, goes_on=UPLOAD_GOES_ON
+        ):
             inventory = await anyio.to_thread.run_sync(
                 arguments.take_stock, paths, names, filters, options.failure_mode, abandon_on_cancel=True
             )
@@ -250,14 +256,14 @@ class AsyncAssets(Resource):
         """
         path = self._session_path(_routes.SESSION, dataset_id, asset_ingestion_session_id)
         last: AssetIngestionSession | None = None
-        delay = ingestion.POLL_FIRST
-        with deadline(timeout, "The session did not end", session=lambda: last):
+        delay = settling.POLL_FIRST
+        with deadline(self._http, timeout, "The session did not end", session=lambda: last):
             while True:
                 last = await self._http.request("GET", path, AssetIngestionSession)
                 if last.status.finished:
                     return last
                 await anyio.sleep(delay)
-                delay = min(ingestion.POLL_LAST, delay * ingestion.POLL_GROWTH)
+                delay = min(settling.POLL_LAST, delay * settling.POLL_GROWTH)
         raise AssertionError("unreachable")
 
     async def cancel(self, dataset_id: str, asset_ingestion_session_id: str) -> AssetIngestionSession:
@@ -293,7 +299,8 @@ class AsyncAssets(Resource):
         *limit* bounds the number. With *dry_run* nothing is fetched and the result's ``plan`` says what would be. A local file with
         the same content is left and counted as existing; one with other content is kept and reported as a conflict, or
         replaced with *overwrite*. Everything is tried; if anything failed, `ViDownloadError` with ``.result`` is raised
-        at the end, or the result is returned with ``raise_on_failure=False``. Cancelling leaves whole files only.
+        at the end, or the result is returned with ``raise_on_failure=False``. Cancelling leaves whole files under their
+        names; a large file that was well under way is gone on with by the same call.
         """
         dataset = check_id(dataset_id, "dataset_id")
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
@@ -312,11 +319,11 @@ class AsyncAssets(Resource):
             filters=arguments.filters(include, exclude, False) if include or exclude else None,
         )
         if dry_run:
-            with deadline(timeout, "The plan was not made"):
+            with deadline(self._http, timeout, "The plan was not made"):
                 return AssetDownloadResult(options.folder, plan=await self._transfers.plan_download(options))
         tracker = ProgressTracker("download", progress_listeners("download", show_progress, on_progress))
         run = self._transfers.retrieval(options, tracker)
-        with deadline(timeout, "The download did not end", run.result):
+        with deadline(self._http, timeout, "The download did not end", run.result, goes_on=DOWNLOAD_GOES_ON):
             document = await self._http.document("GET", self._path(_routes.DATASET, dataset_id=dataset))
             tracker.files_total = retrieval.expected_total(options, document)
             result = await run.run()
@@ -375,7 +382,9 @@ class AsyncAssets(Resource):
             )
         check_max_delete(max_delete)
         deeds: Application | None = None
-        with deadline(timeout, "The sync did not end", lambda: deeds.result if deeds else None):
+        with deadline(
+            self._http, timeout, "The sync did not end", lambda: deeds.result if deeds else None, goes_on=SYNC_GOES_ON
+        ):
             if direction == "up":
                 inventory = await anyio.to_thread.run_sync(survey, place, names, given, abandon_on_cancel=True)
                 plan = await self._transfers.plan_up(dataset_id, inventory, folder=place, filters=given, delete=delete)
@@ -409,7 +418,7 @@ class AsyncAssets(Resource):
         retention = choose(ResourceRetentionMode, on_asset_overwritten, "on_asset_overwritten")
         progress = (show_progress, on_progress)
         deeds = Application(self, self._transfers, plan, self._limits(None), fresh=False, progress=progress)
-        with deadline(timeout, "The plan was not done", lambda: deeds.result):
+        with deadline(self._http, timeout, "The plan was not done", lambda: deeds.result, goes_on=SYNC_GOES_ON):
             return await deeds.run(retention, custom_metadata)
         raise AssertionError("unreachable")
 
@@ -426,7 +435,7 @@ class AsyncAssets(Resource):
     ) -> VerifyResult:
         """Compare *folder* with the dataset by name, size and digest, without moving anything."""
         filters = arguments.filters(include, exclude, follow_links)
-        with deadline(timeout, "The check did not end"):
+        with deadline(self._http, timeout, "The check did not end"):
             inventory = await anyio.to_thread.run_sync(
                 survey, arguments.folder(folder), names, filters, abandon_on_cancel=True
             )

@@ -23,15 +23,17 @@ from ....._pacing import Places
 from ....._transfer import files
 from ....._transfer.discovery import Filters, os_failure
 from ....._transfer.download import RemoteFile, fetch
+from ....._transfer.journal import JournalKey
 from ....._transfer.lanes import Lanes
 from ....._transfer.names import LocalNames
+from ....._transfer.part_journal import PartJournal
 from ....._transfer.pool import TaskPool, first_error, places_for
 from ....._transfer.progress import ProgressTracker
 from ....._transfer.record import FileFailure
 from ....._transfer.sources import shown
 from ....._transfer.storage import Storage, TargetGone, TransferFailed, UrlExpired, signed_transfer
 from .....config import TransferLimits
-from .....errors import ViDownloadError, ViError, ViNotFoundError, ViOperationError
+from .....errors import ViDownloadError, ViError, ViNetworkError, ViNotFoundError, ViOperationError, ViTimeoutError
 from ....pagination import TokenTrail
 from ...base import read_envelope
 from .results import AssetDownloadResult
@@ -96,17 +98,19 @@ class Retrieval:
         self._entered = 0
         self._bytes = 0
         self._result = AssetDownloadResult(options.folder)
+        self._parts = PartJournal(options.folder)
 
     async def run(self) -> AssetDownloadResult:
         """Fetch what was selected. A full or read-only disk ends it with `ViDownloadError`."""
-        await self._check_folder()
         try:
+            await self._check_folder()
             self._tracker.enter("fetching")
             await self._run_stages()
         except ViError as error:
             error.result = self.result()  # type: ignore[attr-defined]
             raise
         finally:
+            self._parts.close()
             self._tracker.finish()
         result = self.result()
         if result.total_cancelled:
@@ -169,10 +173,13 @@ class Retrieval:
         return result
 
     async def _check_folder(self) -> None:
-        folder = self._options.folder
+        folder, settings = self._options.folder, self._http.settings
         problem: tuple[str, str] | None = None
+        key = JournalKey(settings.endpoint, settings.organization_id, self._options.dataset_id)
         try:
-            await anyio.to_thread.run_sync(files.check_folder, folder)
+            self._parts = await anyio.to_thread.run_sync(PartJournal.open, folder, key)
+            probe = self._parts.path_for(str(folder / "probe"))
+            await anyio.to_thread.run_sync(files.check_folder, folder, probe)
         except OSError as error:
             problem = os_failure(error, str(folder))
         if problem is not None:
@@ -238,6 +245,11 @@ class Retrieval:
         except TargetGone:
             self._fail(target, remote.filename, "ENOENT", f"{remote.filename}: the asset is gone.", remote.attempts)
             return
+        except ViError as error:  # before OSError, which some of them are
+            lost = isinstance(error, ViNetworkError | ViTimeoutError)
+            code = "ENETWORK" if lost else "EUNKNOWN"
+            self._fail(target, remote.filename, code, f"{remote.filename}: {error.message}", remote.attempts)
+            return
         except OSError as error:
             code, message = os_failure(error, target)
             self._fail(target, remote.filename, code, message, remote.attempts)
@@ -249,9 +261,6 @@ class Retrieval:
                     suggestion="Make room or give another save_dir, and make the same call again: what is there stays.",
                     result=self._result,
                 ) from None
-            return
-        except ViError as error:
-            self._fail(target, remote.filename, "EUNKNOWN", f"{remote.filename}: {error.message}", remote.attempts)
             return
         self._tracker.settle()
 
@@ -266,6 +275,7 @@ class Retrieval:
                 replace=self._options.overwrite,
                 renew=self._renew,
                 moved=self._tracker.move,
+                parts=self._parts,
             )
         except FileExistsError:
             # Whoever took the name meanwhile may have put the same bytes there: another download into this folder.

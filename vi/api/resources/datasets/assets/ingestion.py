@@ -49,7 +49,7 @@ from .....errors import (
 )
 from .holdings import Holdings, same_content
 from .multipart import Multipart, MultipartNotOfferedError
-from .responses import AssetIngestionSession, FailureMode, ResourceCondition, ResourceRetentionMode
+from .responses import AssetIngestionSession, FailureMode, ResourceCondition, ResourceRetentionMode, meaning_of
 from .results import AssetUploadResult
 from .resumption import Resumption
 from .stored import stored_since
@@ -62,16 +62,6 @@ FIRST_SESSION_BYTES = 256 << 20
 MAX_SESSIONS_PER_FILE = 3
 POLL_FIRST, POLL_LAST, POLL_GROWTH = 0.2, 5.0, 1.5
 CANCEL_SECONDS = 2.0
-
-_MEANINGS = {
-    "EALREADY": "an asset of this name exists already",
-    "EBADMIME": "the service does not accept its type",
-    "EBADSIZE": "its size is wrong or not allowed",
-    "ECORRUPT": "its contents cannot be read or do not match the checksum",
-    "ENOQUOTA": "no storage quota is left",
-    "ETIMEOUT": "its bytes did not arrive in time",
-    "EUNKNOWN": "the service failed on it",
-}
 
 
 @attrs.frozen
@@ -351,8 +341,8 @@ class Ingestion:
         for record in list(opened.records.values()):
             if record.upload is None and record.outcome is None:
                 code = str(refused.get(record.filename, "EUNKNOWN"))
-                meaning = _MEANINGS.get(code) if record.filename in refused else "the service gave no upload URL for it"
-                self._drop(opened, record, code, f"{record.filename}: {meaning or code}.")
+                meaning = meaning_of(code) if record.filename in refused else "the service gave no upload URL for it"
+                self._drop(opened, record, code, f"{record.filename}: {meaning}.")
 
     def _drop(self, opened: OpenSession, record: FileRecord, code: str, message: str) -> None:
         opened.pending -= 1
@@ -557,7 +547,7 @@ class Ingestion:
         failed = [(name, code) for name, code in errors.items() if name in opened.sent]
         for name, code in failed:
             record = opened.sent[name]
-            self._ledger.fail(record, str(code), f"{name}: {_MEANINGS.get(str(code), str(code))}.")
+            self._ledger.fail(record, str(code), f"{name}: {meaning_of(str(code))}.")
         self._tracker.files_failed += len(failed)
         if failed and self._options.failure_mode is FailureMode.FAIL_AFTER_ONE:
             raise FirstFailure

@@ -16,9 +16,10 @@ _NEXT = "next"
 
 async def login_page(request: web.Request) -> web.Response:
     """Ask for the key, then lead on to what was asked for."""
+    reading = request.method in ("GET", "HEAD")
     # A process that waits for the service asks for the front page and wants a 200.
-    status = 200 if request.path in (HOME, LOGIN) else 401
-    wanted = request.path_qs if request.method == "GET" and request.path != LOGIN else HOME
+    status = 200 if reading and request.path in (HOME, LOGIN) else 401
+    wanted = request.path_qs if reading and request.path != LOGIN else HOME
     return _ask(request, wanted, status)
 
 
@@ -70,6 +71,8 @@ def _ask(request: web.Request, wanted: str, status: int, problem: Child = None) 
                 request,
                 LOGIN,
                 h("input", type="hidden", name=_NEXT, value=wanted),
+                # Password managers file a password under a name.
+                h("input", name="username", value="vi", autocomplete="username", hidden=True),
                 h("label", "Secret key", for_="key"),
                 key,
                 h("button", "Log in", class_="primary"),

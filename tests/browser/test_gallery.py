@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 import vi
 from tests.browser.conftest import PHONE, Browser
+from tests.conftest import ServiceThread
 from vi import _samples
 from vi.api.resources.datasets.assets.responses import FailureMode
 
@@ -258,6 +260,42 @@ def put(browser: Browser, session: Mapping[str, Any], name: str, data: bytes) ->
         pass
 
 
+FAULTS = {"expired.png": [403], "busy.png": [503], "full.png": [507] * 9}
+
+
+def test_a_transfer_that_breaks_is_repeated_or_reported(driver: Any, tmp_path: Any) -> None:
+    """An address that expired leads to a new session, a busy service to another attempt, any other refusal to a word."""
+    left = {name: list(statuses) for name, statuses in FAULTS.items()}
+
+    @web.middleware
+    async def break_some(request: web.Request, handler: Any) -> Any:
+        statuses = left.get(request.path.rpartition("/")[2], [])
+        if request.method == "PUT" and statuses:
+            return web.Response(status=statuses.pop(0))
+        return await handler(request)
+
+    service = ServiceThread(tmp_path / "data", middlewares=[break_some])
+    try:
+        browser = Browser(driver, service)
+        browser.log_in()
+        with service.client() as client:
+            dataset = client.datasets.create(name="broken").dataset_id
+            browser.open(page_of(dataset))
+            files = {name: picture(number) for number, name in enumerate((*FAULTS, "plain.png"))}
+            browser.drop(files)
+            assert rows(browser) == {
+                "full.png": "Not stored: the service answered 507.",
+                **dict.fromkeys(("expired.png", "busy.png", "plain.png"), "stored"),
+            }
+            assert left == {"expired.png": [], "busy.png": [], "full.png": [507] * 8}
+            del files["full.png"]
+            assert stored(client, dataset) == {name: sha256(data) for name, data in files.items()}
+        browser.open("/gallery/sessions")
+        assert {badge.text for badge in browser.all(".badge")} == {"cancelled", "done"}, "nothing is left open"
+    finally:
+        service.stop()
+
+
 def test_an_upload_is_cancelled_by_its_button(browser: Browser, client: vi.Client, dataset: str) -> None:
     browser.open(page_of(dataset))
     browser.command("Network.enable")
@@ -318,7 +356,7 @@ return weak;
 """
 
 UNLABELLED = """
-return [...document.querySelectorAll("input:not([type=hidden]), select, button, a, img, video, progress, nav")].filter((one) =>
+return [...document.querySelectorAll("input:not([type=hidden], [hidden]), select, button, a, img, video, progress, nav")].filter((one) =>
   !(one.labels?.length || one.getAttribute("aria-label") || one.hasAttribute("alt") || one.textContent.trim())
 ).map((one) => one.outerHTML);
 """

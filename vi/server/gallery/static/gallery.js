@@ -5,6 +5,8 @@
 {
   const PLACES = 4; // transfers at once
   const BATCH = 200; // files of one session
+  const BATCH_BYTES = 500e6; // so that the last is sent before the addresses of the first session expire
+  const SESSIONS = 3; // that a file may go through
   const ROWS = 60; // rows of files that went well, at most
   const ATTEMPTS = 4;
   const TEMPORARY = [0, 408, 429, 500, 502, 503, 504];
@@ -182,16 +184,23 @@
   class Row {
     constructor(list, file) {
       this.file = file;
-      this.settled = false;
+      this.settled = this.lost = this.expired = false;
+      this.sessions = this.sent = 0;
       this.list = list;
       this.bar = make("progress", { max: Math.max(1, file.size), value: 0, ariaLabel: `Sent of ${file.name}` });
       this.outcome = make("span", { className: "outcome", textContent: "waiting" });
     }
 
+    // Into a session, perhaps not the first.
+    begin() {
+      this.sessions += 1;
+      this.lost = this.expired = false;
+    }
+
     show() {
       if (this.element) return;
       const small = make("span", { className: "small" });
-      if (file_can_be_shown(this.file)) {
+      if (canBeShown(this.file)) {
         const image = make("img", { className: "small", alt: "", src: URL.createObjectURL(this.file) });
         image.onload = () => URL.revokeObjectURL(image.src);
         image.onerror = () => {
@@ -221,14 +230,13 @@
     }
   }
 
-  const file_can_be_shown = (file) => /^image\/(jpeg|png|gif|webp|avif|bmp)$/.test(typeOf(file.name) ?? "") && file.size < PREVIEWED;
+  const canBeShown = (file) => /^image\/(jpeg|png|gif|webp|avif|bmp)$/.test(typeOf(file.name) ?? "") && file.size < PREVIEWED;
 
   class Upload {
     constructor(files, skipped) {
-      this.list = make("ul", { className: "files" });
+      this.list = make("ul", { className: "files", tabIndex: 0, ariaLabel: "Files of this upload" });
       this.rows = files.map((file) => new Row(this.list, file));
       this.bytes = files.reduce((sum, file) => sum + file.size, 0);
-      this.sent = new Map();
       this.requests = new Set();
       this.stopped = false;
       this.title = make("h2", { textContent: `Uploading ${plural(files.length, "file")}` });
@@ -251,18 +259,30 @@
         else own.push(row);
         names.add(row.file.name);
       }
-      for (let at = 0; at < own.length && !this.stopped; at += BATCH) {
-        const batch = own.slice(at, at + BATCH);
+      const left = [...own];
+      while (left.length && !this.stopped) {
+        const batch = this.take(left);
         try {
           await this.send(batch);
         } catch (error) {
           for (const row of batch) row.settle("failed", `Not stored: ${error.message}.`);
           if (error.status === 401) break;
         }
+        left.unshift(...batch.filter((row) => !row.settled && row.expired));
       }
       for (const row of own) row.settle("failed", this.stopped ? "Cancelled." : "Not sent.");
       active -= 1;
       this.finish();
+    }
+
+    take(left) {
+      const batch = [];
+      for (let bytes = 0; left.length && batch.length < BATCH && (!batch.length || bytes + left[0].file.size <= BATCH_BYTES); ) {
+        bytes += left[0].file.size;
+        batch.push(left.shift());
+      }
+      for (const row of batch) row.begin();
+      return batch;
     }
 
     async send(batch) {
@@ -291,7 +311,8 @@
           row.say("checking");
         } catch (error) {
           row.lost = true;
-          if (!this.stopped) row.settle("failed", `Not stored: ${error.message}.`);
+          row.expired = (error.status === 403 || error.status === 410) && row.sessions < SESSIONS;
+          if (!this.stopped && !row.expired) row.settle("failed", `Not stored: ${error.message}.`);
         }
       }
     }
@@ -302,9 +323,8 @@
         const request = new XMLHttpRequest();
         this.requests.add(request);
         const told = (bytes) => {
-          row.bar.value = bytes;
-          this.sent.set(row, bytes);
-          this.bar.value = [...this.sent.values()].reduce((sum, some) => sum + some, 0);
+          this.bar.value += bytes - row.sent;
+          row.bar.value = row.sent = bytes;
         };
         // Only the path: the page may have been opened under another name of the service than the one it signs for.
         const address = new URL(signed.url, location.href);
@@ -326,6 +346,15 @@
       });
     }
 
+    refuse(rows, problems) {
+      for (const one of problems) {
+        const row = rows.get(one.name);
+        if (!row) continue;
+        if (one.code === "ETIMEOUT" && row.sessions < SESSIONS && !this.stopped) row.lost = row.expired = true;
+        else row.settle("failed", `${one.code}: ${one.text}.`);
+      }
+    }
+
     // Asks until every file that was sent has its verdict.
     async watch(rows) {
       for (;;) {
@@ -338,7 +367,7 @@
           for (const row of rows.values()) row.settle("failed", `Its outcome is not known: ${error.message}.`);
           return;
         }
-        for (const one of session.problems) rows.get(one.name)?.settle("failed", `${one.code}: ${one.text}.`);
+        this.refuse(rows, session.problems);
         if (session.state !== "open") {
           for (const row of rows.values()) {
             if (!row.lost && session.state !== "cancelled") row.settle("stored", "stored");
@@ -350,11 +379,12 @@
 
     // A file that will not come would keep the session open until its address expires.
     async end(rows) {
-      for (let left = 50; left > 0 && !this.stopped; left -= 1) {
-        const [session] = (await ask(`${this.session}/state`)).sessions;
-        const lost = [...rows.values()].filter((row) => row.lost).length;
+      const lost = [...rows.values()].filter((row) => row.lost).length;
+      while (!this.stopped) {
+        const [session] = (await persist(() => ask(`${this.session}/state`))).sessions;
         if (session.state !== "open" || session.settled + lost >= session.total) {
-          for (const row of rows.values()) if (!row.lost) row.settle("stored", "stored");
+          this.refuse(rows, session.problems);
+          for (const row of rows.values()) if (!row.lost && session.state !== "cancelled") row.settle("stored", "stored");
           break;
         }
         await pause(0.4);
@@ -376,7 +406,7 @@
       this.title.textContent = failed ? `${plural(stored, "file")} stored, ${failed.toLocaleString()} not` : `${plural(stored, "file")} stored`;
       if (this.stopped) this.status.textContent = "Cancelled. What had been stored by then stays.";
       else if (failed) this.status.textContent = "What was not stored is named below; the rest is in the dataset.";
-      const link = make("a", { className: "button", href: form.dataset.shown, textContent: "Show the dataset" });
+      const link = make("a", { className: "button primary", href: form.dataset.shown, textContent: "Show the dataset" });
       this.stop.replaceWith(link);
       imperfect ||= failed > 0;
       if (!active && !imperfect) location.assign(form.dataset.shown);

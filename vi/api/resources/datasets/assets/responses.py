@@ -82,7 +82,7 @@ class AssetIngestionError(StrEnum):
 
 _MEANINGS = {
     AssetIngestionError.EALREADY: "an asset of this name exists already",
-    AssetIngestionError.EBADMIME: "the service does not accept its type",
+    AssetIngestionError.EBADMIME: "its type is not accepted, or not the one that its name says",
     AssetIngestionError.EBADSIZE: "its size is wrong or not allowed",
     AssetIngestionError.ECORRUPT: "its contents cannot be read or do not match the checksum",
     AssetIngestionError.ENOQUOTA: "no storage quota is left",

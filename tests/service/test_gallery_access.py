@@ -48,6 +48,7 @@ async def test_without_the_key_there_is_a_form_and_nothing_else(
         f"/gallery/datasets/{dataset}/assets/{asset['assetId']}/thumbnail",
         f"/gallery/datasets/{dataset}/sessions/state",
         "/gallery/",
+        "/gallery",
         "/gallery/anything/else",
     ):
         answer = await stranger("GET", address)
@@ -101,7 +102,6 @@ async def test_behind_https_the_cookie_is_secure(start_service: Any, visit: Visi
         "/gallery/a\r\nX: y",
         "/gallery/login",
         "/gallery/\\x",
-        "/gallery",
     ],
 )
 async def test_a_login_leads_only_into_the_gallery(api: Any, visit: Visit, wanted: str) -> None:

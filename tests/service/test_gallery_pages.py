@@ -50,6 +50,8 @@ async def read(visitor: Visitor, path: str, status: int = 200) -> Page:
     answer = await visitor("GET", path)
     assert answer.status == status, (path, answer.text)
     page = answer.page
+    assert visitor.service.secret_key not in answer.text
+    assert "X-Signature" not in answer.text
     for tag, attributes in page.elements:
         assert tag in KNOWN.split(), tag
         assert not [name for name in attributes if name.startswith("on") or name in ("style", "srcdoc")]
@@ -290,7 +292,7 @@ async def test_what_is_not_there_or_elsewhere_is_not_found(
         f"/gallery/datasets/{other}/sessions/{session_id}/state",
         f"/gallery/datasets/{dataset_id}/assets/none",
         f"/gallery/datasets/{dataset_id}/sessions/none",
-        "/gallery/",
+        "/gallery//",
     ):
         await read(visitor, address, 404)
     for address in (
@@ -307,6 +309,30 @@ async def test_what_is_not_there_or_elsewhere_is_not_found(
             )
         ).status in (400, 404)
     assert (await api.read_session(session))["status"]["conditions"][0]["status"] == "Waiting"
+
+
+async def test_the_address_of_the_gallery_leads_to_its_front_page(visitor: Visitor) -> None:
+    for address in ("/gallery", "/gallery/"):
+        answer = await visitor("GET", address)
+        assert (answer.status, answer.headers["Location"]) == (303, "/")
+
+
+@pytest.mark.parametrize(("name", "mime", "played"), [("a.mp4", "video/mp4", True), ("a.mkv", "video/matroska", False)])
+async def test_a_video_is_played_where_browsers_can(
+    api: Any, dataset_path: str, dataset_id: str, visitor: Visitor, name: str, mime: str, played: bool
+) -> None:
+    data = b"\0\0\0\x18ftypisom\0\0\2\0isomiso2" if played else b"\x1aE\xdf\xa3" + bytes(60)
+    file = {"filename": name, "kind": "Video", "mime": mime, "size": len(data)}
+    await api.ingest(dataset_path, {name: data}, assets=[file])
+    grid = await read(visitor, f"/gallery/datasets/{dataset_id}")
+    assert "video · " in grid.text
+    page = await read(visitor, grid.tiles()[0])
+    if played:
+        answer = await visitor("GET", page.all("video")[0]["src"])
+        assert (answer.body, answer.headers["Content-Type"]) == (data, mime)
+    else:
+        assert page.all("video") == []
+        assert f"Browsers cannot show {mime}." in page.text
 
 
 async def test_a_dataset_is_made_by_its_name(fresh_api: Any, visit: Visit) -> None:

@@ -119,14 +119,83 @@ async def test_a_form_that_cannot_be_taken_leaves_nothing(
     assert left == []
 
 
-async def test_a_form_is_held_to_the_quota(start_service: Any, connect: Any, visit: Visit, picture: Any) -> None:
-    data = picture(1)
-    service = start_service(quota_bytes=len(data) + 10)
+FORMS = {
+    "no boundary": ("multipart/form-data", b"--x\r\n"),
+    "a long boundary": ("multipart/form-data; boundary=" + "x" * 99, b"--" + b"x" * 99 + b"\r\n"),
+    "nothing": ("multipart/form-data; boundary=x", b""),
+    "no part": ("multipart/form-data; boundary=x", b"--x--\r\n"),
+    "no end": ("multipart/form-data; boundary=x", b"--x\r\nA: b\r\n\r\n"),
+    "nonsense": ("multipart/form-data; boundary=x", b"\0" * 3000),
+    "a part of parts": (
+        "multipart/form-data; boundary=x",
+        b"--x\r\nContent-Type: multipart/mixed; boundary=y\r\n\r\n--y\r\n\r\n--y--\r\n--x--\r\n",
+    ),
+    "a bad head": ("multipart/form-data; boundary=x", b"--x\r\nno colon here\r\n\r\nx\r\n--x--\r\n"),
+    "a long head": ("multipart/form-data; boundary=x", b"--x\r\nA: " + b"b" * 99_999 + b"\r\n\r\nx\r\n--x--\r\n"),
+    "many heads": ("multipart/form-data; boundary=x", b"--x\r\n" + b"A: b\r\n" * 9_999 + b"\r\nx\r\n--x--\r\n"),
+    "a long charset": (
+        "multipart/form-data; boundary=x",
+        b'--x\r\nContent-Disposition: form-data; name="_charset_"\r\n\r\n' + b"u" * 99 + b"\r\n--x--\r\n",
+    ),
+    "no form with files": ("application/json", b"{}"),
+}
+
+
+@pytest.mark.parametrize("what", FORMS)
+async def test_a_form_that_cannot_be_read_is_refused(
+    dataset_id: str, visitor: Visitor, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    content_type, body = FORMS[what]
+    for token in ({}, {"X-CSRF-Token": visitor.token}):
+        headers = {"Content-Type": content_type, **token}
+        answer = await visitor("POST", f"/gallery/datasets/{dataset_id}/uploads", data=body, headers=headers)
+        assert answer.status in (400, 403), answer.text
+    assert not caplog.records
+
+
+async def test_a_form_that_stalls_is_given_up(start_service: Any, connect: Any, visit: Visit, picture: Any) -> None:
+    service = start_service(body_seconds=0.3)
     api, visitor = await connect(service), await visit(service)
     path = await api.create_dataset()
-    answer = await upload(visitor, path.rpartition("_")[2], [("a.png", data), ("b.png", data)])
-    found = await ended(visitor, answer.headers["Location"])
+    stall = asyncio.Event()
+
+    for sent in (b"--x\r\n", form_with(visitor.token, b"\x89PNG")):
+
+        async def body(sent: bytes = sent) -> Any:
+            yield sent
+            await stall.wait()
+
+        answer = await visitor(
+            "POST",
+            f"/gallery/datasets/{path.rpartition('_')[2]}/uploads",
+            data=body(),
+            headers={"Content-Type": "multipart/form-data; boundary=x"},
+        )
+        assert answer.status == 408
+    stall.set()
+    left = [file for file in (Path(service.data) / "bytes").rglob("*") if file.is_file()]
+    assert left == []
+
+
+def form_with(token: str, begin: bytes) -> bytes:
+    """The beginning of a form with a file."""
+    return (
+        f'--x\r\nContent-Disposition: form-data; name="csrf"\r\n\r\n{token}\r\n'
+        '--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    ).encode() + begin
+
+
+async def test_a_form_is_held_to_the_quota(start_service: Any, connect: Any, visit: Visit, picture: Any) -> None:
+    data = picture(1)
+    service = start_service(quota_bytes=2 * len(data) - 1)
+    api, visitor = await connect(service), await visit(service)
+    path = await api.create_dataset()
+    for name in ("a.png", "b.png"):
+        answer = await upload(visitor, path.rpartition("_")[2], [(name, data)])
+        found = await ended(visitor, answer.headers["Location"])
     assert [(one["name"], one["code"]) for one in found["problems"]] == [("b.png", "ENOQUOTA")]
+    much = await upload(visitor, path.rpartition("_")[2], [("c.png", bytes(2 * len(data)))])
+    assert (much.status, "larger than the quota" in much.text) == (413, True)
     assert await api.total(path) == 1
 
 

@@ -14,20 +14,18 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from urllib.parse import parse_qsl
 
 import attrs
-from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp import MultipartReader, web
 from aiohttp.typedefs import Handler, Middleware
 
-from ..context import CONTEXT, Context
-from ..reading import read_bytes
+from ..context import Context
 from ..refusals import Refusal
+from . import forms
 from .paths import LOGIN, STATIC, is_gallery
 
 IDLE_SECONDS = 12 * 3600
 _MAX_SESSIONS = 1000
-_MAX_FORM = 64 << 10
 TOKEN_HEADER = "X-CSRF-Token"  # noqa: S105 - a name
 TOKEN_FIELD = "csrf"  # noqa: S105 - a name
 _SAFE = ("GET", "HEAD")
@@ -178,29 +176,16 @@ async def _check_change(request: web.Request, access: Access, visitor: Visitor |
     if not access.is_own_page(request):
         raise Refusal(403, "Changes are made from the gallery's own pages alone")
     given = request.headers.get(TOKEN_HEADER)
-    kind = request.content_type
-    if given is None and kind == "application/x-www-form-urlencoded":
-        form = await read_bytes(request, _MAX_FORM, request.app[CONTEXT].config)
-        request[FORM] = dict(parse_qsl(form.decode("utf-8", "replace"), keep_blank_values=True))
+    if given is None and request.content_type == forms.FIELDS:
+        request[FORM] = await forms.read_fields(request)
         given = request[FORM].get(TOKEN_FIELD)
-    elif given is None and kind == "multipart/form-data" and visitor is not None:
-        given = await _first_field(request)
+    elif given is None and request.content_type == forms.FILES and visitor is not None:
+        # The token goes before the files, which are left to the handler.
+        request[FILES], given = await forms.open_files(request, TOKEN_FIELD)
     if visitor is None or request.path == LOGIN:
         return  # logging in takes the key, and without it nothing is changed
     if not hmac.compare_digest(visitor.token.encode(), (given or "").encode("utf-8", "replace")):
         raise Refusal(403, "The form is from another session; load the page again")
-
-
-async def _first_field(request: web.Request) -> str | None:
-    """Return the token of a form with files, which goes before them; they are left to the handler."""
-    try:
-        request[FILES] = reader = await request.multipart()
-        field = await reader.next()
-        if not isinstance(field, BodyPartReader) or field.name != TOKEN_FIELD:
-            return None
-        return (await field.read_chunk(256)).decode("ascii", "replace")
-    except ValueError:
-        raise Refusal(400, "The form cannot be read") from None
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -28,7 +28,7 @@ ALL_SESSIONS_STATE = PREFIX + "sessions/state"
 
 def is_gallery(path: str) -> bool:
     """Tell whether an address belongs to the gallery."""
-    return path == HOME or path.startswith(PREFIX)
+    return path in (HOME, PREFIX[:-1]) or path.startswith(PREFIX)
 
 
 def path_to(template: str, query: dict[str, str | None] | None = None, **values: str) -> str:

@@ -12,6 +12,11 @@ from .access import ACCESS, Access, add_headers, guard
 MIDDLEWARE = guard(login.login_page, login.error_page)
 
 
+async def to_home(_request: web.Request) -> web.Response:
+    """Lead to the front page."""
+    return web.Response(status=303, headers={"Location": paths.HOME})
+
+
 def add_to(app: web.Application) -> None:
     """Put the gallery into the application, which is guarded by `MIDDLEWARE` and has its context."""
     app[ACCESS] = Access(app[CONTEXT])
@@ -19,6 +24,7 @@ def add_to(app: web.Application) -> None:
     app.add_routes(
         [
             web.get(paths.HOME, datasets.home),
+            web.get(paths.PREFIX.rstrip("/") + "{slash:/?}", to_home),
             web.get(paths.STATIC, static_files.send),
             web.get(paths.LOGIN, login.login_page),
             web.post(paths.LOGIN, login.log_in),

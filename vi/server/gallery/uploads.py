@@ -10,7 +10,7 @@ import asyncio
 import re
 
 import attrs
-from aiohttp import BodyPartReader, web
+from aiohttp import web
 
 from ... import _media
 from ..._routes import MANAGED_SOURCE
@@ -18,14 +18,12 @@ from ...api.resources.datasets.assets.responses import UploadedAssetMetadata
 from ..blobs import Staging
 from ..context import CONTEXT, Context
 from ..handlers.sessions import SessionSpec, begin
-from ..reading import PIECE, too_long
 from ..refusals import Refusal, invalid
 from ..schema import ItemState
 from ..store import datasets
 from .access import FILES
+from .forms import next_file, pieces_of
 from .paths import SESSION, path_to
-
-_UNKNOWN = ("Image", "application/octet-stream")
 
 
 @attrs.frozen
@@ -34,14 +32,25 @@ class _Received:
     staged: Staging
 
     @property
+    def kind(self) -> _media.Kind:
+        return self._type[0]
+
+    @property
     def announced(self) -> UploadedAssetMetadata:
-        kind, mime = _media.media_type(self.filename) or _UNKNOWN
+        kind, mime = self._type
         return UploadedAssetMetadata(filename=self.filename, kind=kind, mime=mime, size=self.staged.size)
+
+    @property
+    def _type(self) -> tuple[_media.Kind, str]:
+        # What is of no known type is announced as such, and refused by its session by name.
+        return _media.media_type(self.filename) or ("Image", "application/octet-stream")
 
 
 async def take(request: web.Request) -> web.Response:
     """Store the files of a form and show the session that took them."""
     context = request.app[CONTEXT]
+    if FILES not in request:
+        raise invalid("The form must hold files", "files")
     name = context.dataset_name(request)
     await context.database.read(lambda connection: datasets.find(connection, context.organization_id, name))
     received: list[_Received] = []
@@ -64,36 +73,16 @@ async def take(request: web.Request) -> web.Response:
 
 
 async def _receive(request: web.Request, context: Context, received: list[_Received]) -> None:
-    config = context.config
-    reader = request[FILES]
-    try:
-        while True:
-            async with asyncio.timeout(config.body_seconds):
-                field = await reader.next()
-            if field is None:
-                return
-            if not isinstance(field, BodyPartReader) or not field.filename:
-                continue
-            if len(received) >= config.max_files_per_session:
-                raise invalid(f"A form may hold {config.max_files_per_session} files", "files")
-            received.append(_Received(re.split(r"[/\\]", field.filename)[-1], context.blobs.stage()))
-            await _stage(field, received[-1], config.body_seconds)
-    except TimeoutError:
-        raise Refusal(408, "The files came too slowly", headers={"Connection": "close"}) from None
-    except ValueError:
-        raise Refusal(400, "The form cannot be read", headers={"Connection": "close"}) from None
-
-
-async def _stage(field: BodyPartReader, one: _Received, patience: float) -> None:
-    kind, _ = _media.media_type(one.filename) or _UNKNOWN
-    limit, size = _media.size_limit(kind), 0
-    while True:
-        async with asyncio.timeout(patience):
-            piece = await field.read_chunk(PIECE)
-        if not piece:
-            break
-        size += len(piece)
-        if size > limit:
-            raise too_long(limit)
-        await one.staged.write(piece)
-    await one.staged.finish()
+    config, reader, total = context.config, request[FILES], 0
+    while (field := await next_file(reader, config)) is not None:
+        if len(received) >= config.max_files_per_session:
+            raise invalid(f"A form may hold {config.max_files_per_session} files", "files")
+        # A folder before the name is the business of the one who sends it.
+        one = _Received(re.split(r"[/\\]", field.filename or "")[-1], context.blobs.stage())
+        received.append(one)
+        async for piece in pieces_of(field, _media.size_limit(one.kind), config):
+            total += len(piece)
+            if config.quota_bytes is not None and total > config.quota_bytes:
+                raise Refusal(413, f"The files are larger than the quota of {config.quota_bytes} bytes")
+            await one.staged.write(piece)
+        await one.staged.finish()

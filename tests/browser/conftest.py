@@ -6,6 +6,7 @@ import base64
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,6 +91,14 @@ class Browser:
         """Drop files on the page, as the system hands them over."""
         self.one("form[data-upload]")
         self.run(DROP, {name: base64.b64encode(data).decode() for name, data in files.items()})
+
+    def drop_paths(self, *paths: Path) -> None:
+        """Drop what lies on the disk, folders too, through the browser's own input."""
+        place = self.one("form[data-upload]").rect
+        at = {"x": place["x"] + place["width"] / 2, "y": place["y"] + place["height"] / 2}
+        data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.command("Input.dispatchDragEvent", type=kind, data=data, **at)
 
     @property
     def text(self) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import urllib.request
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,6 +119,26 @@ def test_a_broken_file_is_named_with_its_code_and_the_others_are_stored(
     shown = browser.one(".problems").text
     assert "broken.jpg" in shown
     assert "ECORRUPT its contents cannot be read" in shown
+
+
+def test_a_dropped_folder_is_walked(browser: Browser, client: vi.Client, dataset: str, tmp_path: Path) -> None:
+    """Hidden files and other kinds are passed over, as from the shell; a file dropped by itself is not."""
+    folder = tmp_path / "holidays"
+    files = {"a.png": picture(1), "deep/er/b.jpg": picture(2, ".jpg"), ".hidden.png": b"", "deep/notes.txt": b"x"}
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    (tmp_path / "alone.txt").write_bytes(b"x")
+    browser.open(page_of(dataset))
+    browser.drop_paths(folder, tmp_path / "alone.txt")
+    said = rows(browser)
+    assert {name: text.partition(":")[0] for name, text in said.items()} == {
+        "a.png": "stored",
+        "b.jpg": "stored",
+        "alone.txt": "EBADMIME",
+    }
+    assert "2 files of other kinds passed over" in browser.one("[role=status]").text
+    assert set(stored(client, dataset)) == {"a.png", "b.jpg"}
 
 
 def test_files_of_one_name_in_a_drop_are_told_apart(browser: Browser, client: vi.Client, dataset: str) -> None:
@@ -263,7 +284,7 @@ def put(browser: Browser, session: Mapping[str, Any], name: str, data: bytes) ->
 FAULTS = {"expired.png": [403], "busy.png": [503], "full.png": [507] * 9}
 
 
-def test_a_transfer_that_breaks_is_repeated_or_reported(driver: Any, tmp_path: Any) -> None:
+def test_a_transfer_that_breaks_is_repeated_or_reported(driver: Any, tmp_path: Path) -> None:
     """An address that expired leads to a new session, a busy service to another attempt, any other refusal to a word."""
     left = {name: list(statuses) for name, statuses in FAULTS.items()}
 
@@ -313,7 +334,7 @@ def test_an_upload_is_cancelled_by_its_button(browser: Browser, client: vi.Clien
     assert stored(client, dataset) == {}
 
 
-def test_without_a_script_the_form_uploads(browser: Browser, client: vi.Client, dataset: str, tmp_path: Any) -> None:
+def test_without_a_script_the_form_uploads(browser: Browser, client: vi.Client, dataset: str, tmp_path: Path) -> None:
     files = {"plain.png": picture(1), "wrong.png": b"nonsense"}
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)

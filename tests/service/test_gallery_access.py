@@ -134,6 +134,17 @@ async def test_it_ends_unused_and_with_the_service(start_service: Any, visit: Vi
     assert "Log out" not in (await visitor("GET", "/")).text
 
 
+async def test_of_too_many_logins_the_one_unused_for_longest_ends(
+    fresh_service: Any, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vi.server.gallery.access._MAX_SESSIONS", 2)
+    first, second = await visit(fresh_service), await visit(fresh_service)
+    assert "Log out" in (await first("GET", "/")).text
+    third = await visit(fresh_service)
+    shown = ["Log out" in (await one("GET", "/")).text for one in (first, second, third)]
+    assert shown == [True, False, True]
+
+
 async def test_a_made_up_cookie_is_worth_nothing(api: Any, visit: Visit) -> None:
     visitor = await visit(api.service)
     name, _, value = visitor.cookies.partition("=")
@@ -228,6 +239,14 @@ async def test_no_other_page_embeds_or_fetches_what_is_here(api: Any, visit: Vis
             answer = await visitor("GET", "/", headers={"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode})
             assert answer.status == status, (site, mode)
             assert not [name for name in answer.headers if name.lower().startswith("access-control")]
+
+
+async def test_a_link_from_another_site_leads_on_in_one_step(api: Any, visit: Visit) -> None:
+    stranger = await visit(api.service, key=None)
+    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    answer = await stranger("GET", "/gallery/sessions?p=x", headers=headers)
+    assert answer.page.all("a", href="/gallery/sessions?p=x")
+    assert "another site" not in (await stranger("GET", "/gallery/sessions")).text
 
 
 async def test_every_answer_says_what_a_page_may_do(api: Any, visit: Visit) -> None:

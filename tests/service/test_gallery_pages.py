@@ -249,6 +249,18 @@ async def test_an_asset_is_shown_with_what_is_known_of_it(
     assert (part.status, part.body) == (206, data[1:4])
 
 
+async def test_a_large_picture_is_shown_by_its_thumbnail(
+    api: Any, dataset_path: str, dataset_id: str, visitor: Visitor, picture: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vi.server.gallery.asset._MAX_SHOWN_PIXELS", 30 * 20 - 1)
+    await api.ingest(dataset_path, {"large.png": picture(1, width=30, height=20)})
+    page = await read(visitor, (await read(visitor, f"/gallery/datasets/{dataset_id}")).tiles()[0])
+    (small,) = page.all("img")
+    assert "/thumbnail?" in small["src"]
+    assert small["alt"] == "large.png"
+    assert "Open the file itself" in page.text
+
+
 async def test_a_download_is_kept_not_opened(
     api: Any, dataset_path: str, dataset_id: str, visitor: Visitor, picture: Any
 ) -> None:

@@ -48,6 +48,9 @@ def _safe(address: str) -> str:
 
 
 def _ask(request: web.Request, wanted: str, status: int, problem: Child = None) -> web.Response:
+    if request.headers.get("Sec-Fetch-Site") == "cross-site":
+        # The browser keeps the cookie from a visit that another site leads to, but not from the next.
+        problem = h("p", "You came here from another site. If you are logged in, ", h("a", "go on", href=wanted), ".")
     key = h(
         "input",
         type="password",
@@ -100,10 +103,7 @@ async def error_page(request: web.Request) -> web.Response:
     refusal = request[REFUSAL]
     if wants_json(request):
         return web.json_response(refusal.body(), status=refusal.status, headers=refusal.headers)
-    try:
-        words = HTTPStatus(refusal.status).phrase
-    except ValueError:
-        words = "Refused"
+    words = HTTPStatus(refusal.status).phrase
     answer = page(
         request,
         words,

@@ -244,7 +244,8 @@
       this.stop = make("button", { type: "button", className: "quiet", textContent: "Cancel", onclick: () => this.cancel() });
       this.head = make("header", {}, this.title, this.stop);
       this.status = make("p", { className: "quiet", role: "status" });
-      if (skipped) this.status.textContent = `${plural(skipped, "file")} of other kinds passed over.`;
+      this.passed = skipped ? `${plural(skipped, "file")} of other kinds passed over.` : "";
+      this.status.textContent = this.passed;
       this.panel = make("section", { className: "transfer card" }, this.head, this.bar, this.status, this.list);
       this.panel.dataset.transfer = "going";
       form.after(this.panel);
@@ -404,8 +405,10 @@
       this.panel.dataset.transfer = "ended";
       this.bar.remove();
       this.title.textContent = failed ? `${plural(stored, "file")} stored, ${failed.toLocaleString()} not` : `${plural(stored, "file")} stored`;
-      if (this.stopped) this.status.textContent = "Cancelled. What had been stored by then stays.";
-      else if (failed) this.status.textContent = "What was not stored is named below; the rest is in the dataset.";
+      let words = "";
+      if (this.stopped) words = "Cancelled. What had been stored by then stays. ";
+      else if (failed) words = "What was not stored is named below; the rest is in the dataset. ";
+      this.status.textContent = words + this.passed;
       const link = make("a", { className: "button primary", href: form.dataset.shown, textContent: "Show the dataset" });
       this.stop.replaceWith(link);
       imperfect ||= failed > 0;

@@ -89,12 +89,12 @@ class Browser:
 
     def drop(self, files: Mapping[str, bytes]) -> None:
         """Drop files on the page, as the system hands them over."""
-        self.one("form[data-upload]")
+        self.one("html.js form[data-upload]")  # the script is there
         self.run(DROP, {name: base64.b64encode(data).decode() for name, data in files.items()})
 
     def drop_paths(self, *paths: Path) -> None:
         """Drop what lies on the disk, folders too, through the browser's own input."""
-        place = self.one("form[data-upload]").rect
+        place = self.one("html.js form[data-upload]").rect
         at = {"x": place["x"] + place["width"] / 2, "y": place["y"] + place["height"] / 2}
         data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
         for kind in ("dragEnter", "dragOver", "drop"):

@@ -144,6 +144,7 @@ def test_a_dropped_folder_is_walked(browser: Browser, client: vi.Client, dataset
 def test_files_of_one_name_in_a_drop_are_told_apart(browser: Browser, client: vi.Client, dataset: str) -> None:
     """As two folders that are dropped may hold; only the first is sent."""
     browser.open(page_of(dataset))
+    browser.one("html.js")
     browser.run(
         "const transfer = new DataTransfer();"
         "for (const text of ['a', 'b']) transfer.items.add(new File([text], 'same.png'));"
@@ -179,8 +180,9 @@ def test_it_is_walked_by_keys_alone(visitor: Browser, client: vi.Client, dataset
 
     fill(client, dataset, {f"k{number}.png": picture(number) for number in range(7)})
     visitor.open(page_of(dataset) + "?sort=name")
-    visitor.press(visitor.service.secret_key, Keys.ENTER)  # the focus is where the key goes
-    visitor.one(".tile")
+    visitor.one("#key:focus")
+    visitor.press(visitor.service.secret_key, Keys.ENTER)
+    visitor.one("html.js .tile")
     focused = "return document.activeElement"
     visitor.press(Keys.TAB)
     assert visitor.run(focused).text == "Skip to the content"
@@ -194,11 +196,11 @@ def test_it_is_walked_by_keys_alone(visitor: Browser, client: vi.Client, dataset
     visitor.press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_LEFT)
     assert visitor.run(focused).text.startswith("k1.png")
     visitor.press(Keys.ENTER)
-    visitor.until(lambda: visitor.one("h1").text == "k1.png")
+    visitor.until(lambda: visitor.one("html.js h1").text == "k1.png")
     visitor.press(Keys.ARROW_RIGHT)
-    visitor.until(lambda: visitor.one("h1").text == "k2.png")
+    visitor.until(lambda: visitor.one("html.js h1").text == "k2.png")
     visitor.press(Keys.ARROW_LEFT)
-    visitor.until(lambda: visitor.one("h1").text == "k1.png")
+    visitor.until(lambda: visitor.one("html.js h1").text == "k1.png")
     visitor.press(Keys.ESCAPE)
     assert visitor.one(".tile").text.startswith("k1.png"), "back to the page of the grid that begins here"
 

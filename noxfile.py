@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import nox
@@ -15,6 +16,7 @@ nox.options.error_on_missing_interpreters = False
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
 PEER = "vi-sdk==0.1.0b7"
+FAST = "not large and not interop and not faults and not browser"
 
 
 def install(session: nox.Session, *extras: str, group: str | None = None) -> None:
@@ -30,7 +32,7 @@ def tests(session: nox.Session) -> None:
     Tests that fail beside others on a busy machine get a second run alone; what fails there too fails the session.
     """
     install(session, "local", "fastapi", group="test")
-    run = ["python", "-m", "pytest", "-m", "not large and not interop and not faults", *session.posargs]
+    run = ["python", "-m", "pytest", "-m", FAST, *session.posargs]
     try:
         session.run(*run, "-n", "auto")
     except nox.command.CommandFailed:
@@ -70,6 +72,16 @@ def interop(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """Look at the gallery of the local service with a headless Chromium; needs chromium and chromedriver."""
+    for program in ("chromium", "chromedriver"):
+        if shutil.which(program) is None:
+            session.error(f"{program} is not installed; on Debian: apt-get install chromium chromium-driver")
+    install(session, "local", group="browser")
+    session.run("python", "-m", "pytest", "-m", "browser", "tests/browser", *session.posargs)
+
+
+@nox.session
 def faults(session: nox.Session) -> None:
     """Run every fault test: each request of each scenario fails in turn; plans from VI_FAULT_SEEDS seeds, 20 kills."""
     install(session, "local", group="test")
@@ -98,7 +110,7 @@ def extras(session: nox.Session) -> None:
 def coverage(session: nox.Session) -> None:
     """Measure branch coverage of the tests."""
     session.install("-e", ".[local,fastapi]", *nox.project.dependency_groups(PROJECT, "test"))
-    session.run("coverage", "run", "-m", "pytest", "-m", "not large and not interop and not faults", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", "-m", FAST, *session.posargs)
     session.run("coverage", "combine")
     session.run("coverage", "report")
 

@@ -16,6 +16,7 @@ import pytest
 import yarl
 from PIL import Image
 
+from tests.service.gallery_visitor import Visitor
 from vi.server import LocalService, ServiceConfig, serve
 from vi.server.lifecycle import wall_clock
 
@@ -252,6 +253,24 @@ async def connect() -> AsyncIterator[Connect]:
     async def open_(service: Any) -> Api:
         sessions.append(aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(total=60)))
         return Api(service, sessions[-1])
+
+    yield open_
+    for session in sessions:
+        await session.close()
+
+
+@pytest.fixture
+async def visit() -> AsyncIterator[Callable[..., Awaitable[Visitor]]]:
+    """Opens browsers of services' galleries, logged in unless *key* is None."""
+    sessions: list[aiohttp.ClientSession] = []
+
+    async def open_(service: Any, *, key: str | None = "") -> Visitor:
+        jar = aiohttp.CookieJar(unsafe=True)  # which here means: also of a host that is an address
+        sessions.append(aiohttp.ClientSession(cookie_jar=jar, timeout=aiohttp.ClientTimeout(total=60)))
+        visitor = Visitor(service, sessions[-1])
+        if key is not None:
+            await visitor.log_in(key or service.secret_key)
+        return visitor
 
     yield open_
     for session in sessions:

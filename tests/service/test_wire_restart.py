@@ -86,6 +86,8 @@ def start_process(tmp_path: Path) -> Iterator[StartProcess]:
 async def test_a_signal_ends_it_with_exit_code_0(start_process: StartProcess, tmp_path: Path, number: int) -> None:
     process = start_process()
     assert process.url in process.line
+    assert str(tmp_path / "client.env") in process.line, "it says where the key is"
+    assert process.secret_key not in process.line
     assert stat.S_IMODE((tmp_path / "client.env").stat().st_mode) == 0o600
     assert len((tmp_path / "client.env").read_text().splitlines()) == 3
     process.running.send_signal(number)

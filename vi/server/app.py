@@ -10,6 +10,7 @@ from aiohttp.typedefs import Handler, Middleware
 from .. import _routes
 from . import middleware
 from .context import CONTEXT, Context
+from .gallery import routes as gallery
 from .handlers import assets, bulk_deletions, datasets, multipart, organizations, sessions, storage
 from .storage_paths import DOWNLOAD, PART, THUMBNAIL, UPLOAD
 
@@ -23,6 +24,7 @@ def build_app(context: Context, *, host: str, middlewares: Sequence[Middleware] 
             middleware.errors,
             middleware.check_host(host, config),
             middleware.authenticate(context.identity),
+            gallery.MIDDLEWARE,
             middleware.limit_rate(config, context.clock),
         ],
         client_max_size=config.max_json_bytes,
@@ -31,13 +33,8 @@ def build_app(context: Context, *, host: str, middlewares: Sequence[Middleware] 
     app.on_response_prepare.append(middleware.add_trace)
     app.add_routes(_routes_of_api())
     app.add_routes(_routes_of_storage())
-    app.router.add_get("/", front_page)
+    gallery.add_to(app)
     return app
-
-
-async def front_page(_request: web.Request) -> web.Response:
-    """Tell a person, or a process that waits for the service, what answers here."""
-    return web.Response(text="Vi local service\n")
 
 
 def _routes_of_api() -> list[web.RouteDef]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import ViConfigurationError
-from .config import ServiceConfig
+from .config import Folder, ServiceConfig
 from .files import write_private
 from .lifecycle import LocalService, serve
 
@@ -70,7 +70,11 @@ async def _run(
     async with await starting as service:
         if env_file is not None:
             _write_settings(Path(env_file), service)
-        announce(f"Serving {service.data} at {service.url} (organization {service.organization_id})")
+        key = env_file if env_file is not None else Folder(service.data).identity
+        announce(
+            f"Serving {service.data} at {service.url} (organization {service.organization_id}); "
+            f"open it in a browser with the key from {key}"
+        )
         await ended.wait()
 
 

@@ -21,6 +21,8 @@ logger = logging.getLogger("vi.server")
 
 
 API = "/workspaces"
+_OPENING = ("/assetIngestionSessions", "/sessions", "/uploads")
+"""Ends of the paths that open a session: of the API, and two of the gallery."""
 _TRACE = web.RequestKey("trace", str)
 TRACE_HEADER = "x-cloud-trace-context"
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -161,8 +163,8 @@ def limit_rate(config: ServiceConfig, clock: Callable[[], int]) -> Middleware:
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path.startswith(API):
             _take(requests)
-            if request.method == "POST" and request.path.endswith("/assetIngestionSessions"):
-                _take(sessions)
+        if request.method == "POST" and request.path.endswith(_OPENING):
+            _take(sessions)
         return await handler(request)
 
     return middleware

@@ -149,6 +149,11 @@ def _fold_on_sqlite(element: _folded, compiler: Any, **options: Any) -> str:
     return f"vi_fold({compiler.process(element.clauses, **options)})"
 
 
+def holds_text(column: sa.ColumnElement[Any], text: str) -> Condition:
+    """Return the condition that *text* is somewhere in *column*, in any case."""
+    return _folded(column).contains(text.casefold(), autoescape=True)
+
+
 def _cased(element: sa.ColumnElement[Any], strict: bool) -> sa.ColumnElement[Any]:
     return element if strict else _folded(element)
 

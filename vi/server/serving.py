@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
@@ -36,9 +37,12 @@ class Span:
         return self.stop - self.start
 
 
-async def serve_file(request: web.Request, path: Path, known: StoredObject) -> web.StreamResponse | None:
-    """Answer with the object at *path*; None when it is not there."""
+async def serve_file(
+    request: web.Request, path: Path, known: StoredObject, also: Mapping[str, str] | None = None
+) -> web.StreamResponse | None:
+    """Answer with the object at *path*, with *also* among its headers; None when it is not there."""
     headers = {
+        **(also or {}),
         "Content-Type": known.mime,
         "ETag": f'"{known.sha256[:32]}"',
         "Accept-Ranges": "bytes",

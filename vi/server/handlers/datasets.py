@@ -12,12 +12,13 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from ...api.resources.datasets.types import DatasetType
-from ..context import CONTEXT
+from ..context import CONTEXT, Context
 from ..paging import listing
 from ..reading import read_json, structure
 from ..refusals import invalid
 from ..schema import dataset
 from ..store import datasets, idempotency
+from ..store.idempotency import Claim
 from .answers import json_answer, stored_answer
 
 _MAX_TEXT = 10_000
@@ -87,6 +88,11 @@ async def create(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     raw, document = await read_json(request, context.config)
     asked = structure(document, DatasetChanges)
+    return stored_answer(await make(context, asked, context.claim(request, raw)), 201)
+
+
+async def make(context: Context, asked: DatasetChanges, claim: Claim | None = None) -> str:
+    """Make a dataset and return its document as it is sent; raises 400."""
     if asked.name is None:
         raise invalid("name: required field is missing or null", "name")
     if asked.type is not None and asked.type not in set(DatasetType):
@@ -105,9 +111,8 @@ async def create(request: web.Request) -> web.Response:
         "created": now,
         "updated": now,
     }
-    claim = context.claim(request, raw)
 
-    def make(connection: sa.Connection) -> str:
+    def insert(connection: sa.Connection) -> str:
         before = idempotency.find(connection, claim, now)
         if before is not None:
             return before.body or ""
@@ -116,7 +121,7 @@ async def create(request: web.Request) -> web.Response:
         idempotency.keep(connection, claim, idempotency.Made(row.id, body), now)
         return body
 
-    return stored_answer(await context.database.write(make), 201)
+    return await context.database.write(insert)
 
 
 async def update(request: web.Request) -> web.Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -11,6 +11,7 @@ import attrs
 import sqlalchemy as sa
 from aiohttp import web
 
+from ..._routes import MANAGED_SOURCE
 from ...api.resources.datasets.assets.responses import UploadedAssetMetadata
 from ..context import CONTEXT, Context
 from ..names import check_name
@@ -20,6 +21,7 @@ from ..refusals import invalid
 from ..schema import ItemState, SessionState, ingestion_session
 from ..storage_paths import UPLOAD, storage_path
 from ..store import datasets, idempotency, sessions, settling
+from ..store.idempotency import Claim
 from .answers import json_answer
 
 _FAILURE_MODES = ("FailAfterOne", "FailAfterAll")
@@ -48,19 +50,40 @@ class SessionRequest:
     spec: SessionSpec
 
 
+@attrs.frozen
+class Begun:
+    """A session that was made, now or by the same request before, with its files."""
+
+    dataset_id: str
+    row: sa.Row[Any]
+    items: Sequence[Any]
+
+
 async def create(request: web.Request) -> web.Response:
     """Make a session and sign a URL for each of its files."""
     context = request.app[CONTEXT]
     raw, document = await read_json(request, context.config)
     spec = structure(document, SessionRequest).spec
+    source = {name: request.match_info.get(name, managed) for name, managed in MANAGED_SOURCE.items()}
+    begun = await begin(context, context.dataset_name(request), source, spec, context.claim(request, raw))
+    refused = [item for item in begun.items if item.state == ItemState.REFUSED]
+    uploads = _uploads(context, begun.row, begun.items, context.origin(request))
+    document = context.documents.session(begun.row, begun.dataset_id, refused, assets=uploads, as_created=True)
+    return json_answer(document, 201)
+
+
+async def begin(
+    context: Context, name: str, source: Mapping[str, str], spec: SessionSpec, claim: Claim | None = None
+) -> Begun:
+    """Make a session for the files of *spec* in the dataset *name*; raises 400 and 404."""
     _check(spec, context)
-    name, now, claim = context.dataset_name(request), context.clock(), context.claim(request, raw)
+    now = context.clock()
     values = {
         "id": context.new_id(),
         "ingestion_id": context.new_id(),
-        "source_class": request.match_info["source_class"],
-        "source_provider": request.match_info["provider"],
-        "source_id": request.match_info["source_id"],
+        "source_class": source["source_class"],
+        "source_provider": source["provider"],
+        "source_id": source["source_id"],
         "failure_mode": spec.failure_mode,
         "retention": _RETENTION[spec.on_asset_overwritten],
         "total": len(spec.assets),
@@ -69,12 +92,12 @@ async def create(request: web.Request) -> web.Response:
         "expiry": now + int(context.config.upload_url_seconds * 1000),
     }
 
-    def make(connection: sa.Connection) -> tuple[str, sa.Row[Any], Sequence[Any]]:
+    def make(connection: sa.Connection) -> Begun:
         dataset = datasets.find(connection, context.organization_id, name)
         before = idempotency.find(connection, claim, now)
         if before is not None:
             row = sessions.find(connection, dataset.seq, before.reference)
-            return dataset.id, row, sessions.items(connection, row.seq)
+            return Begun(dataset.id, row, sessions.items(connection, row.seq))
         left = None
         if context.config.quota_bytes is not None:
             left = context.config.quota_bytes - datasets.used_bytes(connection, context.organization_id)
@@ -94,14 +117,12 @@ async def create(request: web.Request) -> web.Response:
             items,
         )
         idempotency.keep(connection, claim, idempotency.Made(row.id), now)
-        return dataset.id, row, items
+        return Begun(dataset.id, row, items)
 
-    dataset_id, row, items = await context.database.write(make)
-    if row.state == SessionState.OPEN:
-        context.ingestion.opened(row)
-    refused = [item for item in items if item.state == ItemState.REFUSED]
-    uploads = _uploads(context, row, items, context.origin(request))
-    return json_answer(context.documents.session(row, dataset_id, refused, assets=uploads, as_created=True), 201)
+    begun = await context.database.write(make)
+    if begun.row.state == SessionState.OPEN:
+        context.ingestion.opened(begun.row)
+    return begun
 
 
 def _check(spec: SessionSpec, context: Context) -> None:
@@ -196,18 +217,23 @@ def _read(connection: sa.Connection, request: web.Request) -> tuple[str, sa.Row[
 async def cancel(request: web.Request) -> web.Response:
     """End a session: its URLs stop working, what was ingested stays."""
     context = request.app[CONTEXT]
+    await cancel_session(context, context.dataset_name(request), request.match_info["session"])
+    dataset_id, row, errors = await context.database.read(partial(_read, request=request))
+    return json_answer(context.documents.session(row, dataset_id, errors))
+
+
+async def cancel_session(context: Context, name: str, identifier: str) -> None:
+    """End a session of the dataset *name*; raises 404."""
     now = context.clock()
 
     def end(connection: sa.Connection) -> tuple[str, list[str]]:
-        dataset = datasets.find(connection, context.organization_id, context.dataset_name(request))
-        row = sessions.find(connection, dataset.seq, request.match_info["session"])
+        dataset = datasets.find(connection, context.organization_id, name)
+        row = sessions.find(connection, dataset.seq, identifier)
         return row.id, sessions.cancel(connection, row, now)
 
     session_id, blobs = await context.database.write(end)
     context.ingestion.closed([session_id])
     await context.remove(blobs)
-    dataset_id, row, errors = await context.database.read(partial(_read, request=request))
-    return json_answer(context.documents.session(row, dataset_id, errors))
 
 
 async def list_(request: web.Request) -> web.Response:

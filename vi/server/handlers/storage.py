@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -139,12 +140,19 @@ def _find_object(connection: sa.Connection, context: Context, request: web.Reque
 
 async def get_thumbnail(request: web.Request) -> web.StreamResponse:
     """Send a thumbnail; one that is missing or damaged is made again."""
-    context = request.app[CONTEXT]
     _check(request, THUMBNAIL, "GET")
-    blob = request.match_info["blob"]
+    find = partial(_find_pictured, request=request)
+    return await send_thumbnail(request, request.match_info["blob"], find)
+
+
+async def send_thumbnail(
+    request: web.Request, blob: str, find: Callable[[sa.Connection], sa.Row[Any] | None]
+) -> web.StreamResponse:
+    """Send the thumbnail of an object, made again from the asset that *find* returns when it is lost."""
+    context = request.app[CONTEXT]
     data = await context.blobs.thumbnail(blob)
     if data is None:
-        row = await context.database.read(partial(_find_pictured, request=request))
+        row = await context.database.read(find)
         data = None if row is None else await context.ingestion.make_thumbnail(row)
     if data is None:
         raise not_found("Thumbnail of object", blob)

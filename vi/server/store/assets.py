@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from .. import query
 from ..identity import Identity
 from ..refusals import Refusal, not_found
 from ..schema import asset, bulk_deletion, dataset
@@ -61,6 +62,16 @@ def columns(identity: Identity, dataset_id: str) -> Mapping[str, sa.ColumnElemen
 def listed(dataset_seq: int) -> sa.Select[Any]:
     """Select the assets of a dataset."""
     return sa.select(asset).where(asset.c.dataset_seq == dataset_seq)
+
+
+def newest(connection: sa.Connection, dataset_seq: int, limit: int) -> list[Row]:
+    """Return the assets that came last, the last one first."""
+    return list(connection.execute(listed(dataset_seq).order_by(asset.c.seq.desc()).limit(limit)))
+
+
+def is_named_like(text: str) -> sa.ColumnElement[bool]:
+    """Return the condition that a file name holds *text*, in any case; reads every name of the dataset."""
+    return query.holds_text(asset.c.filename, text)
 
 
 def count(connection: sa.Connection, dataset_seq: int, condition: sa.ColumnElement[bool]) -> int:

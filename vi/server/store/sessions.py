@@ -10,7 +10,7 @@ import attrs
 import sqlalchemy as sa
 
 from ..refusals import not_found
-from ..schema import ItemState, SessionState, ingest_item, ingestion_session, multipart_upload
+from ..schema import ItemState, SessionState, dataset, ingest_item, ingestion_session, multipart_upload
 from . import multipart
 from .garbage import discard
 
@@ -81,6 +81,15 @@ def listed(dataset_seq: int) -> sa.Select[Any]:
     return sa.select(ingestion_session).where(ingestion_session.c.dataset_seq == dataset_seq)
 
 
+def listed_with_dataset(organization_id: str) -> sa.Select[Any]:
+    """Select the sessions of an organization, with id and name of their dataset."""
+    return (
+        sa.select(ingestion_session, dataset.c.id.label("dataset_id"), dataset.c.name.label("dataset_name"))
+        .join(dataset, dataset.c.seq == ingestion_session.c.dataset_seq)
+        .where(dataset.c.organization_id == organization_id, dataset.c.deleted.is_(None))
+    )
+
+
 def items(connection: sa.Connection, session_seq: int) -> Sequence[Row]:
     """Return every file of a session, in the order of the request."""
     statement = sa.select(ingest_item).where(ingest_item.c.session_seq == session_seq)
@@ -89,17 +98,30 @@ def items(connection: sa.Connection, session_seq: int) -> Sequence[Row]:
 
 def errors(connection: sa.Connection, session_seqs: Collection[int]) -> dict[int, list[Row]]:
     """Return the errored files of sessions, by session, in the order they were settled."""
-    item = ingest_item.c
-    columns: list[sa.Column[Any]] = [item.session_seq, item.filename, item.error, item.settled]
-    statement = (
-        sa.select(*columns)
-        .where(ingest_item.c.session_seq.in_(session_seqs), ingest_item.c.error.is_not(None))
-        .order_by(ingest_item.c.settled, ingest_item.c.idx)
-    )
     found: dict[int, list[Row]] = defaultdict(list)
-    for row in connection.execute(statement):
+    for row in connection.execute(_errors.where(ingest_item.c.session_seq.in_(session_seqs))):
         found[row.session_seq].append(row)
     return found
+
+
+def first_errors(connection: sa.Connection, session: Row, limit: int) -> list[Row]:
+    """Return the errored files of one session that were settled first."""
+    if not session.errored:
+        return []
+    return list(connection.execute(_errors.where(ingest_item.c.session_seq == session.seq).limit(limit)))
+
+
+_error_columns: list[sa.Column[Any]] = [
+    ingest_item.c.session_seq,
+    ingest_item.c.filename,
+    ingest_item.c.error,
+    ingest_item.c.settled,
+]
+_errors = (
+    sa.select(*_error_columns)
+    .where(ingest_item.c.error.is_not(None))
+    .order_by(ingest_item.c.settled, ingest_item.c.idx)
+)
 
 
 def open_sessions(connection: sa.Connection) -> Sequence[Row]:

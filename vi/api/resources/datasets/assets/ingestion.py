@@ -49,10 +49,10 @@ from .....errors import (
 )
 from .holdings import Holdings, same_content
 from .multipart import Multipart, MultipartNotOfferedError
-from .responses import AssetIngestionSession, FailureMode, ResourceRetentionMode
+from .responses import AssetIngestionSession, FailureMode, ResourceRetentionMode, meaning_of
 from .results import AssetUploadResult
 from .resumption import Resumption
-from .settling import MEANINGS, FirstFailure, OpenSession, Settlement
+from .settling import FirstFailure, OpenSession, Settlement
 
 logger = logging.getLogger("vi.transfer")
 
@@ -312,8 +312,8 @@ class Ingestion:
         for record in list(opened.records.values()):
             if record.upload is None and record.outcome is None:
                 code = str(refused.get(record.filename, "EUNKNOWN"))
-                meaning = MEANINGS.get(code) if record.filename in refused else "the service gave no upload URL for it"
-                self._drop(opened, record, code, f"{record.filename}: {meaning or code}.")
+                meaning = meaning_of(code) if record.filename in refused else "the service gave no upload URL for it"
+                self._drop(opened, record, code, f"{record.filename}: {meaning}.")
 
     def _drop(self, opened: OpenSession, record: FileRecord, code: str, message: str) -> None:
         opened.pending -= 1

@@ -74,6 +74,28 @@ class AssetIngestionError(StrEnum):
     ETIMEOUT = "ETIMEOUT"
     EUNKNOWN = "EUNKNOWN"
 
+    @property
+    def meaning(self) -> str:
+        """The code in words, to follow the name of a file."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    AssetIngestionError.EALREADY: "an asset of this name exists already",
+    AssetIngestionError.EBADMIME: "its type is not accepted, or not the one that its name says",
+    AssetIngestionError.EBADSIZE: "its size is wrong or not allowed",
+    AssetIngestionError.ECORRUPT: "its contents cannot be read or do not match the checksum",
+    AssetIngestionError.ENOQUOTA: "no storage quota is left",
+    AssetIngestionError.ETIMEOUT: "its bytes did not arrive in time",
+    AssetIngestionError.EUNKNOWN: "the service failed on it",
+}
+
+
+def meaning_of(code: str) -> str:
+    """Return *code* in words; a code that is not known stays as it is."""
+    known = AssetIngestionError.__members__.get(code)
+    return known.meaning if known else code
+
 
 def _url_repr(url: str) -> str:
     return repr(_redact.redact(url))

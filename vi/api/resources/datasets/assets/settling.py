@@ -19,21 +19,11 @@ from ....._transfer.progress import ProgressTracker
 from ....._transfer.record import FileRecord, Ledger
 from ....._transfer.upload import CUT_SHORT
 from .....errors import ViError, ViNotFoundError, ViValidationError
-from .responses import AssetIngestionSession, ResourceCondition
+from .responses import AssetIngestionSession, ResourceCondition, meaning_of
 from .stored import stored_since
 
 POLL_FIRST, POLL_LAST, POLL_GROWTH = 0.2, 5.0, 1.5
 CANCEL_SECONDS = 1.5
-
-MEANINGS = {
-    "EALREADY": "an asset of this name exists already",
-    "EBADMIME": "the service does not accept its type",
-    "EBADSIZE": "its size is wrong or not allowed",
-    "ECORRUPT": "its contents cannot be read or do not match the checksum",
-    "ENOQUOTA": "no storage quota is left",
-    "ETIMEOUT": "its bytes did not arrive in time",
-    "EUNKNOWN": "the service failed on it",
-}
 
 
 class FirstFailure(Exception):
@@ -188,7 +178,7 @@ class Settlement:
         failed = [(name, code) for name, code in errors.items() if name in opened.sent]
         for name, code in failed:
             record = opened.sent[name]
-            self._ledger.fail(record, str(code), f"{name}: {MEANINGS.get(str(code), str(code))}.")
+            self._ledger.fail(record, str(code), f"{name}: {meaning_of(str(code))}.")
         self._tracker.files_failed += len(failed)
         if failed and self._stop_at_first_failure:
             raise FirstFailure

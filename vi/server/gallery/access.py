@@ -1,0 +1,195 @@
+"""Who may see the gallery, what may be done from where, and what a page may load.
+
+Whoever shows the key gets a random token in a cookie that no script can read and no other site can send along; the
+service keeps only its digest, until it is logged out, unused for `IDLE_SECONDS`, or the service ends. The cookie opens
+nothing but the gallery: the API asks for the key in its header as before, storage for a signature.
+
+A request that changes something must come from a page of this very origin, by what the browser says of it, and, once
+logged in, carry a token that only such a page holds. Ports do not separate cookies, so a page of another local server
+is "same site": reading is refused to it as well, unless the user follows a link.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+
+import attrs
+from aiohttp import MultipartReader, web
+from aiohttp.typedefs import Handler, Middleware
+
+from ..context import Context
+from ..refusals import Refusal
+from . import forms
+from .paths import LOGIN, STATIC, is_gallery
+
+IDLE_SECONDS = 12 * 3600
+_MAX_SESSIONS = 1000
+TOKEN_HEADER = "X-CSRF-Token"  # noqa: S105 - a name
+TOKEN_FIELD = "csrf"  # noqa: S105 - a name
+_SAFE = ("GET", "HEAD")
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self'; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    # Not `no-referrer`: browsers then send `Origin: null` with the forms of the page itself.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+@attrs.frozen
+class Visitor:
+    """A browser that is logged in; *token* goes into every form of its pages."""
+
+    digest: str
+    token: str = attrs.field(repr=False)
+
+
+VISITOR = web.RequestKey("visitor", Visitor)
+FORM = web.RequestKey("form", dict)
+FILES = web.RequestKey("files", MultipartReader)
+
+
+class Access:
+    """The browsers that are logged in."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._secret = secrets.token_bytes(32)
+        self._seen: dict[str, int] = {}
+        # Cookies are shared by all ports of a host, and there may be several services on it.
+        self._cookie = f"vi_gallery_{hashlib.sha256(context.organization_id.encode()).hexdigest()[:12]}"
+
+    def log_in(self, key: str, response: web.Response) -> bool:
+        """Give the browser of *response* a session if *key* is right."""
+        if not self._context.identity.accepts(key):
+            return False
+        now = self._context.clock()
+        self._seen = {digest: seen for digest, seen in self._seen.items() if now - seen < IDLE_SECONDS * 1000}
+        if len(self._seen) >= _MAX_SESSIONS:
+            del self._seen[next(iter(self._seen))]
+        value = secrets.token_urlsafe(32)
+        self._seen[_digest(value)] = now
+        secure = (self._context.config.public_url or "").startswith("https://")
+        response.set_cookie(self._cookie, value, path="/", httponly=True, samesite="Strict", secure=secure)
+        return True
+
+    def log_out(self, visitor: Visitor, response: web.Response) -> None:
+        """End a session."""
+        self._seen.pop(visitor.digest, None)
+        response.del_cookie(self._cookie, path="/", httponly=True, samesite="Strict")
+
+    def visitor(self, request: web.Request) -> Visitor | None:
+        """Return who asks, None when not logged in."""
+        value = request.cookies.get(self._cookie)
+        if not value:
+            return None
+        digest, now = _digest(value), self._context.clock()
+        seen = self._seen.pop(digest, None)
+        if seen is None or now - seen >= IDLE_SECONDS * 1000:
+            return None
+        self._seen[digest] = now  # back in at the end: whoever was not seen for longest goes first
+        return Visitor(digest, hmac.digest(self._secret, digest.encode(), "sha256").hex())
+
+    def is_own_page(self, request: web.Request) -> bool:
+        """Tell whether a browser says that a page of this origin makes the request; no word of it is a no."""
+        site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+        if site is not None and site != "same-origin":
+            return False
+        if origin is None:
+            return site is not None
+        public = (self._context.config.public_url or "").rstrip("/")
+        return origin.lower() in (f"http://{request.headers.get('Host', '')}".lower(), public.lower())
+
+
+ACCESS = web.AppKey("access", Access)
+
+
+def _digest(value: str) -> str:
+    return hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()
+
+
+def guard(login_page: Handler, error_page: Handler) -> Middleware:
+    """Let only those who are logged in see the gallery, and only its own pages change anything.
+
+    *login_page* answers the others, *error_page* words a `Refusal`, which it finds under `REFUSAL`.
+    """
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not is_gallery(request.path):
+            return await handler(request)
+        access = request.app[ACCESS]
+        visitor = access.visitor(request)
+        if visitor is not None:
+            request[VISITOR] = visitor
+        try:
+            if request.method not in _SAFE:
+                await _check_change(request, access, visitor)
+            elif visitor is not None:
+                _check_reading(request)
+            if visitor is None and not _is_open(request):
+                if wants_json(request):
+                    raise Refusal(401, "You are no longer logged in")
+                return await login_page(request)
+            return await handler(request)
+        except Refusal as refusal:
+            request[REFUSAL] = refusal
+        except web.HTTPNotFound:
+            request[REFUSAL] = Refusal(404, "There is no such page")
+        except web.HTTPMethodNotAllowed as error:
+            allow = {"Allow": error.headers["Allow"]}
+            request[REFUSAL] = Refusal(405, f"{request.method} is not allowed here", headers=allow)
+        return await error_page(request)
+
+    return middleware
+
+
+REFUSAL = web.RequestKey("refusal", Refusal)
+
+
+def wants_json(request: web.Request) -> bool:
+    """Tell whether the script asks, not a person."""
+    return request.headers.get("Accept", "").startswith("application/json")
+
+
+def _is_open(request: web.Request) -> bool:
+    return request.path == LOGIN or request.path.startswith(STATIC.partition("{")[0])
+
+
+def _check_reading(request: web.Request) -> None:
+    """Refuse what a page of another origin embeds or fetches; links that a user follows are well."""
+    site = request.headers.get("Sec-Fetch-Site", "none")
+    if site not in ("none", "same-origin") and request.headers.get("Sec-Fetch-Mode") != "navigate":
+        raise Refusal(403, "A page of another origin may not read the gallery")
+
+
+async def _check_change(request: web.Request, access: Access, visitor: Visitor | None) -> None:
+    if not access.is_own_page(request):
+        raise Refusal(403, "Changes are made from the gallery's own pages alone")
+    given = request.headers.get(TOKEN_HEADER)
+    if given is None and request.content_type == forms.FIELDS:
+        request[FORM] = await forms.read_fields(request)
+        given = request[FORM].get(TOKEN_FIELD)
+    elif given is None and request.content_type == forms.FILES and visitor is not None:
+        # The token goes before the files, which are left to the handler.
+        request[FILES], given = await forms.open_files(request, TOKEN_FIELD)
+    if visitor is None or request.path == LOGIN:
+        return  # logging in takes the key, and without it nothing is changed
+    if not hmac.compare_digest(visitor.token.encode(), (given or "").encode("utf-8", "replace")):
+        raise Refusal(403, "The form is from another session; load the page again")
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Say on every answer of the gallery what may be done with it; what a handler has said stays."""
+    if is_gallery(request.path):
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)

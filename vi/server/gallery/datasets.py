@@ -1,0 +1,131 @@
+"""The front page: every dataset with its newest pictures, and a form that makes one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+import sqlalchemy as sa
+from aiohttp import web
+
+from ... import _routes
+from ..context import CONTEXT
+from ..handlers.datasets import DatasetChanges, make
+from ..paging import Page, listing
+from ..refusals import invalid
+from ..schema import dataset
+from ..store import assets, datasets
+from .access import FORM
+from .html import Markup, h
+from .layout import command, form, name_of, page, plural, size
+from .paths import DATASET, DATASETS, HOME, THUMBNAIL, path_to
+
+_PER_PAGE = "24"
+_COVER = 4
+
+
+@attrs.frozen
+class _Shelf:
+    page: Page
+    covers: dict[int, list[sa.Row[Any]]]
+
+
+async def home(request: web.Request) -> web.Response:
+    """Show a page of datasets, newest first."""
+    context = request.app[CONTEXT]
+    asked = listing("gallery datasets", _PER_PAGE, request.query.get("p"), context.signer, 1)
+
+    def read(connection: sa.Connection) -> _Shelf:
+        found = asked.read(connection, datasets.listed(context.organization_id), (dataset.c.seq,), descending=True)
+        return _Shelf(found, {row.seq: assets.newest(connection, row.seq, _COVER) for row in found.rows})
+
+    shelf = await context.database.read(read)
+    rows = shelf.page.rows
+    if not rows and asked.position is None:
+        return page(request, "Datasets", _welcome(request), here=HOME)
+    return page(
+        request,
+        "Datasets",
+        h("div", h("h1", "Datasets"), _new(request), class_="heading"),
+        h("ul", *(h("li", _card(row, shelf.covers[row.seq])) for row in rows), class_="shelf"),
+        turning(HOME, {}, asked.token(shelf.page.previous), asked.token(shelf.page.next)),
+        here=HOME,
+    )
+
+
+def _welcome(request: web.Request) -> Markup:
+    return h(
+        "section",
+        h("h1", "No dataset yet"),
+        h("p", "A dataset holds the pictures that belong together. Name the first one:"),
+        _new(request, first=True),
+        h("p", "Or from a shell, where the settings of this service are loaded:", class_="quiet"),
+        command('vi-sdk datasets create "street signs"', "vi-sdk assets upload DATASET ./images"),
+        class_="card empty",
+    )
+
+
+def _new(request: web.Request, *, first: bool = False) -> Markup:
+    field = h(
+        "input",
+        name="name",
+        id="new",
+        required=True,
+        maxlength=200,
+        placeholder="street signs" if first else "New dataset",
+        autocomplete="off",
+    )
+    label = h("label", "Name of the new dataset", for_="new", class_="hidden")
+    button = h("button", "Create dataset" if first else "Create", class_="primary" if first else None)
+    return form(request, DATASETS, label, field, button, class_="inline")
+
+
+def _card(row: sa.Row[Any], cover: list[sa.Row[Any]]) -> Markup:
+    pictures = [picture(found, row.id) for found in cover]
+    return h(
+        "a",
+        h("span", pictures or h("span", "empty", class_="blank"), class_="cover"),
+        h("strong", name_of(row.name)),
+        h("span", f"{plural(row.asset_total, 'asset')} · {size(row.byte_total)}", class_="quiet"),
+        href=path_to(DATASET, dataset=row.id),
+        class_="dataset",
+    )
+
+
+def picture(row: sa.Row[Any], dataset_id: str, alt: str = "") -> Markup:
+    """Return the thumbnail of an asset, or what stands for one; its name stands beside it where *alt* is empty."""
+    if not row.has_thumbnail:
+        return h("span", row.filename.rpartition(".")[2][:5] or "?", class_="blank", aria_hidden="true")
+    address = path_to(THUMBNAIL, {"v": row.blob}, dataset=dataset_id, asset=row.id)
+    return h("img", src=address, alt=alt, loading="lazy", decoding="async")
+
+
+def turning(address: str, query: dict[str, str | None], previous: str | None, following: str | None) -> Markup | None:
+    """Return the links to the pages around this one."""
+    if not previous and not following:
+        return None
+
+    def link(text: str, token: str | None, relation: str) -> Markup:
+        if token is None:
+            return h("span", text, aria_disabled="true", class_="button")
+        return h("a", text, href=path_to(address, {**query, "p": token}), rel=relation, class_="button")
+
+    return h(
+        "nav",
+        link("← Previous", previous, "prev"),
+        link("Next →", following, "next"),
+        class_="pages",
+        aria_label="Pages",
+    )
+
+
+async def create(request: web.Request) -> web.Response:
+    """Make a dataset and show it."""
+    context = request.app[CONTEXT]
+    name = request.get(FORM, {}).get("name", "").strip()
+    if not name:
+        raise invalid("A dataset needs a name", "name")
+    made = json.loads(await make(context, DatasetChanges(name=name)))
+    identifier = _routes.short(context.organization_id, made["datasetId"])
+    return web.Response(status=303, headers={"Location": path_to(DATASET, dataset=identifier)})

@@ -1,0 +1,37 @@
+"""The addresses of the gallery. Whatever is below `PREFIX`, and the front page, is guarded by `access`."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from ... import _routes
+
+HOME = "/"
+PREFIX = "/gallery/"
+LOGIN = PREFIX + "login"
+LOGOUT = PREFIX + "logout"
+STATIC = PREFIX + "static/{name}"
+DATASETS = PREFIX + "datasets"
+DATASET = DATASETS + "/{dataset}"
+ASSET = DATASET + "/assets/{asset}"
+FILE = ASSET + "/file"
+THUMBNAIL = ASSET + "/thumbnail"
+UPLOADS = DATASET + "/uploads"
+SESSIONS = DATASET + "/sessions"
+SESSIONS_STATE = DATASET + "/sessions/state"
+SESSION = SESSIONS + "/{session}"
+SESSION_STATE = SESSION + "/state"
+SESSION_CANCEL = SESSION + "/cancel"
+ALL_SESSIONS = PREFIX + "sessions"
+ALL_SESSIONS_STATE = PREFIX + "sessions/state"
+
+
+def is_gallery(path: str) -> bool:
+    """Tell whether an address belongs to the gallery."""
+    return path in (HOME, PREFIX[:-1]) or path.startswith(PREFIX)
+
+
+def path_to(template: str, query: dict[str, str | None] | None = None, **values: str) -> str:
+    """Return an address with its values, and those of *query* that are not empty."""
+    asked = urlencode({name: value for name, value in (query or {}).items() if value})
+    return _routes.fill(template, **values) + (f"?{asked}" if asked else "")

@@ -14,6 +14,7 @@ nox.options.error_on_missing_interpreters = False
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
+NOT_HERE = "not large and not interop and not faults and not notebook"
 PEER = "vi-sdk==0.1.0b7"
 
 
@@ -30,7 +31,7 @@ def tests(session: nox.Session) -> None:
     Tests that fail beside others on a busy machine get a second run alone; what fails there too fails the session.
     """
     install(session, "local", "fastapi", group="test")
-    run = ["python", "-m", "pytest", "-m", "not large and not interop and not faults", *session.posargs]
+    run = ["python", "-m", "pytest", "-m", NOT_HERE, *session.posargs]
     try:
         session.run(*run, "-n", "auto")
     except nox.command.CommandFailed:
@@ -95,10 +96,17 @@ def extras(session: nox.Session) -> None:
 
 
 @nox.session
+def notebook(session: nox.Session) -> None:
+    """Run the notebooks and other cells in real Jupyter kernels."""
+    install(session, "local", group="notebook")
+    session.run("python", "-m", "pytest", "tests/notebook", "-n", "2", *session.posargs)
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """Measure branch coverage of the tests."""
     session.install("-e", ".[local,fastapi]", *nox.project.dependency_groups(PROJECT, "test"))
-    session.run("coverage", "run", "-m", "pytest", "-m", "not large and not interop and not faults", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", "-m", NOT_HERE, *session.posargs)
     session.run("coverage", "combine")
     session.run("coverage", "report")
 

@@ -42,16 +42,16 @@ def progress_listeners(operation: str, show: bool, on_progress: Listener | None)
                 f"on_progress must be a function of a TransferProgress, got {type(on_progress).__name__}.",
                 parameter="on_progress",
             )
-        return [on_progress]
-    if not show or os.environ.get(PROGRESS_VARIABLE, "").lower() in ("0", "false", "no"):
-        return []
-    stream = sys.stderr
-    if stream is None:
-        return []
+        show = False
+    heard = [on_progress] if on_progress is not None else []
+    shows = show and os.environ.get(PROGRESS_VARIABLE, "").lower() not in ("0", "false", "no")
     if _in_kernel():
         from ._notebook import NotebookBar
 
-        return [NotebookBar()]
+        return [NotebookBar(shown=shows), *heard]
+    stream = sys.stderr
+    if not shows or stream is None:
+        return heard
     return [Bar(operation)] if redraws(stream) else [Lines()]
 
 

@@ -271,22 +271,26 @@ def print_dataset(dataset: Dataset) -> None:
 
 def described(thing: object) -> str:
     """Return a document, a page or a result as the lines that IPython shows."""
+    return printable(redact("\n".join(_lines_of(thing))), keep="\n")
+
+
+def _lines_of(thing: object) -> list[str]:
     from .api.pagination import Listing, Page
     from .api.resources.datasets.assets.responses import Asset
     from .api.resources.datasets.responses import Dataset
 
     if isinstance(thing, Asset):
-        return "\n".join(aligned(_summaries.asset_rows(thing), left=(0, 1)))
+        return aligned(_summaries.asset_rows(thing), left=(0, 1))
     if isinstance(thing, Dataset):
-        return "\n".join(aligned(_summaries.dataset_rows(thing), left=(0, 1)))
+        return aligned(_summaries.dataset_rows(thing), left=(0, 1))
     if isinstance(thing, Page):
         shown = thing.items[:LISTED]
-        return "\n".join(
-            [*([table(*_summaries.table_of(shown))] if shown else []), *_summaries.page_notes(thing, LISTED)]
-        )
+        lines = [table(*_summaries.table_of(shown))] if shown else []
+        return lines + _summaries.page_notes(thing, LISTED)
     if isinstance(thing, Listing):
-        return _summaries.LISTING
-    return printable(redact(str(thing.summary())), keep="\n") if hasattr(thing, "summary") else printable(repr(thing))
+        return [_summaries.LISTING]
+    summary = getattr(thing, "summary", None)
+    return [summary() if summary is not None else repr(thing)]
 
 
 def _print_rows(rows: list[tuple[str, str]]) -> None:

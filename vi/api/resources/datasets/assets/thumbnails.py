@@ -32,7 +32,7 @@ FAMILIES = frozenset({"gif", "jpeg", "png", "webp"})
 class Budget:
     """How many bytes a page of thumbnails may still take."""
 
-    left: int = ALL_BYTES
+    left: int
 
     def take(self, count: int) -> bool:
         """Take *count* bytes if there are as many."""
@@ -45,7 +45,7 @@ class Budget:
 
 async def fetch_thumbnails(storage: Storage, assets: Sequence[Asset]) -> None:
     """Give each asset its thumbnail, in order, until the budget is spent; failures are logged at debug level."""
-    budget = Budget()
+    budget = Budget(ALL_BYTES)
     with anyio.move_on_after(SECONDS):
         async with TaskPool(AT_ONCE) as pool:
             for asset in assets:

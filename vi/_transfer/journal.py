@@ -124,6 +124,7 @@ class Journal:
         self._inherited = inherited
         self._size = 0
         self._torn = False
+        self.path: Path
         self.path, self._descriptor = _create(folder, key)
         self._held = [self._descriptor, *(descriptor for _, descriptor in inherited)]
         # A caller that is cancelled while the journal is opened for it must not leave it locked.

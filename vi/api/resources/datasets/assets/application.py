@@ -104,7 +104,7 @@ class Application:
         self._fresh = fresh
         self._progress = progress
         self._dataset_id = check_id(plan.dataset_id, "plan.dataset_id")
-        self.result = SyncResult(plan)
+        self.result: SyncResult = SyncResult(plan)
 
     async def run(
         self, retention: ResourceRetentionMode, custom_metadata: metadata.CustomMetadata | None

@@ -18,7 +18,7 @@ from ....._transfer.storage import Storage, TransferFailed, refuse_encoding, sig
 from .....errors import ViError
 from .responses import Asset, Contents
 
-logger = logging.getLogger("vi.transfer")
+logger: logging.Logger = logging.getLogger("vi.transfer")
 
 ONE_BYTES = 64 << 10
 ALL_BYTES = 1 << 20

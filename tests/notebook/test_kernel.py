@@ -112,6 +112,18 @@ def test_no_bar_where_none_is_wanted(kernel: Kernel, quiet: str) -> None:
     assert bars(outcome) == []
 
 
+def test_events_are_iterated_over_in_a_cell(kernel: Kernel) -> None:
+    assert kernel.run(ASYNC).error is None
+    outcome = kernel.run(
+        "async with client.assets.upload_events(dataset, 'images') as events:\n"
+        "    seen = [event async for event in events]\n"
+        "    result = await events.result()\n"
+        "seen[-1].finished, seen[-1].files_done, result.total_succeeded"
+    )
+    assert outcome.text == "(True, 6, 6)"
+    assert bars(outcome) == []
+
+
 def test_a_display_sends_nothing(kernel: Kernel, service: RecordedService) -> None:
     """Pictures come with the page that asks for them; showing it asks for nothing."""
     assert kernel.run(f"{SYNC}\nresult = client.assets.upload(dataset, 'images', show_progress=False)").error is None

@@ -94,7 +94,7 @@ def test_stopping_a_cell_stops_the_transfer(kernel: Kernel, service: RecordedSer
         began = time.monotonic()
         kernel.interrupt()
         outcome = kernel.finish(cell)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 8
     assert outcome.error in ("KeyboardInterrupt", "CancelledError")
     assert len(service.requests("POST", ":cancel")) == 1
     assert kernel.run(TASKS[form]).text == before

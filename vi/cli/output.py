@@ -73,7 +73,7 @@ def document(model: Any) -> dict[str, Any]:
     """Return a model of the API as JSON-ready data; signed URLs and pictures stay out."""
     from ..api.resources.datasets.assets.responses import AssetContents
 
-    return attrs.asdict(model, filter=lambda _, value: not isinstance(value, (AssetContents, bytes)))
+    return attrs.asdict(model, filter=lambda attribute, value: attribute.init and not isinstance(value, AssetContents))
 
 
 def when(moment: dt.datetime | None) -> str:

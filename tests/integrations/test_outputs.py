@@ -20,6 +20,8 @@ from tests.cli.outcomes import Outcome, check_no_secret
 from vi import _samples
 from vi.testing import TestedService
 
+pytestmark = pytest.mark.notebook
+
 ROOT = Path(__file__).parents[2]
 BAD = {"cut.jpg": "ECORRUPT", "text.png": "EBADMIME"}
 
@@ -60,7 +62,7 @@ def test_that_fails_with_every_local_in_sight(vi_client, vi_dataset, vi_service,
     result = vi_client.assets.upload(vi_dataset.dataset_id, "images", failure_mode="FailAfterAll")
     page = vi_client.assets.list(vi_dataset.dataset_id, contents=True)
     first, settings = page.items[0], vi_client.settings
-    vi_service.faults.corrupt(times=None)
+    vi_service.faults.status(416, to="storage", method="GET", times=None)
     vi_client.assets.download(vi_dataset.dataset_id, tmp_path / "other")
 
 def test_that_has_no_answer(vi_client, vi_service):

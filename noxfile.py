@@ -101,7 +101,8 @@ def extras(session: nox.Session) -> None:
 def notebook(session: nox.Session) -> None:
     """Run notebooks in real Jupyter kernels, and read all that the same task writes elsewhere."""
     install(session, "local", group="notebook")
-    session.run("python", "-m", "pytest", "-m", "notebook", "-n", "2", *session.posargs)
+    paths = ["tests/notebook", "tests/integrations/test_outputs.py"]
+    session.run("python", "-m", "pytest", "-m", "notebook", "-n", "2", *(session.posargs or paths))
 
 
 @nox.session

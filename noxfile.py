@@ -16,7 +16,7 @@ nox.options.error_on_missing_interpreters = False
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
 PEER = "vi-sdk==0.1.0b7"
-FAST = "not large and not interop and not faults and not browser"
+FAST = "not large and not interop and not faults and not browser and not notebook"
 
 
 def install(session: nox.Session, *extras: str, group: str | None = None) -> None:
@@ -53,9 +53,11 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check types, strictly."""
+    """Check types, strictly, by two checkers; the second fails unless all of the public API has known types."""
     install(session, "local", "fastapi", group="types")
     session.run("mypy")
+    session.run("basedpyright")
+    session.run("basedpyright", "--verifytypes", "vi", "--ignoreexternal")
 
 
 @nox.session
@@ -104,6 +106,14 @@ def extras(session: nox.Session) -> None:
     session.install("opentelemetry-sdk")
     paths = [f"tests/transfers/test_{name}.py" for name in ("elsewhere", "rows", "hooks")]
     session.run("python", "-m", "pytest", *(session.posargs or paths))
+
+
+@nox.session
+def notebook(session: nox.Session) -> None:
+    """Run notebooks in real Jupyter kernels, and read all that the same task writes elsewhere."""
+    install(session, "local", group="notebook")
+    paths = ["tests/notebook", "tests/integrations/test_outputs.py"]
+    session.run("python", "-m", "pytest", "-m", "notebook", "-n", "2", *(session.posargs or paths))
 
 
 @nox.session

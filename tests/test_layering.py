@@ -18,7 +18,7 @@ LAYERS: dict[str, int] = {
     **dict.fromkeys(FOUNDATION, 0),
     **dict.fromkeys(("_sockets", "_connections", "_running", "_http", "_transfer"), 1),
     # Resources are async and sync in one file, so the twin of a method is as deep as they are.
-    **dict.fromkeys(("api", "_blocking", "_terminal"), 2),
+    **dict.fromkeys(("api", "_blocking", "_terminal", "_summaries", "_html", "_notebook"), 2),
     **dict.fromkeys(("client", "transfers"), 3),
     "_samples": 0,
     "profiles": 1,
@@ -42,6 +42,7 @@ THIRD_PARTY = {
     "fastcrc": ("_checksums",),
     "msgspec": ("_wire_fast",),
     "tqdm": ("_terminal",),
+    "IPython": ("_notebook",),
     "PIL": ("server", "_samples", "_transfer"),
     "upath": ("_transfer",),
     "opentelemetry": ("otel",),
@@ -155,16 +156,16 @@ def graph(package: Path) -> dict[str, set[str]]:
     edges: dict[str, set[str]] = {}
     for name, tree in modules(package):
         late = {
-            id(inner)
+            inner.lineno
             for node in ast.walk(tree)
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
             for inner in ast.walk(node)
+            if isinstance(inner, (ast.Import, ast.ImportFrom))
         }
-        early = ast.Module([node for node in ast.walk(tree) if isinstance(node, ast.stmt) and id(node) not in late], [])
         targets = {
             item.of.removeprefix("vi").removeprefix(".")
-            for item in imports(name, early, package)
-            if item.of.split(".")[0] == "vi" and not item.for_types
+            for item in imports(name, tree, package)
+            if item.of.split(".")[0] == "vi" and not item.for_types and item.line not in late
         }
         edges[name] = (targets & known) - {name, ""}
     return edges

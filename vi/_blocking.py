@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import math
 import os
+import signal
 import sys
 import threading
 import time
@@ -223,18 +224,22 @@ class LoopThread:
         self._loop.end()
 
     def _warn_inside_loop(self) -> None:
-        if self._warned or "ipykernel" in sys.modules:
+        if self._warned:
             return
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             return
+        message = "vi.Client blocks the event loop of this thread while it works; use vi.AsyncClient with await here"
+        if "ipykernel" in sys.modules:
+            # A notebook's loop runs always. It waits for a plain cell, and Ctrl+C ends that; not so in one that awaits.
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                return
+            message = (
+                "vi.Client cannot be stopped in a cell that awaits; use vi.AsyncClient there, or a cell of its own"
+            )
         self._warned = True
-        warnings.warn(
-            "vi.Client blocks the event loop of this thread while it works; use vi.AsyncClient with await here",
-            RuntimeWarning,
-            stacklevel=5,
-        )
+        warnings.warn(message, RuntimeWarning, stacklevel=5)
 
 
 class Blocking(Generic[A]):

@@ -87,7 +87,7 @@ class Connections:
     def __init__(self, settings: Settings, ssl_context: ssl.SSLContext | None) -> None:
         self._settings = settings
         self._ssl_context = ssl_context
-        self.hooks = Hooks()
+        self.hooks: Hooks = Hooks()
         self._proxies: dict[str, dict[str, Any]] = {}
         self._by_loop: dict[asyncio.AbstractEventLoop, LoopConnections] = {}
 

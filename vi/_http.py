@@ -58,10 +58,10 @@ class Http:
     def __init__(self, settings: Settings, connections: Connections) -> None:
         self.settings = settings
         self.connections = connections
-        self.pacing = Pacing(settings.limits.max_concurrency)
-        self.budget = RetryBudget()
-        self.running = Running()
-        self.honours_keys = False
+        self.pacing: Pacing = Pacing(settings.limits.max_concurrency)
+        self.budget: RetryBudget = RetryBudget()
+        self.running: Running = Running()
+        self.honours_keys: bool = False
         """Whether an answer has shown that the service honours ``Idempotency-Key``."""
         self._base = URL(settings.endpoint)
         self._origin = origin_of(self._base)

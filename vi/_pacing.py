@@ -51,7 +51,7 @@ class Places:
 
     def __init__(self, limit: int, start: int = START) -> None:
         self.limit = limit
-        self.level = min(start, limit)
+        self.level: int = min(start, limit)
         self._in_use = 0
         self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
         self._doubling = True

@@ -111,7 +111,7 @@ class RetryBudget:
     __slots__ = ("_balance", "reserve")
 
     def __init__(self, reserve: float = 200.0) -> None:
-        self.reserve = reserve
+        self.reserve: float = reserve
         self._balance = reserve
 
     def earn(self) -> None:

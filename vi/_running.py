@@ -14,9 +14,9 @@ class LongCall:
     """One call: *closed* says that it was ended because its client was."""
 
     def __init__(self, scope: anyio.CancelScope) -> None:
-        self.closed = False
-        self.left = asyncio.Event()
-        self.loop = asyncio.get_running_loop()
+        self.closed: bool = False
+        self.left: asyncio.Event = asyncio.Event()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._scope = scope
 
     def end(self) -> None:

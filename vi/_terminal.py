@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
+from . import _summaries
 from ._redact import redact
 from ._transfer.progress import Listener, TransferProgress
 from .errors import ViConfigurationError, ViInvalidParameterError
@@ -26,6 +27,7 @@ PROGRESS_VARIABLE = "VI_PROGRESS"
 LOG_VARIABLE = "VI_LOG"
 LINE_SECONDS = 10.0
 UNKNOWN_SIZE = (79, 24)
+LISTED = 60
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _STYLES = {"bold": "1", "red": "31", "green": "32", "yellow": "33"}
@@ -33,20 +35,30 @@ _OFF = ("", "0", "false", "no")
 
 
 def progress_listeners(operation: str, show: bool, on_progress: Listener | None) -> list[Listener]:
-    """Return who is told of progress: the caller's function, or else a bar on a terminal and lines elsewhere."""
+    """Return who is told of progress: the caller's function, or else a bar on a terminal or in a notebook, and lines elsewhere."""
     if on_progress is not None:
         if not callable(on_progress):
             raise ViInvalidParameterError(
                 f"on_progress must be a function of a TransferProgress, got {type(on_progress).__name__}.",
                 parameter="on_progress",
             )
-        return [on_progress]
-    if not show or os.environ.get(PROGRESS_VARIABLE, "").lower() in ("0", "false", "no"):
-        return []
+        show = False
+    heard = [on_progress] if on_progress is not None else []
+    shows = show and os.environ.get(PROGRESS_VARIABLE, "").lower() not in ("0", "false", "no")
+    if _in_kernel():
+        from ._notebook import NotebookBar
+
+        return [NotebookBar(shown=shows), *heard]
     stream = sys.stderr
-    if stream is None:
-        return []
+    if not shows or stream is None:
+        return heard
     return [Bar(operation)] if redraws(stream) else [Lines()]
+
+
+def _in_kernel() -> bool:
+    """Tell whether this process is the kernel of a notebook; nothing is imported to find out."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return getattr(shell, "kernel", None) is not None
 
 
 class Bar:
@@ -113,14 +125,7 @@ class Lines:
             self._print(progress, progress.seconds + time.monotonic() - self._came)
 
     def _print(self, progress: TransferProgress, seconds: float) -> None:
-        total = f" of {progress.files_total}" if progress.files_total is not None else ""
-        failed = f", {progress.files_failed} failed" if progress.files_failed else ""
-        print(
-            f"{progress.operation}: {progress.files_done}{total} files{failed}, {progress.bytes_done / 1e6:.1f} MB, "
-            f"{seconds:.0f} s",
-            file=sys.stderr,
-            flush=True,
-        )
+        print(_summaries.progress_line(progress, seconds), file=sys.stderr, flush=True)
 
 
 def say(text: str) -> None:
@@ -256,43 +261,36 @@ class _LogFormatter(logging.Formatter):
 
 def print_asset(asset: Asset) -> None:
     """Print an asset's summary."""
-    metadata = asset.metadata
-    rows = [
-        ("Asset", asset.asset_id),
-        ("Filename", asset.filename),
-        ("Dataset", asset.dataset_id),
-        ("Kind", f"{asset.kind} ({metadata.mime_type})"),
-        ("Size", f"{metadata.file_size} bytes"),
-        ("Dimensions", f"{metadata.width} x {metadata.height} pixels, {metadata.frames} frame(s)"),
-        ("Status", f"{metadata.status} ({metadata.upload_status})"),
-        ("Visibility", metadata.visibility),
-        ("Annotations", str(metadata.annotations.total)),
-        ("Hash", f"{metadata.hash.algorithm} {metadata.hash.contents}".strip()),
-        ("Created", _when(metadata.created_at)),
-        ("Updated", _when(metadata.updated_at)),
-    ]
-    rows += [(f"  {key}", str(value)) for key, value in metadata.custom_metadata.items()]
-    _print_rows(rows)
+    _print_rows(_summaries.asset_rows(asset))
 
 
 def print_dataset(dataset: Dataset) -> None:
     """Print a dataset's summary."""
-    _print_rows(
-        [
-            ("Dataset", dataset.dataset_id),
-            ("Name", dataset.name),
-            ("Organization", dataset.organization_id),
-            ("Type", str(dataset.type)),
-            ("Description", dataset.description or ""),
-            ("Assets", str(dataset.statistic.asset_total)),
-            ("Annotations", str(dataset.statistic.annotation_total)),
-            ("Created", _when(dataset.created_at)),
-        ]
-    )
+    _print_rows(_summaries.dataset_rows(dataset))
 
 
-def _when(value: Any) -> str:
-    return value.strftime("%Y-%m-%d %H:%M:%S UTC") if value is not None else ""
+def described(thing: object) -> str:
+    """Return a document, a page or a result as the lines that IPython shows."""
+    return printable(redact("\n".join(_lines_of(thing))), keep="\n")
+
+
+def _lines_of(thing: object) -> list[str]:
+    from .api.pagination import Listing, Page
+    from .api.resources.datasets.assets.responses import Asset
+    from .api.resources.datasets.responses import Dataset
+
+    if isinstance(thing, Asset):
+        return aligned(_summaries.asset_rows(thing), left=(0, 1))
+    if isinstance(thing, Dataset):
+        return aligned(_summaries.dataset_rows(thing), left=(0, 1))
+    if isinstance(thing, Page):
+        shown = thing.items[:LISTED]
+        lines = [table(*_summaries.table_of(shown))] if shown else []
+        return lines + _summaries.page_notes(thing, LISTED)
+    if isinstance(thing, Listing):
+        return [_summaries.LISTING]
+    summary = getattr(thing, "summary", None)
+    return [summary() if summary is not None else repr(thing)]
 
 
 def _print_rows(rows: list[tuple[str, str]]) -> None:

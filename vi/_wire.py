@@ -363,6 +363,8 @@ def _find(value: Any, annotation: Any, path: str) -> WireError | None:
 
 def _find_in_class(value: Mapping[str, Any], cls: Any, path: str) -> WireError | None:
     for attribute in attrs.fields(cls):
+        if not attribute.init:
+            continue
         wire = wire_name(attribute)
         below = f"{path}.{wire}" if path else wire
         item = value.get(wire)

@@ -72,9 +72,9 @@ class AsyncClient:
         self._connections = Connections(settings, ssl_context)
         self._http = Http(settings, self._connections)
         self._transfers = Transfers(self._http, self._connections)
-        self.assets = AsyncAssets(self._http, self._transfers)
-        self.datasets = AsyncDatasets(self._http)
-        self.organizations = AsyncOrganizations(self._http)
+        self.assets: AsyncAssets = AsyncAssets(self._http, self._transfers)
+        self.datasets: AsyncDatasets = AsyncDatasets(self._http)
+        self.organizations: AsyncOrganizations = AsyncOrganizations(self._http)
 
     @classmethod
     def local(
@@ -216,9 +216,9 @@ class Client:
     def _wrap(self, client: AsyncClient, loop_thread: LoopThread) -> None:
         self._client = client
         self._loop_thread = loop_thread
-        self.assets = Assets(client.assets, loop_thread)
-        self.datasets = Datasets(client.datasets, loop_thread)
-        self.organizations = Organizations(client.organizations, loop_thread)
+        self.assets: Assets = Assets(client.assets, loop_thread)
+        self.datasets: Datasets = Datasets(client.datasets, loop_thread)
+        self.organizations: Organizations = Organizations(client.organizations, loop_thread)
 
     @classmethod
     def local(

@@ -93,15 +93,15 @@ class ViError(Exception):
         request_id: str | None = None,
         path: str | None = None,
     ) -> None:
-        self.message = redact(message)
+        self.message: str = redact(message)
         super().__init__(self.message)
         self.error_code: ViErrorCode | str = error_code if error_code is not None else self.default_code
         self.status_code = status_code
-        self.suggestion = suggestion if suggestion is not None else self.default_suggestion
+        self.suggestion: str | None = suggestion if suggestion is not None else self.default_suggestion
         self.details: dict[str, Any] = redact_value(details) if details else {}
         self.retry_after = retry_after
         self.request_id = request_id
-        self.path = redact(path) if path is not None else None
+        self.path: str | None = redact(path) if path is not None else None
 
     @property
     def trace_id(self) -> str | None:
@@ -187,29 +187,35 @@ class ViPathError(ViValidationError, FileNotFoundError):
     """A local path is missing, unreadable, or not what the call needs."""
 
     default_code = ViErrorCode.INVALID_PARAMETER
+
     # FileNotFoundError would print errno and strerror otherwise.
-    __str__ = ViError.__str__
+    def __str__(self) -> str:
+        return ViError.__str__(self)
 
 
 class ViAuthenticationError(ViError):
     """The service did not accept the secret key (401)."""
 
     default_code = ViErrorCode.AUTHENTICATION_FAILED
-    default_suggestion = "Check DATATURE_VI_SECRET_KEY or the secret_key argument; the key may be revoked."
+    default_suggestion: ClassVar[str | None] = (
+        "Check DATATURE_VI_SECRET_KEY or the secret_key argument; the key may be revoked."
+    )
 
 
 class ViPermissionError(ViError):
     """The key is valid but may not do this (403)."""
 
     default_code = ViErrorCode.PERMISSION_DENIED
-    default_suggestion = "Check that the organization id belongs to this key."
+    default_suggestion: ClassVar[str | None] = "Check that the organization id belongs to this key."
 
 
 class ViNotFoundError(ViError):
     """No such organization, dataset, asset or session (404)."""
 
     default_code = ViErrorCode.RESOURCE_NOT_FOUND
-    default_suggestion = "Check the id: client.datasets.list() and client.assets.list(dataset_id) show those there are."
+    default_suggestion: ClassVar[str | None] = (
+        "Check the id: client.datasets.list() and client.assets.list(dataset_id) show those there are."
+    )
 
 
 class ViConflictError(ViError):
@@ -234,14 +240,16 @@ class ViNetworkError(ViError):
     """No answer: name resolution, connection or TLS failed, or the connection was cut."""
 
     default_code = ViErrorCode.NETWORK_ERROR
-    default_suggestion = "Check the endpoint and the network, and make the same call again."
+    default_suggestion: ClassVar[str | None] = "Check the endpoint and the network, and make the same call again."
 
 
 class ViTimeoutError(ViError, TimeoutError):
     """No answer, or no end, within the time allowed; the work was cancelled."""
 
     default_code = ViErrorCode.TIMEOUT_ERROR
-    __str__ = ViError.__str__
+
+    def __str__(self) -> str:
+        return ViError.__str__(self)
 
     def __init__(self, message: str, *, result: Any = None, session: Any = None, **fields: Any) -> None:
         super().__init__(message, **fields)

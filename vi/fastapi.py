@@ -52,7 +52,7 @@ except ImportError:
         "vi.fastapi needs FastAPI.", suggestion="Install it with: pip install 'vi-async-sdk[fastapi]'"
     ) from None
 
-logger = logging.getLogger("vi.fastapi")
+logger: logging.Logger = logging.getLogger("vi.fastapi")
 
 KEEP_ALIVE_SECONDS = 15.0
 FIRST_PIECE = 256 << 10

@@ -28,8 +28,13 @@ class Outcome:
         return [json.loads(line) for line in self.lines]
 
 
+PART = 12
+"""How many characters of a key in a row are a part of it."""
+
+
 def check_no_secret(text: str, secret_key: str) -> None:
-    """Fail when a key or the signature of a URL has been printed."""
-    assert secret_key not in text
+    """Fail when a key, a part of one, or the signed query of a URL has been printed."""
+    secret = secret_key.removeprefix("dtvi_")
+    assert not any(secret[at : at + PART] in text for at in range(len(secret) - PART + 1))
     assert not re.search(r"dtvi_[A-Za-z0-9_-]{4}", text)
-    assert not re.search(r"(?i)(signature|sig|token)=(?!\*\*\*)", text)
+    assert not re.search(r"(?i)(\b(signature|sig|token)|[?&]x-[a-z-]+)=(?!\*\*\*)", text)

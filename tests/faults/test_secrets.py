@@ -94,10 +94,13 @@ async def test_S2_the_key_is_in_no_repr(scene: Scene) -> None:
     key = scene.service.secret_key[5:25]
     async with scene.client() as client:
         dataset, _ = scene.fill(1)
-        page = await client.assets.list(dataset, contents=True)
+        page = await client.assets.list(dataset, contents=True, thumbnails=True)
         for shown in (client, client.settings, client._http.settings, client.assets, page, page.items):
             assert key not in repr(shown)
             assert "X-Signature=" not in repr(shown)
+        for shown in (page, page.items[0]):
+            assert "<img src" in shown._repr_html_()
+            assert "X-Signature" not in shown._repr_html_()
         assert "X-Signature=" in page.items[0].contents.asset.url  # type: ignore[union-attr]
 
 

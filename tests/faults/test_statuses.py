@@ -185,6 +185,17 @@ async def test_H7_one_file_refused_for_ever_fails_alone(scene: Scene, status: in
     assert failure.attempts == (5 if status == 500 else 1)
 
 
+@pytest.mark.parametrize("status", [402, 409, 412, 416, 418, 451])
+async def test_H7_one_download_refused_for_ever_fails_alone(scene: Scene, status: int) -> None:
+    """Also with a status that speaks of ranges and conditions, where none were asked for."""
+    dataset, contents = scene.fill(6)
+    scene.plan(breaks.answer(status), "GET", f"{DOWN}.*file-003", at=None)
+    async with scene.client() as client:
+        result = await client.assets.download(dataset, scene.folder / "down", **LOOK)
+    scene.check_download(result, scene.folder / "down", contents, failed={"file-003.png": "EREFUSED"})
+    assert result.failures[0].attempts == 1
+
+
 @pytest.mark.parametrize("status", [400, 409, 413, 415, 422, 451])
 async def test_H8_what_cannot_get_better_is_tried_once(scene: Scene, status: int) -> None:
     dataset = scene.dataset()

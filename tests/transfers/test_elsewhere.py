@@ -215,11 +215,11 @@ class TestPictures:
         see_through = Image.new("RGBA", (9, 9))
         result = client.assets.upload(
             dataset,
-            [("a.jpg", see_through), ("b.heic", see_through), ("c.png", see_through)],
+            [("a.jpg", see_through), ("b.png", Image.new("CMYK", (9, 9))), ("c.png", see_through)],
             failure_mode="FailAfterAll",
         )
         assert result.total_succeeded == 1
         assert sorted((failure.filename, failure.code) for failure in result.failures) == [
             ("a.jpg", "ESOURCE"),
-            ("b.heic", "ESOURCE"),
+            ("b.png", "ESOURCE"),
         ]

@@ -109,8 +109,8 @@ class Inventory:
         """The first ten thousand files left out; *skip_reasons* counts all of them."""
         self.skip_reasons: Counter[str] = Counter()
         self.broken: list[Broken] = []
-        self.count = 0
-        self.bytes = 0
+        self.count: int = 0
+        self.bytes: int = 0
 
     def __iter__(self) -> Iterator[FileRecord]:
         for block in self._blocks:

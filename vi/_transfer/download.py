@@ -197,7 +197,7 @@ class Exchange:
             if status == 200 and length is not None and length != self.remote.size:
                 raise ChangedError
             return status
-        if status in (412, 416):
+        if status in (412, 416) and wanted == 206:
             raise StartOverError
         if status in (400, 401, 403):
             raise UrlExpired

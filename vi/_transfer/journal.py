@@ -109,6 +109,7 @@ class Journal:
         self._key = key
         self._folder = folder
         self._inherited = inherited
+        self.path: Path
         self.path, self._descriptor = locked_lines.create(folder, key.digest)
         self._lines = LineWriter(self._descriptor)
         self._write = self._lines.write

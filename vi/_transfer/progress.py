@@ -37,12 +37,12 @@ class ProgressTracker:
 
     def __init__(self, operation: Literal["upload", "download"], listeners: list[Listener]) -> None:
         self.operation = operation
-        self.stage = "starting"
+        self.stage: str = "starting"
         self.files_total: int | None = None
         self.bytes_total: int | None = None
-        self.files_done = 0
-        self.files_failed = 0
-        self.bytes_done = 0
+        self.files_done: int = 0
+        self.files_failed: int = 0
+        self.bytes_done: int = 0
         self._listeners = listeners
         self._began = time.monotonic()
         self._next = 0.0

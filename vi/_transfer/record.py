@@ -83,13 +83,13 @@ class Ledger:
     """Counts outcomes and keeps what must be named. A file is entered once and settled once."""
 
     def __init__(self) -> None:
-        self.entered = 0
+        self.entered: int = 0
         self.counts: Counter[Outcome] = Counter()
         self.failures: list[FileFailure] = []
         self.cancelled: list[FileFailure] = []
         self.skipped: list[SkippedFile] = []
         self.skip_reasons: Counter[str] = Counter()
-        self.bytes = 0
+        self.bytes: int = 0
         self._undrawn: Iterator[FileRecord] = iter(())
         self._moving: dict[int, FileRecord] = {}
 

@@ -23,7 +23,7 @@ from yarl import URL
 
 from .. import _checksums
 from .._connections import TRANSPORT_ERRORS, Connections, Loss, origin_of, read_loss
-from .._hooks import RequestEvent, RetryEvent
+from .._hooks import Hooks, RequestEvent, RetryEvent
 from .._pacing import Pacing
 from .._retry import Attempt, Lost, RetryBudget, read_date, read_retry_after, wait_before_retry
 from .._sockets import watch
@@ -154,7 +154,7 @@ class Storage:
         self._connections = connections
         self._pacing = pacing
         self._budget = budget
-        self.hooks = connections.hooks
+        self.hooks: Hooks = connections.hooks
         self._lookouts: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Lookout] = weakref.WeakKeyDictionary()
         self._date_seen = ""
         self._clock_ahead: float | None = None

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from ..errors import ViOperationError
+from .display import Displayed
 from .types import MAX_PAGE_SIZE, PaginationParams
 
 T = TypeVar("T")
@@ -27,7 +28,7 @@ class BadItem:
 
 
 @attrs.define
-class Page(Generic[T]):
+class Page(Displayed, Generic[T]):
     """One page. *next_page* and *prev_page* are tokens that may be kept and passed to `PaginationParams` later."""
 
     items: list[T] = attrs.Factory(list)
@@ -50,7 +51,7 @@ Fetch = Callable[[PaginationParams], Coroutine[Any, Any, Page[T]]]
 
 
 @attrs.frozen
-class Listing(Generic[T]):
+class Listing(Displayed, Generic[T]):
     """A listing not asked for yet: await it for one page, iterate it for all.
 
     Iteration uses pages of 1000 unless *pagination* was given. A token that comes back twice, or page after page

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
+from .._summaries import size as size
 from .._terminal import aligned, complain, printable, say
 
 if TYPE_CHECKING:
@@ -69,25 +70,15 @@ def as_json(document: Any) -> str:
 
 
 def document(model: Any) -> dict[str, Any]:
-    """Return a model of the API as JSON-ready data; signed URLs stay out."""
+    """Return a model of the API as JSON-ready data; signed URLs and pictures stay out."""
     from ..api.resources.datasets.assets.responses import AssetContents
 
-    return attrs.asdict(model, filter=lambda attribute, value: not isinstance(value, AssetContents))
+    return attrs.asdict(model, filter=lambda attribute, value: attribute.init and not isinstance(value, AssetContents))
 
 
 def when(moment: dt.datetime | None) -> str:
     """Return a time for people."""
     return moment.strftime("%Y-%m-%d %H:%M:%S") if moment is not None else ""
-
-
-def size(number: int) -> str:
-    """Return a number of bytes for people."""
-    amount = float(number)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
 
 
 def tell_failures(failures: Sequence[FileFailure]) -> None:

@@ -53,8 +53,8 @@ class Staging:
 
     def __init__(self, path: Path, pool: ThreadPoolExecutor) -> None:
         self.path = path
-        self.size = 0
-        self.crc32c = 0
+        self.size: int = 0
+        self.crc32c: int = 0
         self._pool = pool
         self._file: FileIO | None = None
         self._last: asyncio.Future[None] | None = None

@@ -33,7 +33,7 @@ from .schema import ItemState, SessionState, UploadState, ingest_item, ingestion
 from .store import idempotency, multipart, sessions, settling
 from .store.sessions import Arrival, Recorded
 
-logger = logging.getLogger("vi.server")
+logger: logging.Logger = logging.getLogger("vi.server")
 
 _BATCH = 64
 _ROUNDS = 2

@@ -17,7 +17,7 @@ from .config import ServiceConfig
 from .identity import Identity
 from .refusals import Refusal, invalid
 
-logger = logging.getLogger("vi.server")
+logger: logging.Logger = logging.getLogger("vi.server")
 
 
 API = "/workspaces"

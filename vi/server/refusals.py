@@ -36,8 +36,8 @@ class Refusal(Exception):
         self.status = status
         self.message = message
         self.code = code
-        self.details = details or {}
-        self.headers = headers or {}
+        self.details: dict[str, Any] = details or {}
+        self.headers: dict[str, str] = headers or {}
 
     def body(self) -> dict[str, Any]:
         """Return the document of the answer."""

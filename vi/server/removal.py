@@ -17,7 +17,7 @@ from .blobs import Blobs
 from .database import Database
 from .store import assets, datasets, garbage
 
-logger = logging.getLogger("vi.server")
+logger: logging.Logger = logging.getLogger("vi.server")
 
 _ROUND = 500
 _PATIENCE = 2.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-metadata = sa.MetaData(
+metadata: sa.MetaData = sa.MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -37,7 +37,7 @@ def _json(name: str, *, nullable: bool = False) -> sa.Column[object]:
     return sa.Column(name, sa.JSON(none_as_null=True), nullable=nullable)
 
 
-dataset = sa.Table(
+dataset: sa.Table = sa.Table(
     "dataset",
     metadata,
     _seq(),
@@ -61,7 +61,7 @@ dataset = sa.Table(
     sqlite_autoincrement=True,
 )
 
-asset = sa.Table(
+asset: sa.Table = sa.Table(
     "asset",
     metadata,
     _seq(),
@@ -95,7 +95,7 @@ asset = sa.Table(
     sqlite_autoincrement=True,
 )
 
-ingestion_session = sa.Table(
+ingestion_session: sa.Table = sa.Table(
     "ingestion_session",
     metadata,
     _seq(),
@@ -122,7 +122,7 @@ ingestion_session = sa.Table(
     sqlite_autoincrement=True,
 )
 
-ingest_item = sa.Table(
+ingest_item: sa.Table = sa.Table(
     "ingest_item",
     metadata,
     sa.Column("session_seq", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -148,7 +148,7 @@ sa.Index(
     postgresql_where=ingest_item.c.error.is_not(None),
 )
 
-multipart_upload = sa.Table(
+multipart_upload: sa.Table = sa.Table(
     "multipart_upload",
     metadata,
     _seq(),
@@ -168,7 +168,7 @@ multipart_upload = sa.Table(
     sqlite_autoincrement=True,
 )
 
-multipart_part = sa.Table(
+multipart_part: sa.Table = sa.Table(
     "multipart_part",
     metadata,
     sa.Column("upload_seq", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -180,7 +180,7 @@ multipart_part = sa.Table(
     sa.Column("completed", sa.Boolean, nullable=False),
 )
 
-bulk_deletion = sa.Table(
+bulk_deletion: sa.Table = sa.Table(
     "bulk_deletion",
     metadata,
     _seq(),
@@ -195,9 +195,9 @@ bulk_deletion = sa.Table(
     sqlite_autoincrement=True,
 )
 
-garbage = sa.Table("garbage", metadata, sa.Column("blob", sa.Text, primary_key=True))
+garbage: sa.Table = sa.Table("garbage", metadata, sa.Column("blob", sa.Text, primary_key=True))
 
-idempotency = sa.Table(
+idempotency: sa.Table = sa.Table(
     "idempotency",
     metadata,
     sa.Column("scope", sa.Text, primary_key=True),

@@ -18,7 +18,7 @@ class ImageFactory:
     _root: Path
     _folders: Iterator[int] = attrs.field(factory=lambda: itertools.count(1), init=False)
 
-    extensions = _samples.EXTENSIONS
+    extensions: tuple[str, ...] = _samples.EXTENSIONS
 
     def __call__(
         self,

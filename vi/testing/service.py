@@ -25,8 +25,8 @@ class TestedService:
         self._loop = loop
         self._thread = thread
         self.faults = faults
-        self.url = local.url
-        self.organization_id = local.organization_id
+        self.url: str = local.url
+        self.organization_id: str = local.organization_id
 
     @classmethod
     def start(cls, data: Path, config: ServiceConfig | None = None) -> TestedService:

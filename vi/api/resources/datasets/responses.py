@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from .... import _wire
+from ...display import Displayed
 from ..shared import OperationStatus, ResourceMetadata
 from .types import DatasetType
 
@@ -32,7 +33,7 @@ class DatasetAccess:
 
 
 @attrs.define
-class Dataset:
+class Dataset(Displayed):
     """A dataset. *dataset_id* is the short form; times are milliseconds since 1970 UTC."""
 
     dataset_id: str

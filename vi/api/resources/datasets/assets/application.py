@@ -17,6 +17,7 @@ from ....._transfer.record import FileFailure
 from ....._transfer.sources import PathSource
 from .....config import TransferLimits
 from .....errors import ViAuthenticationError, ViError, ViNotFoundError, ViPermissionError
+from ....display import Displayed
 from ...base import check_id
 from . import metadata
 from .deletion import AT_ONCE
@@ -36,7 +37,7 @@ LISTED = 5
 
 
 @attrs.define
-class SyncResult:
+class SyncResult(Displayed):
     """The outcome of a sync: the plan, and what became of it."""
 
     plan: TransferPlan
@@ -103,7 +104,7 @@ class Application:
         self._fresh = fresh
         self._progress = progress
         self._dataset_id = check_id(plan.dataset_id, "plan.dataset_id")
-        self.result = SyncResult(plan)
+        self.result: SyncResult = SyncResult(plan)
 
     async def run(
         self, retention: ResourceRetentionMode, custom_metadata: metadata.CustomMetadata | None

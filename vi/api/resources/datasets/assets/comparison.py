@@ -12,6 +12,7 @@ from ....._transfer.discovery import Filters, Inventory
 from ....._transfer.lanes import Lanes
 from ....._transfer.preparation import prepare
 from ....._transfer.record import FileFailure, FileRecord
+from ....display import Displayed
 from .holdings import Held, Holdings, same_content
 
 NO_FILTERS = Filters()
@@ -27,7 +28,7 @@ class Compared:
 
 
 @attrs.define
-class VerifyResult:
+class VerifyResult(Displayed):
     """How a folder and a dataset agree; nothing was moved.
 
     *uncompared* have the same name and size, but the service states no digest that could be compared.

@@ -54,7 +54,7 @@ from .results import AssetUploadResult
 from .resumption import Resumption
 from .settling import FirstFailure, OpenSession, Settlement
 
-logger = logging.getLogger("vi.transfer")
+logger: logging.Logger = logging.getLogger("vi.transfer")
 
 FIRST_SESSION_FILES = 64
 SESSION_GROWTH = 4

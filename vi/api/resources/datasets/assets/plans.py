@@ -13,6 +13,7 @@ from typing import Any, Literal
 import attrs
 
 from .....errors import ViInvalidParameterError, ViPathError
+from ....display import Displayed
 
 Action = Literal["upload", "download", "delete_asset", "delete_file", "keep"]
 Direction = Literal["up", "down"]
@@ -42,7 +43,7 @@ class PlannedTransfer:
 
 
 @attrs.define
-class TransferPlan:
+class TransferPlan(Displayed):
     """What differs between a folder and a dataset, and what would be done about it.
 
     *existing* counts the files that are the same on both sides; nothing is done about them or about ``keep`` entries.

@@ -50,11 +50,11 @@ class AssetStream:
         self._base = base
         self._remote = remote
         self.asset = asset
-        self.size = remote.size
+        self.size: int = remote.size
         """Bytes of the whole asset."""
-        self.content_type = asset.metadata.mime_type or "application/octet-stream"
-        self.start = 0
-        self.end = remote.size
+        self.content_type: str = asset.metadata.mime_type or "application/octet-stream"
+        self.start: int = 0
+        self.end: int = remote.size
         self._rest = b""
         self._closed = False
         self._stream = self._begin(0, remote.size)
@@ -220,12 +220,12 @@ class AssetFile(io.RawIOBase):
         self._piece = memoryview(b"")
         self._piece_at = 0
         """Where the piece at hand begins."""
-        self.asset = stream.asset
-        self.size = stream.size
+        self.asset: Asset = stream.asset
+        self.size: int = stream.size
         """Bytes of the whole asset."""
-        self.content_type = stream.content_type
-        self.etag = stream.etag
-        self.name = stream.asset.filename
+        self.content_type: str = stream.content_type
+        self.etag: str | None = stream.etag
+        self.name: str = stream.asset.filename
         self.mode = "rb"
 
     @classmethod

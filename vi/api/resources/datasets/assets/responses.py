@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from ..... import _redact, _wire
+from ....display import Displayed
 from ...shared import Choice, ConditionStatus, ResourceCondition, ResourceMetadata
 from .types import AssetCustomMetadata
 
@@ -208,7 +209,7 @@ class AssetMetadata:
 
 
 @attrs.define
-class Asset:
+class Asset(Displayed):
     """An asset of a dataset. *contents* holds signed URLs when they were asked for."""
 
     asset_id: str
@@ -221,6 +222,8 @@ class Asset:
     self_link: str = ""
     etag: str = ""
     contents: AssetContents | None = None
+    thumbnail: bytes | None = attrs.field(default=None, init=False, repr=False, eq=False)
+    """The bytes of a small JPEG, PNG, WebP or GIF, when a listing or `get` was asked for it and it came."""
 
     def info(self) -> None:
         """Print a summary of the asset."""

@@ -7,8 +7,10 @@ from typing import Any
 
 import attrs
 
+from ....._summaries import size as size_text
 from ....._transfer.record import FileFailure, Ledger, Outcome, SkippedFile
 from ....._transfer.sources import shown
+from ....display import Displayed
 from .plans import TransferPlan
 from .responses import AssetIngestionSession
 
@@ -17,22 +19,14 @@ __all__ = ["AssetDownloadResult", "AssetUploadResult", "BulkDeletionResult", "Fi
 LISTED = 5
 
 
-def _size(count: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
-
-
 def _rate(files: int, size: int, seconds: float) -> str:
     if seconds <= 0:
         return ""
-    return f" in {seconds:.1f} s ({files / seconds:.0f} files/s, {_size(size / seconds)}/s)"
+    return f" in {seconds:.1f} s ({files / seconds:.0f} files/s, {size_text(size / seconds)}/s)"
 
 
 @attrs.define
-class AssetUploadResult:
+class AssetUploadResult(Displayed):
     """The outcome of an upload.
 
     *total_files* counts the files taken on: succeeded, already there, failed or cancelled. Files that a folder held but
@@ -142,7 +136,7 @@ class AssetUploadResult:
 
 
 @attrs.define
-class AssetDownloadResult:
+class AssetDownloadResult(Displayed):
     """The outcome of a download; printed, it is the folder. It can be used wherever a path is wanted.
 
     *conflicts* are local files with other content that were kept because *overwrite* was false. *renamed* maps an asset

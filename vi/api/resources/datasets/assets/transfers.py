@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import weakref
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -24,8 +25,10 @@ from .holdings import Held, Holdings
 from .ingestion import Ingestion, UploadOptions
 from .plans import PlannedTransfer, TransferPlan
 from .reading import AssetOpening, AssetStream
+from .responses import Asset
 from .retrieval import DownloadOptions, Retrieval
 from .sync import plan_down, plan_up
+from .thumbnails import fetch_thumbnails
 
 
 class Transfers:
@@ -57,6 +60,10 @@ class Transfers:
         """Make a reading of one asset."""
         base = self._base(dataset_id)
         return AssetOpening(partial(AssetStream.open, self._http, self._storage, base, asset_id, start, end))
+
+    async def fetch_thumbnails(self, assets: Sequence[Asset]) -> None:
+        """Give assets that were listed with their contents their thumbnails, as far as these come in time."""
+        await fetch_thumbnails(self._storage, assets)
 
     def close(self) -> None:
         """Let the I/O threads end."""

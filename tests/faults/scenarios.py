@@ -142,7 +142,7 @@ async def play(scene: Scene, run: Run, *faults: tuple[Break, dict[str, Any]]) ->
             caught(error)
         except TimeoutError:
             pytest.fail(f"it hangs\n{scene.wire.show()}")
-    scene.wire.check(RETRIES.max_attempts)
+    scene.wire.check(RETRIES.max_attempts, scene.on_its_way)
     rested = [rule.name for rule in rules if not rule.fired and not rule.may_rest]
     assert not rested, f"planned and never fired: {rested}"
     for rule in rules:

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 import vi
-from tests.faults.invariants import Wire, check_error, check_text
+from tests.faults.invariants import ON_ITS_WAY, Wire, check_error, check_text
 from tests.faults.proxy import Break, Proxy, Rule
 from vi import _samples
 from vi._transfer.record import FileFailure
@@ -65,6 +65,8 @@ class Scene:
     admin: vi.Client
     folder: Path
     attempts: int = RETRIES.max_attempts
+    on_its_way: float = ON_ITS_WAY
+    """How long a request may take from the client to the proxy, more where many scenes play beside one another."""
     _filled: dict[tuple[int, bool], tuple[str, dict[str, bytes]]] = attrs.field(factory=dict)
 
     def client(self, *, endpoint: str | None = None, key: str | None = None, **settings: Any) -> vi.AsyncClient:
@@ -142,7 +144,7 @@ class Scene:
         self.proxy.reset()
         assert not trouble, trouble
         assert not rested, f"planned and never fired: {rested}"
-        Wire(log).check(self.attempts)
+        Wire(log).check(self.attempts, self.on_its_way)
         parts = [path.name for path in self.folder.rglob("*.part")]
         assert not parts, f"left behind: {parts}"
 

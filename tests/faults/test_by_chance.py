@@ -33,7 +33,7 @@ FAULTS: list[Callable[[random.Random], Break]] = [
     lambda chance: breaks.stall_after_body(),
     lambda chance: breaks.stall_in_answer(chance.choice((0, 10, 1000))),
     lambda chance: breaks.answer(chance.choice((500, 502, 503, 504, 408)), forward=chance.random() < 0.3),
-    lambda chance: breaks.answer(chance.choice((429, 503)), [("Retry-After", "0.3")]),
+    lambda chance: breaks.answer(chance.choice((429, 503)), [("Retry-After", "0.6")]),
     lambda chance: breaks.raw(b"nonsense\r\n\r\n"),
     lambda chance: breaks.answer(200, [("Content-Type", "text/html")], b"<html>busy</html>"),
 ]
@@ -90,7 +90,7 @@ def play_all(seeds: range, lanes: list[Proxy], service: ServiceProcess, admin: v
     idle: queue.SimpleQueue[Scene] = queue.SimpleQueue()
     for number, proxy in enumerate(lanes):
         (folder / str(number)).mkdir()
-        idle.put(Scene(proxy, service, admin, folder / str(number)))
+        idle.put(Scene(proxy, service, admin, folder / str(number), on_its_way=0.4))
 
     def one(seed: int) -> str | None:
         scene = idle.get()

@@ -477,10 +477,11 @@ async def test_H16_waiting_for_a_session_that_never_ends_stops_in_time(scene: Sc
         assert caught(error.value).session.asset_ingestion_session_id == result.session_ids[0]
 
 
-async def test_H_a_deletion_whose_answer_was_lost_is_done(scene: Scene) -> None:
+@pytest.mark.parametrize("lost", [breaks.lose_answer(), breaks.answer(408, forward=True)], ids=["lost", "408"])
+async def test_H_a_deletion_whose_answer_was_lost_is_done(scene: Scene, lost: Any) -> None:
     dataset, _ = scene.fill(3)
     ids = [asset.asset_id for asset in scene.admin.assets.list(dataset).all_items()]
-    scene.plan(breaks.lose_answer(), "DELETE", "/assets/", at=(1, 3))
+    scene.plan(lost, "DELETE", "/assets/", at=(1, 3))
     scene.plan(breaks.answer(502, forward=True), "DELETE", "/datasets/[^/]+$")
     async with scene.client() as client:
         assert (await client.assets.delete(dataset, ids[0])).deleted

@@ -394,7 +394,9 @@ class Ingestion:
             self._acknowledged += 1
             self._tracker.move(record.advance(record.size))
             self._places.moved(record.size)
-        opened.in_parts.discard(record.filename)
+        cut_short = record.outcome is Outcome.FAILED and self._ledger.failures[-1].code in CUT_SHORT
+        if not cut_short:
+            opened.in_parts.discard(record.filename)
         self._done_with_one(opened, settling)
 
     async def _transmit(self, opened: OpenSession, record: FileRecord) -> None:

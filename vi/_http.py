@@ -35,7 +35,7 @@ MAX_REDIRECTS = 5
 EXCERPT = 200
 
 # What the service may have done although no answer says so.
-_UNCERTAIN = frozenset({500, 502, 503, 504})
+_UNCERTAIN = frozenset({408, 500, 502, 503, 504})
 
 
 @attrs.frozen

@@ -18,6 +18,7 @@ from tests.faults.stage import Scene, ServiceProcess, descriptors
 from vi import _samples
 
 PATIENCE = 5.0
+LANES = 8
 
 
 @pytest.fixture(scope="session")
@@ -62,16 +63,16 @@ def scene(
     proxy.upstream = stage.url
     scene = Scene(proxy, stage, admin, tmp_path)
     yield scene
-    rested = [rule.name for rule in proxy.rules if not rule.fired and not rule.may_rest]
-    log, trouble = list(proxy.log), list(proxy.trouble)
-    proxy.reset()
-    assert not trouble, trouble
-    assert not rested, f"planned and never fired: {rested}"
-    from tests.faults.invariants import Wire
+    scene.check_end()
 
-    Wire(log).check(scene.attempts)
-    parts = [path.name for path in tmp_path.rglob("*.part")]
-    assert not parts, f"left behind: {parts}"
+
+@pytest.fixture(scope="session")
+def lanes(proxy: Proxy, stage: ServiceProcess) -> Iterator[list[Proxy]]:
+    """Proxies before the one service, for scenes that play beside one another."""
+    made = [Proxy(stage.url, instead_of=proxy.url) for _ in range(LANES)]
+    yield made
+    for one in made:
+        one.close()
 
 
 @pytest.fixture
@@ -89,14 +90,29 @@ def no_trace() -> Iterator[Listener]:
 
 
 @pytest.fixture
-def quiet(proxy: Proxy, stage: ServiceProcess) -> Iterator[None]:
+def quiet(stage: ServiceProcess) -> Iterator[None]:
     """Fail a test that leaves descriptors or threads behind."""
     # What listens is the proxy's; what leads to the service itself is the administrator's.
-    before, threads = set(descriptors(stage.url).values()), set(threading.enumerate())
+    yield from watch(stage.url)
+
+
+@pytest.fixture
+def quiet_lanes(proxy: Proxy, stage: ServiceProcess) -> Iterator[None]:
+    """The same where the administrator's own transfers go through the proxy and the scenes' do not."""
+    proxy.reset()
+    watching = watch(stage.url, proxy.url)
+    next(watching)
+    yield
+    proxy.reset()
+    next(watching, None)
+
+
+def watch(*others: str) -> Iterator[None]:
+    before, threads = set(descriptors(*others).values()), set(threading.enumerate())
     yield
     deadline = time.monotonic() + PATIENCE
     while True:
-        listed = descriptors(stage.url)
+        listed = descriptors(*others)
         left = {number: path for number, path in listed.items() if path not in before}
         alive = [t.name for t in threading.enumerate() if t not in threads and t.name.startswith("vi-")]
         if not left and not alive:

@@ -95,7 +95,7 @@ class Wire:
     def show(self) -> str:
         return "\n".join(map(str, self.log))
 
-    def check(self, attempts: int) -> None:
+    def check(self, attempts: int, on_its_way: float = ON_ITS_WAY) -> None:
         """Check what every request of every scenario must keep to."""
         for seen in self.log:
             if not seen.is_api or seen.origin == "foreign":
@@ -104,7 +104,7 @@ class Wire:
             assert "transfer-encoding" not in seen.headers, f"not a body of known length: {seen}"
             assert seen.headers.get("accept-encoding", "identity") == "identity" or seen.is_api, seen
         self._check_attempts(attempts)
-        self._check_holds()
+        self._check_holds(on_its_way)
 
     def _check_attempts(self, attempts: int) -> None:
         """Check that nothing was tried more often than allowed, counted where it cannot be hidden."""
@@ -119,7 +119,7 @@ class Wire:
         often = {key: count for key, count in tries.items() if count > attempts}
         assert not often, f"tried too often: {[(k[0], k[1].partition('?')[0], c) for k, c in often.items()]}"
 
-    def _check_holds(self) -> None:
+    def _check_holds(self, on_its_way: float) -> None:
         for told in self.log:
             if told.status not in (429, 503) or told.retry_after is None or told.answered is None:
                 continue
@@ -128,5 +128,5 @@ class Wire:
                 continue
             for seen in self.log:
                 after = seen.began - told.answered
-                early = seen.origin == told.origin and ON_ITS_WAY < after < seconds - EARLY
+                early = seen.origin == told.origin and on_its_way < after < seconds - EARLY
                 assert not early, f"{seen} came {after:.3f} s after {told} asked for {seconds} s"

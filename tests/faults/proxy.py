@@ -133,7 +133,10 @@ class Exchange:
                 # An early refusal closes the connection; its answer is what counts.
                 writer.write(body)
                 await writer.drain()
-            return await _read_reply(reader)
+            reply = await _read_reply(reader)
+            if self.proxy.instead_of and self.seen.is_api:
+                reply.body = reply.body.replace(self.proxy.instead_of.encode(), self.proxy.url.encode())
+            return reply
         finally:
             writer.close()
 
@@ -223,10 +226,14 @@ class Rule:
 
 
 class Proxy:
-    """The two listeners and their script. ``upstream`` may be changed at any time."""
+    """The two listeners and their script. ``upstream`` may be changed at any time.
 
-    def __init__(self) -> None:
-        self.upstream = ""
+    It puts its own address for *instead_of*, where that is what the service takes for the address of its storage.
+    """
+
+    def __init__(self, upstream: str = "", instead_of: str = "") -> None:
+        self.upstream = upstream
+        self.instead_of = instead_of
         self.rules: list[Rule] = []
         self.log: list[Seen] = []
         self.trouble: list[BaseException] = []

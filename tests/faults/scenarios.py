@@ -62,7 +62,7 @@ def upload(scene: Scene) -> Run:
 
 def download(scene: Scene) -> Run:
     """Twelve files, one of them in ranges."""
-    dataset, contents = scene.fill(11, large=True)
+    dataset, contents = scene.filled(11, large=True)
     numbers = scene.folder / "downs"
     numbers.mkdir(exist_ok=True)
     target = numbers / str(len(list(numbers.iterdir())))
@@ -86,7 +86,7 @@ def download(scene: Scene) -> Run:
 
 def listing(scene: Scene) -> Run:
     """Twelve assets in pages of five."""
-    dataset, contents = scene.fill(12)
+    dataset, contents = scene.filled(12)
 
     async def act(client: vi.AsyncClient) -> Any:
         pages = client.assets.list(dataset, PaginationParams(page_size=5))
@@ -101,7 +101,7 @@ def listing(scene: Scene) -> Run:
 
 def deletion(scene: Scene) -> Run:
     """Half by id, half by a bulk deletion."""
-    dataset, contents = scene.fill(12)
+    dataset, contents = scene.fill(12, folder="deleted")
     assets = sorted(scene.admin.assets.list(dataset).all_items(), key=lambda asset: asset.filename)
     ids = [asset.asset_id for asset in assets[:6]]
 
@@ -142,7 +142,7 @@ async def play(scene: Scene, run: Run, *faults: tuple[Break, dict[str, Any]]) ->
             caught(error)
         except TimeoutError:
             pytest.fail(f"it hangs\n{scene.wire.show()}")
-    scene.wire.check(RETRIES.max_attempts)
+    scene.wire.check(RETRIES.max_attempts, scene.on_its_way)
     rested = [rule.name for rule in rules if not rule.fired and not rule.may_rest]
     assert not rested, f"planned and never fired: {rested}"
     for rule in rules:

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 import vi
-from tests.faults.invariants import Wire, check_error, check_text
+from tests.faults.invariants import ON_ITS_WAY, Wire, check_error, check_text
 from tests.faults.proxy import Break, Proxy, Rule
 from vi import _samples
 from vi._transfer.record import FileFailure
@@ -65,6 +65,9 @@ class Scene:
     admin: vi.Client
     folder: Path
     attempts: int = RETRIES.max_attempts
+    on_its_way: float = ON_ITS_WAY
+    """How long a request may take from the client to the proxy, more where many scenes play beside one another."""
+    _filled: dict[tuple[int, bool], tuple[str, dict[str, bytes]]] = attrs.field(factory=dict)
 
     def client(self, *, endpoint: str | None = None, key: str | None = None, **settings: Any) -> vi.AsyncClient:
         chosen: dict[str, Any] = {"timeouts": TIMEOUTS, "retries": RETRIES, "limits": LIMITS, **settings}
@@ -109,11 +112,13 @@ class Scene:
             found[asset.filename] = asset.metadata.hash.contents
         return found
 
-    def fill(self, count: int = 3, *, large: bool = False, start: int = 0) -> tuple[str, dict[str, bytes]]:
+    def fill(
+        self, count: int = 3, *, large: bool = False, start: int = 0, folder: str = "seed"
+    ) -> tuple[str, dict[str, bytes]]:
         """Make a dataset with files in it, sent around the proxy; returns it and its contents."""
-        source = self.files(count, folder="seed", start=start)
+        source = self.files(count, folder=folder, start=start)
         if large:
-            self.large(folder="seed")
+            self.large(folder=folder)
         dataset = self.dataset()
         # Straight to the service: what a scenario counts on the wire is its own.
         upstream, rules = self.proxy.upstream, list(self.proxy.rules)
@@ -124,6 +129,24 @@ class Scene:
         self.proxy.log.clear()
         contents = {path.name: path.read_bytes() for path in source.iterdir()}
         return dataset, contents
+
+    def filled(self, count: int, *, large: bool = False) -> tuple[str, dict[str, bytes]]:
+        """Return a dataset as `fill` makes it that nobody changes, made once."""
+        if (count, large) not in self._filled:
+            folder = f"seed-{count}" + "-large" * large
+            self._filled[count, large] = self.fill(count, large=large, folder=folder)
+        return self._filled[count, large]
+
+    def check_end(self) -> None:
+        """Check what every scenario ends with, and make the proxy ready for the next."""
+        rested = [rule.name for rule in self.proxy.rules if not rule.fired and not rule.may_rest]
+        log, trouble = list(self.proxy.log), list(self.proxy.trouble)
+        self.proxy.reset()
+        assert not trouble, trouble
+        assert not rested, f"planned and never fired: {rested}"
+        Wire(log).check(self.attempts, self.on_its_way)
+        parts = [path.name for path in self.folder.rglob("*.part")]
+        assert not parts, f"left behind: {parts}"
 
     def check_upload(
         self,

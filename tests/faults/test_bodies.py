@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -287,6 +288,25 @@ async def test_B9_a_multipart_upload_that_fails_is_aborted(scene: Scene) -> None
         result = await client.assets.upload(dataset, folder, **ALL)
     scene.check_upload(result, dataset, folder, failed={"large.bmp": "EREFUSED"})
     assert scene.wire.count("DELETE", "/multipartUploads/") == 1
+
+
+async def test_B9_parts_that_are_there_are_kept_when_the_service_falls_silent(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its silence says nothing of the file: the next run joins the parts and sends none again."""
+    monkeypatch.setenv("VI_CACHE_DIR", str(tmp_path / "cache"))
+    folder, dataset = scene.large(folder="one").parent, scene.dataset()
+    silence = scene.plan(breaks.stall_after_body(), "POST", "/completion$", at=range(3, 8))
+    async with scene.client() as client:
+        result = await client.assets.upload(dataset, folder, **ALL)
+        assert [failure.code for failure in result.failures] == ["ENETWORK"]
+        assert silence.fired >= 1
+        assert scene.wire.count("DELETE", "/multipartUploads/") == 0
+        sent = scene.wire.count("PUT", "^/part/")
+        again = await client.assets.upload(dataset, folder, **ALL)
+    assert again.total_succeeded + again.total_existing == 1
+    assert scene.wire.count("PUT", "^/part/") - sent <= 2, "the part that was being reported, and the one beside it"
+    scene.check_upload(again, dataset, folder)
 
 
 async def test_B9_the_session_carries_the_checksum_of_every_size(scene: Scene) -> None:

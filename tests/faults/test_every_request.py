@@ -1,9 +1,7 @@
-"""Row W14: each request of a run fails once, in turn, until a run has fewer requests than that; and plans by chance."""
+"""Row W14: each request of a run fails once, in turn, until a run has fewer requests than that."""
 
 from __future__ import annotations
 
-import os
-import random
 from collections.abc import Callable
 from typing import Any
 
@@ -61,56 +59,3 @@ async def fail_nth(scene: Scene, name: str, way: str, number: int) -> bool | Non
     whole = await play(scene, run, (breaks.named(way, noted), {"at": number, "may_rest": True, **choice}))
     assert whole, f"request {number} of {name} failed once ({way}) and the run did not survive it\n{scene.wire.show()}"
     return True if fired else None
-
-
-FAULTS: list[Callable[[random.Random], Break]] = [
-    lambda chance: breaks.reset_at_head(),
-    lambda chance: breaks.reset_inside_body(chance.choice((1, 100, 30_000))),
-    lambda chance: breaks.reset_after_body(),
-    lambda chance: breaks.lose_answer(close=chance.random() < 0.5),
-    lambda chance: breaks.cut_head(chance.randrange(1, 60)),
-    lambda chance: breaks.cut_answer(chance.choice((0, 1, 50, 500, 40_000)), close=chance.random() < 0.5),
-    lambda chance: breaks.stall_after_body(),
-    lambda chance: breaks.stall_in_answer(chance.choice((0, 10, 1000))),
-    lambda chance: breaks.answer(chance.choice((500, 502, 503, 504, 408)), forward=chance.random() < 0.3),
-    lambda chance: breaks.answer(chance.choice((429, 503)), [("Retry-After", "0.3")]),
-    lambda chance: breaks.raw(b"nonsense\r\n\r\n"),
-    lambda chance: breaks.answer(200, [("Content-Type", "text/html")], b"<html>busy</html>"),
-]
-
-# About how many requests a run has when nothing fails.
-REQUESTS = {"upload": 25, "download": 16, "list": 3, "delete_many": 9}
-
-SEEDS = int(os.environ.get("VI_FAULT_SEEDS", "20"))
-GATE_SEEDS = 20
-
-
-async def play_seed(scene: Scene, seed: int) -> None:
-    """Draw a scenario and a plan of several faults; the same seed draws the same."""
-    print(f"seed {seed}")
-    chance = random.Random(seed)
-    name = chance.choice(sorted(SCENARIOS))
-    run = SCENARIOS[name](scene)
-    # The first one comes for sure, the others if there are so many requests.
-    plan: list[tuple[Break, dict[str, Any]]] = [(chance.choice(FAULTS)(chance), {"at": 1})]
-    for _ in range(chance.randint(0, 5)):
-        fault = chance.choice(FAULTS)(chance)
-        many = chance.random() < 0.2
-        first = chance.randint(1, REQUESTS[name])
-        choice: dict[str, Any] = {"at": range(first, first + 4) if many else first, "may_rest": True}
-        if chance.random() < 0.3:
-            choice["method"] = chance.choice(("GET", "PUT", "POST"))
-        plan.append((fault, choice))
-    await play(scene, run, *plan)
-
-
-@pytest.mark.parametrize("seed", range(GATE_SEEDS))
-async def test_W14_plans_by_chance_break_no_promise(scene: Scene, seed: int) -> None:
-    await play_seed(scene, seed)
-
-
-@pytest.mark.faults
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize("seed", range(GATE_SEEDS, max(SEEDS, 200)))
-async def test_W14_more_plans_by_chance_break_no_promise(scene: Scene, seed: int) -> None:
-    await play_seed(scene, seed)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import email.utils
 import itertools
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import vi
 from tests.faults import breaks
-from tests.faults.stage import Scene, caught, check_sums
+from tests.faults.stage import RETRIES, TIMEOUTS, Scene, ServiceProcess, caught, check_sums
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_tasks")]
 
@@ -115,6 +116,22 @@ async def test_H4_one_429_holds_every_task_of_the_client(scene: Scene) -> None:
     # The invariants look at each request; here, that the hold was felt at all.
     began = sorted(seen.began for seen in scene.wire.log)
     assert max(b - a for a, b in itertools.pairwise(began)) > 1.5
+
+
+@pytest.mark.faults
+async def test_H4_one_429_of_five_seconds_among_64_transfers(scene: Scene) -> None:
+    """Nothing goes out for five seconds, then all succeed."""
+    folder, dataset = scene.files(64), scene.dataset()
+    refused = scene.plan(breaks.answer(429, [("Retry-After", "5")]), "PUT", UP, at=5)
+    async with scene.client(limits=vi.TransferLimits(max_concurrency=64)) as client:
+        result = await client.assets.upload(dataset, folder, **ALL)
+    scene.check_upload(result, dataset, folder)
+    (told,) = scene.wire.of("PUT", UP)[4:5] if refused.fired else [None]
+    assert told is not None
+    assert told.answered is not None
+    after = [seen.began - told.answered for seen in scene.wire.log if seen.began > told.answered + 0.3]
+    assert min(after) > 4.9
+    assert scene.wire.count("PUT", UP) == 65
 
 
 async def test_H4_a_429_of_the_api_holds_the_api(scene: Scene) -> None:
@@ -254,6 +271,43 @@ async def test_H10_upload_urls_that_expire_are_replaced_unseen(scene: Scene, sta
     assert scene.wire.count("POST", SESSIONS) == 2
     assert scene.wire.count("PUT", UP) == 12
     assert scene.wire.count("POST", ":cancel$") >= 1
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seconds", [4, pytest.param(60, marks=pytest.mark.faults)], ids=["4s", "60s"])
+async def test_H10_urls_that_live_two_seconds_carry_an_upload_that_takes_longer(
+    scene: Scene, tmp_path: Path, seconds: int
+) -> None:
+    each, at_once = 0.25, 2
+    folder = scene.files(int(at_once * seconds / each))
+    large = scene.large(size=(320, 240))
+    service = ServiceProcess(tmp_path / "data", public_url=scene.proxy.url, upload_url_seconds=2, part_bytes=80_000)
+
+    async def slowly(x: Any) -> None:
+        await x.read()
+        await x.pause(each)
+        await x.send(await x.forward())
+
+    scene.plan(slowly, "PUT", at=None)
+    scene.proxy.upstream = service.url
+    limits = vi.TransferLimits(max_concurrency=at_once, multipart_threshold=150_000, parts_per_file=1)
+    try:
+        async with vi.AsyncClient(
+            service.secret_key,
+            service.organization_id,
+            scene.proxy.url,
+            timeouts=TIMEOUTS,
+            retries=RETRIES,
+            limits=limits,
+        ) as client:
+            dataset = (await client.datasets.create(name="short-lived")).dataset_id
+            result = await client.assets.upload(dataset, folder, **ALL)
+            names = {asset.filename async for asset in client.assets.list(dataset).all_items()}
+    finally:
+        service.stop()
+    assert result.seconds > seconds
+    assert result.total_succeeded == len(names) == len(list(folder.iterdir())), result.summary()
+    assert large.name in names
 
 
 @pytest.mark.parametrize(("status", "body"), [(403, EXPIRED_LIKE_S3), (400, EXPIRED_LIKE_GCS), (401, b"")])
@@ -434,10 +488,11 @@ async def test_H16_waiting_for_a_session_that_never_ends_stops_in_time(scene: Sc
         assert caught(error.value).session.asset_ingestion_session_id == result.session_ids[0]
 
 
-async def test_H_a_deletion_whose_answer_was_lost_is_done(scene: Scene) -> None:
+@pytest.mark.parametrize("lost", [breaks.lose_answer(), breaks.answer(408, forward=True)], ids=["lost", "408"])
+async def test_H_a_deletion_whose_answer_was_lost_is_done(scene: Scene, lost: Any) -> None:
     dataset, _ = scene.fill(3)
     ids = [asset.asset_id for asset in scene.admin.assets.list(dataset).all_items()]
-    scene.plan(breaks.lose_answer(), "DELETE", "/assets/", at=(1, 3))
+    scene.plan(lost, "DELETE", "/assets/", at=(1, 3))
     scene.plan(breaks.answer(502, forward=True), "DELETE", "/datasets/[^/]+$")
     async with scene.client() as client:
         assert (await client.assets.delete(dataset, ids[0])).deleted

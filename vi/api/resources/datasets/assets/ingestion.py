@@ -58,6 +58,7 @@ logger: logging.Logger = logging.getLogger("vi.transfer")
 
 FIRST_SESSION_FILES = 64
 SESSION_GROWTH = 4
+FILES_TO_TELL = 8
 FIRST_SESSION_BYTES = 256 << 20
 MAX_SESSIONS_PER_FILE = 3
 
@@ -100,6 +101,7 @@ class Ingestion:
         self._ledger = Ledger()
         self._again: list[FileRecord] = []
         self._url_life = 0.0
+        self._acknowledged = 0
         self._multipart_offered = True
         self._journal: Journal | None = None
         self._resumption: Resumption | None = None
@@ -187,8 +189,7 @@ class Ingestion:
                 stages.start_soon(self._prepare_all, prepared_in)
                 stages.start_soon(self._open_sessions, prepared_out, ready_in)
                 stages.start_soon(self._send_all, ready_out)
-            while self._again:
-                await self._send_again()
+            await self._send_again()
             if self._resumption is not None:
                 self._left = await self._resumption.close()
         except BaseExceptionGroup as group:
@@ -228,7 +229,9 @@ class Ingestion:
                     if (adopted := self._adopt(record)) is not None:
                         await ready.send((adopted, [record], False))
                         continue
-                    if batch and (len(batch) >= target or size + record.size > self._session_bytes()):
+                    if batch and (
+                        len(batch) >= self._session_files(target) or size + record.size > self._session_bytes()
+                    ):
                         await ready.send(await self._fill_session(batch))
                         batch, size = [], 0
                         target = min(target * SESSION_GROWTH, self._options.limits.session_files)
@@ -254,6 +257,13 @@ class Ingestion:
         opened.pending += 1
         record.sessions += 1
         return opened
+
+    def _session_files(self, target: int) -> int:
+        """Bound a session of *target* files likewise, once enough have been sent to tell."""
+        if not self._url_life or self._acknowledged < FILES_TO_TELL:
+            return target
+        rate = self._acknowledged / max(self._tracker.seconds, 0.1)
+        return max(1, min(target, int(rate * self._url_life / 3)))
 
     def _session_bytes(self) -> float:
         """Bound a session to what the measured rate can send in a third of its URLs' life."""
@@ -341,19 +351,26 @@ class Ingestion:
             settling.start_soon(self._settlement.settle, opened)
 
     async def _send_again(self) -> None:
-        """Give files whose URLs expired a new session."""
-        count = self._options.limits.session_files
-        records, self._again = self._again[:count], self._again[count:]
-        for record in records:
-            record.upload = None
-        async with anyio.create_task_group() as settling, TaskPool(self._places) as pool:
-            await self._send_session(await self._fill_session(records), pool, settling)
+        """Give files whose URLs expired new sessions."""
+        async with anyio.create_task_group() as settling:
+            while self._again:
+                records, self._again = self._again, []
+                async with TaskPool(self._places) as pool:
+                    while records:
+                        count = self._session_files(self._options.limits.session_files)
+                        batch, records = records[:count], records[count:]
+                        for record in batch:
+                            record.upload = None
+                        await self._send_session(await self._fill_session(batch), pool, settling)
 
     async def _send_one(self, opened: OpenSession, record: FileRecord, settling: TaskGroup) -> None:
+        waited = record.upload is not None and self._storage.near_expiry(record.upload)
         try:
+            if waited and record.filename not in opened.begun:
+                raise UrlExpired
             await self._transmit(opened, record)
         except UrlExpired:
-            self._expire(opened, record)
+            self._expire(opened, record, waited=waited)
         except TargetGone as gone:
             # Settling tells whether the session failed, was ended by another hand, or is finished with this file too.
             if gone.may_be_stored:
@@ -374,9 +391,12 @@ class Ingestion:
             opened.sent[record.filename] = record
             if self._journal is not None and (identity := Identity.of(record)) is not None:
                 self._journal.sent(record.filename, identity, opened.id)
+            self._acknowledged += 1
             self._tracker.move(record.advance(record.size))
             self._places.moved(record.size)
-        opened.in_parts.discard(record.filename)
+        cut_short = record.outcome is Outcome.FAILED and self._ledger.failures[-1].code in CUT_SHORT
+        if not cut_short:
+            opened.in_parts.discard(record.filename)
         self._done_with_one(opened, settling)
 
     async def _transmit(self, opened: OpenSession, record: FileRecord) -> None:
@@ -414,7 +434,9 @@ class Ingestion:
             pass
         raise UrlExpired  # the upload is no more, or not what the journal says of it
 
-    def _expire(self, opened: OpenSession, record: FileRecord) -> None:
+    def _expire(self, opened: OpenSession, record: FileRecord, *, waited: bool) -> None:
+        if waited or opened.sent:
+            record.sessions -= 1  # its turn came too late, and others were sent: nothing is wrong with it
         if record.sessions >= MAX_SESSIONS_PER_FILE or not record.source.repeatable:
             self._lose(opened, record, "ETIMEOUT", f"{record.filename}: its upload URL expired before it was sent.")
             return

@@ -44,7 +44,7 @@ class OpenSession:
     attempted: int = 0
     """Files of which bytes may have reached the storage."""
     in_parts: set[str] = attrs.Factory(set)
-    """Large files that are on their way in parts."""
+    """Large files that are on their way in parts, or were cut short: the next run goes on with them."""
     settled: int = 0
 
     @property
@@ -94,7 +94,10 @@ class Settlement:
             raise FirstFailure
 
     async def settle(self, opened: OpenSession) -> None:
-        """Wait for the verdict on what was sent; a session that waits for files that will not come is cancelled."""
+        """Wait for the verdict on what was sent; a session that waits for files that will not come is cancelled.
+
+        One with a large file that was cut short is left to end with its URLs, so that the next run can go on with it.
+        """
         refused_at_once = 0 if opened.begun else len(opened.session.status.errors)
         expected = len(opened.sent) + refused_at_once
         complete = expected >= opened.session.status.progressCount.total
@@ -117,6 +120,9 @@ class Settlement:
             if status.finished:
                 break
             if not complete and count.succeeded + count.errored >= expected and await self._all_settled(opened):
+                if opened.in_parts and self.journal is not None:
+                    await self._judge(opened, ended=False)
+                    return
                 await self._cancel(opened)
                 break
             self._tracker.enter("settling")

@@ -11,7 +11,7 @@ from harness import HERE
 
 FOLDER = HERE / "plots"
 WIDTH, HEIGHT = 640, 360
-LEFT, RIGHT, TOP, BOTTOM = 72, 24, 40, 52
+LEFT, RIGHT, TOP, BOTTOM = 72, 24, 48, 52
 COLOURS = ("#2f6fb0", "#c8553d", "#3d8b57", "#8a5fb0", "#b08a2f")
 
 Points = Sequence[tuple[float, float]]
@@ -87,7 +87,11 @@ def draw(title: str, x: Axis, y: Axis, series: Mapping[str, Points]) -> str:
         line = "L".join(f"{left} {height}" for left, height in placed)
         parts.append(f'<path d="M{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{left}" cy="{height}" r="3.5" fill="{colour}"/>' for left, height in placed]
-        parts.append(f'<text x="{LEFT + 12}" y="{TOP + 14 + 16 * number}" fill="{colour}">{escape(name)}</text>')
+    spans = [
+        f'<tspan fill="{COLOURS[number % len(COLOURS)]}" dx="12">{escape(name)}</tspan>'
+        for number, name in enumerate(series)
+    ]
+    parts.append(f'<text x="{WIDTH - RIGHT}" y="34" text-anchor="end">{"".join(spans)}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 

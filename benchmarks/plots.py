@@ -81,7 +81,7 @@ def draw(title: str, x: Axis, y: Axis, series: Mapping[str, Points]) -> str:
     parts.append(f'<text x="{middle}" y="{HEIGHT - 12}" text-anchor="middle">{escape(x.title)}</text>')
     turned = f'transform="rotate(-90)" x="{-(TOP + floor) / 2}" y="16"'
     parts.append(f'<text {turned} text-anchor="middle">{escape(y.title)}</text>')
-    for number, (name, points) in enumerate(series.items()):
+    for number, points in enumerate(series.values()):
         colour = COLOURS[number % len(COLOURS)]
         placed = [at(point) for point in points]
         line = "L".join(f"{left} {height}" for left, height in placed)

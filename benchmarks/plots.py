@@ -40,8 +40,8 @@ class Axis:
         if self.log:
             powers = [10.0**power for power in range(math.ceil(low), math.floor(high) + 1)]
             return powers if len(powers) > 1 else sorted({min(values), max(values)})
-        step = 10 ** math.floor(math.log10(high / 2))
-        step *= next(factor for factor in (5, 2, 1) if high / (step * factor) >= 3)
+        power = 10.0 ** math.floor(math.log10(high))
+        step = next(power * factor for factor in (2, 1, 0.5, 0.2) if high / (power * factor) >= 3)
         return [number * step for number in range(int(high / step) + 1)]
 
 

@@ -37,7 +37,7 @@ def make_links(folder: Path, count: int) -> Path:
 
 
 def by_count(answer: Answer, counts: list[int], rounds: int) -> dict[str, dict[int, list[Cost]]]:
-    found: dict[str, dict[int, list[Cost]]] = {"up": {}, "down": {}}
+    found: dict[str, dict[int, list[Cost]]] = {"up": {}, "down": {}, "listed": {}}
     with memory_folder() as scratch, nginx() as (store, kept):
         picture = next(make_files(scratch / "one", 1, SMALL).iterdir())
         with light_api(f"{store}/nowhere", picture, store) as settings:
@@ -57,7 +57,8 @@ def by_count(answer: Answer, counts: list[int], rounds: int) -> dict[str, dict[i
                         empty(target)
                         return cost
 
-                    costs = _costs({"up": up, "down": down}, rounds if count < LONG else 0)
+                    listed = partial(client, "client_call.py", "list", f"n{count}", count, env=env)
+                    costs = _costs({"up": up, "down": down, "listed": listed}, rounds if count < LONG else 0)
                     for way in found:
                         found[way][count] = costs[way]
     return found
@@ -101,7 +102,7 @@ def main() -> None:
     answer = Answer(
         Path(__file__).stem,
         f"{__doc__} Files are found, prepared, announced and sent by the whole call, or listed, fetched, verified and "
-        f"renamed by it; a million of them in one round. One file of the given size goes by the data path alone.",
+        f"renamed by it, or listed alone; a million of them in one round. One file of the given size goes by the data path alone.",
         "a light API, and nginx (dav), which throws small files away that come up and gives one of 2 KB over and over.",
     )
     count_costs = by_count(answer, counts, given.rounds)

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import plots
 from delay import far_away
 from harness import (
     Cost,
@@ -15,12 +16,14 @@ from harness import (
     empty,
     interleave,
     make_files,
+    median,
     peer_python,
     rate,
     ratio,
     scratch_folder,
 )
 from neutral import light_api, nginx
+from plots import Axis
 from results import Answer
 
 COUNT, QUICK, SIZE = 2000, 300, 100_000
@@ -36,6 +39,7 @@ def main() -> None:
         "nginx (dav) over a folder in memory, behind a relay that delivers everything half a round trip later; the light "
         "API before it is near.",
     )
+    curves: dict[str, list[tuple[float, float]]] = {}
     with scratch_folder() as scratch, nginx() as (near, kept):
         folder = make_files(scratch / "images", count, SIZE)
 
@@ -58,6 +62,11 @@ def main() -> None:
                 answer.ratio(f"{line}: times the peer's rate", rate(costs, "vi", "peer"), least=least)
                 answer.ratio(f"{line}: of its CPU", ratio(costs, "vi", "peer", "cpu"))
             answer.costs(line, costs, count)
+            for name, values in costs.items():
+                curves.setdefault(name, []).append((milliseconds, count / median([c.wall for c in values])))
+    if not given.quick:
+        title = f"{count:,} files of 100 KB up, against the round trip"
+        answer.tables.append(plots.write("round-trip", title, Axis("ms"), Axis("files/s", log=True), curves))
     answer.give(given)
 
 

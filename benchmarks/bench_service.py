@@ -11,7 +11,9 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import attrs
+import plots
 from harness import Cost, Run, arguments, interleave, make_files, median, ratio, scratch_folder
+from plots import Axis
 from results import Answer
 from service import cpu_seconds_of, fill, local_service_process, own_client
 
@@ -129,13 +131,17 @@ def runs(subject: Subject, times: int) -> dict[str, Run]:
     session = subject.open_one()
     asset = subject.take_ids(PAGE)[-1]  # deletes take the first ones
     name = urlencode({"filter": json.dumps({"filename": "open.jpg"})})
+    exactly = f"{name}&strictQuery=y"
     return {
         f"page of {PAGE:,} assets": subject.page_of(1, times),
         f"page of {PAGE:,} assets with URLs": subject.page_of(1, times, contents="y"),
         f"page of {PAGE:,} assets by size, falling": subject.page_of(1, times, sortBy="metadata.fileSize", o="d"),
         "one asset": lambda: plain.cost(lambda: plain.send("GET", f"{path}/assets/{asset}"), times),
         "count of assets": lambda: plain.cost(lambda: plain.send("GET", f"{path}/assets:count"), times),
-        "count of a name": lambda: plain.cost(lambda: plain.send("GET", f"{path}/assets:count?{name}"), times),
+        "count of a name": lambda: plain.cost(lambda: plain.send("GET", f"{path}/assets:count?{exactly}"), times),
+        "count of a name, whatever its case": lambda: plain.cost(
+            lambda: plain.send("GET", f"{path}/assets:count?{name}"), 1
+        ),
         "the dataset": lambda: plain.cost(lambda: plain.send("GET", path), times),
         f"session of {SESSION_FILES:,} files made": subject.create,
         "poll of a session": lambda: plain.cost(lambda: plain.send("GET", f"{subject.sessions()}/{session}"), times),
@@ -178,12 +184,9 @@ def main() -> None:
             last = many // PAGE
             subjects[FEW].walk(1)
             subjects[many].walk(last)
+            numbers = [1, *(last * tenth // 10 for tenth in range(1, 11))]
             depth = interleave(
-                {
-                    f"page {number:,} of {last:,}{title}": subjects[many].page_of(number, times, **more)
-                    for title, more in (("", {}), (", with URLs", {"contents": "y"}))
-                    for number in (1, last // 2, last)
-                },
+                {f"page {number:,} of {last:,}": subjects[many].page_of(number, -(-times // 4)) for number in numbers},
                 given.rounds,
             )
             few, much = runs(subjects[FEW], times), runs(subjects[many], times)
@@ -213,6 +216,10 @@ def main() -> None:
             for name in few
         },
     )
+    if not given.quick:
+        title = f"One page of {PAGE:,} assets, of {many:,}, against its number"
+        points = [(number, _ms(costs)) for number, costs in zip(numbers, depth.values(), strict=True)]
+        answer.tables.append(plots.write("page-depth", title, Axis("page"), Axis("ms"), {"ms a page": points}))
     answer.table("Besides", {"start of the service": {"s": started}, f"putting in {many + FEW:,} rows": {"s": filled}})
     answer.give(given)
 

@@ -1,6 +1,6 @@
 """A whole call of the public API as a client of its own: of ours, or of the published client, whose calls are the same.
 
-``upload FOLDER no|wait`` into a new dataset, or ``download DATASET TARGET``. Imports, the client and its first request
+``upload FOLDER no|wait`` into a new dataset, ``download DATASET TARGET``, or ``list DATASET COUNT``, of ours alone. Imports, the client and its first request
 (the dataset) are not counted.
 """
 
@@ -25,6 +25,12 @@ def main() -> None:
             more["dataset"] = dataset
         if result.total_failed:
             raise SystemExit(f"{result.total_failed} files failed")
+    elif verb == "list":
+        client.datasets.get(what)
+        with phase():
+            count = sum(1 for _ in client.assets.list(what).all_items())
+        if count != int(how):
+            raise SystemExit(f"{count} assets came")
     else:
         client.datasets.get(what)
         with phase():

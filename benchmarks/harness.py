@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from measured import WITHOUT
 
 HERE = Path(__file__).parent
 
@@ -37,10 +38,25 @@ class Cost:
 Run = Callable[[], Cost]
 
 
-def client(script: str, *args: object, python: str = sys.executable, env: Mapping[str, str] | None = None) -> Cost:
-    """Run a script of this folder, which measures itself from its imports on (measured.py)."""
+FAST = "msgspec,orjson,uvloop"
+"""What the extra `fast` brings, now or later; without it a client does without these, as the base install does."""
+
+
+def client(
+    script: str,
+    *args: object,
+    python: str = sys.executable,
+    env: Mapping[str, str] | None = None,
+    fast: bool = False,
+) -> Cost:
+    """Run a script of this folder, which measures itself from its imports on (measured.py).
+
+    Ours does so as the base install would, unless *fast*.
+    """
     command = [python, str(HERE / script), *map(str, args)]
-    done = subprocess.run(command, capture_output=True, env={**os.environ, **(env or {})})
+    without = "" if fast or python != sys.executable else FAST
+    environment = {**os.environ, **(env or {}), WITHOUT: without}
+    done = subprocess.run(command, capture_output=True, env=environment)
     if done.returncode:
         sys.stderr.buffer.write(done.stderr)
         raise subprocess.CalledProcessError(done.returncode, script)

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import resource
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+WITHOUT = "VI_BENCH_WITHOUT"
+"""Names the packages, by commas, that the client is to do without although they are installed."""
+
+for _name in filter(None, os.environ.get(WITHOUT, "").split(",")):
+    sys.modules[_name] = None  # type: ignore[assignment]
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from urllib.parse import quote
 
 import attrs
 from aiohttp import web
+from client_pages import document
 
 NGINX = """
 worker_processes 2;
@@ -196,15 +197,12 @@ class LightApi:
 
     def _asset(self, number: int) -> dict[str, Any]:
         assert self._sample is not None
-        return {
-            "assetId": f"a{number}", "datasetId": f"{ORGANIZATION}_ds1", "workspaceId": ORGANIZATION,
-            "filename": f"{number:07}.jpg", "kind": "Image", "owner": ORGANIZATION, "selfLink": "/", "etag": '"1"',
-            "metadata": {
-                "fileSize": self._sample.size, "mimeType": "image/jpeg", "width": 64, "height": 48, "status": "ready",
-                "hash": {"algorithm": "crc32c", "contents": str(self._sample.crc32c)},
-            },
-            "contents": {"asset": {"url": self._sample.url, "expiry": LONG, "method": "GET", "headers": {}}},
-        }  # fmt: skip
+        asset = document(number)
+        asset["filename"] = f"{number:07}.jpg"
+        asset["metadata"]["fileSize"] = self._sample.size
+        asset["metadata"]["hash"] = {"algorithm": "crc32c", "contents": str(self._sample.crc32c)}
+        asset["contents"]["asset"] |= {"url": self._sample.url, "expiry": LONG}
+        return asset
 
     def _dataset(self, identifier: str) -> dict[str, Any]:
         return {

@@ -11,7 +11,7 @@ from harness import HERE
 
 FOLDER = HERE / "plots"
 WIDTH, HEIGHT = 640, 360
-LEFT, RIGHT, TOP, BOTTOM = 72, 24, 40, 52
+LEFT, RIGHT, TOP, BOTTOM = 72, 24, 48, 52
 COLOURS = ("#2f6fb0", "#c8553d", "#3d8b57", "#8a5fb0", "#b08a2f")
 
 Points = Sequence[tuple[float, float]]
@@ -40,8 +40,8 @@ class Axis:
         if self.log:
             powers = [10.0**power for power in range(math.ceil(low), math.floor(high) + 1)]
             return powers if len(powers) > 1 else sorted({min(values), max(values)})
-        step = 10 ** math.floor(math.log10(high / 2))
-        step *= next(factor for factor in (5, 2, 1) if high / (step * factor) >= 3)
+        power = 10.0 ** math.floor(math.log10(high))
+        step = next(power * factor for factor in (2, 1, 0.5, 0.2) if high / (power * factor) >= 3)
         return [number * step for number in range(int(high / step) + 1)]
 
 
@@ -81,13 +81,17 @@ def draw(title: str, x: Axis, y: Axis, series: Mapping[str, Points]) -> str:
     parts.append(f'<text x="{middle}" y="{HEIGHT - 12}" text-anchor="middle">{escape(x.title)}</text>')
     turned = f'transform="rotate(-90)" x="{-(TOP + floor) / 2}" y="16"'
     parts.append(f'<text {turned} text-anchor="middle">{escape(y.title)}</text>')
-    for number, (name, points) in enumerate(series.items()):
+    for number, points in enumerate(series.values()):
         colour = COLOURS[number % len(COLOURS)]
         placed = [at(point) for point in points]
         line = "L".join(f"{left} {height}" for left, height in placed)
         parts.append(f'<path d="M{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{left}" cy="{height}" r="3.5" fill="{colour}"/>' for left, height in placed]
-        parts.append(f'<text x="{LEFT + 12}" y="{TOP + 14 + 16 * number}" fill="{colour}">{escape(name)}</text>')
+    spans = [
+        f'<tspan fill="{COLOURS[number % len(COLOURS)]}" dx="12">{escape(name)}</tspan>'
+        for number, name in enumerate(series)
+    ]
+    parts.append(f'<text x="{WIDTH - RIGHT}" y="34" text-anchor="end">{"".join(spans)}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from harness import FAST, HERE
+from measured import WITHOUT
 
 import vi
 from vi.server import schema
@@ -32,8 +34,9 @@ def local_service(scratch: Path) -> Iterator[dict[str, str]]:
 def local_service_process(scratch: Path) -> Iterator[tuple[dict[str, str], int]]:
     """Run the local service over a folder in *scratch*; yields the settings of a client and the service's process."""
     env_file = scratch / "vi.env"
-    command = [sys.executable, "-m", "vi", "serve", "--data", f"{scratch}/data", "--port", "0"]
-    with subprocess.Popen([*command, "--env-file", str(env_file)], stdout=subprocess.PIPE) as process:
+    command = [sys.executable, str(HERE / "serve.py"), "serve", "--data", f"{scratch}/data", "--port", "0"]
+    environment = {**os.environ, WITHOUT: FAST}
+    with subprocess.Popen([*command, "--env-file", str(env_file)], stdout=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None
         process.stdout.readline()
         try:

@@ -15,7 +15,7 @@ from ..._http import Http
 from ..._running import LongCall
 from ...errors import ViInvalidParameterError, ViOperationError, ViTimeoutError
 
-logger = logging.getLogger("vi")
+logger: logging.Logger = logging.getLogger("vi")
 
 
 class Deadline(AbstractContextManager[None]):

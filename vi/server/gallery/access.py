@@ -54,7 +54,7 @@ class Visitor:
 
 
 VISITOR = web.RequestKey("visitor", Visitor)
-FORM = web.RequestKey("form", dict)
+FORM: web.RequestKey[dict[str, str]] = web.RequestKey("form", dict)
 FILES = web.RequestKey("files", MultipartReader)
 
 

@@ -82,5 +82,11 @@ class Peer(msgspec.Struct, rename="camel"):
     contents: Both | None = None
 
 
+class Page(msgspec.Struct, rename="camel"):
+    items: list[Peer]
+    next_page: str | None
+    prev_page: str | None
+
+
 if __name__ == "__main__":
-    repeat(msgspec.json.Decoder(list[Peer]).decode)
+    repeat(msgspec.json.Decoder(Page).decode)

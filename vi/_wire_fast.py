@@ -69,7 +69,7 @@ def _can_read(cls: Any) -> bool:
     attrs.resolve_types(cls)
     names = attrs.fields_dict(cls)
     return ("dataset_id" not in names or "organization_id" in names) and all(
-        field.init and _can_read_type(field.type) for field in names.values()
+        _can_read_type(field.type) if field.init else field.default is None for field in names.values()
     )
 
 
@@ -95,7 +95,7 @@ def _page_of(cls: Any) -> tuple[Callable[[bytes], Any], Callable[[Any], None]]:
 @functools.cache
 def _twin(cls: Any) -> Any:
     attrs.resolve_types(cls)
-    names = {wire_name(field): field for field in attrs.fields(cls)}
+    names = {wire_name(field): field for field in attrs.fields(cls) if field.init}
     slots = {wire: cls.__dict__[field.name] for wire, field in names.items()}
     fields = tuple(_renamed(field, wire) for wire, field in names.items())
     annotations = {field.name: field.type for field in fields}
@@ -138,6 +138,8 @@ def _settle_fields(cls: Any, value: str, indent: str, scope: dict[str, Any], lin
     for field in attrs.fields(cls):
         if field.name == "dataset_id":
             lines.append(f"{indent}{value}.dataset_id = short({value}.organization_id, {value}.dataset_id)")
+        if not field.init:
+            lines.append(f"{indent}{value}.{field.name} = None")
         optional, inner = _class_in(field.type)
         if inner is None:
             continue

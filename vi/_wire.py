@@ -233,27 +233,69 @@ def structure_class(cls: Any) -> Read:
 
 
 def _generate(cls: Any) -> Read:
+    """Write two functions: one for a document that is as promised in every field, and one that it hands the others to."""
     attrs.resolve_types(cls)
     scope: dict[str, Any] = {"cls": cls, "WireError": WireError, "show": _show, "short": _routes.short}
-    lines = [
-        "def read(d):",
-        "    if type(d) is not dict: raise WireError(f'expected an object, got {show(d)}')",
-        "    get = d.get",
-    ]
+    taken, promised, whole, lines = [], [], [], []
     arguments = []
     for index, attribute in enumerate(attrs.fields(cls)):
         if not attribute.init:
             continue
         name = f"v{index}"
-        arguments.append(f"{attribute.alias}={name}" if attribute.kw_only else name)
+        keyword = f"{attribute.alias}=" if attribute.kw_only else ""
+        arguments.append(f"{keyword}{name}")
         lines += _read_field(attribute, name, index, scope)
-    lines.append(f"    return cls({', '.join(arguments)})")
-    source = "\n".join(lines)
+        taken.append(f"        {name} = {_taken(attribute)}")
+        promised.append(_promised(attribute, name))
+        whole.append(keyword + _read_promised(attribute, name, index))
+    source = "\n".join(
+        [
+            "def read(d):",
+            "    try:",
+            *taken,
+            "    except (KeyError, TypeError, AttributeError):",
+            "        return read_tolerantly(d)",
+            f"    if {' and '.join(filter(None, promised)) or 'True'}:",
+            f"        return cls({', '.join(whole)})",
+            "    return read_tolerantly(d)",
+            "def read_tolerantly(d):",
+            "    if type(d) is not dict: raise WireError(f'expected an object, got {show(d)}')",
+            "    get = d.get",
+            *lines,
+            f"    return cls({', '.join(arguments)})",
+        ]
+    )
     filename = f"<wire reader of {cls.__qualname__}>"
     exec(compile(source, filename, "exec"), scope)  # noqa: S102 - our own text, from class definitions alone
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     read: Read = scope["read"]
     return read
+
+
+def _taken(attribute: attrs.Attribute[Any]) -> str:
+    """Take a field out of ``d``; only what is None by default may well be missing."""
+    wire = wire_name(attribute)
+    return f"d.get({wire!r})" if attribute.default is None else f"d[{wire!r}]"
+
+
+def _promised(attribute: attrs.Attribute[Any], name: str) -> str:
+    """Test that a value is of the promised type, as far as that can be seen from outside."""
+    exact = _SCALARS.get(attribute.type, (None, None))[1]
+    if exact:
+        return f"type({name}) is {exact}"
+    return "" if attribute.default is None else f"{name} is not None"
+
+
+def _read_promised(attribute: attrs.Attribute[Any], name: str, index: int) -> str:
+    if attribute.name == "dataset_id":
+        return f"short(d.get('workspaceId'), {name})"
+    if _SCALARS.get(attribute.type, (None, None))[1]:
+        return name
+    read = f"read{index}({name})"
+    container = get_origin(attribute.type)
+    if container in (list, dict):  # most are empty
+        read = f"{name} if not {name} and type({name}) is {container.__name__} else {read}"
+    return f"None if {name} is None else {read}" if attribute.default is None else read
 
 
 def _read_field(attribute: attrs.Attribute[Any], name: str, index: int, scope: dict[str, Any]) -> list[str]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vi.api.pagination import (
     MAX_EMPTY_PAGES,
@@ -241,3 +243,15 @@ class TestParams:
         with pytest.raises(ViInvalidParameterError) as raised:
             PaginationParams(page_size=size)
         assert raised.value.parameter == "page_size"
+
+
+@given(tokens=st.lists(st.text(max_size=3)))
+def test_whatever_the_tokens_the_first_that_comes_back_ends_it(tokens: list[str]) -> None:
+    trail, seen = TokenTrail(), set[str]()
+    for token in tokens:
+        if token in seen:
+            with pytest.raises(ViOperationError, match="twice"):
+                trail.follow(token, empty=False)
+            return
+        trail.follow(token, empty=False)
+        seen.add(token)

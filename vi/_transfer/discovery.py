@@ -36,6 +36,7 @@ from .sources import (
     is_seekable,
     shown,
 )
+from .stopping import still_wanted
 
 BLOCK = 1000
 
@@ -356,6 +357,7 @@ def _add_elsewhere(inventory: Inventory, given: Openable, filters: Filters, miss
 
 def _walk_elsewhere(inventory: Inventory, folder: Openable, below: str, filters: Filters) -> None:
     for child in folder.children():
+        still_wanted()
         relative = f"{below}/{child.name}" if below else child.name
         if child.name.startswith(".") or child.name.lower() in _JUNK:
             inventory.skip(child.label, "hidden")
@@ -436,6 +438,7 @@ def _walk(inventory: Inventory, root: str, filters: Filters) -> None:
     seen: set[tuple[int, int]] = set()
     pending: list[tuple[str, str]] = [(root, "")]
     while pending:
+        still_wanted()
         folder, below = pending.pop()
         try:
             if filters.follow_links:

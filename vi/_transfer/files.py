@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .._checksums import Expected
+from .stopping import still_wanted
 
 CHUNK = 1 << 20
 
@@ -167,6 +168,7 @@ def content_matches(path: str, size: int, expected: Expected) -> bool:
         check = expected.fresh()
         while data := os.read(descriptor, CHUNK):
             check.update(data)
+            still_wanted()
         return check.matches()
     finally:
         os.close(descriptor)

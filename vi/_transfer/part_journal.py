@@ -276,12 +276,23 @@ def read_parts(path: Path) -> PartsSaid | None:
                 "size": int(size),
                 "digest": str(digest),
                 "etag": str(etag),
-            } if said is not None and (found := _PART.fullmatch(part)) and found[1] == said.run and _is_bare(name):
+            } if (
+                said is not None
+                and (found := _PART.fullmatch(part))
+                and found[1] == said.run
+                and _is_bare(part)
+                and _is_bare(name)
+            ):
                 path_of = os.path.join(said.folder, part)  # noqa: PTH118
                 said.kept[part] = KeptPart(path_of, name, asset_id, size, digest, etag)
             case {"arrived": [int(start), int(end)], "of": str(part)} if said is not None and part in said.kept:
                 said.kept[part].add(start, end)
     return said
+
+
+def _is_part_of(run: str, name: str) -> bool:
+    part = _PART.fullmatch(name)
+    return part is not None and part[1] == run and _is_bare(name)
 
 
 def _is_bare(name: str) -> bool:
@@ -293,7 +304,6 @@ def parts_left(said: PartsSaid) -> list[str]:
     found: list[str] = []
     with contextlib.suppress(OSError), os.scandir(said.folder) as entries:
         for entry in entries:
-            part = _PART.fullmatch(entry.name)
-            if part is not None and part[1] == said.run and entry.is_file(follow_symlinks=False):
+            if _is_part_of(said.run, entry.name) and entry.is_file(follow_symlinks=False):
                 found.append(entry.name)
     return found

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from typing import Any
 
-import anyio
-import anyio.to_thread
 import attrs
 
 from ..... import _routes
@@ -14,6 +12,7 @@ from ....._checksums import Expected
 from ....._http import Http
 from ....._transfer.record import FileRecord
 from ....._transfer.sources import CHUNK, PathSource, SourceChangedError
+from ....._transfer.stopping import in_thread, still_wanted
 from .....errors import ViOperationError
 from ....pagination import TokenTrail
 from ...base import read_envelope
@@ -101,7 +100,7 @@ async def same_content(record: FileRecord, held: Held) -> bool | None:
     if expected.algorithm == "crc32c" and record.crc32c is not None:
         return isinstance(expected.value, frozenset) and record.crc32c in expected.value
     if isinstance(record.source, PathSource):
-        return await anyio.to_thread.run_sync(_digest_matches, record.source.path, expected, abandon_on_cancel=True)
+        return await in_thread(_digest_matches, record.source.path, expected)
     if not record.source.repeatable:
         return None
     try:
@@ -117,6 +116,7 @@ def _digest_matches(path: str, expected: Expected) -> bool:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123
             while data := file.read(CHUNK):
                 expected.update(data)
+                still_wanted()
     except OSError:
         return False
     return expected.matches()

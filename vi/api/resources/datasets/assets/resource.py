@@ -16,6 +16,7 @@ from ....._http import Http
 from ....._terminal import progress_listeners
 from ....._transfer.discovery import Naming
 from ....._transfer.progress import Listener, ProgressTracker
+from ....._transfer.stopping import in_thread
 from .....errors import (
     ViDownloadError,
     ViInvalidParameterError,
@@ -252,9 +253,7 @@ class AsyncAssets(Resource):
         with deadline(
             self._http, timeout, "The upload did not end", lambda: run.result() if run else None, goes_on=UPLOAD_GOES_ON
         ):
-            inventory = await anyio.to_thread.run_sync(
-                arguments.take_stock, paths, names, filters, options.failure_mode, abandon_on_cancel=True
-            )
+            inventory = await in_thread(arguments.take_stock, paths, names, filters, options.failure_mode)
             options = attrs.evolve(options, metadata_of=metadata.reader(custom_metadata, inventory))
             await self._http.document("GET", self._path(_routes.DATASET, dataset_id=dataset_id))
             if dry_run:
@@ -409,7 +408,7 @@ class AsyncAssets(Resource):
             self._http, timeout, "The sync did not end", lambda: deeds.result if deeds else None, goes_on=SYNC_GOES_ON
         ):
             if direction == "up":
-                inventory = await anyio.to_thread.run_sync(survey, place, names, given, abandon_on_cancel=True)
+                inventory = await in_thread(survey, place, names, given)
                 plan = await self._transfers.plan_up(dataset_id, inventory, folder=place, filters=given, delete=delete)
             else:
                 plan = await self._transfers.plan_down(dataset_id, place, filters=given, delete=delete)
@@ -459,9 +458,7 @@ class AsyncAssets(Resource):
         """Compare *folder* with the dataset by name, size and digest, without moving anything."""
         filters = arguments.filters(include, exclude, follow_links)
         with deadline(self._http, timeout, "The check did not end"):
-            inventory = await anyio.to_thread.run_sync(
-                survey, arguments.folder(folder), names, filters, abandon_on_cancel=True
-            )
+            inventory = await in_thread(survey, arguments.folder(folder), names, filters)
             return await self._transfers.verify(dataset_id, inventory, filters)
         raise AssertionError("unreachable")
 

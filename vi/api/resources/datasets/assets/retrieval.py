@@ -31,6 +31,7 @@ from ....._transfer.pool import TaskPool, first_error, places_for
 from ....._transfer.progress import ProgressTracker
 from ....._transfer.record import FileFailure
 from ....._transfer.sources import shown
+from ....._transfer.stopping import in_thread
 from ....._transfer.storage import Storage, TargetGone, TransferFailed, UrlExpired, signed_transfer
 from .....config import TransferLimits
 from .....errors import ViDownloadError, ViError, ViNetworkError, ViNotFoundError, ViOperationError, ViTimeoutError
@@ -305,7 +306,7 @@ class Retrieval:
             return True
         if stat.S_ISREG(mode):
             await self._learn_digest(remote)
-            same = await anyio.to_thread.run_sync(files.content_matches, target, remote.size, remote.expected)
+            same = await in_thread(files.content_matches, target, remote.size, remote.expected)
             if same:
                 self._result.total_existing += 1
                 return True

@@ -16,6 +16,7 @@ from ....._transfer import files
 from ....._transfer.discovery import Filters, Inventory, Naming, discover, name_problem
 from ....._transfer.lanes import Lanes
 from ....._transfer.names import LocalNames, key_of
+from ....._transfer.stopping import still_wanted
 from .....errors import ViInvalidParameterError, ViOperationError, ViPathError
 from .comparison import NO_FILTERS, Comparison
 from .holdings import Held, Holdings
@@ -109,6 +110,7 @@ def plan_down(
     for name, held in holdings:
         local = local_names.choose(name, held.asset_id)
         path = wanted[key_of(local)] = folder / local
+        still_wanted()
         if not filters.takes(name) or not takes(name, held):
             continue
         mtime_ns = mtime_ns_of(path)

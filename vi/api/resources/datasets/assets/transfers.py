@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import anyio.to_thread
-
 from ..... import _routes
 from ....._connections import Connections
 from ....._http import Http
@@ -18,6 +16,7 @@ from ....._pacing import Places
 from ....._transfer.discovery import Filters, Inventory
 from ....._transfer.lanes import Lanes
 from ....._transfer.progress import ProgressTracker
+from ....._transfer.stopping import in_thread
 from ....._transfer.storage import Storage
 from ...base import check_id
 from .comparison import NO_FILTERS, VerifyResult, verify
@@ -98,7 +97,7 @@ class Transfers:
     ) -> TransferPlan:
         """Compare the dataset with a folder."""
         work = partial(plan_down, dataset_id, folder, await self.holdings(dataset_id), filters=filters, delete=delete)
-        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+        return await in_thread(work)
 
     async def holdings(self, dataset_id: str) -> Holdings:
         """List the dataset, all of it or nothing."""
@@ -119,7 +118,7 @@ class Transfers:
         work = partial(
             plan_down, options.dataset_id, options.folder, holdings, overwrite=options.overwrite, takes=takes
         )
-        plan = await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+        plan = await in_thread(work)
         for missing in (ids or frozenset()) - {held.asset_id for _, held in holdings}:
             plan.entries.append(PlannedTransfer("keep", missing, "", 0, "there is no such asset", missing))
         return plan

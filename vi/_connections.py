@@ -26,7 +26,7 @@ from . import __version__
 from ._hooks import Hooks
 from ._retry import Lost
 from ._sockets import ConnectionLost, KeptConnector, Resolver, one_attempt, spare_descriptors
-from .config import Settings
+from .config import Settings, is_loopback
 from .errors import ViError, ViNetworkError, ViTimeoutError
 
 USER_AGENT = f"vi/{__version__} (Python/{platform.python_version()}; {platform.system()}/{platform.release()})"
@@ -180,15 +180,18 @@ class Connections:
 
 
 def _proxy_arguments(url: URL) -> dict[str, Any]:
-    """Return aiohttp's proxy arguments for *url*, from ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY``."""
+    """Return aiohttp's proxy arguments for *url*, from ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY``.
+
+    This machine is reached without one: a proxy would look for the service on its own.
+    """
     host = url.host or ""
     address = urllib.request.getproxies().get(url.scheme)
-    if not address or urllib.request.proxy_bypass(host if url.port is None else f"{host}:{url.port}"):
+    if not address or is_loopback(host):
         return {}
-    proxy = URL(address if "://" in address else f"http://{address}")
-    if proxy.user is None:
-        return {"proxy": proxy}
-    return {"proxy": proxy.with_user(None), "proxy_auth": aiohttp.BasicAuth(proxy.user, proxy.password or "")}
+    if urllib.request.proxy_bypass(host if url.port is None else f"{host}:{url.port}"):
+        return {}
+    # Name and password stay in the URL: with headers for the proxy aiohttp would send it ours as well.
+    return {"proxy": URL(address if "://" in address else f"http://{address}")}
 
 
 @attrs.frozen

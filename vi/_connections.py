@@ -4,7 +4,8 @@ A client may be used from any loop, so nothing here outlives or crosses its loop
 The storage session carries no API header, no cookie, no decompression and no ``.netrc`` password, and follows no
 redirect by itself. aiohttp's exceptions hold request headers and whole URLs, so they are read here and never chained.
 aiohttp would send an idempotent request a second time by itself when its connection fails; here every attempt is one
-request on the wire, and a connection that was kept and found dead is told apart.
+request on the wire, and a connection that was kept and found dead is told apart. It would also send a session's own
+headers to a proxy, in the clear, so the key is in none of them.
 """
 
 from __future__ import annotations
@@ -147,12 +148,7 @@ class Connections:
         }
         kept: dict[str, Any] = {**common, "keepalive_timeout": KEEP_ALIVE_SECONDS}
         api: dict[str, Any] = {
-            "headers": {
-                "Authorization": f"Bearer {self._settings.secret_key}",
-                "Organization-Id": self._settings.organization_id,
-                "Accept": "application/json",
-                "User-Agent": USER_AGENT,
-            },
+            "headers": {"User-Agent": USER_AGENT},
             "cookie_jar": aiohttp.DummyCookieJar(),
             "middlewares": (one_attempt,),
             "timeout": aiohttp.ClientTimeout(

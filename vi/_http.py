@@ -58,6 +58,11 @@ class Http:
         self.connections = connections
         self.pacing = Pacing(settings.limits.max_concurrency)
         self.budget = RetryBudget()
+        self._headers = {
+            "Authorization": f"Bearer {settings.secret_key}",
+            "Organization-Id": settings.organization_id,
+            "Accept": "application/json",
+        }
         self.honours_keys = False
         """Whether an answer has shown that the service honours ``Idempotency-Key``."""
         self._base = URL(settings.endpoint)
@@ -187,7 +192,12 @@ class Http:
     ) -> Answer:
         for _ in range(MAX_REDIRECTS + 1):
             async with session.request(
-                method, url, headers=headers, data=data, allow_redirects=False, **self.connections.proxy_for(url)
+                method,
+                url,
+                headers={**self._headers, **headers},
+                data=data,
+                allow_redirects=False,
+                **self.connections.proxy_for(url),
             ) as response:
                 if response.headers.get("Idempotency-Key"):
                     self.honours_keys = True

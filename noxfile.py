@@ -57,6 +57,15 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning is an error. Its blocks are run by `tests`."""
+    install(session, "local", "fastapi", "otel", group="docs")
+    built = Path(session.create_tmp()) / "html"
+    session.run("sphinx-build", "-W", "--keep-going", "-n", "-q", "-E", *session.posargs, "docs", str(built))
+    session.log(f"open {(built / 'index.html').resolve()}")
+
+
+@nox.session
 def interop(session: nox.Session) -> None:
     """Drive the published client, in an environment of its own, against the local service."""
     install(session, "local", group="test")

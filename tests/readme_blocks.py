@@ -1,10 +1,11 @@
-"""The fenced blocks of a Markdown file: finding them, and running them as a reader would."""
+"""The fenced blocks of README and of the documentation: finding them, and running them as a reader would."""
 
 from __future__ import annotations
 
 import ast
 import asyncio
 import doctest
+import importlib.metadata
 import inspect
 import os
 import re
@@ -24,10 +25,14 @@ RUN = ("python", "console")
 SHOWN = ("toml", "json", "text", "yaml")
 """Languages of blocks that there is nothing to run of."""
 
+DIRECTIVES = ("{toctree}", "{include}", "{literalinclude}")
+"""What Sphinx puts in the place of a fence; what is included is run where it stands."""
+
 _HEADING = re.compile(r"#{1,6} (.+)")
-_FENCE = re.compile(r"```(\S*)\s*")
+_FENCE = re.compile(r"```(?:(\{[\w-]+\})(?: .*)?|(\S*)\s*)")
 _EXEMPTION = re.compile(r"<!-- not run: (.+?) -->")
 _COMMAND = re.compile(r"(?:python3? -m vi|vi-sdk)(?= |$)")
+_TEST = re.compile(r"^(?:async )?def test_", re.MULTILINE)
 _ASSIGNMENT = re.compile(r"([A-Z]+)=\$\((.+)\)")
 _SECONDS = 60
 
@@ -61,8 +66,9 @@ def sections(markdown: str) -> list[Section]:
     lines = iter(enumerate(markdown.splitlines(), 1))
     for number, line in lines:
         if fence := _FENCE.fullmatch(line):
-            if fence[1] not in (*RUN, *SHOWN):
-                raise ValueError(f"line {number}: a block of {fence[1]!r}, which is none of {(*RUN, *SHOWN)}")
+            language = fence[1] or fence[2]
+            if language not in (*RUN, *SHOWN, *DIRECTIVES):
+                raise ValueError(f"line {number}: a block of {language!r}, which is none of {(*RUN, *SHOWN)}")
             body = []
             for _, inner in lines:
                 if inner.rstrip() == "```":
@@ -70,7 +76,8 @@ def sections(markdown: str) -> list[Section]:
                 body.append(inner)
             else:
                 raise ValueError(f"line {number}: a block without an end")
-            found[-1].blocks.append(Block(fence[1], "\n".join(body) + "\n", number, exempt))
+            if language not in DIRECTIVES:
+                found[-1].blocks.append(Block(language, "\n".join(body) + "\n", number, exempt))
             exempt = None
         elif heading := _HEADING.fullmatch(line):
             found.append(Section(heading[1]))
@@ -81,11 +88,16 @@ def sections(markdown: str) -> list[Section]:
     return [section for section in found if section.blocks]
 
 
+def page(title: str, markdown: str) -> Section:
+    """Return a page of the documentation as one section: its blocks are read from the top, each after the others."""
+    return Section(title, [block for section in sections(markdown) for block in section.blocks])
+
+
 def run(section: Section, folder: Path, environment: Mapping[str, str], source: str = "README.md") -> dict[str, Any]:
     """Run the blocks of a section in order, in *folder*, and return the namespace they leave.
 
     The caller has set the working folder and the environment of this process alike. A block with ``await`` at its top
-    runs in an event loop that lasts for the section.
+    runs in an event loop that lasts for the section; one that defines tests is a module that pytest runs.
     """
     scope: dict[str, Any] = {"__name__": "readme"}
     with asyncio.Runner() as runner:
@@ -93,6 +105,9 @@ def run(section: Section, folder: Path, environment: Mapping[str, str], source: 
             for block in section.to_run:
                 if block.language == "console":
                     run_console(block, folder, environment)
+                    continue
+                if _TEST.search(block.text):
+                    run_tests(block, folder, environment)
                     continue
                 # Leading blank lines make the lines of a traceback those of the file.
                 text = "\n" * block.line + block.text
@@ -140,6 +155,24 @@ def commands(block: Block) -> list[tuple[str, str]]:
             command, output = found.pop()
             found.append((command, f"{output}{line}\n"))
     return found
+
+
+def run_tests(block: Block, folder: Path, environment: Mapping[str, str]) -> None:
+    """Run the tests of a block as a suite of its own, in which warnings are errors."""
+    module = folder / f"test_line_{block.line}.py"
+    module.write_text(block.text, "utf-8")
+    installed = importlib.metadata.entry_points(group="pytest11", name="vi")
+    options = ["-q", "-W", "error", "-p", "no:cacheprovider", *(() if installed else ("-p", "vi.testing"))]
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, module.name],
+        cwd=folder,
+        env={**os.environ, **environment, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+    )
+    if ended.returncode:
+        raise AssertionError(f"line {block.line}: the tests ended with {ended.returncode}: {ended.stdout}")
 
 
 def run_console(block: Block, folder: Path, environment: Mapping[str, str]) -> None:

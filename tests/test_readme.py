@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import vi
-from tests.readme_blocks import ROOT, Block, Section, commands, run, run_console, sections
+from tests.readme_blocks import ROOT, Block, Section, commands, page, run, run_console, sections
 from vi import _samples
 
 README = sections((ROOT / "README.md").read_text("utf-8"))
@@ -20,16 +20,6 @@ NOT_RUN = {
     "it serves until it is stopped; tests/service does run it",
 }
 """Every reason for which a block is not run; a new one is a decision, made here."""
-
-
-@pytest.fixture
-def reader(service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Section], dict[str, Any]]:
-    """Runs sections where a reader would: a folder with ``images``, and the settings of a service."""
-    _samples.make_samples(tmp_path / "images", count=14, size=(40, 30))
-    monkeypatch.chdir(tmp_path)
-    for name, value in service.environment.items():
-        monkeypatch.setenv(name, value)
-    return lambda section: run(section, tmp_path, service.environment)
 
 
 @pytest.mark.parametrize("section", [s for s in README if s.to_run], ids=lambda section: section.title)
@@ -130,6 +120,22 @@ class TestMechanism:
             run(section, tmp_path, {})
         frame = traceback.extract_tb(raised.tb)[-1]
         assert (frame.filename, frame.lineno) == ("README.md", 3 + len(code.splitlines()))
+
+    def test_directives_are_no_blocks_and_a_page_is_one_section(self) -> None:
+        text = "# T\n```{toctree}\n:hidden:\none\n```\n## U\n```python\nx = 1\n```\n```{include} ../x.md\n```\n## V\n```json\n1\n```\n"
+        whole = page("t", text)
+        assert [(block.language, block.line) for block in whole.blocks] == [("python", 7), ("json", 13)]
+        with pytest.raises(ValueError, match="line 1"):
+            sections("```{code-block} python\nx = 1\n```\n")
+
+    def test_a_block_of_tests_is_run_by_pytest(self, reader: Any) -> None:
+        (section,) = sections(
+            "# T\n```python\ndef test_it(vi_images):\n    assert len(list(vi_images(2).iterdir())) == 2\n```\n"
+        )
+        reader(section)
+        (section,) = sections("# T\n```python\ndef test_it(vi_images):\n    assert not vi_images(2)\n```\n")
+        with pytest.raises(AssertionError, match="line 2: the tests ended with 1"):
+            reader(section)
 
     @pytest.mark.parametrize("text", ["```python\nx = 1\n", "```py\nx\n```\n", "```\nx\n```\n", "```ruby\nx\n```\n"])
     def test_a_block_that_would_be_missed_is_an_error(self, text: str) -> None:

@@ -25,6 +25,9 @@ nitpicky = True
 # What is not ours is not looked up: the build needs no network. Type variables are documented nowhere.
 nitpick_ignore_regex = [("py:(class|data|exc|meth|func|attr)", r"(?!vi\.).*|vi\..*\.[A-Z](_co|_contra)?")]
 
+# Pages of the pattern gallery* and notebooks* are taken in where they are.
+suppress_warnings = ["toc.empty_glob"]
+
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
 

@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ DIRECTIVES = ("{toctree}", "{include}", "{literalinclude}")
 _HEADING = re.compile(r"#{1,6} (.+)")
 _FENCE = re.compile(r"```(?:(\{[\w-]+\})(?: .*)?|(\S*)\s*)")
 _EXEMPTION = re.compile(r"<!-- not run: (.+?) -->")
-_COMMAND = re.compile(r"(?:python3? -m vi|vi-sdk)(?= |$)")
+_COMMAND = re.compile(r"((?:[A-Z_]+=\S+ )*)(?:python3? -m vi|vi-sdk)(?= |$)")
 _TEST = re.compile(r"^(?:async )?def test_", re.MULTILINE)
 _ASSIGNMENT = re.compile(r"([A-Z]+)=\$\((.+)\)")
 _SECONDS = 60
@@ -97,9 +97,10 @@ def run(section: Section, folder: Path, environment: Mapping[str, str], source: 
     """Run the blocks of a section in order, in *folder*, and return the namespace they leave.
 
     The caller has set the working folder and the environment of this process alike. A block with ``await`` at its top
-    runs in an event loop that lasts for the section; one that defines tests is a module that pytest runs.
+    runs in an event loop that lasts for the section; those that define tests are modules that pytest runs at the end.
     """
     scope: dict[str, Any] = {"__name__": "readme"}
+    modules: list[Path] = []
     with asyncio.Runner() as runner:
         try:
             for block in section.to_run:
@@ -107,7 +108,8 @@ def run(section: Section, folder: Path, environment: Mapping[str, str], source: 
                     run_console(block, folder, environment)
                     continue
                 if _TEST.search(block.text):
-                    run_tests(block, folder, environment)
+                    modules.append(folder / f"test_line_{block.line}.py")
+                    modules[-1].write_text(block.text, "utf-8")
                     continue
                 # Leading blank lines make the lines of a traceback those of the file.
                 text = "\n" * block.line + block.text
@@ -118,6 +120,8 @@ def run(section: Section, folder: Path, environment: Mapping[str, str], source: 
                     exec(code, scope)
         finally:
             _close(scope, runner)
+    if modules:
+        run_tests(modules, folder, environment)
     return scope
 
 
@@ -157,14 +161,12 @@ def commands(block: Block) -> list[tuple[str, str]]:
     return found
 
 
-def run_tests(block: Block, folder: Path, environment: Mapping[str, str]) -> None:
-    """Run the tests of a block as a suite of its own, in which warnings are errors."""
-    module = folder / f"test_line_{block.line}.py"
-    module.write_text(block.text, "utf-8")
+def run_tests(modules: Sequence[Path], folder: Path, environment: Mapping[str, str]) -> None:
+    """Run the tests of a reader's modules as a suite of its own, in which warnings are errors."""
     installed = importlib.metadata.entry_points(group="pytest11", name="vi")
     options = ["-q", "-W", "error", "-p", "no:cacheprovider", *(() if installed else ("-p", "vi.testing"))]
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, module.name],
+        [sys.executable, "-m", "pytest", *options, *(module.name for module in modules)],
         cwd=folder,
         env={**os.environ, **environment, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -172,7 +174,7 @@ def run_tests(block: Block, folder: Path, environment: Mapping[str, str]) -> Non
         timeout=_SECONDS,
     )
     if ended.returncode:
-        raise AssertionError(f"line {block.line}: the tests ended with {ended.returncode}: {ended.stdout}")
+        raise AssertionError(f"the tests ended with {ended.returncode}: {ended.stdout}")
 
 
 def run_console(block: Block, folder: Path, environment: Mapping[str, str]) -> None:
@@ -187,7 +189,7 @@ def run_console(block: Block, folder: Path, environment: Mapping[str, str]) -> N
         if not _COMMAND.match(command):
             raise ValueError(f"line {block.line}: {command!r} is no command of ours: exempt the block, with the reason")
         ended = subprocess.run(
-            ["bash", "-c", _COMMAND.sub(f"{sys.executable} -m vi", command)],
+            ["bash", "-c", _COMMAND.sub(rf"\1{sys.executable} -m vi", command)],
             cwd=folder,
             env={**os.environ, **environment, **kept, "PYTHONPATH": str(ROOT)},
             capture_output=True,

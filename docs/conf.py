@@ -25,9 +25,6 @@ nitpicky = True
 # What is not ours is not looked up: the build needs no network. Type variables are documented nowhere.
 nitpick_ignore_regex = [("py:(class|data|exc|meth|func|attr)", r"(?!vi\.).*|vi\..*\.[A-Z](_co|_contra)?")]
 
-# Pages of the pattern gallery* and notebooks* are taken in where they are.
-suppress_warnings = ["toc.empty_glob"]
-
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
 
@@ -40,6 +37,8 @@ toc_object_entries_show_parents = "hide"
 python_maximum_signature_line_length = 90
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = f"vi {release}"
 html_copy_source = False
 html_show_sphinx = False

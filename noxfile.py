@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import nox
@@ -63,6 +64,16 @@ def docs(session: nox.Session) -> None:
     built = Path(session.create_tmp()) / "html"
     session.run("sphinx-build", "-W", "--keep-going", "-n", "-q", "-E", *session.posargs, "docs", str(built))
     session.log(f"open {(built / 'index.html').resolve()}")
+
+
+@nox.session
+def newcomer(session: nox.Session) -> None:
+    """Try each extra alone, in a fresh environment of its own; downloads all of them."""
+    folder = Path(session.create_tmp())
+    shutil.rmtree(folder, ignore_errors=True)
+    session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder / "wheel"), ".")
+    (wheel,) = (folder / "wheel").glob("*.whl")
+    session.run("python", "tests/newcomer.py", str(wheel.absolute()), str(folder.absolute()))
 
 
 @nox.session

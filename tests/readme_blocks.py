@@ -34,6 +34,7 @@ _EXEMPTION = re.compile(r"<!-- not run: (.+?) -->")
 _COMMAND = re.compile(r"((?:[A-Z_]+=\S+ )*)(?:python3? -m vi|vi-sdk)(?= |$)")
 _TEST = re.compile(r"^(?:async )?def test_", re.MULTILINE)
 _ASSIGNMENT = re.compile(r"([A-Z]+)=\$\((.+)\)")
+_SECRET = re.compile(r"dtvi_[A-Za-z0-9_-]{4}|(?i:signature|sig|token)=(?!\*\*\*)")
 _SECONDS = 60
 
 
@@ -161,6 +162,12 @@ def commands(block: Block) -> list[tuple[str, str]]:
     return found
 
 
+def check_printed(text: str) -> None:
+    """Fail when a key or the signature of a URL has been printed; the text of the failure is only its beginning."""
+    if found := _SECRET.search(text):
+        raise AssertionError(f"a secret was printed: {found[0][:10]}...")
+
+
 def run_tests(modules: Sequence[Path], folder: Path, environment: Mapping[str, str]) -> None:
     """Run the tests of a reader's modules as a suite of its own, in which warnings are errors."""
     installed = importlib.metadata.entry_points(group="pytest11", name="vi")
@@ -171,8 +178,9 @@ def run_tests(modules: Sequence[Path], folder: Path, environment: Mapping[str, s
         env={**os.environ, **environment, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=_SECONDS,
+        timeout=2 * _SECONDS,
     )
+    check_printed(ended.stdout + ended.stderr)
     if ended.returncode:
         raise AssertionError(f"the tests ended with {ended.returncode}: {ended.stdout}")
 
@@ -196,6 +204,7 @@ def run_console(block: Block, folder: Path, environment: Mapping[str, str]) -> N
             text=True,
             timeout=_SECONDS,
         )
+        check_printed(ended.stdout + ended.stderr)
         if ended.returncode:
             raise AssertionError(f"line {block.line}: {command} ended with {ended.returncode}: {ended.stderr}")
         if assigned:

@@ -7,10 +7,13 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import attrs
 import pytest
 
 import vi
-from tests.readme_blocks import ROOT, Section, page
+from tests.readme_blocks import ROOT, Section, check_printed, page
+from vi.cli import exits
+from vi.testing.faults import Faults
 
 DOCS = ROOT / "docs"
 PAGES = [
@@ -21,9 +24,13 @@ PAGES = [
 ERRORS = (DOCS / "errors.md").read_text("utf-8")
 
 
+@pytest.mark.timeout(300)  # a page is many commands
 @pytest.mark.parametrize("whole", [one for one in PAGES if one.to_run], ids=lambda one: one.title)
-def test_the_blocks_of_a_page_run(whole: Section, reader: Callable[..., dict[str, Any]]) -> None:
+def test_the_blocks_of_a_page_run_and_print_no_secret(
+    whole: Section, reader: Callable[..., dict[str, Any]], capfd: pytest.CaptureFixture[str]
+) -> None:
     reader(whole, whole.title)
+    check_printed("".join(capfd.readouterr()))
 
 
 def test_what_is_not_run_says_why_and_is_little() -> None:
@@ -32,6 +39,19 @@ def test_what_is_not_run_says_why_and_is_little() -> None:
     run = sum(len(one.to_run) for one in PAGES)
     assert run >= 50
     assert len(exempt) <= run // 4
+
+
+def first_cells(name: str) -> list[str]:
+    """The cells of the first column of a page's tables, as they are written."""
+    return re.findall(r"^\| ([^|]+?) \|", (DOCS / name).read_text("utf-8"), flags=re.MULTILINE)
+
+
+def test_exit_codes_limits_and_faults_are_all_there() -> None:
+    assert {int(cell) for cell in first_cells("shell.md") if cell.isdecimal()} == {code for code, _ in exits.TABLE}
+    limits = {field.name for field in attrs.fields(vi.TransferLimits)}
+    assert {f"`{name}`" for name in limits} <= set(first_cells("large-files.md"))
+    faults = {name for name in vars(Faults) if not name.startswith("_")} - {"aclose", "clear", "middleware"}
+    assert {cell.strip("`").partition("(")[0] for cell in first_cells("testing.md") if "(" in cell} == faults
 
 
 # The page of errors.

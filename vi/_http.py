@@ -58,15 +58,15 @@ class Http:
         self.connections = connections
         self.pacing = Pacing(settings.limits.max_concurrency)
         self.budget = RetryBudget()
+        self.honours_keys = False
+        """Whether an answer has shown that the service honours ``Idempotency-Key``."""
+        self._base = URL(settings.endpoint)
+        self._origin = origin_of(self._base)
         self._headers = {
             "Authorization": f"Bearer {settings.secret_key}",
             "Organization-Id": settings.organization_id,
             "Accept": "application/json",
         }
-        self.honours_keys = False
-        """Whether an answer has shown that the service honours ``Idempotency-Key``."""
-        self._base = URL(settings.endpoint)
-        self._origin = origin_of(self._base)
 
     async def request(
         self,

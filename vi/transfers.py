@@ -1,6 +1,6 @@
 """Uploads that did not come to their end on this machine: list them, or forget them.
 
-The same ``upload`` call goes on with an unfinished one by itself; forgetting only means that it will compare less and
+The same `upload` call goes on with an unfinished one by itself; forgetting only means that it will compare less and
 send more.
 """
 

@@ -5,8 +5,8 @@ stored. Lines are appended with one system call each, so a process killed at any
 line, which is not read. It holds no URL and no key. It belongs to one endpoint, organization and dataset, and while a
 run writes it the file is locked; a second run at the same time takes a file of its own. The next run that finds it
 unlocked takes it over. It is a hint where to look, never a proof: what it says is checked with the service. A run that
-comes to its end with every file stored removes it; otherwise, and for files that were not part of that run, what it says
-is kept for a month.
+comes to its end removes it, whatever became of single files; what it says of files that were not part of that run is
+kept for a month.
 """
 
 from __future__ import annotations

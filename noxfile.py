@@ -61,6 +61,25 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning is an error. Its blocks are run by `tests`."""
+    install(session, "local", "fastapi", "otel", group="docs")
+    built = Path(session.create_tmp()) / "html"
+    session.run("sphinx-build", "-W", "--keep-going", "-n", "-q", "-E", *session.posargs, "docs", str(built))
+    session.log(f"open {(built / 'index.html').resolve()}")
+
+
+@nox.session
+def newcomer(session: nox.Session) -> None:
+    """Try each extra alone, in a fresh environment of its own; downloads all of them."""
+    folder = Path(session.create_tmp())
+    shutil.rmtree(folder, ignore_errors=True)
+    session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder / "wheel"), ".")
+    (wheel,) = (folder / "wheel").glob("*.whl")
+    session.run("python", "tests/newcomer.py", str(wheel.absolute()), str(folder.absolute()))
+
+
+@nox.session
 def interop(session: nox.Session) -> None:
     """Drive the published client, in an environment of its own, against the local service."""
     install(session, "local", group="test")

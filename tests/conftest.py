@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import vi
+from tests.readme_blocks import run
 from vi import _samples
 from vi.server import LocalService, ServiceConfig, serve
 
@@ -125,6 +126,17 @@ def images(tmp_path: Path) -> Path:
     folder = tmp_path / "images"
     _samples.make_samples(folder, count=4, seed=7, size=(32, 24))
     return folder
+
+
+@pytest.fixture
+def reader(service: ServiceThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Runs blocks where a reader would: a folder with ``images``, and the settings of a service."""
+    _samples.make_samples(tmp_path / "images", count=14, size=(40, 30))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VI_CACHE_DIR", str(tmp_path / "cache"))
+    for name, value in service.environment.items():
+        monkeypatch.setenv(name, value)
+    return lambda section, source="README.md": run(section, tmp_path, service.environment, source)
 
 
 @pytest.fixture(autouse=True)

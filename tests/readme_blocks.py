@@ -1,16 +1,17 @@
-"""The fenced blocks of a Markdown file: finding them, and running them as a reader would."""
+"""The fenced blocks of README and of the documentation: finding them, and running them as a reader would."""
 
 from __future__ import annotations
 
 import ast
 import asyncio
 import doctest
+import importlib.metadata
 import inspect
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,16 @@ RUN = ("python", "console")
 SHOWN = ("toml", "json", "text", "yaml")
 """Languages of blocks that there is nothing to run of."""
 
+DIRECTIVES = ("{toctree}", "{include}", "{literalinclude}")
+"""What Sphinx puts in the place of a fence; what is included is run where it stands."""
+
 _HEADING = re.compile(r"#{1,6} (.+)")
-_FENCE = re.compile(r"```(\S*)\s*")
+_FENCE = re.compile(r"```(?:(\{[\w-]+\})(?: .*)?|(\S*)\s*)")
 _EXEMPTION = re.compile(r"<!-- not run: (.+?) -->")
-_COMMAND = re.compile(r"(?:python3? -m vi|vi-sdk)(?= |$)")
+_COMMAND = re.compile(r"((?:[A-Z_]+=\S+ )*)(?:python3? -m vi|vi-sdk)(?= |$)")
+_TEST = re.compile(r"^(?:async )?def test_", re.MULTILINE)
 _ASSIGNMENT = re.compile(r"([A-Z]+)=\$\((.+)\)")
+_SECRET = re.compile(r"dtvi_[A-Za-z0-9_-]{4}|(?i:signature|sig|token)=(?!\*\*\*)")
 _SECONDS = 60
 
 
@@ -61,8 +67,9 @@ def sections(markdown: str) -> list[Section]:
     lines = iter(enumerate(markdown.splitlines(), 1))
     for number, line in lines:
         if fence := _FENCE.fullmatch(line):
-            if fence[1] not in (*RUN, *SHOWN):
-                raise ValueError(f"line {number}: a block of {fence[1]!r}, which is none of {(*RUN, *SHOWN)}")
+            language = fence[1] or fence[2]
+            if language not in (*RUN, *SHOWN, *DIRECTIVES):
+                raise ValueError(f"line {number}: a block of {language!r}, which is none of {(*RUN, *SHOWN)}")
             body = []
             for _, inner in lines:
                 if inner.rstrip() == "```":
@@ -70,7 +77,8 @@ def sections(markdown: str) -> list[Section]:
                 body.append(inner)
             else:
                 raise ValueError(f"line {number}: a block without an end")
-            found[-1].blocks.append(Block(fence[1], "\n".join(body) + "\n", number, exempt))
+            if language not in DIRECTIVES:
+                found[-1].blocks.append(Block(language, "\n".join(body) + "\n", number, exempt))
             exempt = None
         elif heading := _HEADING.fullmatch(line):
             found.append(Section(heading[1]))
@@ -81,18 +89,28 @@ def sections(markdown: str) -> list[Section]:
     return [section for section in found if section.blocks]
 
 
+def page(title: str, markdown: str) -> Section:
+    """Return a page of the documentation as one section: its blocks are read from the top, each after the others."""
+    return Section(title, [block for section in sections(markdown) for block in section.blocks])
+
+
 def run(section: Section, folder: Path, environment: Mapping[str, str], source: str = "README.md") -> dict[str, Any]:
     """Run the blocks of a section in order, in *folder*, and return the namespace they leave.
 
     The caller has set the working folder and the environment of this process alike. A block with ``await`` at its top
-    runs in an event loop that lasts for the section.
+    runs in an event loop that lasts for the section; those that define tests are modules that pytest runs at the end.
     """
     scope: dict[str, Any] = {"__name__": "readme"}
+    modules: list[Path] = []
     with asyncio.Runner() as runner:
         try:
             for block in section.to_run:
                 if block.language == "console":
                     run_console(block, folder, environment)
+                    continue
+                if _TEST.search(block.text):
+                    modules.append(folder / f"test_line_{block.line}.py")
+                    modules[-1].write_text(block.text, "utf-8")
                     continue
                 # Leading blank lines make the lines of a traceback those of the file.
                 text = "\n" * block.line + block.text
@@ -103,6 +121,8 @@ def run(section: Section, folder: Path, environment: Mapping[str, str], source: 
                     exec(code, scope)
         finally:
             _close(scope, runner)
+    if modules:
+        run_tests(modules, folder, environment)
     return scope
 
 
@@ -142,6 +162,29 @@ def commands(block: Block) -> list[tuple[str, str]]:
     return found
 
 
+def check_printed(text: str) -> None:
+    """Fail when a key or the signature of a URL has been printed; the text of the failure is only its beginning."""
+    if found := _SECRET.search(text):
+        raise AssertionError(f"a secret was printed: {found[0][:10]}...")
+
+
+def run_tests(modules: Sequence[Path], folder: Path, environment: Mapping[str, str]) -> None:
+    """Run the tests of a reader's modules as a suite of its own, in which warnings are errors."""
+    installed = importlib.metadata.entry_points(group="pytest11", name="vi")
+    options = ["-q", "-W", "error", "-p", "no:cacheprovider", *(() if installed else ("-p", "vi.testing"))]
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *(module.name for module in modules)],
+        cwd=folder,
+        env={**os.environ, **environment, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=2 * _SECONDS,
+    )
+    check_printed(ended.stdout + ended.stderr)
+    if ended.returncode:
+        raise AssertionError(f"the tests ended with {ended.returncode}: {ended.stdout}")
+
+
 def run_console(block: Block, folder: Path, environment: Mapping[str, str]) -> None:
     """Run the commands of a block; each must be one of ours, end with 0, and print what the block shows of it.
 
@@ -154,13 +197,14 @@ def run_console(block: Block, folder: Path, environment: Mapping[str, str]) -> N
         if not _COMMAND.match(command):
             raise ValueError(f"line {block.line}: {command!r} is no command of ours: exempt the block, with the reason")
         ended = subprocess.run(
-            ["bash", "-c", _COMMAND.sub(f"{sys.executable} -m vi", command)],
+            ["bash", "-c", _COMMAND.sub(rf"\1{sys.executable} -m vi", command)],
             cwd=folder,
             env={**os.environ, **environment, **kept, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             timeout=_SECONDS,
         )
+        check_printed(ended.stdout + ended.stderr)
         if ended.returncode:
             raise AssertionError(f"line {block.line}: {command} ended with {ended.returncode}: {ended.stderr}")
         if assigned:

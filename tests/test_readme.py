@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import vi
-from tests.readme_blocks import ROOT, Block, Section, commands, run, run_console, sections
+from tests.readme_blocks import ROOT, Block, Section, commands, page, run, run_console, sections
 from vi import _samples
 
 README = sections((ROOT / "README.md").read_text("utf-8"))
@@ -20,16 +20,6 @@ NOT_RUN = {
     "it serves until it is stopped; tests/service does run it",
 }
 """Every reason for which a block is not run; a new one is a decision, made here."""
-
-
-@pytest.fixture
-def reader(service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Section], dict[str, Any]]:
-    """Runs sections where a reader would: a folder with ``images``, and the settings of a service."""
-    _samples.make_samples(tmp_path / "images", count=14, size=(40, 30))
-    monkeypatch.chdir(tmp_path)
-    for name, value in service.environment.items():
-        monkeypatch.setenv(name, value)
-    return lambda section: run(section, tmp_path, service.environment)
 
 
 @pytest.mark.parametrize("section", [s for s in README if s.to_run], ids=lambda section: section.title)
@@ -131,6 +121,22 @@ class TestMechanism:
         frame = traceback.extract_tb(raised.tb)[-1]
         assert (frame.filename, frame.lineno) == ("README.md", 3 + len(code.splitlines()))
 
+    def test_directives_are_no_blocks_and_a_page_is_one_section(self) -> None:
+        text = "# T\n```{toctree}\n:hidden:\none\n```\n## U\n```python\nx = 1\n```\n```{include} ../x.md\n```\n## V\n```json\n1\n```\n"
+        whole = page("t", text)
+        assert [(block.language, block.line) for block in whole.blocks] == [("python", 7), ("json", 13)]
+        with pytest.raises(ValueError, match="line 1"):
+            sections("```{code-block} python\nx = 1\n```\n")
+
+    def test_a_block_of_tests_is_run_by_pytest(self, reader: Any) -> None:
+        (section,) = sections(
+            "# T\n```python\ndef test_it(vi_images):\n    assert len(list(vi_images(2).iterdir())) == 2\n```\n"
+        )
+        reader(section)
+        (section,) = sections("# T\n```python\ndef test_it(vi_images):\n    assert not vi_images(2)\n```\n")
+        with pytest.raises(AssertionError, match=r"the tests ended with 1: (?s:.*)test_line_2.py"):
+            reader(section)
+
     @pytest.mark.parametrize("text", ["```python\nx = 1\n", "```py\nx\n```\n", "```\nx\n```\n", "```ruby\nx\n```\n"])
     def test_a_block_that_would_be_missed_is_an_error(self, text: str) -> None:
         with pytest.raises(ValueError, match="line 1"):
@@ -153,7 +159,7 @@ class TestMechanism:
         block = Block("console", "# a comment\nvi-sdk a\n\npython -m vi b \\\n  c\n", 1)
         assert commands(block) == [("vi-sdk a", ""), ("python -m vi b c", "")]
 
-    @pytest.mark.parametrize("command", ["python -m vi --version", "vi-sdk --version"])
+    @pytest.mark.parametrize("command", ["python -m vi --version", "VI_LOG=info vi-sdk --version"])
     def test_a_command_of_ours_is_run_and_its_output_compared(self, command: str, tmp_path: Path) -> None:
         run_console(Block("console", f"$ {command}\nvi-sdk ...\n", 1), tmp_path, {})
         with pytest.raises(AssertionError, match="printed 'vi-sdk"):

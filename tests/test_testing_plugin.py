@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.readme_blocks import sections
 from vi._media import IMAGE_TYPES
 
 pytest_plugins = ["pytester"]
@@ -226,9 +225,3 @@ def test_the_images_are_of_every_format() -> None:
     from vi.testing import ImageFactory
 
     assert set(ImageFactory.extensions) == set(IMAGE_TYPES)
-
-
-def test_the_example_of_the_readme_passes(suite: pytest.Pytester) -> None:
-    found = [s for s in sections((ROOT / "README.md").read_text("utf-8")) if s.title == "In your tests"]
-    suite.makepyfile(found[0].blocks[0].text)
-    run(suite).assert_outcomes(passed=1)

@@ -4,7 +4,8 @@ A client may be used from any loop, so nothing here outlives or crosses its loop
 The storage session carries no API header, no cookie, no decompression and no ``.netrc`` password, and follows no
 redirect by itself. aiohttp's exceptions hold request headers and whole URLs, so they are read here and never chained.
 aiohttp would send an idempotent request a second time by itself when its connection fails; here every attempt is one
-request on the wire, and a connection that was kept and found dead is told apart.
+request on the wire, and a connection that was kept and found dead is told apart. It would also send a session's own
+headers to a proxy, in the clear, so the key is in none of them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from . import __version__
 from ._hooks import Hooks
 from ._retry import Lost
 from ._sockets import ConnectionLost, KeptConnector, Resolver, one_attempt, spare_descriptors
-from .config import Settings
+from .config import Settings, is_loopback
 from .errors import ViError, ViNetworkError, ViTimeoutError
 
 USER_AGENT = f"vi/{__version__} (Python/{platform.python_version()}; {platform.system()}/{platform.release()})"
@@ -147,12 +148,7 @@ class Connections:
         }
         kept: dict[str, Any] = {**common, "keepalive_timeout": KEEP_ALIVE_SECONDS}
         api: dict[str, Any] = {
-            "headers": {
-                "Authorization": f"Bearer {self._settings.secret_key}",
-                "Organization-Id": self._settings.organization_id,
-                "Accept": "application/json",
-                "User-Agent": USER_AGENT,
-            },
+            "headers": {"User-Agent": USER_AGENT},
             "cookie_jar": aiohttp.DummyCookieJar(),
             "middlewares": (one_attempt,),
             "timeout": aiohttp.ClientTimeout(
@@ -180,15 +176,18 @@ class Connections:
 
 
 def _proxy_arguments(url: URL) -> dict[str, Any]:
-    """Return aiohttp's proxy arguments for *url*, from ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY``."""
+    """Return aiohttp's proxy arguments for *url*, from ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY``.
+
+    This machine is reached without one: a proxy would look for the service on its own.
+    """
     host = url.host or ""
     address = urllib.request.getproxies().get(url.scheme)
-    if not address or urllib.request.proxy_bypass(host if url.port is None else f"{host}:{url.port}"):
+    if not address or is_loopback(host):
         return {}
-    proxy = URL(address if "://" in address else f"http://{address}")
-    if proxy.user is None:
-        return {"proxy": proxy}
-    return {"proxy": proxy.with_user(None), "proxy_auth": aiohttp.BasicAuth(proxy.user, proxy.password or "")}
+    if urllib.request.proxy_bypass(host if url.port is None else f"{host}:{url.port}"):
+        return {}
+    # Name and password stay in the URL: with headers for the proxy aiohttp would send it ours as well.
+    return {"proxy": URL(address if "://" in address else f"http://{address}")}
 
 
 @attrs.frozen

@@ -65,6 +65,11 @@ class Http:
         """Whether an answer has shown that the service honours ``Idempotency-Key``."""
         self._base = URL(settings.endpoint)
         self._origin = origin_of(self._base)
+        self._headers = {
+            "Authorization": f"Bearer {settings.secret_key}",
+            "Organization-Id": settings.organization_id,
+            "Accept": "application/json",
+        }
 
     async def request(
         self,
@@ -199,7 +204,7 @@ class Http:
             async with session.request(
                 method,
                 url,
-                headers=headers,
+                headers={**self._headers, **headers},
                 data=data,
                 allow_redirects=False,
                 **self.connections.proxy_for(self._origin),

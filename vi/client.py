@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class AsyncClient:
     """The asynchronous client.
 
-    Without arguments it takes its settings from the environment or the default settings file (`vi.config`). It may be
+    Without arguments it takes its settings from the environment or the default settings file (``vi.config``). It may be
     used from any event loop and by any number of tasks; connections open at the first request. Close it with
     ``async with`` or `aclose`.
     """

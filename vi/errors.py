@@ -1,23 +1,25 @@
 """Every error of this package, in one tree.
 
-ViError
-├── ViConfigurationError            settings missing or unusable
-├── ViValidationError               a request or a file cannot be right (also a ValueError)
-│   ├── ViInvalidParameterError     an argument
-│   ├── ViInvalidFileFormatError    a file of a kind the service does not take
-│   ├── ViFileTooLargeError         a file over the limit (also a ViUploadError)
-│   └── ViPathError                 a path that is missing or unreadable (also a FileNotFoundError)
-├── ViAuthenticationError           401
-├── ViPermissionError               403
-├── ViNotFoundError                 404
-├── ViConflictError                 409
-├── ViRateLimitError                429
-├── ViServerError                   5xx
-├── ViNetworkError                  no answer
-├── ViTimeoutError                  no answer in time (also a TimeoutError)
-└── ViOperationError                an answer that cannot be used, or an operation that failed
-    ├── ViUploadError               with ``.result``
-    └── ViDownloadError             with ``.result``
+::
+
+    ViError
+    ├── ViConfigurationError            settings missing or unusable
+    ├── ViValidationError               a request or a file cannot be right (also a ValueError)
+    │   ├── ViInvalidParameterError     an argument
+    │   ├── ViInvalidFileFormatError    a file of a kind the service does not take
+    │   ├── ViFileTooLargeError         a file over the limit (also a ViUploadError)
+    │   └── ViPathError                 a path that is missing or unreadable (also a FileNotFoundError)
+    ├── ViAuthenticationError           401
+    ├── ViPermissionError               403
+    ├── ViNotFoundError                 404
+    ├── ViConflictError                 409
+    ├── ViRateLimitError                429
+    ├── ViServerError                   5xx
+    ├── ViNetworkError                  no answer
+    ├── ViTimeoutError                  no answer in time (also a TimeoutError)
+    └── ViOperationError                an answer that cannot be used, or an operation that failed
+        ├── ViUploadError               with .result
+        └── ViDownloadError             with .result
 
 Status and wire code become a class in `from_response`, nowhere else (protocol section 4.3). Text is redacted on the
 way in, so no error can show a key or a signed URL.

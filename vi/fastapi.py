@@ -1,6 +1,6 @@
 """For FastAPI services: one client per application, bytes passed through in both directions, errors as problem answers.
 
-Needs the extra `fastapi`. Nothing here holds a whole file: an `UploadFile` is read where FastAPI has put it, a request
+Needs the extra ``fastapi``. Nothing here holds a whole file: an ``UploadFile`` is read where FastAPI has put it, a request
 body goes on as it arrives, an asset comes back at the pace of whoever asked for it.
 """
 
@@ -102,7 +102,7 @@ ViClient = Annotated[AsyncClient, Depends(get_client)]
 
 
 def upload_source(file: UploadFile, filename: str | None = None) -> tuple[str, IO[bytes]]:
-    """Return an uploaded file as `AsyncClient.assets.upload` takes it, under its own base name or *filename*."""
+    """Return an uploaded file as `AsyncAssets.upload` takes it, under its own base name or *filename*."""
     name = filename or (file.filename or "").replace("\\", "/").rpartition("/")[2]
     if not name:
         raise ViInvalidParameterError("An uploaded file has no name.", parameter="filename")
@@ -110,7 +110,7 @@ def upload_source(file: UploadFile, filename: str | None = None) -> tuple[str, I
 
 
 def body_source(request: Request, filename: str) -> tuple[str, AsyncIterator[bytes], int]:
-    """Return the body of *request* as `AsyncClient.assets.upload` takes it: sent on while it arrives, never kept.
+    """Return the body of *request* as `AsyncAssets.upload` takes it: sent on while it arrives, never kept.
 
     The size has to be known beforehand: a request without ``Content-Length`` is answered with 411.
     """
@@ -131,7 +131,7 @@ async def _body(request: Request) -> AsyncIterator[bytes]:
 
 @asynccontextmanager
 async def cancelled_on_disconnect(request: Request) -> AsyncIterator[None]:
-    """Cancel the block, and end with `ClientDisconnect`, when the client goes away; `add_error_handlers` answers that."""
+    """Cancel the block, and end with ``ClientDisconnect``, when the client goes away; `add_error_handlers` answers that."""
     with anyio.CancelScope() as scope:
         watcher = asyncio.create_task(_watch(request, scope.cancel))
         try:

@@ -1,4 +1,4 @@
-"""OpenTelemetry spans and metrics of a client, made of its hooks (extra `otel`)."""
+"""OpenTelemetry spans and metrics of a client, made of its hooks (extra ``otel``)."""
 
 from __future__ import annotations
 

@@ -79,18 +79,25 @@ def test_a_key_that_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_proxy_is_shown_without_its_password(run: Run, service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", "http://user:secret@127.0.0.1:9")
+    monkeypatch.setenv("https_proxy", "http://user:secret@127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "")
-    assert checks.proxy(service.url).found == "requests go through http://***@127.0.0.1:9"
-    monkeypatch.setenv("http_proxy", "127.0.0.1:9")
+    elsewhere = "https://service.test"
+    assert checks.proxy(elsewhere).found == "requests go through http://***@127.0.0.1:9"
+    monkeypatch.setenv("DATATURE_VI_API_ENDPOINT", elsewhere)
     code, checks_ = found(run)
     assert code == 1
     assert checks_["proxy"]["state"] == "note"
     assert checks_["address"]["state"] == "fail"
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", ".test")
+    assert "NO_PROXY leaves this service out" in checks.proxy(elsewhere).found
+
+
+def test_a_proxy_is_not_used_for_this_machine(run: Run, service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "")
     code, checks_ = found(run)
     assert code == 0
-    assert "NO_PROXY leaves this service out" in checks_["proxy"]["found"]
+    assert "not used for this machine" in checks_["proxy"]["found"]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import http.server
 import io
+import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -177,6 +178,48 @@ class TestLibraries:
     def test_an_address_of_an_unknown_kind(self, client: vi.Client, dataset: str) -> None:
         with pytest.raises(vi.ViConfigurationError, match="nonsense://"):
             client.assets.upload(dataset, "nonsense://bucket/a.png")
+
+
+def test_the_address_of_a_local_file_needs_no_extra(
+    client: vi.Client, dataset: str, tmp_path: Path, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "upath", None)
+    folder = tmp_path / "with a space"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        (folder / name).write_bytes(FILES[f"images/{name}"])
+    client.assets.upload(dataset, (folder / "a.png").as_uri())
+    assert stored(dataset) == {"a.png": sha(FILES["images/a.png"])}
+    client.assets.upload(dataset, folder.as_uri())
+    assert set(stored(dataset)) == {"a.png", "b.png"}
+    with pytest.raises(vi.ViPathError, match="No such file"):
+        client.assets.upload(dataset, (folder / "c.png").as_uri())
+
+
+class Elsewhere:
+    """A path of a kind whose library is not installed: that is found out when it is needed."""
+
+    name = "a.png"
+    path = "bucket/a.png"
+
+    def __str__(self) -> str:
+        return "s3://bucket/a.png"
+
+    @property
+    def fs(self) -> Any:
+        raise ImportError("Install s3fs to access S3")
+
+    def exists(self) -> bool:
+        return bool(self.fs)
+
+    def open(self, mode: str = "r") -> Any:
+        return self.fs.open(mode)
+
+
+def test_a_library_that_is_missing_is_the_failure_of_the_file(client: vi.Client, dataset: str) -> None:
+    with pytest.raises(vi.ViUploadError, match="Install s3fs to access S3") as raised:
+        client.assets.upload(dataset, Elsewhere())
+    assert raised.value.error_code == "ESOURCE"
 
 
 def test_an_address_without_the_extra_says_what_to_install(

@@ -66,14 +66,14 @@ class Openable:
 
 
 def _is_open_file(item: Any) -> bool:
-    """Tell whether *item* is what ``fsspec.open`` returns."""
-    return hasattr(item, "fs") and hasattr(item, "path") and hasattr(item, "mode")
+    """Tell whether *item* is what ``fsspec.open`` returns; asking a path for its ``fs`` may import a library."""
+    return hasattr(item, "mode") and hasattr(item, "path") and hasattr(item, "fs")
 
 
 def as_openable(item: Any) -> Openable | None:
     """Return *item* if it is elsewhere, be it an object or an address as text; None for all that is not."""
     if isinstance(item, str):
-        return as_openable(_path_of(item)) if _ADDRESS.match(item) else None
+        return as_openable(_path_of(item)) if _ADDRESS.match(item) and not is_file_address(item) else None
     if isinstance(item, os.PathLike) or hasattr(item, "read") or not callable(getattr(item, "open", None)):
         return None
     name: Any = getattr(item, "name", None)
@@ -89,6 +89,11 @@ def as_openable(item: Any) -> Openable | None:
         address = parts._replace(query="", fragment="", netloc=parts.netloc.rpartition("@")[2]).geturl()
         return Openable(address, unquote(parts.path).rstrip("/").rpartition("/")[2], item)
     return Openable(address, name, item)
+
+
+def is_file_address(item: str) -> bool:
+    """Tell whether *item* is the address of a local file, which nothing is needed to open."""
+    return item[:7].lower() == "file://"
 
 
 def _path_of(address: str) -> Any:

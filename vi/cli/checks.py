@@ -25,6 +25,7 @@ import attrs
 
 from .. import _checksums
 from .._redact import redact
+from ..config import is_loopback
 from ..errors import ViError
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def proxy(endpoint: str) -> Check:
     address = urllib.request.getproxies().get(parts.scheme)
     if not address:
         return Check("proxy", "ok", "none")
+    if is_loopback(parts.hostname):
+        return Check("proxy", "ok", f"{redact(address)} is set, and not used for this machine")
     if urllib.request.proxy_bypass(parts.netloc):
         return Check("proxy", "ok", f"{redact(address)} is set, and NO_PROXY leaves this service out")
     advice = "Set NO_PROXY for this service if the proxy does not reach it."
@@ -82,8 +85,9 @@ def proxy(endpoint: str) -> Check:
 def _head(endpoint: str) -> str | None:
     """Return the Date of whatever the service answers to a request without a key."""
     request = urllib.request.Request(endpoint, method="HEAD")  # noqa: S310 - the endpoint was checked to be http(s)
+    direct = [urllib.request.ProxyHandler({})] if is_loopback(urllib.parse.urlsplit(endpoint).hostname) else []
     try:
-        with urllib.request.build_opener().open(request, timeout=PATIENCE) as answer:
+        with urllib.request.build_opener(*direct).open(request, timeout=PATIENCE) as answer:
             return str(answer.headers.get("Date"))
     except urllib.error.HTTPError as answer:
         with answer:

@@ -19,7 +19,7 @@ class OrganizationUser:
 
 @attrs.define
 class Organization:
-    """An organization; its datasets are listed by `client.datasets`."""
+    """An organization; its datasets are listed by ``client.datasets``."""
 
     organization_id: str = _wire.field(wire="workspaceId")
     name: str = ""

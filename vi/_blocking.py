@@ -96,11 +96,11 @@ class LoopInThread:
                 continue
             return future.result()
 
-    def stop(self) -> None:
-        """End the loop, cancelling what is under way, and wait a moment for the thread: one that is stuck stays."""
+    def stop(self, seconds: float) -> None:
+        """End the loop, cancelling what is under way, and wait *seconds* for the thread: one that is stuck stays."""
         with contextlib.suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self._stop.set)
-        self.thread.join(CLEAN_UP_SECONDS)
+        self.thread.join(seconds)
 
 
 class RunningLoop:
@@ -108,8 +108,8 @@ class RunningLoop:
 
     def __init__(self, at_close: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         self.current: LoopInThread | None = None
-        self.stuck = False
-        """Whether a call that was given up did not end: closing does not wait for it either."""
+        self.patience = math.inf
+        """How long closing waits: little after a call that was given up and did not end, not at all after two Ctrl+C."""
         self._at_close = at_close
         self._name = name
         self._lock = threading.Lock()
@@ -123,7 +123,7 @@ class RunningLoop:
                 self.current = None
                 self._pid = os.getpid()
             if self.current is None:
-                self.current, self.stuck = LoopInThread.begin(self._name), False
+                self.current, self.patience = LoopInThread.begin(self._name), math.inf
             return self.current
 
     def end(self) -> bool:
@@ -145,9 +145,9 @@ class RunningLoop:
         try:
             closing = ending.call(self._at_close())
             with contextlib.suppress(TimeoutError):
-                ending.wait_for(closing, CLEAN_UP_SECONDS if self.stuck else math.inf)
+                ending.wait_for(closing, self.patience)
         finally:
-            ending.stop()
+            ending.stop(min(self.patience, CLEAN_UP_SECONDS))
 
 
 class _UnderWay(Generic[R]):
@@ -216,7 +216,8 @@ class LoopThread:
         except ViError:
             raise  # the call's own, or it could not begin
         except BaseException as error:
-            self._loop.stuck = not under_way.stop(error, loop.loop)
+            self._loop.patience = 0.0  # for a second Ctrl+C, here in the middle
+            self._loop.patience = math.inf if under_way.stop(error, loop.loop) else CLEAN_UP_SECONDS
             raise
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from results import Answer
 from service import local_service, own_client
 
 COUNTS, QUICK = (50_000, 200_000), (500, 1_000)
-SIZE = 1_000
+SIZE = 2_000
 MOST_MB = 200
 STEPS = ("one request", "plan", "send", "list", "compare", "download")
 
@@ -24,7 +24,7 @@ def main() -> None:
     answer = Answer(
         Path(__file__).stem,
         str(__doc__).partition("\n")[0],
-        "the local service, in a process of its own; files of 1 KB.",
+        "the local service, in a process of its own; files of 2 KB.",
     )
     rows: dict[str, dict[str, object]] = {step: {} for step in STEPS}
     counts = QUICK if given.quick else COUNTS

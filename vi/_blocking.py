@@ -38,6 +38,7 @@ T = TypeVar("T")
 
 CLEAN_UP_SECONDS = 2.0
 LOOK_SECONDS = 0.2
+STUCK_SECONDS = 0.5
 
 
 @attrs.frozen
@@ -217,7 +218,7 @@ class LoopThread:
             raise  # the call's own, or it could not begin
         except BaseException as error:
             self._loop.patience = 0.0  # for a second Ctrl+C, here in the middle
-            self._loop.patience = math.inf if under_way.stop(error, loop.loop) else CLEAN_UP_SECONDS
+            self._loop.patience = math.inf if under_way.stop(error, loop.loop) else STUCK_SECONDS
             raise
 
     def close(self) -> None:

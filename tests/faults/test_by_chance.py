@@ -41,7 +41,7 @@ FAULTS: list[Callable[[random.Random], Break]] = [
 # About how many requests a run has when nothing fails.
 REQUESTS = {"upload": 25, "download": 16, "list": 3, "delete_many": 9}
 
-GATE = range(200)
+GATE = range(int(os.environ.get("VI_GATE_SEEDS", "200")))
 BATCH = 25
 
 

@@ -23,6 +23,7 @@ from tests.faults import breaks
 from tests.faults.proxy import Exchange
 from tests.faults.stage import LIMITS, ROOT, Scene, caught, check_sums
 from vi import _samples
+from vi._transfer import sources
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_tasks")]
 
@@ -81,6 +82,34 @@ async def test_F1_F2_a_file_that_changes_before_it_is_sent_is_not_stored(
     assert [(f.path, f.code) for f in result.failures] == [(str(path), code)]
     assert sorted(scene.stored(dataset)) == [f"file-00{n}.png" for n in (0, 1, 3, 4)]
     assert result.seconds < 10, "its URL was waited for"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tells files by /proc")
+@pytest.mark.parametrize("read", [1, 3], ids=["while it is prepared", "while it is sent"])
+async def test_F1_a_read_that_gives_nothing_too_early_is_no_end_of_the_file(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, read: int
+) -> None:
+    """As disks of a network do at times: nothing short is stored, and the same call again sends the file."""
+    folder, dataset = scene.files(3), scene.dataset()
+    real, reads = os.read, 0
+
+    def empty_once(descriptor: int, count: int, /) -> bytes:
+        nonlocal reads
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith("file-001.png"):  # noqa: PTH115
+            reads += 1
+            if reads == read:
+                return b""
+        return real(descriptor, count)
+
+    monkeypatch.setattr(sources, "_NOWAIT", None)
+    monkeypatch.setattr(os, "read", empty_once)
+    async with scene.client() as client:
+        result = await client.assets.upload(dataset, folder, **ALL)
+        assert reads >= read, "it never came to that read"
+        assert [(Path(f.path).name, f.code) for f in result.failures] == [("file-001.png", "ECHANGED")]
+        assert sorted(scene.stored(dataset)) == ["file-000.png", "file-002.png"]
+        again = await client.assets.upload(dataset, folder, **ALL)
+    scene.check_upload(again, dataset, folder)
 
 
 @pytest.fixture

@@ -389,6 +389,7 @@ class Ingestion:
             self._lose(opened, record, *os_failure(error, record.path))
         else:
             opened.sent[record.filename] = record
+            record.upload = None  # a signed URL takes more memory than all else that is known of a file
             if self._journal is not None and (identity := Identity.of(record)) is not None:
                 self._journal.sent(record.filename, identity, opened.id)
             self._acknowledged += 1

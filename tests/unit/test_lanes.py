@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from vi._transfer.lanes import JOBS_PER_WAKE, Lanes
+from vi._transfer.lanes import JOBS_PER_WAKE, SLOW_SECONDS, Lanes
 
 pytestmark = pytest.mark.anyio
 
@@ -36,7 +36,20 @@ async def until_ended(threads: list[threading.Thread]) -> None:
 async def test_no_thread_before_the_first_job(lanes: Lanes) -> None:
     before = lane_threads()
     assert await lanes.run(lambda: 7) == 7
-    assert len(lane_threads()) == len(before) + 2
+    assert len(lane_threads()) == len(before) + 1
+
+
+async def test_another_lane_is_started_only_when_all_hang(lanes: Lanes) -> None:
+    before, hang = len(lane_threads()), threading.Event()
+    for _ in range(50):
+        await lanes.run(int)
+    assert len(lane_threads()) == before + 1
+    hanging = asyncio.ensure_future(lanes.run(hang.wait))
+    await anyio.sleep(SLOW_SECONDS * 2)
+    assert await lanes.run(lambda: "not held up") == "not held up"
+    assert len(lane_threads()) == before + 2
+    hang.set()
+    assert await hanging
 
 
 async def test_it_runs_off_the_loop(lanes: Lanes) -> None:

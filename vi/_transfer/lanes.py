@@ -1,7 +1,8 @@
 """Blocking file work off the event loop, cheaply.
 
 A hop to a thread and back costs more than reading a small file. A lane is one thread behind a queue: it runs what has
-gathered, up to a bound, and wakes the loop once for all of it. Several lanes share the queue. A job whose caller was
+gathered, up to a bound, and wakes the loop once for all of it. One lane is the cheapest while the page cache answers;
+when those that there are hang in the disk, another shares the queue. A job whose caller was
 cancelled before it began is not run; one that has begun is waited for, a while, so that a cancelled transfer leaves no
 write behind that would still happen.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -21,6 +23,7 @@ R = TypeVar("R")
 
 JOBS_PER_WAKE = 16
 LAST_SECONDS, LOOK_SECONDS = 1.0, 0.002
+SLOW_SECONDS = 0.01
 
 
 class Job:
@@ -39,17 +42,17 @@ Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
 class Lanes:
-    """I/O threads of one event loop, started at the first job."""
+    """I/O threads of one event loop, at most *threads*, started as they are needed."""
 
-    def __init__(self, threads: int = 2) -> None:
+    def __init__(self, threads: int = 4) -> None:
         self._threads = threads
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._started: list[threading.Thread] = []
+        self._started: list[Lane] = []
 
     async def run(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run *call* in a lane and return its result."""
         loop = asyncio.get_running_loop()
-        if not self._started:
+        if len(self._started) < self._threads and self._all_slow():
             self._start(loop)
         future: asyncio.Future[R] = loop.create_future()
         job = Job(future, lambda: call(*args, **kwargs))
@@ -69,18 +72,34 @@ class Lanes:
             self._queue.put(None)
         self._started.clear()
 
+    def _all_slow(self) -> bool:
+        """Tell whether every lane has been at one job for long; true when there is none."""
+        late = time.monotonic() - SLOW_SECONDS
+        return all(0.0 < lane.since < late for lane in self._started)
+
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        for number in range(self._threads):
-            thread = threading.Thread(target=_work, args=(self._queue, loop), name=f"vi-lane-{number}", daemon=True)
-            thread.start()
-            self._started.append(thread)
+        lane = Lane()
+        name = f"vi-lane-{len(self._started)}"
+        threading.Thread(target=_work, args=(self._queue, loop, lane), name=name, daemon=True).start()
+        self._started.append(lane)
 
 
-def _work(jobs: queue.SimpleQueue[Job | None], loop: asyncio.AbstractEventLoop) -> None:
+class Lane:
+    """A thread: *since* when it has been at its job, by the monotonic clock, 0 when it has none."""
+
+    __slots__ = ("since",)
+
+    def __init__(self) -> None:
+        self.since = 0.0
+
+
+def _work(jobs: queue.SimpleQueue[Job | None], loop: asyncio.AbstractEventLoop, lane: Lane) -> None:
     while True:
+        lane.since = 0.0
         job = jobs.get()
         outcomes: list[Outcome] = []
         while job is not None:
+            lane.since = time.monotonic()
             job.begun = True
             if not job.future.cancelled():
                 outcomes.append(_outcome(job.future, job.call))

@@ -19,6 +19,10 @@ import vi
 from tests.cli.outcomes import Outcome, check_no_secret
 from tests.transfers.conftest import RecordedService
 from vi import _terminal
+from vi._checksums import Expected
+from vi._transfer import locked_lines
+from vi._transfer.journal import JournalKey
+from vi._transfer.part_journal import PartJournal
 from vi._transfer.progress import TransferProgress
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals are POSIX's")
@@ -261,6 +265,23 @@ class TestCtrlC:
         assert (gone.code, gone.lines) == (0, [left])
         assert run("transfers", "ls", "--quiet").out == ""
         assert run("transfers", "forget", "--all", "--yes").code == 0
+
+    def test_unfinished_downloads_are_listed_and_forgotten(self, home: Path, run: Any) -> None:
+        target = home / "copy"
+        target.mkdir()
+        dead = PartJournal.open(target, JournalKey("https://vi.example", "acme", "ds1"))
+        part = Path(dead.path_for(str(target / "large.bmp")))
+        part.write_bytes(b"x" * 50)
+        dead.begun(str(part), str(target / "large.bmp"), "a1", 100, Expected("sha256", "ab" * 32), '"e"')
+        dead.arrived(str(part), 0, 50)
+        locked_lines.close_all(dead._held)  # as the system does when a process dies
+        (line,) = run("transfers", "ls").lines[1:]
+        assert line.split()[1:4] == ["ds1", "down", "unfinished"]
+        assert line.split()[-1] == str(target)
+        (left,) = run("transfers", "ls", "--json").json_lines()
+        assert (left["files_begun"], left["bytes_kept"]) == (1, 50)
+        assert run("transfers", "forget", left["id"], "--yes").code == 0
+        assert list(target.iterdir()) == []
 
 
 class TestLog:

@@ -293,15 +293,13 @@ async def test_B9_a_multipart_upload_that_fails_is_aborted(scene: Scene) -> None
 async def test_B9_parts_that_are_there_are_kept_when_the_service_falls_silent(
     scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its silence says nothing of the file: the next run joins the parts and sends none again."""
     monkeypatch.setenv("VI_CACHE_DIR", str(tmp_path / "cache"))
     folder, dataset = scene.large(folder="one").parent, scene.dataset()
-    silence = scene.plan(breaks.stall_after_body(), "POST", "/completion$", at=range(3, 8))
+    scene.plan(breaks.stall_after_body(), "POST", "/completion$", at=range(3, 8))
     async with scene.client() as client:
         result = await client.assets.upload(dataset, folder, **ALL)
         assert [failure.code for failure in result.failures] == ["ENETWORK"]
-        assert silence.fired >= 1
-        assert scene.wire.count("DELETE", "/multipartUploads/") == 0
+        assert not scene.wire.count("DELETE", "/multipartUploads/")
         sent = scene.wire.count("PUT", "^/part/")
         again = await client.assets.upload(dataset, folder, **ALL)
     assert again.total_succeeded + again.total_existing == 1

@@ -12,7 +12,7 @@ from vi import _samples
 pytestmark = [pytest.mark.large, pytest.mark.timeout(3600)]
 
 COUNT = 200_000
-PLAN_MB, SEND_MB, LIST_MB = 200, 200, 100
+PLAN_MB, SEND_MB, LIST_MB = 150, 140, 80
 
 PLAN = """
 import sys, vi

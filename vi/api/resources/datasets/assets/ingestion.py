@@ -482,5 +482,5 @@ def _first_failure(result: AssetUploadResult) -> ViUploadError:
         error_code=first.code,
         path=first.path,
         result=result,
-        suggestion="failure_mode='FailAfterAll' tries every file and returns the result.",
+        suggestion="The same call goes on with what is missing; failure_mode='FailAfterAll' tries every file.",
     )

@@ -357,6 +357,7 @@ class AsyncAssets(Resource):
                     error_code=first.code,
                     path=first.path,
                     result=result,
+                    suggestion=DOWNLOAD_GOES_ON,
                 )
             return result
         raise AssertionError("unreachable")

@@ -58,8 +58,10 @@ def types(session: nox.Session) -> None:
     """Check types, strictly, by two checkers; the second fails unless all of the public API has known types."""
     install(session, "local", "fastapi", group="types")
     session.run("mypy")
-    session.run("basedpyright")
-    session.run("basedpyright", "--verifytypes", "vi", "--ignoreexternal")
+    # By name: it would take the libraries of a .venv that lies here.
+    python = str(Path(session.bin) / ("python.exe" if os.name == "nt" else "python"))
+    session.run("basedpyright", "--pythonpath", python)
+    session.run("basedpyright", "--pythonpath", python, "--verifytypes", "vi", "--ignoreexternal")
 
 
 @nox.session

@@ -4,7 +4,11 @@
 Async code is the only implementation. `blocking` turns an async method into one that starts it in the loop thread and
 waits; `blocking_pages` does so for listings. The loop thread starts at the first call and again after a fork. Ctrl+C
 reaches only the waiting thread, so it cancels the task there and waits a moment for its clean-up, and the
-`KeyboardInterrupt` has a note that says how to go on; a second Ctrl+C leaves at once. Callbacks that a caller passes in run in the loop thread.
+`KeyboardInterrupt` has a note that says how to go on; a second Ctrl+C leaves at once. Callbacks that a caller passes in
+run in the loop thread.
+
+anyio runs the loop and cancels in it. Its portal is not used: handing over a call would wait for the loop, in a sleep that
+Ctrl+C does not end.
 """
 
 from __future__ import annotations
@@ -61,7 +65,7 @@ class LoopInThread:
 
         def run() -> None:
             try:
-                asyncio.run(serve())
+                anyio.run(serve)
             except BaseException as error:
                 if started.done():
                     raise

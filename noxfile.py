@@ -36,7 +36,7 @@ def tests(session: nox.Session) -> None:
     # One Python plays all the seeds of the gate, the others some.
     seeds = {"VI_GATE_SEEDS": "200" if session.python == PYTHONS[0] else "25"}
     try:
-        session.run(*run, "-n", "auto", env=seeds)
+        session.run(*run, "-n", str(2 * (os.cpu_count() or 1)), env=seeds)  # most of a test is waiting
     except nox.command.CommandFailed:
         session.warn("some tests failed; they are run once more, alone")
         session.run(*run, "-n", "0", "--last-failed", "--last-failed-no-failures", "none", env=seeds)

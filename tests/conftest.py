@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -15,6 +18,10 @@ import vi
 from tests.readme_blocks import run
 from vi import _samples
 from vi.server import LocalService, ServiceConfig, serve
+
+# A job in the background of a shell ignores Ctrl+C, and so would every program that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 OURS = ("vi-client", "vi-lane")
 PATIENCE = 5.0
@@ -129,7 +136,16 @@ def images(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def reader(service: ServiceThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+def environment() -> Iterator[None]:
+    """What a test sets in the environment, such as a proxy, is not for the tests that follow."""
+    with mock.patch.dict(os.environ):
+        yield
+
+
+@pytest.fixture
+def reader(
+    service: ServiceThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: None
+) -> Callable[..., dict[str, Any]]:
     """Runs blocks where a reader would: a folder with ``images``, and the settings of a service."""
     _samples.make_samples(tmp_path / "images", count=14, size=(40, 30))
     monkeypatch.chdir(tmp_path)

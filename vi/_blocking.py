@@ -18,7 +18,6 @@ import contextlib
 import math
 import os
 import signal
-import sys
 import threading
 import time
 import warnings
@@ -31,6 +30,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
 import anyio
 import attrs
 
+from ._terminal import in_kernel
 from .api.pagination import Listing, PaginatedResponse, Run
 from .errors import ViError, ViOperationError
 
@@ -237,7 +237,7 @@ class LoopThread:
         except RuntimeError:
             return
         message = "vi.Client blocks the event loop of this thread while it works; use vi.AsyncClient with await here"
-        if "ipykernel" in sys.modules:
+        if in_kernel():
             # A notebook's loop runs always. It waits for a plain cell, and Ctrl+C ends that; not so in one that awaits.
             if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
                 return

@@ -16,6 +16,7 @@ import platform
 import ssl
 import sys
 import urllib.request
+import weakref
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -50,6 +51,7 @@ class LoopConnections:
     storage: aiohttp.ClientSession
     loop: asyncio.AbstractEventLoop
     pid: int
+    being_read: weakref.WeakSet[aiohttp.ClientResponse] = attrs.field(factory=weakref.WeakSet)
 
     @property
     def gone(self) -> bool:
@@ -57,6 +59,8 @@ class LoopConnections:
         return self.pid != os.getpid() or self.loop.is_closed()
 
     async def aclose(self) -> None:
+        for response in list(self.being_read):
+            response.close()
         for session in self._sessions:
             await session.close()
 
@@ -113,6 +117,10 @@ class Connections:
         if found is None:
             found = self._proxies[origin] = _proxy_arguments(URL(origin))
         return found
+
+    def close_with(self, response: aiohttp.ClientResponse) -> None:
+        """Close with the client an answer that its reader may have left open."""
+        self.current().being_read.add(response)
 
     @property
     def any_open(self) -> bool:

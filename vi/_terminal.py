@@ -45,7 +45,7 @@ def progress_listeners(operation: str, show: bool, on_progress: Listener | None)
         show = False
     heard = [on_progress] if on_progress is not None else []
     shows = show and os.environ.get(PROGRESS_VARIABLE, "").lower() not in ("0", "false", "no")
-    if _in_kernel():
+    if in_kernel():
         from ._notebook import NotebookBar
 
         return [NotebookBar(shown=shows), *heard]
@@ -55,7 +55,7 @@ def progress_listeners(operation: str, show: bool, on_progress: Listener | None)
     return [Bar(operation)] if redraws(stream) else [Lines()]
 
 
-def _in_kernel() -> bool:
+def in_kernel() -> bool:
     """Tell whether this process is the kernel of a notebook; nothing is imported to find out."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return getattr(shell, "kernel", None) is not None

@@ -252,7 +252,9 @@ async def test_B8_an_upload_damaged_on_the_way_is_sent_again(scene: Scene) -> No
     async with scene.client() as client:
         result = await client.assets.upload(dataset, folder, **ALL)
     scene.check_upload(result, dataset, folder)
-    assert scene.wire.count("PUT", f"{UP}.*file-001") == 2
+    sent = [seen.status for seen in scene.wire.log if seen.method == "PUT" and "file-001" in seen.target]
+    # A session that has judged the damaged bytes already refuses the next ones, which then go to another.
+    assert sent in ([200, 200], [200, 410, 200], [200, 404, 200])
 
 
 async def test_B8_an_upload_damaged_again_is_reported(scene: Scene) -> None:

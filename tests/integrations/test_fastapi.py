@@ -70,6 +70,8 @@ def web(backend: TestedService, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "--port",
         "0",
         "--no-access-log",
+        "--loop",
+        "asyncio",  # another may take a whole picture into its buffers
     ]
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None

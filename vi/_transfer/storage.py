@@ -151,7 +151,7 @@ class Storage:
 
     def __init__(self, settings: Settings, connections: Connections, pacing: Pacing, budget: RetryBudget) -> None:
         self.settings = settings
-        self._connections = connections
+        self.connections: Connections = connections
         self._pacing = pacing
         self._budget = budget
         self.hooks: Hooks = connections.hooks
@@ -243,7 +243,7 @@ class Storage:
     async def _put_once(
         self, transfer: SignedTransfer, body: Body, size: int, keep_body: bool
     ) -> tuple[Received | None, Loss | None]:
-        session = self._connections.current().storage
+        session = self.connections.current().storage
         headers = {**transfer.headers, "Content-Length": str(size)}
         # Content-Type only as signed; an empty one would be a header of our own (protocol section 9.4).
         skipped = None if "Content-Type" in headers else ("Content-Type",)
@@ -257,7 +257,7 @@ class Storage:
                     headers=headers,
                     skip_auto_headers=skipped,
                     allow_redirects=False,
-                    **self._connections.proxy_for(transfer.origin),
+                    **self.connections.proxy_for(transfer.origin),
                 ) as response:
                     self._learn_clock(response.headers)
                     status, empty = response.status, response.content_length == 0
@@ -303,12 +303,12 @@ class Storage:
         gate = self._pacing.of(origin)
         if gate.closed:
             await gate.wait()
-        response = await self._connections.current().storage.get(
+        response = await self.connections.current().storage.get(
             url,
             headers=headers,
             allow_redirects=False,
             read_bufsize=read_buffer,
-            **self._connections.proxy_for(origin),
+            **self.connections.proxy_for(origin),
         )
         self._learn_clock(response.headers)
         return response

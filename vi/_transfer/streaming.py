@@ -99,6 +99,7 @@ class ObjectStream(Exchange):
             self.storage.get(self.remote.transfer, headers=headers, read_buffer=READ_BUFFER)
         )
         self._response = response
+        self.storage.connections.close_with(response)
         status = self._accept(response, 206 if headers else 200)
         if status == 206 and not is_range(response, self.at, self.end):
             raise ChangedError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import attrs
 
@@ -18,7 +19,7 @@ class ImageFactory:
     _root: Path
     _folders: Iterator[int] = attrs.field(factory=lambda: itertools.count(1), init=False)
 
-    extensions: tuple[str, ...] = _samples.EXTENSIONS
+    extensions: ClassVar[tuple[str, ...]] = _samples.EXTENSIONS
 
     def __call__(
         self,

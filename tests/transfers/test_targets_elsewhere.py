@@ -27,6 +27,19 @@ def test_an_address_without_the_extra_says_what_to_install(
     assert "vi-async-sdk[cloud]" in str(caught.value)
 
 
+def test_what_is_for_local_folders_says_so_without_the_extra(
+    client: vi.Client, dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "upath", None)
+    for call in (
+        lambda: client.assets.download(dataset, "s3://bucket/x", dry_run=True),
+        lambda: client.assets.sync(dataset, "s3://bucket/x", direction="down"),
+        lambda: client.assets.verify(dataset, "s3://bucket/x"),
+    ):
+        with pytest.raises(vi.ViInvalidParameterError, match=r"needs a local folder[^!]*assets\.download"):
+            call()
+
+
 @pytest.mark.parametrize("address", ["http://127.0.0.1/images", "https://user:secret@example.com/x?sig=secret"])
 def test_web_addresses_can_only_be_read(client: vi.Client, dataset: str, address: str) -> None:
     with pytest.raises(vi.ViInvalidParameterError, match="can only be read") as caught:
@@ -98,6 +111,27 @@ class TestMemory:
             result = await client.assets.download(dataset, str(place))
         assert held(place) == originals
         assert str(result) == str(place)
+
+    def test_a_file_system_that_is_asynchronous_underneath(
+        self, client: vi.Client, dataset: str, place: Any, originals: dict[str, bytes]
+    ) -> None:
+        """As those of object stores are."""
+        wrapper = pytest.importorskip("fsspec.implementations.asyn_wrapper")
+
+        class Wrapped:
+            fs = wrapper.AsyncFileSystemWrapper(place.fs, asynchronous=False)
+            path = place.path
+
+            def __str__(self) -> str:
+                return "s3://user:secret@bucket/x?sig=secret"
+
+            def iterdir(self) -> Any: ...
+
+        result = client.assets.download(dataset, Wrapped())
+        assert (held(place), str(result)) == (originals, "s3://bucket/x")
+        again = client.assets.download(dataset, Wrapped())
+        assert (again.total_existing, again.total_files) == (3, 3)
+        assert "secret" not in f"{again.summary()} {again.to_dict()}"
 
     def test_what_differs_is_kept_or_replaced(
         self, client: vi.Client, dataset: str, place: Any, originals: dict[str, bytes]
@@ -203,15 +237,6 @@ class TestMemory:
             tasks.cancel_scope.cancel()
         assert not go_on.is_set()
         assert held(place) == {}
-
-    def test_what_is_for_local_folders_says_so(self, client: vi.Client, dataset: str, place: Any) -> None:
-        for call in (
-            lambda: client.assets.download(dataset, place, dry_run=True),
-            lambda: client.assets.sync(dataset, place, direction="down"),
-            lambda: client.assets.verify(dataset, str(place)),
-        ):
-            with pytest.raises(vi.ViInvalidParameterError, match=r"needs a local folder[^!]*assets\.download"):
-                call()
 
     def test_a_library_that_is_missing_is_told(self, client: vi.Client, dataset: str) -> None:
         class Bucket:

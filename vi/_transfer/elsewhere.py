@@ -14,7 +14,6 @@ import os
 import threading
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
-from urllib.parse import urlsplit
 
 import anyio
 import attrs
@@ -105,31 +104,29 @@ class FolderElsewhere:
         return f"{str(self.path.path).rstrip('/')}/{name}"
 
 
-def as_folder_elsewhere(item: Any) -> FolderElsewhere | None:
-    """Return *item* if it is a folder elsewhere, be it a path or an address as text; None for all that is not."""
+def is_elsewhere(item: Any) -> bool:
+    """Tell whether *item* is a folder elsewhere: an address as text, or a path on a file system of fsspec."""
     if isinstance(item, str):
-        if not ADDRESS.match(item) or is_file_address(item):
-            return None
-        _refuse_web(item)
-        item = path_of(item)
+        return ADDRESS.match(item) is not None and not is_file_address(item)
     # Asking a path itself for its fs may import a library.
-    if isinstance(item, os.PathLike) or not hasattr(type(item), "fs") or not callable(getattr(item, "iterdir", None)):
-        return None
+    return not isinstance(item, os.PathLike) and hasattr(type(item), "fs") and callable(getattr(item, "iterdir", None))
+
+
+def folder_elsewhere(item: Any) -> FolderElsewhere:
+    """Return the folder that *item*, which `is_elsewhere`, is. Blocking: it may import a library."""
     address = str(item)
-    _refuse_web(address)
-    parts = urlsplit(address)
-    if ":" in parts.netloc.rpartition("@")[0]:
-        parts = parts._replace(netloc=parts.netloc.rpartition("@")[2])
-    return FolderElsewhere(f"{parts.scheme}://{f'{parts.netloc}{parts.path}'.rstrip('/')}", item)
-
-
-def _refuse_web(address: str) -> None:
     if address.lower().startswith(WEB):
         raise ViInvalidParameterError(
             f"{address.partition('://')[0]}:// addresses can only be read, not saved to.",
             parameter="save_dir",
             suggestion="Give a local folder, or an address that can be written to, such as s3://bucket/folder.",
         )
+    path = path_of(item) if isinstance(item, str) else item
+    scheme, _, rest = str(path).partition("://")
+    host, slash, below = rest.partition("?")[0].partition("/")
+    if ":" in host.rpartition("@")[0]:
+        host = host.rpartition("@")[2]
+    return FolderElsewhere(f"{scheme}://{f'{host}{slash}{below}'.rstrip('/')}", path)
 
 
 async def to_the_end(call: Callable[[], None]) -> None:
@@ -171,7 +168,7 @@ def _matches(fs: Any, path: str, size: int, check: Expected) -> bool:
 def _move(fs: Any, one: str, other: str) -> None:
     from fsspec.spec import AbstractFileSystem
 
-    if type(fs).mv is not AbstractFileSystem.mv:
+    if getattr(fs.mv, "__func__", None) is not AbstractFileSystem.mv:
         fs.mv(one, other)
         return
     # What the default does, but it would take brackets in the folder's name for a pattern.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ....._transfer.discovery import Filters, Inventory, Naming, discover
-from ....._transfer.elsewhere import FolderElsewhere, as_folder_elsewhere
+from ....._transfer.elsewhere import is_elsewhere
 from ....._transfer.openable import is_file_address, local_path
 from ....._transfer.record import FileRecord
 from .....errors import ViInvalidParameterError
@@ -72,24 +72,14 @@ def filters(include: Sequence[str], exclude: Sequence[str], follow_links: bool) 
     return Filters(tuple(_patterns(include, "include")), tuple(_patterns(exclude, "exclude")), follow_links)
 
 
-def target(save_dir: object) -> Path | FolderElsewhere:
-    """Return a folder given as a path, an address or a path of universal_pathlib."""
-    return as_folder_elsewhere(save_dir) or folder(save_dir)
-
-
-def only_local(call: str) -> ViInvalidParameterError:
-    """Make the error for an address where only a local folder will do."""
-    return ViInvalidParameterError(
-        f"{call} needs a local folder.",
-        parameter="save_dir",
-        suggestion="Give an address to assets.download: it leaves what is there already, and replaces with overwrite.",
-    )
-
-
-def folder(save_dir: object, call: str = "") -> Path:
-    """Return a folder given as a path; one elsewhere is refused by the name of the *call*."""
-    if call and as_folder_elsewhere(save_dir) is not None:
-        raise only_local(call)
+def folder(save_dir: object, call: str) -> Path:
+    """Return a folder given as a path; one elsewhere is refused in the name of the *call*."""
+    if is_elsewhere(save_dir):
+        raise ViInvalidParameterError(
+            f"{call} needs a local folder.",
+            parameter="save_dir",
+            suggestion="assets.download takes an address: it leaves what is there, and replaces it with overwrite=True.",
+        )
     if isinstance(save_dir, str) and is_file_address(save_dir):
         save_dir = local_path(save_dir)
     if not isinstance(save_dir, (str, os.PathLike)) or not os.fspath(save_dir) or "\0" in str(save_dir):

@@ -16,7 +16,7 @@ from ....._blocking import Blocking, blocking, blocking_pages, blocking_view
 from ....._http import Http
 from ....._terminal import progress_listeners
 from ....._transfer.discovery import Naming
-from ....._transfer.elsewhere import PathElsewhere
+from ....._transfer.elsewhere import PathElsewhere, folder_elsewhere, is_elsewhere
 from ....._transfer.progress import Listener, ProgressTracker
 from ....._transfer.stopping import in_thread
 from .....errors import (
@@ -336,13 +336,10 @@ class AsyncAssets(Resource):
         query = arguments.query(filter_criteria, metadata_query, strict_query)
         if asset_ids is not None and query:
             raise ViInvalidParameterError("Give asset_ids or a filter, not both.", parameter="asset_ids")
-        place = arguments.target(save_dir)
-        elsewhere = None if isinstance(place, Path) else place
-        if elsewhere is not None and dry_run:
-            raise arguments.only_local("download(dry_run=True)")
+        elsewhere = await in_thread(folder_elsewhere, save_dir) if is_elsewhere(save_dir) and not dry_run else None
         options = retrieval.DownloadOptions(
             dataset_id=dataset,
-            folder=place if isinstance(place, Path) else Path(),
+            folder=Path() if elsewhere is not None else arguments.folder(save_dir, "download(dry_run=True)"),
             elsewhere=elsewhere,
             overwrite=overwrite,
             query=query,

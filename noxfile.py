@@ -129,7 +129,7 @@ def extras(session: nox.Session) -> None:
     """Run the tests that need the optional libraries, with these installed."""
     install(session, "local", "cloud", "pandas", "otel", group="test")
     session.install("opentelemetry-sdk")
-    paths = [f"tests/transfers/test_{name}.py" for name in ("elsewhere", "rows", "hooks")]
+    paths = [f"tests/transfers/test_{name}.py" for name in ("elsewhere", "targets_elsewhere", "rows", "hooks")]
     session.run("python", "-m", "pytest", *(session.posargs or paths))
 
 

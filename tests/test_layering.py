@@ -45,6 +45,7 @@ THIRD_PARTY = {
     "IPython": ("_notebook",),
     "PIL": ("server", "_samples", "_transfer"),
     "upath": ("_transfer",),
+    "fsspec": ("_transfer",),
     "opentelemetry": ("otel",),
     "pandas": ("rows",),
     "pyarrow": ("rows",),

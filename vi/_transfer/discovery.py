@@ -17,14 +17,12 @@ from collections import Counter
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import IO, Any, Literal
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import attrs
 
 from .._media import IMAGE_TYPES, MAX_IMAGE_BYTES, extension_of, media_type, size_limit
 from ..errors import ViFileTooLargeError, ViInvalidParameterError, ViPathError
-from .openable import Openable, OpenableSource, as_openable, is_file_address
+from .openable import Openable, OpenableSource, as_openable, is_file_address, local_path
 from .pictures import PictureSource, is_picture
 from .record import KEPT_SKIPS, FileRecord, SkippedFile
 from .sources import (
@@ -382,7 +380,7 @@ def _add_path(inventory: Inventory, given: str | os.PathLike[str], filters: Filt
     if not isinstance(label, str) or not label or "\0" in label:
         raise ViInvalidParameterError(f"A path must be text that is not empty, got {given!r}.", parameter="paths")
     if is_file_address(label):
-        label = url2pathname(urlsplit(label).path)
+        label = local_path(label)
     path = os.path.expanduser(label)  # noqa: PTH111
     try:
         status = os.stat(path)  # noqa: PTH116

@@ -13,6 +13,7 @@ import re
 from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import IO, Any, TypeVar
 from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
 
 import anyio.to_thread
 import attrs
@@ -25,9 +26,9 @@ from .sources import CHUNK, Facts, SourceChangedError, SourceFailedError, Stamp
 
 R = TypeVar("R")
 
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_WEB = ("http://", "https://")
-_NUMBERS = ((FileNotFoundError, errno.ENOENT), (PermissionError, errno.EACCES), (TimeoutError, errno.ETIMEDOUT))
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+WEB = ("http://", "https://")
+NUMBERS = ((FileNotFoundError, errno.ENOENT), (PermissionError, errno.EACCES), (TimeoutError, errno.ETIMEDOUT))
 
 
 @attrs.frozen
@@ -41,7 +42,7 @@ class Openable:
     @property
     def is_folder(self) -> bool:
         """Whether it has files below it; a web address never has. Blocking."""
-        if self.label.startswith(_WEB) or not callable(getattr(self.path, "iterdir", None)):
+        if self.label.startswith(WEB) or not callable(getattr(self.path, "iterdir", None)):
             return False
         return bool(_elsewhere(self.label, self.path.is_dir))
 
@@ -49,7 +50,7 @@ class Openable:
     def is_missing(self) -> bool:
         """Whether it is known not to be there. Blocking."""
         exists = getattr(self.path, "exists", None)
-        return not self.label.startswith(_WEB) and callable(exists) and not _elsewhere(self.label, exists)
+        return not self.label.startswith(WEB) and callable(exists) and not _elsewhere(self.label, exists)
 
     def children(self) -> Iterator[Openable]:
         """Iterate over what a folder holds, by name. Blocking."""
@@ -73,7 +74,7 @@ def _is_open_file(item: Any) -> bool:
 def as_openable(item: Any) -> Openable | None:
     """Return *item* if it is elsewhere, be it an object or an address as text; None for all that is not."""
     if isinstance(item, str):
-        return as_openable(_path_of(item)) if _ADDRESS.match(item) and not is_file_address(item) else None
+        return as_openable(path_of(item)) if ADDRESS.match(item) and not is_file_address(item) else None
     if isinstance(item, os.PathLike) or hasattr(item, "read") or not callable(getattr(item, "open", None)):
         return None
     name: Any = getattr(item, "name", None)
@@ -84,7 +85,7 @@ def as_openable(item: Any) -> Openable | None:
         address = str(item)
     else:
         return None
-    if address.startswith(_WEB):
+    if address.startswith(WEB):
         parts = urlsplit(address)
         address = parts._replace(query="", fragment="", netloc=parts.netloc.rpartition("@")[2]).geturl()
         return Openable(address, unquote(parts.path).rstrip("/").rpartition("/")[2], item)
@@ -96,7 +97,13 @@ def is_file_address(item: str) -> bool:
     return item[:7].lower() == "file://"
 
 
-def _path_of(address: str) -> Any:
+def local_path(address: str) -> str:
+    """Return the path that the address of a local file stands for."""
+    return url2pathname(urlsplit(address).path)
+
+
+def path_of(address: str) -> Any:
+    """Return the path of universal_pathlib for an address."""
     try:
         from upath import UPath
     except ImportError:
@@ -107,7 +114,7 @@ def _path_of(address: str) -> Any:
     try:
         return UPath(address)
     except (ValueError, ImportError) as error:
-        raise ViConfigurationError(f"{address.partition('://')[0]}:// addresses cannot be read: {error}.") from None
+        raise ViConfigurationError(f"{address.partition('://')[0]}:// addresses cannot be used: {error}.") from None
 
 
 def _elsewhere(label: str, call: Callable[[], R]) -> R:
@@ -118,7 +125,7 @@ def _elsewhere(label: str, call: Callable[[], R]) -> R:
         if error.errno is not None:
             raise
         # Its text may be the whole address, signature included.
-        number = next((number for cls, number in _NUMBERS if isinstance(error, cls)), errno.EIO)
+        number = next((number for cls, number in NUMBERS if isinstance(error, cls)), errno.EIO)
         raise OSError(number, os.strerror(number), label) from None
     except Exception as error:  # noqa: BLE001 - each of these libraries has a tree of its own
         reason = redact(str(error)) or type(error).__name__

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ....._transfer.discovery import Filters, Inventory, Naming, discover
+from ....._transfer.elsewhere import is_elsewhere
+from ....._transfer.openable import is_file_address, local_path
 from ....._transfer.record import FileRecord
 from .....errors import ViInvalidParameterError
 from ...base import check_text
@@ -70,8 +72,16 @@ def filters(include: Sequence[str], exclude: Sequence[str], follow_links: bool) 
     return Filters(tuple(_patterns(include, "include")), tuple(_patterns(exclude, "exclude")), follow_links)
 
 
-def folder(save_dir: object) -> Path:
-    """Return a folder given as a path."""
+def folder(save_dir: object, call: str) -> Path:
+    """Return a folder given as a path; one elsewhere is refused in the name of the *call*."""
+    if is_elsewhere(save_dir):
+        raise ViInvalidParameterError(
+            f"{call} needs a local folder.",
+            parameter="save_dir",
+            suggestion="assets.download takes an address: it leaves what is there, and replaces it with overwrite=True.",
+        )
+    if isinstance(save_dir, str) and is_file_address(save_dir):
+        save_dir = local_path(save_dir)
     if not isinstance(save_dir, (str, os.PathLike)) or not os.fspath(save_dir) or "\0" in str(save_dir):
         raise ViInvalidParameterError(f"save_dir must be a path, got {save_dir!r}.", parameter="save_dir")
     return Path(save_dir).expanduser()

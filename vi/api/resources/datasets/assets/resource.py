@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
@@ -15,6 +16,7 @@ from ....._blocking import Blocking, blocking, blocking_pages, blocking_view
 from ....._http import Http
 from ....._terminal import progress_listeners
 from ....._transfer.discovery import Naming
+from ....._transfer.elsewhere import PathElsewhere, folder_elsewhere, is_elsewhere
 from ....._transfer.progress import Listener, ProgressTracker
 from ....._transfer.stopping import in_thread
 from .....errors import (
@@ -298,7 +300,7 @@ class AsyncAssets(Resource):
     async def download(
         self,
         dataset_id: str,
-        save_dir: str | os.PathLike[str],
+        save_dir: str | os.PathLike[str] | PathElsewhere,
         overwrite: bool = False,
         show_progress: bool = True,
         *,
@@ -323,6 +325,10 @@ class AsyncAssets(Resource):
         replaced with *overwrite*. Everything is tried; if anything failed, `ViDownloadError` with ``.result`` is raised
         at the end, or the result is returned with ``raise_on_failure=False``. Cancelling leaves whole files under their
         names; a large file that was well under way is gone on with by the same call.
+
+        *save_dir* may be elsewhere: an address that can be written to (``s3://...``) or a path of universal_pathlib. Each
+        file is fetched and verified in a temporary folder of this machine, and then put there; *dry_run* is for local
+        folders.
         """
         dataset = check_id(dataset_id, "dataset_id")
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
@@ -330,9 +336,11 @@ class AsyncAssets(Resource):
         query = arguments.query(filter_criteria, metadata_query, strict_query)
         if asset_ids is not None and query:
             raise ViInvalidParameterError("Give asset_ids or a filter, not both.", parameter="asset_ids")
+        elsewhere = await in_thread(folder_elsewhere, save_dir) if is_elsewhere(save_dir) and not dry_run else None
         options = retrieval.DownloadOptions(
             dataset_id=dataset,
-            folder=arguments.folder(save_dir),
+            folder=Path() if elsewhere is not None else arguments.folder(save_dir, "download(dry_run=True)"),
+            elsewhere=elsewhere,
             overwrite=overwrite,
             query=query,
             asset_ids=None if asset_ids is None else check_ids(asset_ids, "asset_ids"),
@@ -393,7 +401,7 @@ class AsyncAssets(Resource):
         made. Everything is tried; failures are in the result.
         """
         given = arguments.filters(include, exclude, follow_links)
-        place = arguments.folder(folder)
+        place = arguments.folder(folder, "sync")
         if direction not in ("up", "down"):
             raise ViInvalidParameterError(
                 f"direction must be 'up' or 'down', got {direction!r}.", parameter="direction"
@@ -458,8 +466,9 @@ class AsyncAssets(Resource):
     ) -> VerifyResult:
         """Compare *folder* with the dataset by name, size and digest, without moving anything."""
         filters = arguments.filters(include, exclude, follow_links)
+        place = arguments.folder(folder, "verify")
         with deadline(self._http, timeout, "The check did not end"):
-            inventory = await in_thread(survey, arguments.folder(folder), names, filters)
+            inventory = await in_thread(survey, place, names, filters)
             return await self._transfers.verify(dataset_id, inventory, filters)
         raise AssertionError("unreachable")
 

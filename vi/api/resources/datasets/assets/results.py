@@ -155,6 +155,8 @@ class AssetDownloadResult(Displayed):
     renamed: dict[str, str] = attrs.field(factory=dict, repr=False)
     plan: TransferPlan | None = None
     """What would be fetched, when it was only to be planned."""
+    address: str = attrs.field(default="", repr=False)
+    """Where the files are if not on this machine, without query and password; *save_dir* is a path of universal_pathlib."""
 
     @property
     def total_conflicts(self) -> int:
@@ -200,7 +202,7 @@ class AssetDownloadResult(Displayed):
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON-ready data."""
         return {
-            "save_dir": str(self.save_dir),
+            "save_dir": self.address or str(self.save_dir),
             "total_files": self.total_files,
             "total_downloaded": self.total_downloaded,
             "total_existing": self.total_existing,
@@ -215,9 +217,11 @@ class AssetDownloadResult(Displayed):
         }
 
     def __str__(self) -> str:
-        return shown(str(self.save_dir))
+        return shown(self.address or str(self.save_dir))
 
     def __fspath__(self) -> str:
+        if self.address:
+            raise TypeError(f"{self} is no path of this machine.")
         return str(self.save_dir)
 
 

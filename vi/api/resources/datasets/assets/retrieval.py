@@ -23,6 +23,7 @@ from ....._pacing import Places
 from ....._transfer import files
 from ....._transfer.discovery import Filters, os_failure
 from ....._transfer.download import RemoteFile, fetch
+from ....._transfer.elsewhere import FolderElsewhere
 from ....._transfer.journal import JournalKey
 from ....._transfer.lanes import Lanes
 from ....._transfer.names import LocalNames
@@ -61,6 +62,8 @@ class DownloadOptions:
     """Ids of the assets to take from the listing, all if None."""
     filters: Filters | None = None
     """Names to take of what was selected."""
+    elsewhere: FolderElsewhere | None = None
+    """Where the files go instead of *folder*."""
 
 
 def expected_total(options: DownloadOptions, dataset: Any) -> int | None:
@@ -93,6 +96,8 @@ class Retrieval:
         self._lanes = lanes
         self._places = places
         self._options = options
+        self._folder = options.folder
+        """Where files are fetched to."""
         self._tracker = tracker
         self._dataset = _routes.composite(http.settings.organization_id, options.dataset_id)
         self._names = LocalNames()
@@ -173,21 +178,25 @@ class Retrieval:
         result.seconds = self._tracker.seconds
         return result
 
-    async def _check_folder(self) -> None:
+    async def _prepare(self) -> None:
         folder, settings = self._options.folder, self._http.settings
-        problem: tuple[str, str] | None = None
         key = JournalKey(settings.endpoint, settings.organization_id, self._options.dataset_id)
+        self._parts = await anyio.to_thread.run_sync(PartJournal.open, folder, key)
+        probe = self._parts.path_for(str(folder / "probe"))
+        await anyio.to_thread.run_sync(files.check_folder, folder, probe)
+
+    async def _check_folder(self) -> None:
+        problem: tuple[str, str] | None = None
+        place = self._result.address or str(self._options.folder)
         try:
-            self._parts = await anyio.to_thread.run_sync(PartJournal.open, folder, key)
-            probe = self._parts.path_for(str(folder / "probe"))
-            await anyio.to_thread.run_sync(files.check_folder, folder, probe)
+            await self._prepare()
         except OSError as error:
-            problem = os_failure(error, str(folder))
+            problem = os_failure(error, place)
         if problem is not None:
             raise ViDownloadError(
                 f"Nothing can be saved in {problem[1]}",
                 error_code=problem[0],
-                path=str(folder),
+                path=place,
                 suggestion="Give a folder that can be written to as save_dir.",
                 result=self._result,
             )
@@ -234,8 +243,11 @@ class Retrieval:
 
     # fetch
 
+    def _target(self, name: str) -> str:
+        return os.path.join(self._options.folder, name)  # noqa: PTH118 - once per file
+
     async def _fetch_one(self, remote: RemoteFile, name: str) -> None:
-        target = os.path.join(self._options.folder, name)  # noqa: PTH118 - once per file
+        target = self._target(name)
         try:
             if not await self._settled_by_local(remote, target):
                 self._check_space(remote)
@@ -333,7 +345,7 @@ class Retrieval:
         """Refuse a large file that cannot fit before it is begun."""
         if remote.size < self._options.limits.multipart_threshold:
             return
-        free = shutil.disk_usage(self._options.folder).free
+        free = shutil.disk_usage(self._folder).free
         if free < remote.size:
             raise TransferFailed("ENOSPC", f"it has {remote.size} bytes and {free} are free on the disk.")
 

@@ -20,6 +20,7 @@ from ....._transfer.stopping import in_thread
 from ....._transfer.storage import Storage
 from ...base import check_id
 from .comparison import NO_FILTERS, VerifyResult, verify
+from .delivery import Delivery
 from .holdings import Held, Holdings
 from .ingestion import Ingestion, UploadOptions
 from .plans import PlannedTransfer, TransferPlan
@@ -48,7 +49,8 @@ class Transfers:
         """Make a download."""
         places = self._places(options.limits.max_concurrency)
         self._let_hooks_follow(tracker)
-        return Retrieval(self._http, self._storage, self.lanes(), places, options, tracker)
+        kind = Retrieval if options.elsewhere is None else Delivery
+        return kind(self._http, self._storage, self.lanes(), places, options, tracker)
 
     def _let_hooks_follow(self, tracker: ProgressTracker) -> None:
         hooks = self._http.connections.hooks

@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar, Union, get_args, get_origin
 import attrs
 
 from . import _routes
-from ._wire import wire_name
+from ._wire import uncollected, wire_name
 
 try:
     import msgspec
@@ -44,12 +44,13 @@ def read_page(body: bytes, cls: type[T]) -> DecodedPage[T] | None:
     if msgspec is None or not _can_read(known):
         return None
     decode, settle = _page_of(known)
-    try:
-        page = decode(body)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return None
-    for item in page.items:
-        settle(item)
+    with uncollected():
+        try:
+            page = decode(body)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return None
+        for item in page.items:
+            settle(item)
     return DecodedPage(page.items, page.nextPage or None, page.prevPage or None)
 
 

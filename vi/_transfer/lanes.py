@@ -71,6 +71,7 @@ class Lanes:
         for _ in self._started:
             self._queue.put(None)
         self._started.clear()
+        self._queue = queue.SimpleQueue()  # lanes that are started anew must not take the word that ends these
 
     def _all_slow(self) -> bool:
         """Tell whether every lane has been at one job for long; true when there is none."""

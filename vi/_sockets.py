@@ -14,7 +14,6 @@ import os
 import socket
 import threading
 import weakref
-from collections.abc import Coroutine
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -25,6 +24,10 @@ _connectors: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.WeakSe
     weakref.WeakKeyDictionary()
 )
 _kept: ContextVar[bool] = ContextVar("vi_connection_was_kept", default=False)
+
+
+STEPS = 3
+"""To a connection: the name, the socket, and the answer of a proxy; each may take as long as one may."""
 
 
 class Watch(Protocol):
@@ -88,11 +91,14 @@ class KeptConnector(aiohttp.TCPConnector):
             watcher.begin(connection.transport)
         return connection
 
-    def _create_connection(
+    async def _create_connection(
         self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
-    ) -> Coroutine[Any, Any, Any]:
+    ) -> Any:
         _kept.set(False)
-        return super()._create_connection(req, traces, timeout)
+        # aiohttp limits each step but one: a proxy that takes CONNECT and says nothing would be waited for without end.
+        limit = timeout.sock_connect * STEPS if timeout.sock_connect is not None else None
+        async with asyncio.timeout(limit):
+            return await super()._create_connection(req, traces, timeout)
 
 
 class Resolver(AbstractResolver):

@@ -15,10 +15,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import anyio
+import attrs
 import pytest
 
 import vi
 from tests.transfers.conftest import RecordedService
+from vi._connections import Connections
+from vi._pacing import Pacing
+from vi._retry import RetryBudget
+from vi._transfer.bodies import BytesBody
+from vi._transfer.storage import Storage, TransferFailed, signed_transfer
+from vi.config import load_settings
 from vi.server import ServiceConfig
 
 ROOT = Path(__file__).parents[2]
@@ -210,6 +218,30 @@ def test_https_is_tunnelled_and_a_certificate_of_ssl_cert_file_is_trusted(
         assert (ended.returncode, ended.stderr) == (0, "")
     else:
         assert "the certificate of service.test was refused: self" in ended.stderr
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("method", ["PUT", "GET"])
+async def test_a_proxy_that_takes_a_connection_and_says_nothing_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    limits = {"timeouts": vi.Timeouts(connect=0.2), "retries": vi.RetryPolicy(connect_patience=0.2)}
+    settings = attrs.evolve(load_settings("dtvi_" + "a" * 98, "acme", "https://service.test"), **limits)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        connections = Connections(settings, None)
+        storage = Storage(settings, connections, Pacing(1), RetryBudget())
+        transfer = signed_transfer("https://storage.test/x", {}, method, 0, endpoint=settings.endpoint)
+        with anyio.fail_after(10):
+            if method == "PUT":
+                with pytest.raises(TransferFailed) as refused:
+                    await storage.put(transfer, lambda: BytesBody(b"x"), 1)
+                assert "no connection to storage.test in time" in refused.value.message.lower()
+            else:
+                with pytest.raises(TimeoutError), storage.floor():
+                    async with storage.get(transfer):
+                        pass
+        await connections.aclose()
 
 
 def _behind_tls(upstream: tuple[str, int], certificate: Path, key: Path) -> tuple[str, int]:

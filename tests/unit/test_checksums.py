@@ -212,6 +212,30 @@ class TestExpected:
         assert strong.matches()
         assert (weak.algorithm, strong.algorithm) == ("crc32c", "sha256")
 
+    @given(st.lists(st.binary(max_size=50), min_size=1, max_size=6))
+    def test_stretches_taken_in_apart_are_joined_to_the_whole(self, stretches: list[bytes]) -> None:
+        whole = Expected("crc32c", str(crc32c(b"".join(stretches))))
+        for data in stretches:
+            stretch = whole.of_stretch()
+            stretch.update(data)
+            assert whole.join(stretch, len(data))
+        assert whole.matches()
+
+    def test_a_stretch_that_is_not_what_it_should_be_spoils_the_whole(self) -> None:
+        whole = Expected("crc32c", str(CRC))
+        for data in (DATA[:4], DATA[4:-1] + b"!"):
+            stretch = whole.of_stretch()
+            stretch.update(data)
+            assert whole.join(stretch, len(data))
+        assert not whole.matches()
+
+    @pytest.mark.parametrize("algorithm", ["sha256", "md5"])
+    def test_other_digests_are_not_joined(self, algorithm: str) -> None:
+        whole = Expected(algorithm, hashlib.new(algorithm, DATA).hexdigest())
+        assert not whole.join(whole.of_stretch(), len(DATA))
+        whole.update(DATA)
+        assert whole.matches()
+
     def test_nothing_taken_in_matches_only_the_empty_digest(self) -> None:
         assert Expected("sha256", hashlib.sha256(b"").hexdigest()).matches()
         assert Expected("crc32c", "AAAAAA==").matches()

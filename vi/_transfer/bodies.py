@@ -137,7 +137,8 @@ class SourceBody(Body):
                             raise ConnectionResetError
                         at = self._fill(sock, reading.descriptor, at, upto)
         finally:
-            transport.set_write_buffer_limits()
+            if not transport.is_closing():
+                transport.set_write_buffer_limits()
         return crc
 
     def _fill(self, sock: Any, descriptor: int, at: int, upto: int) -> int:

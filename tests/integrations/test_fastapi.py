@@ -71,7 +71,7 @@ def web(backend: TestedService, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "0",
         "--no-access-log",
         "--loop",
-        "asyncio",  # another may take a whole picture into its buffers
+        "asyncio",  # another is so quick that the picture may be through before it hears of the reader
     ]
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -57,6 +58,27 @@ async def test_a_download_that_is_not_read_is_given_up(start_service: Any, conne
     await api.session.close()
     await until(lambda: not [t for t in asyncio.all_tasks(api.service.loop) if "RequestHandler" in repr(t)])
     await left_alone(api.service, f"GET {url.path}?{url.query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+
+
+async def test_a_client_that_leaves_is_no_fault_to_tell_of(
+    start_service: Any, connect: Any, picture: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = await connect(start_service())
+    dataset = await api.create_dataset()
+    data = picture(1, width=3000, height=2000, format="BMP")
+    file = {"filename": "a.bmp", "kind": "Image", "mime": "image/bmp", "size": len(data)}
+    session = await api.open_session(dataset, {}, assets=[file])
+    await api.put_all(session, {"a.bmp": data})
+    await api.ended(session)
+    (asset,) = await api.assets(dataset, contents="y")
+    url = urlsplit(asset["contents"]["asset"]["url"])
+    await api.session.close()
+    reader, writer = await connect_to(api.service.url)
+    writer.write(f"GET {url.path}?{url.query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    await reader.readexactly(100_000)
+    writer.transport.abort()
+    await until(lambda: not [t for t in asyncio.all_tasks(api.service.loop) if "RequestHandler" in repr(t)])
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_answers_that_are_not_read_are_given_up(start_service: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from aiohttp import web
 from .. import _checksums
 from .contents import StoredObject
 from .context import CONTEXT
+
+logger: logging.Logger = logging.getLogger("vi.server")
 
 SMALL = 256 << 10
 _FIRST = 64 << 10
@@ -135,7 +138,8 @@ def _read_at(file: IO[bytes], at: int, length: int) -> bytes:
 async def _send(request: web.Request, file: IO[bytes], span: Span, headers: dict[str, str]) -> web.StreamResponse:
     """Send a large span: its head is written, which puts the headers on the wire, the rest goes from disk to socket.
 
-    A client that does not take a stretch of it in time is given up. Stretches grow while they are taken quickly.
+    A client that does not take a stretch of it in time is given up. Stretches grow while they are taken quickly. An answer
+    that ends early breaks its connection, so that nobody takes it for whole; that a client leaves is no fault to tell of.
     """
     loop = asyncio.get_running_loop()
     answer = web.StreamResponse(status=206 if span.partial else 200, headers=headers)
@@ -143,7 +147,7 @@ async def _send(request: web.Request, file: IO[bytes], span: Span, headers: dict
     await answer.prepare(request)
     transport = request.transport
     if transport is None:
-        raise ConnectionResetError("the client is gone")
+        return answer
     patience = request.app[CONTEXT].config.body_seconds
     at, stretch, natively = span.start, _FIRST, False
     try:
@@ -156,13 +160,13 @@ async def _send(request: web.Request, file: IO[bytes], span: Span, headers: dict
                 except (NotImplementedError, RuntimeError):
                     sent = await _send_stretch(answer, file, at, length, None)
             if sent != length:
-                raise ConnectionResetError("the object is shorter than its row says")
+                logger.error("A stored object ends %d bytes before its row says", span.stop - at - sent)
+                raise ConnectionResetError
             quick = loop.time() - began < patience / 100
             at, stretch, natively = at + sent, max(_SHORTEST, min(stretch * 2, _LONGEST)) if quick else _SHORTEST, True
-    except TimeoutError:
+        await answer.write_eof()
+    except (TimeoutError, ConnectionError):
         transport.abort()
-        raise ConnectionResetError("the client takes nothing") from None
-    await answer.write_eof()
     return answer
 
 

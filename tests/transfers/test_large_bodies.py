@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -99,17 +100,43 @@ def test_on_a_slow_line_they_are_read_and_written(
     assert kernel.sent == 0
 
 
+@pytest.mark.parametrize("code", [errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH])
 def test_a_connection_that_breaks_costs_one_part_again(
-    client: vi.Client, service: RecordedService, dataset: str, film: Path, kernel: Kernel, stored: Any
+    client: vi.Client, service: RecordedService, dataset: str, film: Path, kernel: Kernel, stored: Any, code: int
 ) -> None:
     def break_() -> None:
-        raise ConnectionResetError
+        raise OSError(code, os.strerror(code))
 
     kernel.first = break_
     client.assets.upload(dataset, film)
     assert stored(dataset) == {"film.mp4": digest(film)}
     assert kernel.first is None
     assert parts_put(service) <= PARTS + 1
+
+
+def test_what_the_kernel_cannot_send_is_read_and_written(
+    client: vi.Client, service: RecordedService, dataset: str, film: Path, kernel: Kernel, stored: Any
+) -> None:
+    def refuse() -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    kernel.first = refuse
+    client.assets.upload(dataset, film)
+    assert stored(dataset) == {"film.mp4": digest(film)}
+    assert parts_put(service) == PARTS
+
+
+def test_a_disk_that_fails_fails_the_file(
+    client: vi.Client, dataset: str, film: Path, kernel: Kernel, stored: Any
+) -> None:
+    def fail() -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    kernel.first = fail
+    with pytest.raises(vi.ViUploadError) as raised:
+        client.assets.upload(dataset, film)
+    assert [failure.code for failure in raised.value.result.failures] == ["EIO"]
+    assert stored(dataset) == {}
 
 
 @pytest.mark.parametrize("change", ["shorter", "other bytes"])

@@ -9,6 +9,7 @@ and written.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import time
 from collections.abc import AsyncGenerator
@@ -25,6 +26,9 @@ from .sources import PathSource, Source, SourceChangedError, SourceFailedError
 AHEAD = 4 << 20
 SEAM = 64 << 10
 QUICK_BYTES_PER_SECOND = 16 << 20
+
+_CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EOVERFLOW})
+"""What a file system answers whose files the kernel cannot send."""
 
 
 class Body(Payload):
@@ -67,6 +71,7 @@ class SourceBody(Body):
         self._start = start
         self._end = end
         self._expected_crc = expected_crc
+        self._kernel_can = True
         self.crc32c = 0
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
@@ -143,11 +148,19 @@ class SourceBody(Body):
 
     def _fill(self, sock: Any, descriptor: int, at: int, upto: int) -> int:
         """Hand the kernel what it takes at once; return how far that reaches."""
-        while at < upto:
+        while at < upto and self._kernel_can:
             try:
                 sent = os.sendfile(sock.fileno(), descriptor, at, upto - at)
             except (BlockingIOError, InterruptedError):
                 break
+            except OSError as error:
+                if error.errno in _CANNOT:
+                    self._kernel_can = False
+                    break
+                if error.errno == errno.EIO:
+                    raise
+                # The file has just been read: this is the connection's, which is not always a ConnectionError.
+                raise ConnectionResetError(error.errno, error.strerror) from None
             if not sent:
                 raise SourceChangedError(f"{self._source.label} has become shorter")
             at += sent

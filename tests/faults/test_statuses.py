@@ -13,6 +13,7 @@ import pytest
 import vi
 from tests.faults import breaks
 from tests.faults.stage import RETRIES, TIMEOUTS, Scene, ServiceProcess, caught, check_sums
+from vi._transfer.storage import Storage
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_tasks")]
 
@@ -308,6 +309,17 @@ async def test_H10_urls_that_live_two_seconds_carry_an_upload_that_takes_longer(
     assert result.seconds > seconds
     assert result.total_succeeded == len(names) == len(list(folder.iterdir())), result.summary()
     assert large.name in names
+
+
+async def test_H10_urls_that_are_always_too_late_end_the_upload(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such a service would have a new session opened for ever."""
+    folder, dataset = scene.files(3), scene.dataset()
+    monkeypatch.setattr(Storage, "near_expiry", lambda *_: True)
+    async with scene.client() as client:
+        result = await client.assets.upload(dataset, folder, timeout=30, **ALL)
+    check_sums(result)
+    assert [failure.code for failure in result.failures] == ["ETIMEOUT"] * 3
+    assert scene.wire.count("PUT", UP) == 0
 
 
 @pytest.mark.parametrize(("status", "body"), [(403, EXPIRED_LIKE_S3), (400, EXPIRED_LIKE_GCS), (401, b"")])

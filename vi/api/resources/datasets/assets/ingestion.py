@@ -102,6 +102,8 @@ class Ingestion:
         self._again: list[FileRecord] = []
         self._url_life = 0.0
         self._acknowledged = 0
+        self._gets_on = True
+        """Whether the last round of new sessions has brought anything to its end."""
         self._multipart_offered = True
         self._journal: Journal | None = None
         self._resumption: Resumption | None = None
@@ -355,6 +357,7 @@ class Ingestion:
         async with anyio.create_task_group() as settling:
             while self._again:
                 records, self._again = self._again, []
+                acknowledged = self._acknowledged
                 async with TaskPool(self._places) as pool:
                     while records:
                         count = self._session_files(self._options.limits.session_files)
@@ -362,6 +365,7 @@ class Ingestion:
                         for record in batch:
                             record.upload = None
                         await self._send_session(await self._fill_session(batch), pool, settling)
+                self._gets_on = self._acknowledged > acknowledged
 
     async def _send_one(self, opened: OpenSession, record: FileRecord, settling: TaskGroup) -> None:
         waited = record.upload is not None and self._storage.near_expiry(record.upload)
@@ -436,7 +440,7 @@ class Ingestion:
         raise UrlExpired  # the upload is no more, or not what the journal says of it
 
     def _expire(self, opened: OpenSession, record: FileRecord, *, waited: bool) -> None:
-        if waited or opened.sent:
+        if (waited or opened.sent) and self._gets_on:
             record.sessions -= 1  # its turn came too late, and others were sent: nothing is wrong with it
         if record.sessions >= MAX_SESSIONS_PER_FILE or not record.source.repeatable:
             self._lose(opened, record, "ETIMEOUT", f"{record.filename}: its upload URL expired before it was sent.")

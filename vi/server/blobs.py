@@ -1,10 +1,11 @@
 """Stored bytes: files named by id, never by anything a client said.
 
-The crash rule. Bytes are written under a staging name and flushed, then renamed to their id, then the folder is
-flushed; only after that may a transaction mention the id, and only after the transaction may a request be answered.
-What a crash leaves is therefore either nothing, a staging file (swept at the next start), or a whole object that no row
-mentions. Those can only be among the newest ids, so the start looks at the newest folders alone. Removing goes the
-other way: the transaction that drops an id writes it to ``garbage``, and the file goes after the commit.
+The crash rule. Bytes are written and flushed, small ones under their id, large ones under a staging name that is then
+changed to their id; then the folder is flushed. Only after that may a transaction mention the id, and only after the
+transaction may a request be answered. What a crash leaves is therefore either nothing, a staging file (swept at the
+next start), or an object, whole or not, that no row mentions. Those can only be among the newest ids, so the start looks
+at the newest folders alone. Removing goes the other way: the transaction that drops an id writes it to ``garbage``, and
+the file goes after the commit.
 
 Ids carry the number of their folder, and consecutive objects share one, so a group of small objects costs one folder
 flush. Small objects that wait while a group is being flushed make up the next group: one thread hop for all of them.
@@ -28,7 +29,7 @@ from typing import TypeVar, TypeVarTuple
 import attrs
 
 from .. import _checksums
-from .files import copy, flush_folder, open_private, write_all
+from .files import begin_flush, copy, flush_folder, open_private, write_all
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -222,46 +223,48 @@ class Blobs:
     # In a thread of the pool.
 
     def _write_group(self, datas: Sequence[bytes]) -> Sequence[str | Exception]:
-        """Write all, then flush all, then rename all: the first flush carries most of the others with it."""
-        staged = [self._write_staging(data) for data in datas]
+        """Write all, then flush all, then their folders: the first flush carries most of the others with it."""
+        written = [self._write(data) for data in datas]
         outcomes: list[str | Exception] = []
-        folders: dict[Path, list[int]] = {}
-        for file in staged:
-            if isinstance(file, Exception):
-                outcomes.append(file)
+        folders: dict[str, list[int]] = {}
+        for made in written:
+            if isinstance(made, Exception):
+                outcomes.append(made)
                 continue
-            path, opened = file
+            folder, blob, file = made
             try:
-                with opened:
-                    os.fsync(opened.fileno())
-                blob, folder = self._place()
-                os.replace(path, f"{folder}/{blob}")  # noqa: PTH105 - the name is text already
+                with file:
+                    os.fsync(file.fileno())
                 folders.setdefault(folder, []).append(len(outcomes))
                 outcomes.append(blob)
             except OSError as error:
-                _drop(path)
+                _drop(f"{folder}/{blob}")
                 outcomes.append(error)
         for folder, members in folders.items():
             try:
                 flush_folder(folder)
             except OSError as error:
                 for index in members:
-                    _drop(folder / str(outcomes[index]))
+                    _drop(f"{folder}/{outcomes[index]}")
                     outcomes[index] = error
         return outcomes
 
-    def _write_staging(self, data: bytes) -> tuple[str, FileIO] | OSError:
-        path = f"{self._staging}/{self._fresh_name()}"
-        file = None
+    def _write(self, data: bytes) -> tuple[str, str, FileIO] | OSError:
+        """Write a new object; returns its folder, its id and its file, which is still to be flushed."""
+        path, file = None, None
         try:
+            blob, folder = self._place()
+            path = f"{folder}/{blob}"
             file = open_private(path)
             write_all(file, data)
+            begin_flush(file)
         except OSError as error:
             if file is not None:
                 file.close()
-            _drop(path)
+            if path is not None:
+                _drop(path)
             return error
-        return path, file
+        return str(folder), blob, file
 
     def _place(self) -> tuple[str, Path]:
         """Return a new id and its folder, which is made when it is the first in it."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import secrets
+import sys
+from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
 from typing import IO
@@ -28,7 +31,33 @@ def write_all(file: FileIO, data: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
-def flush_folder(folder: Path) -> None:
+def _find_writeback() -> Callable[[int, int, int, int], int] | None:
+    if sys.platform != "linux":
+        return None
+    try:
+        call = ctypes.CDLL(None).sync_file_range
+    except (OSError, AttributeError):
+        return None
+    call.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    found: Callable[[int, int, int, int], int] = call
+    return found
+
+
+_writeback = _find_writeback()
+_BEGIN = 2  # SYNC_FILE_RANGE_WRITE of linux/fs.h
+
+
+def begin_flush(file: FileIO) -> None:
+    """Have the disk begin with what *file* holds, where the system has a call for that; it must be flushed all the same.
+
+    Files that were begun get their places on the disk in one transaction of the file system, so that the first flush
+    carries them all, while files that were only written cost one each (sync_file_range(2); ext4, delayed allocation).
+    """
+    if _writeback is not None:
+        _writeback(file.fileno(), 0, 0, _BEGIN)
+
+
+def flush_folder(folder: Path | str) -> None:
     """Make the names in *folder* durable, where the platform knows how."""
     if os.name == "nt":
         return

@@ -54,7 +54,7 @@ def _restrict(limits: InspectionLimits) -> None:
         return
     import resource
 
-    os.nice(5)
+    os.nice(10)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         resource.setrlimit(resource.RLIMIT_AS, (_address_space() + limits.memory_bytes,) * 2)

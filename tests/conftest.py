@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import hypothesis
 import pytest
 
 import vi
@@ -22,6 +23,10 @@ from vi.server import LocalService, ServiceConfig, serve
 # A job in the background of a shell ignores Ctrl+C, and so would every program that a test starts and interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("vi", deadline=None)
+hypothesis.settings.load_profile("vi")
 
 OURS = ("vi-client", "vi-lane")
 PATIENCE = 5.0

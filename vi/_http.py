@@ -7,7 +7,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import aiohttp
@@ -26,6 +26,7 @@ from .config import Settings
 from .errors import ViError, ViOperationError
 
 T = TypeVar("T")
+P = TypeVar("P")
 
 logger = logging.getLogger("vi.http")
 
@@ -113,12 +114,15 @@ class Http:
         answer = await self._ask(method, path, params, body, harmless_twice)
         return self._read(answer, f"{method} {path}") if answer.body.strip() else None
 
-    async def page(self, path: str, cls: type[T], params: Mapping[str, str]) -> DecodedPage[T] | Any:
-        """Ask for a page of *cls*; it comes decoded where that can be done at once, else as its JSON."""
+    async def page(
+        self, path: str, cls: type[T], params: Mapping[str, str], read: Callable[[DecodedPage[T] | Any], P]
+    ) -> P:
+        """Ask for a page of *cls* and *read* it; it comes decoded where that can be done at once, else as its JSON."""
         answer = await self._ask("GET", path, params, None, False)
         doing = f"GET {path}"
         self._check_values(answer, doing)
-        return _wire_fast.read_page(answer.body, cls) or self._read(answer, doing)
+        with _wire.uncollected():
+            return read(_wire_fast.read_page(answer.body, cls) or self._read(answer, doing))
 
     async def _ask(
         self, method: str, path: str, params: Mapping[str, str] | None, body: Any, harmless_twice: bool

@@ -237,34 +237,29 @@ def structure_class(cls: Any) -> Read:
 def _generate(cls: Any) -> Read:
     """Write two functions: one for a document that is as promised in every field, and one that it hands the others to."""
     attrs.resolve_types(cls)
-    scope: dict[str, Any] = {"cls": cls, "WireError": WireError, "show": _show, "short": _routes.short}
-    taken, promised, whole, lines = [], [], [], []
-    arguments = []
+    scope: dict[str, Any] = {"WireError": WireError, "show": _show, "short": _routes.short}
+    promise = _Promise(scope)
+    whole = promise.build(cls, "d", "v")
+    lines, arguments = [], []
     for index, attribute in enumerate(attrs.fields(cls)):
-        if not attribute.init:
-            continue
-        name = f"v{index}"
-        keyword = f"{attribute.alias}=" if attribute.kw_only else ""
-        arguments.append(f"{keyword}{name}")
-        lines += _read_field(attribute, name, index, scope)
-        taken.append(f"        {name} = {_taken(attribute)}")
-        promised.append(_promised(attribute, name))
-        whole.append(keyword + _read_promised(attribute, name, index))
+        if attribute.init:
+            lines += _read_field(attribute, f"v{index}", f"read_v{index}", scope)
+            arguments.append(f"{attribute.alias}=v{index}" if attribute.kw_only else f"v{index}")
     source = "\n".join(
         [
             "def read(d):",
             "    try:",
-            *taken,
+            *(f"        {line}" for line in promise.taken),
             "    except (KeyError, TypeError, AttributeError):",
             "        return read_tolerantly(d)",
-            f"    if {' and '.join(filter(None, promised)) or 'True'}:",
-            f"        return cls({', '.join(whole)})",
+            f"    if {' and '.join(promise.tests) or 'True'}:",
+            f"        return {whole}",
             "    return read_tolerantly(d)",
             "def read_tolerantly(d):",
             "    if type(d) is not dict: raise WireError(f'expected an object, got {show(d)}')",
             "    get = d.get",
             *lines,
-            f"    return cls({', '.join(arguments)})",
+            f"    return make_v({', '.join(arguments)})",
         ]
     )
     filename = f"<wire reader of {cls.__qualname__}>"
@@ -274,38 +269,57 @@ def _generate(cls: Any) -> Read:
     return read
 
 
-def _taken(attribute: attrs.Attribute[Any]) -> str:
-    """Take a field out of ``d``; only what is None by default may well be missing."""
+class _Promise:
+    """The text that reads a document which is as promised: what is taken out, what is tested, and what that makes.
+
+    An object within is read in the same breath, unless it may be missing.
+    """
+
+    def __init__(self, scope: dict[str, Any]) -> None:
+        self._scope = scope
+        self.taken: list[str] = []
+        self.tests: list[str] = []
+
+    def build(self, cls: Any, document: str, prefix: str) -> str:
+        """Return the expression that makes *cls* of the variable *document*; other variables begin with *prefix*."""
+        attrs.resolve_types(cls)
+        self._scope[f"make_{prefix}"] = cls
+        arguments = []
+        for index, attribute in enumerate(attrs.fields(cls)):
+            if attribute.init:
+                keyword = f"{attribute.alias}=" if attribute.kw_only else ""
+                arguments.append(keyword + self._value(attribute, document, f"{prefix}{index}"))
+        return f"make_{prefix}({', '.join(arguments)})"
+
+    def _value(self, attribute: attrs.Attribute[Any], document: str, name: str) -> str:
+        wire, optional = wire_name(attribute), attribute.default is None
+        # Only what is None by default may well be missing.
+        self.taken.append(f"{name} = {document}.get({wire!r})" if optional else f"{name} = {document}[{wire!r}]")
+        exact = _SCALARS.get(attribute.type, (None, None))[1]
+        if exact:
+            self.tests.append(f"type({name}) is {exact}")
+        elif not optional:
+            self.tests.append(f"{name} is not None")
+        if attribute.name == "dataset_id":
+            return f"short({document}.get('workspaceId'), {name})"
+        if exact:
+            return name
+        if not optional and isinstance(attribute.type, type) and attrs.has(attribute.type):
+            return self.build(attribute.type, name, f"{name}_")
+        self._scope[f"read_{name}"] = _reader(attribute.type)
+        read = f"read_{name}({name})"
+        container = get_origin(attribute.type)
+        if container in (list, dict):  # most are empty
+            read = f"{name} if not {name} and type({name}) is {container.__name__} else {read}"
+        return f"None if {name} is None else {read}" if optional else read
+
+
+def _read_field(attribute: attrs.Attribute[Any], name: str, reader: str, scope: dict[str, Any]) -> list[str]:
     wire = wire_name(attribute)
-    return f"d.get({wire!r})" if attribute.default is None else f"d[{wire!r}]"
-
-
-def _promised(attribute: attrs.Attribute[Any], name: str) -> str:
-    """Test that a value is of the promised type, as far as that can be seen from outside."""
-    exact = _SCALARS.get(attribute.type, (None, None))[1]
-    if exact:
-        return f"type({name}) is {exact}"
-    return "" if attribute.default is None else f"{name} is not None"
-
-
-def _read_promised(attribute: attrs.Attribute[Any], name: str, index: int) -> str:
-    if attribute.name == "dataset_id":
-        return f"short(d.get('workspaceId'), {name})"
-    if _SCALARS.get(attribute.type, (None, None))[1]:
-        return name
-    read = f"read{index}({name})"
-    container = get_origin(attribute.type)
-    if container in (list, dict):  # most are empty
-        read = f"{name} if not {name} and type({name}) is {container.__name__} else {read}"
-    return f"None if {name} is None else {read}" if attribute.default is None else read
-
-
-def _read_field(attribute: attrs.Attribute[Any], name: str, index: int, scope: dict[str, Any]) -> list[str]:
-    wire = wire_name(attribute)
-    scope[f"read{index}"] = _reader(attribute.type)
+    scope[reader] = _reader(attribute.type)
     exact = _SCALARS.get(attribute.type, (None, None))[1]
     lines = [f"    {name} = get({wire!r})"]
-    call = f"read{index}({name})"
+    call = f"{reader}({name})"
     if attribute.name == "dataset_id":
         call = f"short(get('workspaceId'), {call})"
         exact = None
@@ -315,11 +329,11 @@ def _read_field(attribute: attrs.Attribute[Any], name: str, index: int, scope: d
         return lines
     default = attribute.default
     if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
-        scope[f"default{index}"] = default.factory  # type: ignore[union-attr]
-        fallback = f"default{index}()"
+        scope[f"default_{name}"] = default.factory  # type: ignore[union-attr]
+        fallback = f"default_{name}()"
     else:
-        scope[f"default{index}"] = default
-        fallback = f"default{index}"
+        scope[f"default_{name}"] = default
+        fallback = f"default_{name}"
     if exact:
         lines.append(f"    if type({name}) is not {exact}: {name} = {fallback} if {name} is None else {call}")
     else:
@@ -378,12 +392,11 @@ def structure_items(documents: Iterable[Any], cls: type[T]) -> tuple[list[T], li
     read = structure_class(cls)
     items: list[T] = []
     bad: list[tuple[int, WireError]] = []
-    with uncollected():
-        for position, document in enumerate(documents):
-            try:
-                items.append(read(document))
-            except (WireError, TypeError, AttributeError, ValueError) as error:
-                bad.append((position, _locate(document, cls, error, f"items[{position}]")))
+    for position, document in enumerate(documents):
+        try:
+            items.append(read(document))
+        except (WireError, TypeError, AttributeError, ValueError) as error:
+            bad.append((position, _locate(document, cls, error, f"items[{position}]")))
     return items, bad
 
 

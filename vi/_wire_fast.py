@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar, Union, get_args, get_origin
 import attrs
 
 from . import _routes
-from ._wire import uncollected, wire_name
+from ._wire import wire_name
 
 try:
     import msgspec
@@ -44,13 +44,12 @@ def read_page(body: bytes, cls: type[T]) -> DecodedPage[T] | None:
     if msgspec is None or not _can_read(known):
         return None
     decode, settle = _page_of(known)
-    with uncollected():
-        try:
-            page = decode(body)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            return None
-        for item in page.items:
-            settle(item)
+    try:
+        page = decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    for item in page.items:
+        settle(item)
     return DecodedPage(page.items, page.nextPage or None, page.prevPage or None)
 
 

@@ -76,20 +76,32 @@ class Client:
 
     def put(self, signed: Mapping[str, Any], data: bytes) -> Reply:
         parts = urlsplit(signed["url"])
-        return self.send("PUT", f"{parts.path}?{parts.query}", data, signed["headers"], (200,))
+        # An answer that was lost may have been the last that the session waited for; its counts show it.
+        return self.send("PUT", f"{parts.path}?{parts.query}", data, signed["headers"], (200,), after_loss=(410,))
 
     def get(self, url: str) -> Reply:
         parts = urlsplit(url)
         return self.send("GET", f"{parts.path}?{parts.query}", b"", {}, (200,))
 
-    def send(self, method: str, path: str, body: bytes, headers: Mapping[str, str], good: Iterable[int]) -> Reply:
-        """Send a request until it is answered with one of *good*."""
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        good: Iterable[int],
+        *,
+        after_loss: Iterable[int] = (),
+    ) -> Reply:
+        """Send a request until it is answered with one of *good*, or with one of *after_loss* once no answer came."""
         deadline = time.monotonic() + _PATIENCE
+        lost = False
         while True:
             reply = self._once(method, path, body, headers)
+            lost = lost or reply is None
             if reply is not None:
                 self.seen.add(reply.status)
-                if reply.status in good:
+                if reply.status in good or (lost and reply.status in after_loss):
                     return reply
                 if reply.status < 500:
                     raise WentWrongError(f"{method} {path}: {reply.status} {reply.body[:300]!r}")

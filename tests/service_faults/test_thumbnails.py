@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from vi.server.blobs import Blobs
+
 pytestmark = pytest.mark.anyio
 
 DAMAGE = {
@@ -40,6 +42,15 @@ async def test_a_thumbnail_of_nothing_is_not_found(fresh_api: Any, picture: Any)
     assert (await fresh_api("DELETE", asset["selfLink"])).status == 204
     assert (await fresh_api.raw("GET", asset["contents"]["thumbnail"]["url"])).status == 404
     assert thumbnails(fresh_api.service.data) == []
+
+
+async def test_an_object_that_is_removed_while_it_is_looked_at_leaves_no_thumbnail(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path / "bytes")
+    kept, removed = await blobs.put(b"kept"), await blobs.put(b"removed")
+    await blobs.remove([removed])
+    await blobs.put_thumbnails([(kept, b"one"), (removed, b"other")])
+    assert [path.name for path in thumbnails(tmp_path)] == [f"{kept}.thumbnail"]
+    await blobs.aclose()
 
 
 def thumbnails(data: Path) -> list[Path]:

@@ -41,6 +41,7 @@ _GROUP_OBJECTS = 64
 _GROUP_BYTES = 16 << 20
 _LANES = 2
 _SUM = 4
+_THUMBNAIL = ".thumbnail"
 
 
 @attrs.define
@@ -127,7 +128,7 @@ class Blobs:
     def thumbnail_path(self, blob: str) -> Path:
         """Return where the thumbnail of *blob* lies."""
         path = self.path(blob)
-        return path.with_name(path.name + ".thumbnail")
+        return path.with_name(path.name + _THUMBNAIL)
 
     async def put(self, data: bytes) -> str:
         """Store a small object and return its id, once it is on disk."""
@@ -186,7 +187,7 @@ class Blobs:
         return await self._hop(self._list_newest)
 
     async def sweep(self, uploads: Iterable[str]) -> None:
-        """Remove unfinished objects, and the parts of every upload but *uploads*."""
+        """Remove unfinished objects, thumbnails of none, and the parts of every upload but *uploads*."""
         await self._hop(self._sweep, frozenset(uploads))
 
     async def aclose(self) -> None:
@@ -304,7 +305,10 @@ class Blobs:
             try:
                 with open_private(path, again=True) as file:
                     write_all(file, data + _checksums.crc32c(data).to_bytes(_SUM, "big"))
+                kept = self.path(blob).exists()  # one that was removed meanwhile would leave its thumbnail for ever
             except OSError:
+                kept = False
+            if not kept:
                 _drop(path)
 
     def _read_thumbnail(self, path: Path) -> bytes | None:
@@ -357,13 +361,20 @@ class Blobs:
         with os.scandir(self._objects) as entries:
             return sorted((entry for entry in entries if entry.is_dir()), key=lambda entry: entry.name)
 
-    def _list_newest(self) -> list[str]:
+    def _newest_paths(self) -> list[Path]:
         folders = [Path(entry.path) for entry in self._folders()[-_NEWEST_FOLDERS:]]
-        return [path.name for folder in folders for path in folder.iterdir() if path.suffix != ".thumbnail"]
+        return [path for folder in folders for path in folder.iterdir()]
+
+    def _list_newest(self) -> list[str]:
+        return [path.name for path in self._newest_paths() if path.suffix != _THUMBNAIL]
 
     def _sweep(self, uploads: frozenset[str]) -> None:
         for path in self._staging.iterdir():
             _drop(path)
+        newest = set(self._newest_paths())
+        for path in newest:
+            if path.suffix == _THUMBNAIL and path.with_suffix("") not in newest:
+                _drop(path)
         for folder in self._parts.iterdir():
             if folder.name not in uploads:
                 with contextlib.suppress(OSError):

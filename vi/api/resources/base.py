@@ -46,7 +46,7 @@ class Resource:
             query = {**(params or {}), "s": str(page.page_size)}
             if page.page_token:
                 query["p"] = page.page_token
-            return read_page(await http.page(path, cls, query), cls, path)
+            return await http.page(path, cls, query, lambda document: read_page(document, cls, path))
 
         return Listing(fetch, pagination)
 

@@ -10,13 +10,14 @@ from ....._http import Http
 from ....._transfer.pool import TaskPool
 from .....errors import ViNotFoundError, ViOperationError
 from ..responses import BulkAssetDeletionSession
+from .polling import Polling
 from .results import BulkDeletionResult
 
 if TYPE_CHECKING:
     from .resource import AsyncAssets
 
 AT_ONCE = 8
-POLL_FIRST, POLL_LAST, POLL_GROWTH = 0.1, 5.0, 1.5
+POLL_FIRST = 0.1
 
 
 async def delete_ids(assets: AsyncAssets, dataset_id: str, ids: list[str], *, dry_run: bool) -> BulkDeletionResult:
@@ -42,13 +43,12 @@ async def delete_ids(assets: AsyncAssets, dataset_id: str, ids: list[str], *, dr
 
 async def wait_for(http: Http, path: str, session: BulkAssetDeletionSession) -> None:
     """Poll a bulk deletion until every condition is reached."""
-    delay = POLL_FIRST
+    polling = Polling(POLL_FIRST)
     while not session.status.done:
         if session.status.failed:
             reasons = [c.message or c.reason for c in session.status.conditions if c.message or c.reason]
             raise ViOperationError(f"The bulk deletion failed: {', '.join(map(str, reasons)) or 'no reason given'}.")
-        await anyio.sleep(delay)
-        delay = min(POLL_LAST, delay * POLL_GROWTH)
+        await anyio.sleep(polling.pause())
         session = await http.request("GET", f"{path}/{session.delete_many_assets_session_id}", BulkAssetDeletionSession)
 
 

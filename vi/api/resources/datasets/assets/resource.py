@@ -29,11 +29,12 @@ from ...base import Resource, check_id, check_ids, check_text
 from ...deadline import deadline
 from ...shared import choose
 from ..responses import BulkAssetDeletionSession
-from . import arguments, deletion, ingestion, metadata, retrieval, settling
+from . import arguments, deletion, ingestion, metadata, retrieval
 from .application import Application, SyncResult
 from .comparison import VerifyResult
 from .events import BlockingTransferEvents, TransferEvents, with_events  # noqa: F401 - named in signatures
 from .plans import Direction, TransferPlan
+from .polling import Polling
 from .reading import AssetFile, AssetOpening
 from .responses import Asset, AssetIngestionSession, DeletedAsset, FailureMode, ResourceRetentionMode
 from .results import AssetDownloadResult, AssetUploadResult, BulkDeletionResult
@@ -280,14 +281,14 @@ class AsyncAssets(Resource):
         """
         path = self._session_path(_routes.SESSION, dataset_id, asset_ingestion_session_id)
         last: AssetIngestionSession | None = None
-        delay = settling.POLL_FIRST
+        polling = Polling()
         with deadline(self._http, timeout, "The session did not end", session=lambda: last):
             while True:
                 last = await self._http.request("GET", path, AssetIngestionSession)
                 if last.status.finished:
                     return last
-                await anyio.sleep(delay)
-                delay = min(settling.POLL_LAST, delay * settling.POLL_GROWTH)
+                count = last.status.progressCount
+                await anyio.sleep(polling.pause(count.succeeded + count.errored, count.total))
         raise AssertionError("unreachable")
 
     async def cancel(self, dataset_id: str, asset_ingestion_session_id: str) -> AssetIngestionSession:

@@ -20,12 +20,13 @@ from ....._transfer.pool import TaskPool
 from ....._transfer.record import FileRecord
 from .....errors import ViError, ViNotFoundError, ViValidationError
 from .holdings import Holdings, same_content
+from .polling import Polling
 from .responses import AssetIngestionSession
 
 SESSIONS_AT_ONCE = 8
 INGESTION_PATIENCE = 20.0
 """How many seconds a session may make no progress before the files acknowledged in it are no longer waited for."""
-POLL_FIRST, POLL_LAST, POLL_GROWTH = 0.1, 2.0, 1.5
+POLL_FIRST, POLL_LAST = 0.1, 2.0
 
 
 class Resumption:
@@ -50,7 +51,7 @@ class Resumption:
     async def _ask_session(self, session_id: str, names: set[str]) -> None:
         path = _routes.fill(_routes.SESSION, **self._base, session=session_id)
         settled, give_up = -1, 0.0
-        delay = POLL_FIRST
+        polling = Polling(POLL_FIRST, POLL_LAST)
         while True:
             try:
                 session = await self._http.request("GET", path, AssetIngestionSession)
@@ -61,8 +62,7 @@ class Resumption:
                 settled, give_up = count.succeeded + count.errored, time.monotonic() + INGESTION_PATIENCE
             if session.status.finished or settled >= len(names) or time.monotonic() > give_up:
                 break
-            await anyio.sleep(delay)
-            delay = min(POLL_LAST, delay * POLL_GROWTH)
+            await anyio.sleep(polling.pause(settled, len(names)))
         for name in session.status.errors:
             self._found.sent.pop(name, None)
         if session.status.finished:

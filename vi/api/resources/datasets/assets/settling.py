@@ -19,10 +19,10 @@ from ....._transfer.progress import ProgressTracker
 from ....._transfer.record import FileRecord, Ledger
 from ....._transfer.upload import CUT_SHORT
 from .....errors import ViError, ViNotFoundError, ViValidationError
+from .polling import Polling
 from .responses import AssetIngestionSession, ResourceCondition, meaning_of
 from .stored import stored_since
 
-POLL_FIRST, POLL_LAST, POLL_GROWTH = 0.2, 5.0, 1.5
 CANCEL_SECONDS = 1.5
 
 
@@ -108,7 +108,7 @@ class Settlement:
             self._give_up(opened, "its session ended before it was sent")
             self._close(opened)
             return
-        delay = POLL_FIRST
+        polling = Polling()
         while True:
             try:
                 await self._read(opened)
@@ -126,8 +126,7 @@ class Settlement:
                 await self._cancel(opened)
                 break
             self._tracker.enter("settling")
-            await anyio.sleep(delay)
-            delay = min(POLL_LAST, delay * POLL_GROWTH)
+            await anyio.sleep(polling.pause(count.succeeded + count.errored, expected))
         await self._judge(opened)
 
     async def _all_settled(self, opened: OpenSession) -> bool:

@@ -1,0 +1,34 @@
+"""When to ask the service again for what takes its time (protocol section 9.5: often at first, then less)."""
+
+from __future__ import annotations
+
+import time
+
+FIRST, LAST = 0.2, 5.0
+SHARE = 0.1
+"""Of the time waited so far: at most so much later than it came is an end noticed, until `LAST` is reached."""
+
+
+class Polling:
+    """The pauses between the questions of one wait, at least *first* and at most *last* seconds long.
+
+    They grow with the time waited. Where the answers tell how much of it is done, the next question comes about when
+    all of it should be.
+    """
+
+    def __init__(self, first: float = FIRST, last: float = LAST) -> None:
+        self._first = first
+        self._last = last
+        self._began = time.monotonic()
+        self._seen: tuple[float, int] | None = None
+
+    def pause(self, done: int = 0, total: int = 0) -> float:
+        """Return how long to pause after an answer that said *done* of *total*."""
+        now = time.monotonic()
+        longest = min(self._last, SHARE * (now - self._began))
+        if self._seen is not None:
+            at, before = self._seen
+            if done > before:  # nothing done says nothing of what is left
+                longest = min(longest, (total - done) * (now - at) / (done - before))
+        self._seen = now, done
+        return max(self._first, longest)

@@ -35,8 +35,10 @@ def tests(session: nox.Session) -> None:
     run = ["python", "-m", "pytest", "-m", FAST, *session.posargs]
     # One Python plays all the seeds of the gate, the others some; nor do documents and counted steps depend on it.
     seeds = {"VI_GATE_SEEDS": "200" if session.python == PYTHONS[0] else "25"}
-    if session.python != PYTHONS[0]:
-        run += [f"--ignore={path}" for path in ("tests/test_docs.py", "tests/growth", "tests/service_faults")]
+    spared = ["tests/test_docs.py", "tests/growth", "tests/service_faults"] if session.python != PYTHONS[0] else []
+    # What ends a transfer, and how, has changed between Pythons: the oldest and the newest tell of those between.
+    spared += ["tests/faults", "tests/resume"] if session.python in PYTHONS[1:-1] else []
+    run += [f"--ignore={path}" for path in spared]
     try:
         session.run(*run, "-n", str(2 * (os.cpu_count() or 1)), env=seeds)  # most of a test is waiting
     except nox.command.CommandFailed:

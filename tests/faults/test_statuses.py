@@ -13,7 +13,7 @@ import pytest
 import vi
 from tests.faults import breaks
 from tests.faults.stage import RETRIES, TIMEOUTS, Scene, ServiceProcess, caught, check_sums
-from vi._transfer.storage import Storage
+from vi._transfer.storage import SignedTransfer, Storage
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_tasks")]
 
@@ -260,6 +260,27 @@ async def test_H9_a_wrong_key_is_not_shown(scene: Scene) -> None:
     caught(error.value)
     assert "wrongwrong" not in f"{error.value} {error.value!r}"
     assert len(scene.proxy.log) == 1
+
+
+async def test_H10_a_file_may_be_late_any_number_of_times_while_others_get_on(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One file is in time in every second session: none is given up for being late in all before."""
+    folder, dataset = scene.files(12), scene.dataset()
+    in_time: dict[int, object] = {}
+
+    def near_expiry(_: Storage, transfer: SignedTransfer) -> bool:
+        sessions = scene.wire.count("POST", SESSIONS)
+        if sessions % 2 == 0:
+            in_time.setdefault(sessions, transfer.url)
+        return in_time.get(sessions) != transfer.url
+
+    monkeypatch.setattr(Storage, "near_expiry", near_expiry)
+    async with scene.client() as client:
+        result = await client.assets.upload(dataset, folder, timeout=60, **ALL)
+    check_sums(result)
+    assert (result.total_succeeded, result.failures) == (12, [])
+    assert scene.wire.count("POST", SESSIONS) == 24
 
 
 @pytest.mark.parametrize(("status", "body"), [(403, EXPIRED_LIKE_S3), (400, EXPIRED_LIKE_GCS)], ids=["as_S3", "as_GCS"])

@@ -30,6 +30,8 @@ from vi.server import files
 
 ERRORS = {"eio": errno.EIO, "enospc": errno.ENOSPC}
 DEADLY = ("die", "power")
+DIED = 9
+"""How a service ends by one of these."""
 _WRITING = ("BEGIN IMMEDIATE", "INSERT", "UPDATE", "DELETE", "CREATE")
 
 
@@ -62,7 +64,7 @@ class Disk:
             if self.fault == "power":
                 self._lose_power()
             if self.fault in DEADLY:
-                os._exit(9)
+                os._exit(DIED)
             return True
 
     def error(self, path: str) -> OSError:

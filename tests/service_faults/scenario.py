@@ -74,10 +74,10 @@ class Client:
         body = b"" if document is None else json.dumps(document).encode()
         return self.send(method, path, body, headers, good)
 
-    def put(self, signed: Mapping[str, Any], data: bytes) -> Reply:
+    def put(self, signed: Mapping[str, Any], data: bytes, *, after_loss: Iterable[int] = ()) -> Reply:
         parts = urlsplit(signed["url"])
-        # An answer that was lost may have been the last that the session waited for; its counts show it.
-        return self.send("PUT", f"{parts.path}?{parts.query}", data, signed["headers"], (200,), after_loss=(410,))
+        path = f"{parts.path}?{parts.query}"
+        return self.send("PUT", path, data, signed["headers"], (200,), after_loss=after_loss)
 
     def get(self, url: str) -> Reply:
         parts = urlsplit(url)
@@ -141,7 +141,13 @@ class Session:
 
     def put(self, *names: str) -> None:
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda name: self.client.put(self.uploads[name], self.files[name]), names))
+            list(pool.map(self._put, names))
+
+    def _put(self, name: str) -> None:
+        reply = self.client.put(self.uploads[name], self.files[name], after_loss=(410,))
+        if reply.status == 410:
+            # An answer that was lost was the last that the session waited for, or this is a fault.
+            _require(self.ended(), total=len(self.files))
 
     def put_in_parts(self, name: str) -> None:
         data, client = self.files[name], self.client

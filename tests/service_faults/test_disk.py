@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.service_faults.conftest import Served, Stage
-from tests.service_faults.disk import DEADLY
+from tests.service_faults.disk import DEADLY, DIED
 from tests.service_faults.scenario import PART_BYTES, Client, listed, run
 
 FAULTS = ("die", "power", "eio", "enospc")
@@ -67,7 +67,7 @@ def fail_once(stage: Stage, folder: Path, fault: str, number: int) -> str | None
         check_answers(client, dataset, expected)
         unharmed = served.fired is None
         ended = served.stop()
-        assert ended == 0 or (fault in DEADLY and unharmed and served.fired), "only the fault ends it otherwise"
+        assert ended == (DIED if fault in DEADLY and unharmed and served.fired else 0)
         served.starts = 0
         check_answers(client, dataset, expected)
         assert served.stop() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,22 @@ async def test_an_object_that_is_removed_while_it_is_looked_at_leaves_no_thumbna
     await blobs.remove([removed])
     await blobs.put_thumbnails([(kept, b"one"), (removed, b"other")])
     assert [path.name for path in thumbnails(tmp_path)] == [f"{kept}.thumbnail"]
+    await blobs.aclose()
+
+
+async def test_a_folder_that_goes_while_a_start_looks_for_leftovers_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A purge goes on in the background while the service starts."""
+    blobs = Blobs(tmp_path / "bytes")
+    await blobs.put(b"kept")
+    gone = tmp_path / "bytes" / "objects" / "000009"
+    gone.mkdir()
+    folders = list(os.scandir(tmp_path / "bytes" / "objects"))
+    gone.rmdir()
+    monkeypatch.setattr(blobs, "_folders", lambda: folders)
+    assert len(await blobs.newest()) == 1
+    await blobs.sweep([])
     await blobs.aclose()
 
 

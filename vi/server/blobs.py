@@ -362,8 +362,11 @@ class Blobs:
             return sorted((entry for entry in entries if entry.is_dir()), key=lambda entry: entry.name)
 
     def _newest_paths(self) -> list[Path]:
-        folders = [Path(entry.path) for entry in self._folders()[-_NEWEST_FOLDERS:]]
-        return [path for folder in folders for path in folder.iterdir()]
+        paths: list[Path] = []
+        for folder in self._folders()[-_NEWEST_FOLDERS:]:
+            with contextlib.suppress(FileNotFoundError):  # emptied and removed meanwhile
+                paths.extend(Path(folder.path).iterdir())
+        return paths
 
     def _list_newest(self) -> list[str]:
         return [path.name for path in self._newest_paths() if path.suffix != _THUMBNAIL]
@@ -382,6 +385,6 @@ class Blobs:
 
 
 def _drop(path: Path | str) -> None:
-    """Remove what an error left; what cannot be removed is swept at the next start."""
+    """Remove what an error left; what cannot be removed now is swept at a start that comes soon (see the crash rule)."""
     with contextlib.suppress(OSError):
         Path(path).unlink(missing_ok=True)

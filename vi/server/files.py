@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import secrets
@@ -35,8 +34,10 @@ def _find_writeback() -> Callable[[int, int, int, int], int] | None:
     if sys.platform != "linux":
         return None
     try:
+        import ctypes
+
         call = ctypes.CDLL(None).sync_file_range
-    except (OSError, AttributeError):
+    except (ImportError, OSError, AttributeError):  # a Python without libffi, a libc without the call
         return None
     call.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
     found: Callable[[int, int, int, int], int] = call

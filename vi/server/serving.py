@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +23,6 @@ SMALL = 256 << 10
 _FIRST = 64 << 10
 _SHORTEST, _LONGEST = 256 << 10, 4 << 20
 _PATIENT = 2 << 20
-_NOWAIT = getattr(os, "RWF_NOWAIT", None)
 _RANGE = re.compile(r"bytes=\s*(\d{0,19})-(\d{0,19})\s*")
 
 
@@ -68,9 +66,7 @@ async def serve_file(
     loop = asyncio.get_running_loop()
     try:
         if chosen.length <= SMALL:
-            data = _read_cached(path, chosen)
-            if data is None:
-                data = await loop.run_in_executor(None, _read, path, chosen)
+            data = await loop.run_in_executor(None, _read, path, chosen)
             return web.Response(body=data, status=206 if chosen.partial else 200, headers=headers)
         file = await loop.run_in_executor(None, open, path, "rb")
     except FileNotFoundError:
@@ -124,20 +120,6 @@ def _matches(header: str, etag: str, *, weak: bool) -> bool:
         return True
     tags = [tag.strip() for tag in header.split(",")]
     return etag in tags or (weak and f"W/{etag}" in tags)
-
-
-def _read_cached(path: Path, span: Span) -> bytes | bytearray | None:
-    """Return a small span that the page cache holds, without ever waiting for the disk; else None."""
-    if _NOWAIT is None:
-        return None
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        data = bytearray(span.length)
-        return data if os.preadv(descriptor, [data], span.start, _NOWAIT) == span.length else None
-    except OSError:  # not cached, or a file system without this call
-        return None
-    finally:
-        os.close(descriptor)
 
 
 def _read(path: Path, span: Span) -> bytes:

@@ -61,6 +61,8 @@ SESSION_GROWTH = 4
 FILES_TO_TELL = 8
 FIRST_SESSION_BYTES = 256 << 20
 MAX_SESSIONS_PER_FILE = 3
+LONG_WAIT = 5.0
+"""Seconds from which on a URL that has ended was kept waiting by us, not given too late by the service."""
 
 
 @attrs.frozen
@@ -102,8 +104,10 @@ class Ingestion:
         self._again: list[FileRecord] = []
         self._url_life = 0.0
         self._acknowledged = 0
-        self._gets_on = True
-        """Whether the last round of new sessions has brought anything to its end."""
+        self._idle_rounds = 0
+        """Rounds of new sessions, one after the other, in which no file came to its end."""
+        self._queued_long = False
+        """Whether a file of this round was late for its turn because others took long, not for the life of its URL."""
         self._multipart_offered = True
         self._journal: Journal | None = None
         self._resumption: Resumption | None = None
@@ -357,7 +361,7 @@ class Ingestion:
         async with anyio.create_task_group() as settling:
             while self._again:
                 records, self._again = self._again, []
-                acknowledged = self._acknowledged
+                given, self._queued_long = len(records), False
                 async with TaskPool(self._places) as pool:
                     while records:
                         count = self._session_files(self._options.limits.session_files)
@@ -365,7 +369,10 @@ class Ingestion:
                         for record in batch:
                             record.upload = None
                         await self._send_session(await self._fill_session(batch), pool, settling)
-                self._gets_on = self._acknowledged > acknowledged
+                if len(self._again) < given:
+                    self._idle_rounds = 0
+                elif not self._queued_long:
+                    self._idle_rounds += 1
 
     async def _send_one(self, opened: OpenSession, record: FileRecord, settling: TaskGroup) -> None:
         waited = record.upload is not None and self._storage.near_expiry(record.upload)
@@ -440,9 +447,11 @@ class Ingestion:
         raise UrlExpired  # the upload is no more, or not what the journal says of it
 
     def _expire(self, opened: OpenSession, record: FileRecord, *, waited: bool) -> None:
-        if (waited or opened.sent) and self._gets_on:
+        if waited or opened.sent:
             record.sessions -= 1  # its turn came too late, and others were sent: nothing is wrong with it
-        if record.sessions >= MAX_SESSIONS_PER_FILE or not record.source.repeatable:
+        if waited and record.upload is not None and time.monotonic() - record.upload.came > LONG_WAIT:
+            self._queued_long = True
+        if max(record.sessions, self._idle_rounds) >= MAX_SESSIONS_PER_FILE or not record.source.repeatable:
             self._lose(opened, record, "ETIMEOUT", f"{record.filename}: its upload URL expired before it was sent.")
             return
         del opened.records[record.filename]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -160,12 +162,19 @@ def reader(
     return lambda section, source="README.md": run(section, tmp_path, service.environment, source)
 
 
+def where(threads: Sequence[threading.Thread]) -> str:
+    """Return what each thread is at."""
+    frames = sys._current_frames()
+    stacks = [(t.name, frames.get(t.ident or 0)) for t in threads]
+    return "\n".join(f"{name}:\n{''.join(traceback.format_stack(frame))}" for name, frame in stacks)
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_running() -> Iterator[None]:
     """Fail a test after which threads of ours go on, unless they were there before it."""
     before = set(threading.enumerate())
     yield
     deadline = time.monotonic() + PATIENCE
-    while left := [t.name for t in threading.enumerate() if t not in before and t.name.startswith(OURS)]:
-        assert time.monotonic() < deadline, f"threads were left running: {left}"
+    while left := [t for t in threading.enumerate() if t not in before and t.name.startswith(OURS)]:
+        assert time.monotonic() < deadline, f"threads were left running: {left}\n{where(left)}"
         time.sleep(0.005)

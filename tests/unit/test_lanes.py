@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +197,16 @@ def test_a_closed_loop_ends_the_threads() -> None:
     assert task.cancelled()
     assert threads
     assert not any(thread.is_alive() for thread in threads)
+
+
+async def test_what_winds_down_after_the_end_leaves_no_lane() -> None:
+    before = set(threading.enumerate())
+    lanes = Lanes()
+    await lanes.run(time.sleep, 0)
+    lanes.close()
+    slow = [asyncio.create_task(lanes.run(time.sleep, 0.05)) for _ in range(3)]
+    await asyncio.gather(*slow)
+    until = time.monotonic() + 5
+    while (left := set(threading.enumerate()) - before) and time.monotonic() < until:
+        await asyncio.sleep(0.01)
+    assert not left

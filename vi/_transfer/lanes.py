@@ -48,6 +48,7 @@ class Lanes:
         self._threads = threads
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._started: list[Lane] = []
+        self._closed = False
 
     async def run(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run *call* in a lane and return its result."""
@@ -57,6 +58,8 @@ class Lanes:
         future: asyncio.Future[R] = loop.create_future()
         job = Job(future, lambda: call(*args, **kwargs))
         self._queue.put(job)
+        if self._closed:
+            self.close()  # a transfer that winds down after the end: nobody would end the lane that it starts
         try:
             return await future
         except asyncio.CancelledError:
@@ -67,7 +70,8 @@ class Lanes:
             raise
 
     def close(self) -> None:
-        """Let the threads end once their jobs are done."""
+        """Let the threads end once their jobs are done; a job that comes later has one of its own, which ends with it."""
+        self._closed = True
         for _ in self._started:
             self._queue.put(None)
         self._started.clear()

@@ -48,11 +48,16 @@ def admin(stage: ServiceProcess, tmp_path_factory: pytest.TempPathFactory) -> It
     with vi.Client(stage.secret_key, stage.organization_id, stage.url) as client:
         # Its calls from a test's own loop are short, and meant.
         client._loop_thread._warned = True
-        # So that its threads are there before any test looks.
+        # So that its threads are there before any test looks: a second lane would be taken for the scene's.
+        client._loop_thread.run(lambda: keep_to_one_lane(client))
         one = tmp_path_factory.mktemp("first") / "one.png"
         one.write_bytes(_samples.encode(1, ".png", (16, 12)))
         client.assets.upload(client.datasets.create(name="first").dataset_id, one, show_progress=False)
         yield client
+
+
+async def keep_to_one_lane(client: vi.Client) -> None:
+    client._client._transfers.lanes()._threads = 1
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def main() -> None:
         with scratch_folder() as scratch, memory_folder() as memory:
             folder = make_files(scratch / "images", count, size)
             one_shape(answer, shape, "disk", scratch, folder, given.rounds)
-            if not given.full or size == SIZE:
+            if size == SIZE:
                 one_shape(answer, shape, "memory", memory, folder, given.rounds)
     answer.give(given)
 

@@ -250,7 +250,7 @@ async def test_what_a_crash_left_lying_is_swept(start_service: Any, stopped: Any
     connection = stopped(service)
     root = service.data / "bytes"
     (folder,) = (root / "objects").iterdir()
-    (folder / f"{folder.name}-00112233445566778899").write_bytes(b"renamed, never committed")
+    (folder / f"{folder.name}-00112233445566778899").write_bytes(b"written, never committed")
     (folder / f"{folder.name}-99887766554433221100").write_bytes(b"dropped, never removed")
     connection.execute("insert into garbage values (?)", (f"{folder.name}-99887766554433221100",))
     (folder / f"{folder.name}-11223344556677889900.thumbnail").write_bytes(b"of an object that is gone")

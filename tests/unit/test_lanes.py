@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -200,13 +199,11 @@ def test_a_closed_loop_ends_the_threads() -> None:
 
 
 async def test_what_winds_down_after_the_end_leaves_no_lane() -> None:
-    before = set(threading.enumerate())
+    before = lane_threads()
     lanes = Lanes()
-    await lanes.run(time.sleep, 0)
+    await lanes.run(int)
     lanes.close()
-    slow = [asyncio.create_task(lanes.run(time.sleep, 0.05)) for _ in range(3)]
-    await asyncio.gather(*slow)
-    until = time.monotonic() + 5
-    while (left := set(threading.enumerate()) - before) and time.monotonic() < until:
-        await asyncio.sleep(0.01)
-    assert not left
+    began: list[threading.Thread] = []
+    await asyncio.gather(*[lanes.run(lambda: began.append(threading.current_thread())) for _ in range(3)])
+    assert not set(began) & set(before)
+    await until_ended(began)

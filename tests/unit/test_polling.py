@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.clock import Clock
 from vi.api.resources.datasets.assets import polling
 from vi.api.resources.datasets.assets.polling import FIRST, LAST, SHARE, Polling
-
-
-class Clock:
-    """A clock that stands still until it is set."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(time, name)
 
 
 def wait(done_at: Callable[[float], int], total: int, most: float = 10_000) -> tuple[float, int]:

@@ -385,6 +385,6 @@ class Blobs:
 
 
 def _drop(path: Path | str) -> None:
-    """Remove what an error left; what cannot be removed now is swept at a start that comes soon (see the crash rule)."""
+    """Remove what an error left; what cannot be removed is swept at a start, as long as it is among the newest."""
     with contextlib.suppress(OSError):
         Path(path).unlink(missing_ok=True)

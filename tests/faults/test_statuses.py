@@ -14,6 +14,7 @@ import vi
 from tests.faults import breaks
 from tests.faults.stage import RETRIES, TIMEOUTS, Scene, ServiceProcess, caught, check_sums
 from vi._transfer.storage import SignedTransfer, Storage
+from vi.api.resources.datasets.assets import ingestion
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_tasks")]
 
@@ -330,6 +331,20 @@ async def test_H10_urls_that_live_two_seconds_carry_an_upload_that_takes_longer(
     assert result.seconds > seconds
     assert result.total_succeeded == len(names) == len(list(folder.iterdir())), result.summary()
     assert large.name in names
+
+
+async def test_H10_files_that_others_keep_waiting_are_not_given_up(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many of their URLs end meanwhile: it is not the service that gives them too late."""
+    folder, dataset = scene.files(3), scene.dataset()
+    monkeypatch.setattr(ingestion, "LONG_WAIT", -1.0)
+    monkeypatch.setattr(Storage, "near_expiry", lambda *_: scene.wire.count("POST", SESSIONS) <= 8)
+    async with scene.client() as client:
+        result = await client.assets.upload(dataset, folder, timeout=30, **ALL)
+    check_sums(result)
+    assert (result.total_succeeded, result.failures) == (3, [])
+    assert scene.wire.count("POST", SESSIONS) == 9
 
 
 async def test_H10_urls_that_are_always_too_late_end_the_upload(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

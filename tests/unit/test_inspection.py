@@ -436,12 +436,12 @@ async def test_a_worker_that_hangs_is_replaced(box: Box) -> None:
     good = encode("PNG")
     try:
         await inspector.inspect([box.job(good)])
-        jobs = [box.job(good), box.fifo(), *(box.job(good) for _ in range(6))]
+        jobs = [*(box.job(good) for _ in range(11)), box.fifo(), *(box.job(good) for _ in range(28))]
         verdicts = await inspector.inspect(jobs)
     finally:
         await inspector.aclose()
-    assert [v.error for v in verdicts] == [None, "EUNKNOWN", *[None] * 6]
-    assert "second" in (verdicts[1].message or "")
+    assert [v.error for v in verdicts] == [*[None] * 11, "EUNKNOWN", *[None] * 28]
+    assert "second" in (verdicts[11].message or "")
 
 
 @on_linux
@@ -451,7 +451,7 @@ async def test_a_worker_that_dies_costs_the_file_it_was_at(box: Box) -> None:
     good = encode("PNG")
     try:
         await inspector.inspect([box.job(good)])
-        jobs = [box.job(good), box.fifo(), *(box.job(good) for _ in range(6))]
+        jobs = [*(box.job(good) for _ in range(11)), box.fifo(), *(box.job(good) for _ in range(28))]
         task = asyncio.create_task(inspector.inspect(jobs))
         [first] = await hanging()
         os.kill(first, signal.SIGKILL)
@@ -461,8 +461,8 @@ async def test_a_worker_that_dies_costs_the_file_it_was_at(box: Box) -> None:
         verdicts = await task
     finally:
         await inspector.aclose()
-    assert [v.error for v in verdicts] == [None, "ECORRUPT", *[None] * 6]
-    assert "signal 9" in (verdicts[1].message or "")
+    assert [v.error for v in verdicts] == [*[None] * 11, "ECORRUPT", *[None] * 28]
+    assert "signal 9" in (verdicts[11].message or "")
 
 
 @on_linux
@@ -562,6 +562,21 @@ async def test_workers_do_not_hold_the_key(box: Box, monkeypatch: pytest.MonkeyP
         [worker] = children()
         assert b"PATH=" in (held := Path(f"/proc/{worker}/environ").read_bytes())
         assert b"dtvi_" not in held
+    finally:
+        await inspector.aclose()
+
+
+@on_linux
+async def test_workers_let_others_go_first(box: Box) -> None:
+    """Also where every session of processes gets an equal share, and niceness counts within one only (sched(7))."""
+    inspector = Inspector(workers=1)
+    try:
+        await inspector.inspect([box.job(encode("PNG"))])
+        [worker] = children()
+        assert os.getpriority(os.PRIO_PROCESS, worker) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
+        group = Path(f"/proc/{worker}/autogroup")
+        if group.exists() and group.read_text():
+            assert group.read_text().split()[-1] == "10"
     finally:
         await inspector.aclose()
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.clock import Clock
 from vi.api.resources.datasets.assets import polling
-from vi.api.resources.datasets.assets.polling import FIRST, LAST, SHARE, Polling
+from vi.api.resources.datasets.assets.polling import FIRST, LAST, SHARE, SOON, Polling
 
 
 def wait(done_at: Callable[[float], int], total: int, most: float = 10_000) -> tuple[float, int]:
@@ -25,7 +25,7 @@ def wait(done_at: Callable[[float], int], total: int, most: float = 10_000) -> t
             if done >= total:
                 break
             pause = pauses.pause(done, total)
-            assert FIRST <= pause <= LAST
+            assert SOON <= pause <= LAST
             clock.now += pause
         return clock.now - began, asked
 
@@ -35,7 +35,7 @@ def test_at_a_steady_pace_the_end_is_noticed_at_once(seconds: float, pace: float
     total = max(1, int(seconds * pace))
     noticed, asked = wait(lambda at: min(total, int(total * at / seconds)), total)
     many = pace > 20  # of a file that is under way nothing is known
-    assert noticed <= seconds + (2 * FIRST if many else max(FIRST, min(SHARE * seconds, LAST))) * 1.01
+    assert noticed <= seconds + (2 * SOON if many else max(FIRST, min(SHARE * seconds, LAST))) * 1.01
     assert asked < 60 + seconds / LAST
 
 

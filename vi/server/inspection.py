@@ -1,9 +1,9 @@
 """Looking at arrived files in processes of our own.
 
-Each worker process takes a batch and answers file by file, in order, so that when it dies the file it was at is known.
-That file is tried once more in a new worker, because a worker can also be killed for reasons that are not the file's;
-if it dies again the file is ECORRUPT. A worker that overruns the time of a file is killed and the file is EUNKNOWN.
-Either way the rest of the batch is done by another worker.
+Each worker process takes batches, the next before it is done with the last, and answers file by file, in order, so that
+when it dies the file it was at is known. That file is tried once more in a new worker, because a worker can also be killed
+for reasons that are not the file's; if it dies again the file is ECORRUPT. A worker that overruns the time of a file is
+killed and the file is EUNKNOWN. Either way the rest is done by another worker.
 
 There is no background task: work happens inside `Inspector.inspect`, and cancelling that kills the workers it was using.
 """
@@ -29,6 +29,8 @@ from .places import Places
 __all__ = ["InspectionJob", "InspectionLimits", "InspectionUnavailableError", "Inspector", "Verdict"]
 
 _BATCH = 8
+_AHEAD = 2
+"""Files that a worker still has when it gets the next batch."""
 _SLOW = 2.0
 _SLOW_WORKERS = 4
 _START_SECONDS = 60.0
@@ -100,7 +102,7 @@ class Inspector:
         while batch:
             async with self._borrowed() as worker:
                 done, lost = await worker.look(round_, batch, make_room)
-            batch = batch[done:]
+            del batch[:done]
             if lost and batch and round_.blame(batch[0], lost, self._limits):
                 del batch[0]
 
@@ -208,12 +210,12 @@ class _Worker:
     async def look(self, round_: _Round, batch: list[int], make_room: Callable[[], None]) -> tuple[int, _Lost | None]:
         """Tell *round_* a verdict per file; returns how many, and why not all when the worker is lost before the last.
 
-        Calls *make_room* when a file takes long.
+        Adds to *batch* while the round has more, so that the worker never waits for us. Calls *make_room* when a file
+        takes long.
         """
         loop = asyncio.get_running_loop()
         done = 0
-        self.waiting = len(batch)
-        self.send(write_jobs([round_.jobs[index] for index in batch]))
+        self._hand_over(round_, batch)
         while self.waiting > 0:
             slow = loop.call_later(_SLOW, make_room)
             try:
@@ -223,6 +225,9 @@ class _Worker:
                     round_.tell(batch[done], read_verdict(message, blob))
                     done += 1
                     self.waiting -= 1
+                if self.waiting <= _AHEAD and (more := round_.take()):
+                    batch += more
+                    self._hand_over(round_, more)
             except TimeoutError:
                 return done, _Lost("it took too long", overrun=True)
             except _DiedError as died:
@@ -233,9 +238,13 @@ class _Worker:
                 slow.cancel()
         return done, None
 
+    def _hand_over(self, round_: _Round, batch: Sequence[int]) -> None:
+        self.waiting += len(batch)
+        self.send(write_jobs([round_.jobs[index] for index in batch]))
+
     def send(self, data: bytes) -> None:
         assert self.process.stdin is not None
-        # A batch is a few kilobytes, and the next is sent when it is answered: there is nothing to drain.
+        # A batch is a few kilobytes, and the next is sent when it is nearly answered: there is nothing to drain.
         self.process.stdin.write(data)
 
     async def read(self) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-FIRST, LAST = 0.2, 5.0
+FIRST, LAST, SOON = 0.2, 5.0, 0.05
 SHARE = 0.1
 """Of the time waited so far: at most so much later than it came is an end noticed, until `LAST` is reached."""
 
@@ -13,7 +13,7 @@ class Polling:
     """The pauses between the questions of one wait, at least *first* and at most *last* seconds long.
 
     They grow with the time waited. Where the answers tell how much of it is done, the next question comes about when
-    all of it should be.
+    all of it should be, be that sooner than *first*.
     """
 
     def __init__(self, first: float = FIRST, last: float = LAST) -> None:
@@ -25,10 +25,10 @@ class Polling:
     def pause(self, done: int = 0, total: int = 0) -> float:
         """Return how long to pause after an answer that said *done* of *total*."""
         now = time.monotonic()
-        longest = min(self._last, SHARE * (now - self._began))
+        pause = max(self._first, min(self._last, SHARE * (now - self._began)))
         if self._seen is not None:
             at, before = self._seen
             if done > before:  # nothing done says nothing of what is left
-                longest = min(longest, (total - done) * (now - at) / (done - before))
+                pause = min(pause, max(SOON, (total - done) * (now - at) / (done - before)))
         self._seen = now, done
-        return max(self._first, longest)
+        return pause

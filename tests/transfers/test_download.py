@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import threading
@@ -161,6 +162,20 @@ def test_a_limit_bounds_the_number(
     monkeypatch.setattr(retrieval, "PAGE", 3)
     result = client.assets.download(filled, tmp_path / "out", limit=limit)
     assert result.total_files == len(names_in(tmp_path / "out")) == min(limit, 6)
+
+
+def test_pages_that_come_after_the_limit_are_let_go(
+    client: vi.Client, filled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The listing is ahead of the fetching, and waits to hand over its next page when the last file is there."""
+    fetch_one = retrieval.Retrieval._fetch_one
+
+    async def slowly(self: retrieval.Retrieval, *remote: Any) -> None:
+        await asyncio.sleep(0.3)
+        await fetch_one(self, *remote)
+
+    monkeypatch.setattr(retrieval.Retrieval, "_fetch_one", slowly)
+    assert client.assets.download(filled, tmp_path / "out", limit=1).total_files == 1
 
 
 def test_assets_are_chosen_by_custom_metadata(client: vi.Client, dataset: str, folder: Any, tmp_path: Path) -> None:

@@ -130,9 +130,9 @@ class Retrieval:
         """List and fetch at once: the next page is asked for while one is used."""
         send, receive = anyio.create_memory_object_stream[list[Any]](1)
         try:
-            async with anyio.create_task_group() as listing:
+            async with receive, anyio.create_task_group() as listing:
                 listing.start_soon(self._list if self._options.asset_ids is None else self._list_ids, send)
-                async with receive, TaskPool(self._places) as pool:
+                async with TaskPool(self._places) as pool:
                     async for items in receive:
                         for item in self._selected(items):
                             await self._begin(item, pool)

@@ -51,7 +51,6 @@ THIRD_PARTY = {
     "pyarrow": ("rows",),
     "pi_heif": ("server",),
     "sqlalchemy": ("server",),
-    "aiosqlite": ("server",),
     "alembic": ("server",),
     "fastapi": ("fastapi",),
 }

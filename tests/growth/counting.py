@@ -45,25 +45,29 @@ class Operations:
         return self._inside
 
     @contextmanager
-    def in_new_threads(self) -> Iterator[None]:
-        """Count in the threads that are started meanwhile, for as long as they live."""
-        before = threading.gettrace()
-        threading.settrace(self.enter)
+    def here(self) -> Iterator[None]:
+        """Count in this thread."""
+        before = sys.gettrace()
+        sys.settrace(self.enter)
         try:
             yield
         finally:
-            threading.settrace(before)  # type: ignore[arg-type]
+            sys.settrace(before)
 
-    @contextmanager
-    def here(self) -> Iterator[None]:
-        """Count in this thread, and in those that it starts meanwhile."""
-        before = sys.gettrace()
-        with self.in_new_threads():
-            sys.settrace(self.enter)
-            try:
-                yield
-            finally:
-                sys.settrace(before)
+
+@contextmanager
+def in_new_threads(counter_for: Callable[[str], Operations]) -> Iterator[None]:
+    """Count in the threads that are started meanwhile, for as long as they live, with the counter for their name."""
+    before = threading.gettrace()
+
+    def enter(frame: FrameType, event: str, argument: Any) -> Any:
+        return counter_for(threading.current_thread().name).enter(frame, event, argument)
+
+    threading.settrace(enter)
+    try:
+        yield
+    finally:
+        threading.settrace(before)  # type: ignore[arg-type]
 
 
 class Steps:

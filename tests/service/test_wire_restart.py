@@ -369,7 +369,7 @@ async def test_ending_leaves_no_task_behind(tmp_path: Path) -> None:
 
 
 async def test_a_missing_library_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "aiosqlite", None)
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
     with pytest.raises(ViConfigurationError) as raised:
         await open_service(tmp_path / "data")
     assert "pip install 'vi-async-sdk[local]'" in str(raised.value)

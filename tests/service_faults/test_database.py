@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from vi.server.database import Database
+from vi.server import database as module
+from vi.server.database import Database, TooManyReadsError
 from vi.server.schema import garbage
 
 pytestmark = pytest.mark.anyio
@@ -62,3 +64,49 @@ async def test_an_error_of_one_leaves_the_others_of_its_commit(tmp_path: Path) -
         assert found == {"a", "b", "taken"}
     finally:
         await database.aclose()
+
+
+def _for_ever(connection: sa.Connection) -> Any:
+    numbers = "WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number) SELECT count(*) FROM number"
+    return connection.execute(sa.text(numbers)).scalar_one()
+
+
+async def test_reads_that_never_end_hold_back_neither_a_write_nor_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever finds no reader is told so in time, and closing stops those that nobody waits for any more."""
+    monkeypatch.setattr(module, "_READ_SECONDS", 0.1)
+    database = await Database.open(tmp_path / "vi.db")
+    reads = [asyncio.create_task(database.read(_for_ever)) for _ in range(module._READERS)]
+    try:
+        await asyncio.sleep(0)
+        with pytest.raises(TooManyReadsError):
+            await database.read(lambda c: c.execute(sa.select(garbage.c.blob)).all())
+        await database.write(_note("written"))
+        assert not any(read.done() for read in reads)
+        for read in reads:
+            read.cancel()
+        with pytest.raises(TooManyReadsError):  # the threads are still at it
+            await database.read(lambda c: c.execute(sa.select(garbage.c.blob)).all())
+    finally:
+        async with asyncio.timeout(30):
+            await database.aclose()
+    assert [read.cancelled() for read in reads] == [True] * module._READERS
+
+
+async def test_requests_that_find_no_reader_are_told_to_come_again(
+    start_service: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, real = threading.Event(), Database._read
+    monkeypatch.setattr(module, "_READ_SECONDS", 0.1)
+    api = await connect(start_service())
+    monkeypatch.setattr(Database, "_read", lambda self, work: held.wait(30) and real(self, work))
+    path = f"{api.organization}/datasets"
+    asked = {asyncio.create_task(api("GET", path)) for _ in range(module._READERS + 1)}
+    try:
+        [refused], waiting = await asyncio.wait(asked, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        held.set()
+    answer = refused.result()
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+    assert [answer.status for answer in await asyncio.gather(*waiting)] == [200] * module._READERS

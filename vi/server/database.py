@@ -1,8 +1,9 @@
 """Metadata on SQLite: one writer that commits in groups, and readers beside it.
 
-Work is a function of a connection. Writes queue up while a transaction is being flushed to disk; the next transaction
-takes all of them, each in its own savepoint, and one flush makes them durable together. A write returns only after
-that flush. Readers see the last commit and never wait for the writer (WAL).
+Work is a function of a connection. It runs in a thread, from its first statement to its last, so that it costs the event
+loop one hop; what it uses of the loop's must bear that. Writes queue up while a transaction is being flushed to disk; the
+next transaction takes all of them, each in its own savepoint, and one flush makes them durable together. A write returns
+only after that flush. Readers see the last commit and never wait for the writer (WAL).
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sqlite3
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ..errors import ViConfigurationError
 from . import migrations, query
@@ -28,6 +30,10 @@ Work = Callable[[sa.Connection], T]
 _READERS = 4
 _READ_SECONDS = 30
 _GROUP = 128
+
+
+class TooManyReadsError(Exception):
+    """No reader became free in time."""
 
 
 @attrs.define
@@ -41,10 +47,14 @@ class _Job:
 class Database:
     """The metadata of one data folder, opened by `Database.open`."""
 
-    def __init__(self, readers: AsyncEngine, writers: AsyncEngine, writer: AsyncConnection) -> None:
+    def __init__(self, readers: sa.Engine, writers: sa.Engine, writer: sa.Connection) -> None:
         self._readers = readers
         self._writers = writers
         self._writer = writer
+        self._reading = ThreadPoolExecutor(_READERS, thread_name_prefix="vi-database-reader")
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="vi-database-writer")
+        self._places = asyncio.Semaphore(_READERS)
+        self._under_way: set[sqlite3.Connection] = set()
         self._jobs: deque[_Job] = deque()
         self._wanted = asyncio.Event()
         self._closing = False
@@ -55,25 +65,45 @@ class Database:
         """Open the database at *path*, making or upgrading its tables first."""
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         writers = _engine(path, 1, "BEGIN IMMEDIATE")
-        readers = _engine(path, _READERS, "BEGIN")
         try:
-            async with writers.begin() as connection:
-                current = await connection.run_sync(migrations.prepare)
-            if not current:
-                await asyncio.to_thread(migrations.upgrade, path)
-            return cls(readers, writers, await writers.connect())
+            await asyncio.to_thread(_prepare, path, writers)
+            return cls(_engine(path, _READERS, "BEGIN"), writers, writers.connect())
         except BaseException as error:
-            await writers.dispose()
-            await readers.dispose()
+            writers.dispose()
             if isinstance(error, sa.exc.DBAPIError):
                 message = f"The database {path} cannot be used: {error.orig}."
                 raise ViConfigurationError(message, path=str(path)) from error
             raise
 
     async def read(self, work: Work[T]) -> T:
-        """Run *work* on a reader's connection, in one consistent view."""
-        async with self._readers.connect() as connection:
-            return await connection.run_sync(work)
+        """Run *work* on a reader's connection, in one consistent view; raises `TooManyReadsError`."""
+        if self._places.locked():
+            try:
+                async with asyncio.timeout(_READ_SECONDS):
+                    await self._places.acquire()
+            except TimeoutError:
+                raise TooManyReadsError from None
+        else:
+            await self._places.acquire()
+        reading = asyncio.get_running_loop().run_in_executor(self._reading, self._read, work)
+        reading.add_done_callback(self._leave)
+        # Who asked may go: the thread is busy until it is done.
+        result: T = await asyncio.shield(reading)
+        return result
+
+    def _leave(self, reading: asyncio.Future[Any]) -> None:
+        self._places.release()
+        if not reading.cancelled():
+            reading.exception()  # nobody may be there to hear of it
+
+    def _read(self, work: Work[T]) -> T:
+        with self._readers.connect() as connection:
+            driver = _driver(connection)
+            self._under_way.add(driver)
+            try:
+                return work(connection)
+            finally:
+                self._under_way.discard(driver)
 
     async def write(self, work: Work[T]) -> T:
         """Run *work* in a transaction; returns when it is on disk. An error of *work* undoes its changes alone."""
@@ -90,11 +120,19 @@ class Database:
         self._closing = True
         self._wanted.set()
         await self._task
-        await self._writer.close()
-        await self._writers.dispose()
-        await self._readers.dispose()
+        for driver in list(self._under_way):  # of reads that nobody waits for any more
+            driver.interrupt()
+        await asyncio.to_thread(self._end)
+
+    def _end(self) -> None:
+        self._reading.shutdown()
+        self._writing.shutdown()
+        self._writer.close()
+        self._writers.dispose()
+        self._readers.dispose()
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._jobs or not self._closing:
             await self._wanted.wait()
             self._wanted.clear()
@@ -102,12 +140,12 @@ class Database:
                 group = [self._jobs.popleft() for _ in range(min(len(self._jobs), _GROUP))]
                 group = [job for job in group if not job.outcome.cancelled()]
                 try:
-                    await self._writer.run_sync(_commit, group)
+                    await loop.run_in_executor(self._writing, _commit, self._writer, group)
                 except Exception as error:  # noqa: BLE001 - whatever it is, every waiting job must hear of it
                     for job in group:
                         job.error = job.error or error
                     with contextlib.suppress(Exception):
-                        await self._writer.rollback()
+                        await loop.run_in_executor(self._writing, self._writer.rollback)
                 for job in group:
                     _resolve(job)
 
@@ -138,8 +176,13 @@ def _do(job: _Job, connection: sa.Connection) -> None:
 
 def _is_open(connection: sa.Connection) -> bool:
     """Tell whether the transaction goes on: when the disk is full or fails, SQLite undoes all of it by itself."""
+    return _driver(connection).in_transaction
+
+
+def _driver(connection: sa.Connection) -> sqlite3.Connection:
     driver = connection.connection.driver_connection
-    return driver is not None and bool(driver.in_transaction)
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
 
 
 def _resolve(job: _Job) -> None:
@@ -151,14 +194,20 @@ def _resolve(job: _Job) -> None:
         job.outcome.set_result(job.result)
 
 
-def _engine(path: Path, connections: int, begin: str) -> AsyncEngine:
-    url = sa.URL.create("sqlite+aiosqlite", database=str(path))
-    engine = create_async_engine(
-        url, pool_size=connections, max_overflow=0, pool_timeout=_READ_SECONDS, hide_parameters=True
-    )
+def _prepare(path: Path, writers: sa.Engine) -> None:
+    with writers.begin() as connection:
+        current = migrations.prepare(connection)
+    if not current:
+        migrations.upgrade(path)
 
-    @sa.event.listens_for(engine.sync_engine, "connect")
-    def configure(connection: Any, _record: Any) -> None:
+
+def _engine(path: Path, connections: int, begin: str) -> sa.Engine:
+    url = sa.URL.create("sqlite", database=str(path))
+    # As many connections as threads use them: nobody waits for one here.
+    engine = sa.create_engine(url, pool_size=connections, max_overflow=0, hide_parameters=True)
+
+    @sa.event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _record: Any) -> None:
         connection.isolation_level = None  # the driver must not begin transactions of its own
         cursor = connection.cursor()
         for pragma in (
@@ -173,7 +222,7 @@ def _engine(path: Path, connections: int, begin: str) -> AsyncEngine:
         cursor.close()
         query.prepare(connection)
 
-    @sa.event.listens_for(engine.sync_engine, "begin")
+    @sa.event.listens_for(engine, "begin")
     def start(connection: sa.Connection) -> None:
         connection.exec_driver_sql(begin)
 

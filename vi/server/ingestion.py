@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -84,6 +85,8 @@ class Ingestion:
         self._remove = remove
         self._open: dict[str, OpenSession] = {}
         self._arrivals: list[_Waiting] = []
+        self._taking = threading.Lock()
+        """Held to add to the arrivals, or to take them: what takes them runs in the writer's thread."""
         self._queue: deque[Arrival] = deque()
         self._doubtful: set[str] = set()
         self._queued = asyncio.Event()
@@ -156,8 +159,10 @@ class Ingestion:
         arrival = Arrival(session.seq, index, blob, size, crc32c, repeated=index in session.seen)
         session.seen.add(index)
         waiting = _Waiting(arrival, asyncio.get_running_loop().create_future())
-        self._arrivals.append(waiting)
-        if len(self._arrivals) == 1:
+        with self._taking:
+            self._arrivals.append(waiting)
+            first = len(self._arrivals) == 1
+        if first:
             task = asyncio.create_task(self._record())
             self._recording.add(task)
             task.add_done_callback(self._recording.discard)
@@ -169,8 +174,9 @@ class Ingestion:
 
         def work(connection: sa.Connection) -> Recorded:
             # Runs when the writer's turn comes: everything that arrived until then goes in one statement.
-            taken.extend(self._arrivals)
-            self._arrivals.clear()
+            with self._taking:
+                taken.extend(self._arrivals)
+                self._arrivals.clear()
             return sessions.record(connection, [waiting.arrival for waiting in taken])
 
         try:
@@ -288,7 +294,8 @@ class Ingestion:
         """Give up on the files of expired sessions that have not arrived."""
         now = self._clock()
         for session in [session for session in self._open.values() if session.expiry <= now]:
-            await self._settle(partial(_expire, session=session, now=now))
+            # No other file can begin to arrive: its URL has ended too.
+            await self._settle(partial(_expire, session=session, busy=list(session.arriving), now=now))
 
     async def _sweep(self) -> None:
         tidied = 0
@@ -348,7 +355,7 @@ def _announced(connection: sa.Connection, batch: Sequence[Arrival]) -> dict[tupl
     return found
 
 
-def _expire(connection: sa.Connection, session: OpenSession, now: int) -> settling.Settled:
+def _expire(connection: sa.Connection, session: OpenSession, busy: list[int], now: int) -> settling.Settled:
     settled = settling.Settled()
     row = connection.execute(
         sa.select(ingestion_session).where(
@@ -358,5 +365,5 @@ def _expire(connection: sa.Connection, session: OpenSession, now: int) -> settli
     if row is None:
         settled.ended.append(session.id)
     else:
-        settling.expire(connection, row, list(session.arriving), now, settled)
+        settling.expire(connection, row, busy, now, settled)
     return settled

@@ -182,9 +182,8 @@ def _unusable(folder: Folder, error: OSError) -> ViConfigurationError:
 
 def _require_libraries() -> None:
     try:
-        import aiosqlite  # noqa: F401
         import PIL.Image
-        import sqlalchemy.ext.asyncio
+        import sqlalchemy
 
         from . import running  # noqa: F401
     except ImportError as error:

@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from .config import ServiceConfig
+from .database import TooManyReadsError
 from .identity import Identity
 from .refusals import Refusal, invalid
 
@@ -57,7 +58,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return _answer(request, Refusal(refused.status, message or refused.reason, headers=headers))
     except UnicodeEncodeError:
         return _answer(request, invalid("A text of the request holds half of a surrogate pair", "body"))
-    except sa.exc.TimeoutError:
+    except TooManyReadsError:
         return _answer(request, Refusal(503, "Too many slow queries run at once", headers={"Retry-After": "1"}))
     except ConnectionError:
         raise

@@ -170,9 +170,10 @@ async def complete(request: web.Request) -> web.Response:
 async def abort(request: web.Request) -> web.Response:
     """Drop the upload and its parts."""
     context = request.app[CONTEXT]
+    now = context.clock()
 
     def abort_(connection: sa.Connection) -> list[str]:
-        return multipart.abort(connection, _find(connection, request), context.clock())
+        return multipart.abort(connection, _find(connection, request), now)
 
     await context.remove(await context.database.write(abort_))
     return web.Response(status=204)

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from ... import _checksums
-from ..contents import StoredObject
 from ..context import CONTEXT, Context
 from ..reading import PIECE, pieces, read_bytes
 from ..refusals import Refusal, not_found
@@ -114,14 +113,18 @@ async def get_object(request: web.Request) -> web.StreamResponse:
         answer = await serve_file(request, context.blobs.path(known.blob), known)
         if answer is not None:
             return answer
-    known = await context.database.read(partial(_find_object, context=context, request=request))
+    row = await context.database.read(partial(_find_object, request=request))
+    if row is None:
+        context.contents.forget([asset_id])
+        raise not_found("Object", asset_id)
+    known = context.contents.remember(row)
     answer = await serve_file(request, context.blobs.path(known.blob), known)
     if answer is None:
         raise not_found("Object", asset_id)
     return answer
 
 
-def _find_object(connection: sa.Connection, context: Context, request: web.Request) -> StoredObject:
+def _find_object(connection: sa.Connection, request: web.Request) -> sa.Row[Any] | None:
     statement = (
         sa.select(asset)
         .join(dataset, dataset.c.seq == asset.c.dataset_seq)
@@ -131,11 +134,7 @@ def _find_object(connection: sa.Connection, context: Context, request: web.Reque
             dataset.c.deleted.is_(None),
         )
     )
-    row = connection.execute(statement).one_or_none()
-    if row is None:
-        context.contents.forget([request.match_info["asset"]])
-        raise not_found("Object", request.match_info["asset"])
-    return context.contents.remember(row)
+    return connection.execute(statement).one_or_none()
 
 
 async def get_thumbnail(request: web.Request) -> web.StreamResponse:

@@ -99,7 +99,9 @@ class Answer:
                 lines.append([r.what, f"{_text(r.value)}{r.unit}", r.asked, "" if given.quick else r.reached])
             parts.append(_markdown(lines))
         parts += self.tables
-        rounds = "a quick run, one round" if given.quick else f"medians of {given.rounds} interleaved rounds"
+        rounds = f"medians of {given.rounds} interleaved rounds" if given.rounds > 1 else "one round"
+        if given.quick:
+            rounds = "a quick run, " + rounds
         parts.append(
             f"{rounds[0].upper()}{rounds[1:]}; {machine()}. `{' '.join([f'python benchmarks/{self.script}.py', *sys.argv[1:]])}`"
         )

@@ -7,12 +7,14 @@ import time
 FIRST, LAST, SOON = 0.2, 5.0, 0.05
 SHARE = 0.1
 """Of the time waited so far: at most so much later than it came is an end noticed, until `LAST` is reached."""
+EARLY = 0.8
+"""Of the time that the rest should take: the counts of a service that settles files in groups lag behind."""
 
 
 class Polling:
     """The pauses between the questions of one wait, at least *first* and at most *last* seconds long.
 
-    They grow with the time waited. Where the answers tell how much of it is done, the next question comes about when
+    They grow with the time waited. Where the answers tell how much of it is done, the next question comes a little before
     all of it should be, be that sooner than *first*.
     """
 
@@ -29,6 +31,6 @@ class Polling:
         if self._seen is not None:
             at, before = self._seen
             if done > before:  # nothing done says nothing of what is left
-                pause = min(pause, max(SOON, (total - done) * (now - at) / (done - before)))
+                pause = min(pause, max(SOON, EARLY * (total - done) * (now - at) / (done - before)))
         self._seen = now, done
         return pause

@@ -44,7 +44,7 @@ def fill(template: str, **values: str | int) -> str:
 
 @cache
 def _read(template: str) -> tuple[str, list[str]]:
-    return _FIELD.sub("%s", template), _FIELD.findall(template)
+    return _FIELD.sub("%s", template.replace("%", "%%")), _FIELD.findall(template)
 
 
 def _encode(value: str) -> str:

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,7 @@ Work = Callable[[sa.Connection], T]
 
 _READERS = 4
 _READ_SECONDS = 30
+_LOOK_SECONDS = 0.01
 _GROUP = 128
 
 
@@ -58,6 +60,7 @@ class Database:
         self._jobs: deque[_Job] = deque()
         self._wanted = asyncio.Event()
         self._closing = False
+        self._ended = False
         self._task = asyncio.create_task(self._run(), name="vi-database-writer")
 
     @classmethod
@@ -85,7 +88,11 @@ class Database:
                 raise TooManyReadsError from None
         else:
             await self._places.acquire()
-        reading = asyncio.get_running_loop().run_in_executor(self._reading, self._read, work)
+        try:
+            reading = asyncio.get_running_loop().run_in_executor(self._reading, self._read, work)
+        except BaseException:  # no thread can be started
+            self._places.release()
+            raise
         reading.add_done_callback(self._leave)
         # Who asked may go: the thread is busy until it is done.
         result: T = await asyncio.shield(reading)
@@ -101,6 +108,8 @@ class Database:
             driver = _driver(connection)
             self._under_way.add(driver)
             try:
+                if self._ended:
+                    raise RuntimeError("the database is closed")
                 return work(connection)
             finally:
                 self._under_way.discard(driver)
@@ -120,11 +129,15 @@ class Database:
         self._closing = True
         self._wanted.set()
         await self._task
-        for driver in list(self._under_way):  # of reads that nobody waits for any more
-            driver.interrupt()
         await asyncio.to_thread(self._end)
 
     def _end(self) -> None:
+        self._ended = True
+        self._reading.shutdown(wait=False)
+        while self._under_way:  # reads that nobody waits for any more; between two statements it does nothing
+            for driver in list(self._under_way):
+                driver.interrupt()
+            time.sleep(_LOOK_SECONDS)
         self._reading.shutdown()
         self._writing.shutdown()
         self._writer.close()

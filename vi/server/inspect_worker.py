@@ -11,7 +11,6 @@ import queue
 import signal
 import sys
 import threading
-from contextlib import suppress
 from typing import Any
 
 from .inspect_frames import FrameReader, InspectionLimits, frame, read_jobs, write_verdict
@@ -36,8 +35,10 @@ def main() -> None:
     out.write(frame({"ready": True}))
     out.flush()
     os.dup2(nowhere, 2)
+    gives_way = _give_way()
     while True:
         for job in read_jobs(messages.get()):
+            gives_way = gives_way or _give_way()
             # Flushed one by one: if the next file kills the process, this one is known to be done.
             out.write(write_verdict(decoding.inspect(job, limits)))
             out.flush()
@@ -58,14 +59,26 @@ def _restrict(limits: InspectionLimits) -> None:
     import resource
 
     os.nice(_NICE)
-    # Where sessions of processes share alike (autogroups, sched(7)), niceness counts within a session, and this is one.
-    with suppress(OSError), open("/proc/self/autogroup", "w") as group:  # noqa: PTH123 - as below
-        group.write(str(_NICE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         resource.setrlimit(resource.RLIMIT_AS, (_address_space() + limits.memory_bytes,) * 2)
     except (OSError, ValueError):  # some systems know the limit and do not set it
         return
+
+
+def _give_way() -> bool:
+    """Be nice as a session too: where these share alike (autogroups, sched(7)), niceness counts within one only.
+
+    False if it is to be tried again: the system takes one such wish in a tenth of a second, and workers start together.
+    """
+    try:
+        with open("/proc/self/autogroup", "w") as group:  # noqa: PTH123 - as below
+            group.write(str(_NICE))
+    except BlockingIOError:
+        return False
+    except OSError:  # there is no such thing here
+        return True
+    return True
 
 
 def _address_space() -> int:

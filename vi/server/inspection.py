@@ -31,6 +31,8 @@ __all__ = ["InspectionJob", "InspectionLimits", "InspectionUnavailableError", "I
 _BATCH = 8
 _AHEAD = 2
 """Files that a worker still has when it gets the next batch."""
+_STINT = 16
+"""Files after which a worker is given to others who wait for one."""
 _SLOW = 2.0
 _SLOW_WORKERS = 4
 _START_SECONDS = 60.0
@@ -101,7 +103,7 @@ class Inspector:
     async def _serve_batch(self, round_: _Round, batch: list[int], make_room: Callable[[], None]) -> None:
         while batch:
             async with self._borrowed() as worker:
-                done, lost = await worker.look(round_, batch, make_room)
+                done, lost = await worker.look(round_, batch, make_room, self._places)
             del batch[:done]
             if lost and batch and round_.blame(batch[0], lost, self._limits):
                 del batch[0]
@@ -207,11 +209,13 @@ class _Worker:
         """Whether the process runs and owes no answer."""
         return self.waiting == 0 and self.process.returncode is None
 
-    async def look(self, round_: _Round, batch: list[int], make_room: Callable[[], None]) -> tuple[int, _Lost | None]:
+    async def look(
+        self, round_: _Round, batch: list[int], make_room: Callable[[], None], places: Places
+    ) -> tuple[int, _Lost | None]:
         """Tell *round_* a verdict per file; returns how many, and why not all when the worker is lost before the last.
 
-        Adds to *batch* while the round has more, so that the worker never waits for us. Calls *make_room* when a file
-        takes long.
+        Adds to *batch* while the round has more, so that the worker never waits for us, but only a few times when others
+        wait for one of the *places*. Calls *make_room* when a file takes long.
         """
         loop = asyncio.get_running_loop()
         done = 0
@@ -225,7 +229,8 @@ class _Worker:
                     round_.tell(batch[done], read_verdict(message, blob))
                     done += 1
                     self.waiting -= 1
-                if self.waiting <= _AHEAD and (more := round_.take()):
+                ahead = self.waiting <= _AHEAD and (len(batch) < _STINT or not places.wanted)
+                if ahead and (more := round_.take()):
                     batch += more
                     self._hand_over(round_, more)
             except TimeoutError:
@@ -245,7 +250,9 @@ class _Worker:
     def send(self, data: bytes) -> None:
         assert self.process.stdin is not None
         # A batch is a few kilobytes, and the next is sent when it is nearly answered: there is nothing to drain.
-        self.process.stdin.write(data)
+        # A process that has died shows when its answer is read; uvloop tells it here already.
+        with suppress(RuntimeError, OSError):
+            self.process.stdin.write(data)
 
     async def read(self) -> bytes:
         assert self.process.stdout is not None

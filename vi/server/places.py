@@ -14,6 +14,7 @@ class Places:
         self._free = asyncio.Semaphore(count)
         self._spare = spare
         self._users = 0
+        self._holders = 0
         self._left = asyncio.Event()
 
     @asynccontextmanager
@@ -31,9 +32,11 @@ class Places:
         self._users += 1
         try:
             await self._free.acquire()
+            self._holders += 1
             try:
                 yield make_room
             finally:
+                self._holders -= 1
                 if lent:
                     self._spare += 1
                 else:
@@ -41,6 +44,11 @@ class Places:
         finally:
             self._users -= 1
             self._left.set()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits for a place."""
+        return self._users > self._holders
 
     async def empty(self) -> None:
         """Wait until nobody holds a place or waits for one."""

@@ -19,7 +19,7 @@ from ..store import assets, datasets
 from .access import FORM
 from .html import Markup, h
 from .layout import command, form, name_of, page, plural, size
-from .paths import DATASET, DATASETS, HOME, THUMBNAIL, path_to
+from .paths import DATASET, DATASETS, HOME, THUMBNAIL, asking, path_to
 
 _PER_PAGE = "24"
 _COVER = 4
@@ -109,7 +109,7 @@ def turning(address: str, query: dict[str, str | None], previous: str | None, fo
     def link(text: str, token: str | None, relation: str) -> Markup:
         if token is None:
             return h("span", text, aria_disabled="true", class_="button")
-        return h("a", text, href=path_to(address, {**query, "p": token}), rel=relation, class_="button")
+        return h("a", text, href=asking(address, {**query, "p": token}), rel=relation, class_="button")
 
     return h(
         "nav",

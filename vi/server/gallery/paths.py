@@ -33,5 +33,10 @@ def is_gallery(path: str) -> bool:
 
 def path_to(template: str, query: dict[str, str | None] | None = None, **values: str) -> str:
     """Return an address with its values, and those of *query* that are not empty."""
-    asked = urlencode({name: value for name, value in (query or {}).items() if value})
-    return _routes.fill(template, **values) + (f"?{asked}" if asked else "")
+    return asking(_routes.fill(template, **values), query or {})
+
+
+def asking(address: str, query: dict[str, str | None]) -> str:
+    """Return an address that has its values with those of *query* that are not empty."""
+    asked = urlencode({name: value for name, value in query.items() if value})
+    return f"{address}?{asked}" if asked else address

@@ -146,7 +146,13 @@ def children() -> set[int]:
 
 
 others: set[int] = set()
-"""Workers of the inspector that most tests share."""
+"""Workers of the inspector that most tests share, and processes of tests before."""
+
+
+@pytest.fixture(autouse=True)
+def only_own_children() -> None:
+    if sys.platform.startswith("linux"):
+        others.update(children())
 
 
 # What is accepted.

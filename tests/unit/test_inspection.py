@@ -699,5 +699,5 @@ def in_open(pid: int) -> bool | None:
     try:
         tasks = [task / "syscall" for task in Path(f"/proc/{pid}/task").iterdir()]
         return any(task.read_text().split()[0] in ("257", "56") for task in tasks)  # x86-64, arm64
-    except (FileNotFoundError, ProcessLookupError):
-        return None
+    except (FileNotFoundError, ProcessLookupError):  # it may be one of its threads that has just ended
+        return False if Path(f"/proc/{pid}").exists() else None

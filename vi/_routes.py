@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import cache
 from urllib.parse import quote
 
 ORGANIZATIONS = "/workspaces"
@@ -32,23 +31,12 @@ PART_COMPLETION = PART + "/completion"
 MANAGED_SOURCE = {"source_class": "managed", "provider": "datature", "source_id": "default"}
 
 _FIELD = re.compile(r"\{(\w+)\}")
-_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 
 def fill(template: str, **values: str | int) -> str:
     """Return the path of *template* with each value percent-encoded, ``/`` included."""
-    text, names = _read(template)
-    return text % tuple([_encode(str(values[name])) for name in names])
-
-
-@cache
-def _read(template: str) -> tuple[str, list[str]]:
-    return _FIELD.sub("%s", template.replace("%", "%%")), _FIELD.findall(template)
-
-
-def _encode(value: str) -> str:
-    return value if _PLAIN.fullmatch(value) else quote(value, safe="")
+    return _FIELD.sub(lambda match: quote(str(values[match[1]]), safe=""), template)
 
 
 def composite(organization_id: str, dataset_id: str) -> str:

@@ -94,6 +94,26 @@ async def test_reads_that_never_end_hold_back_neither_a_write_nor_the_end(
     assert [read.cancelled() for read in reads] == [True] * module._READERS
 
 
+async def test_a_read_between_two_statements_does_not_hold_back_the_end(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "vi.db")
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work(connection: sa.Connection) -> Any:
+        begun.set()
+        go_on.wait(30)
+        return _for_ever(connection)
+
+    read = asyncio.create_task(database.read(work))
+    await asyncio.to_thread(begun.wait, 30)
+    read.cancel()
+    closing = asyncio.create_task(database.aclose())
+    done, _ = await asyncio.wait({closing}, timeout=0.1)  # it has said so in vain meanwhile
+    assert not done
+    go_on.set()
+    async with asyncio.timeout(30):
+        await closing
+
+
 async def test_requests_that_find_no_reader_are_told_to_come_again(
     start_service: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import threading
@@ -168,13 +169,20 @@ def test_pages_that_come_after_the_limit_are_let_go(
     client: vi.Client, filled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The listing is ahead of the fetching, and waits to hand over its next page when the last file is there."""
-    fetch_one = retrieval.Retrieval._fetch_one
+    fetch_one, read_envelope = retrieval.Retrieval._fetch_one, retrieval.read_envelope
+    third, pages = asyncio.Event(), itertools.count(1)
 
-    async def slowly(self: retrieval.Retrieval, *remote: Any) -> None:
-        await asyncio.sleep(0.3)
+    def reading(*envelope: Any) -> Any:
+        if next(pages) == 3:  # one is used, one lies ready, and for this one there is no room
+            third.set()
+        return read_envelope(*envelope)
+
+    async def after_it(self: retrieval.Retrieval, *remote: Any) -> None:
+        await third.wait()
         await fetch_one(self, *remote)
 
-    monkeypatch.setattr(retrieval.Retrieval, "_fetch_one", slowly)
+    monkeypatch.setattr(retrieval, "read_envelope", reading)
+    monkeypatch.setattr(retrieval.Retrieval, "_fetch_one", after_it)
     assert client.assets.download(filled, tmp_path / "out", limit=1).total_files == 1
 
 

@@ -60,7 +60,6 @@ class Database:
         self._jobs: deque[_Job] = deque()
         self._wanted = asyncio.Event()
         self._closing = False
-        self._ended = False
         self._task = asyncio.create_task(self._run(), name="vi-database-writer")
 
     @classmethod
@@ -80,14 +79,11 @@ class Database:
 
     async def read(self, work: Work[T]) -> T:
         """Run *work* on a reader's connection, in one consistent view; raises `TooManyReadsError`."""
-        if self._places.locked():
-            try:
-                async with asyncio.timeout(_READ_SECONDS):
-                    await self._places.acquire()
-            except TimeoutError:
-                raise TooManyReadsError from None
-        else:
-            await self._places.acquire()
+        try:
+            async with asyncio.timeout(_READ_SECONDS):
+                await self._places.acquire()
+        except TimeoutError:
+            raise TooManyReadsError from None
         try:
             reading = asyncio.get_running_loop().run_in_executor(self._reading, self._read, work)
         except BaseException:  # no thread can be started
@@ -108,7 +104,7 @@ class Database:
             driver = _driver(connection)
             self._under_way.add(driver)
             try:
-                if self._ended:
+                if self._closing:
                     raise RuntimeError("the database is closed")
                 return work(connection)
             finally:
@@ -132,11 +128,10 @@ class Database:
         await asyncio.to_thread(self._end)
 
     def _end(self) -> None:
-        self._ended = True
         self._reading.shutdown(wait=False)
-        while self._under_way:  # reads that nobody waits for any more; between two statements it does nothing
+        while self._under_way:  # reads that nobody waits for any more
             for driver in list(self._under_way):
-                driver.interrupt()
+                driver.interrupt()  # does nothing between two statements
             time.sleep(_LOOK_SECONDS)
         self._reading.shutdown()
         self._writing.shutdown()

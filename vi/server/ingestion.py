@@ -294,7 +294,7 @@ class Ingestion:
         """Give up on the files of expired sessions that have not arrived."""
         now = self._clock()
         for session in [session for session in self._open.values() if session.expiry <= now]:
-            # No other file can begin to arrive: its URL has ended too.
+            # A file that does not arrive now cannot begin to, its URL has ended too; one in parts shows in its row.
             await self._settle(partial(_expire, session=session, busy=list(session.arriving), now=now))
 
     async def _sweep(self) -> None:

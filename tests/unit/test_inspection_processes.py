@@ -1,0 +1,334 @@
+"""The processes that look at arrived files: they die, hang and are killed, and nothing but the file at fault is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("PIL")
+
+from PIL import Image
+
+import vi
+from tests.unit.arrived import Box, encode
+from vi.server.inspection import InspectionJob, InspectionLimits, InspectionUnavailableError, Inspector
+
+pytestmark = pytest.mark.anyio
+on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+on_posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals and FIFOs")
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    return Box(tmp_path)
+
+
+def children() -> set[int]:
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a thread that has just ended
+            found |= {int(pid) for pid in (task / "children").read_text().split()}
+    return found - others
+
+
+others: set[int] = set()
+"""Processes of tests before."""
+
+
+@pytest.fixture(autouse=True)
+def only_own_children() -> None:
+    if sys.platform.startswith("linux"):
+        others.update(children())
+
+
+@on_posix
+async def test_a_worker_that_hangs_is_replaced(box: Box) -> None:
+    """The file at which it hung is EUNKNOWN after its time; the others of the batch are done."""
+    inspector = Inspector(workers=1, limits=InspectionLimits(seconds_per_file=2))
+    good = encode("PNG")
+    try:
+        await inspector.inspect([box.job(good)])
+        jobs = [*(box.job(good) for _ in range(11)), box.fifo(), *(box.job(good) for _ in range(28))]
+        verdicts = await inspector.inspect(jobs)
+    finally:
+        await inspector.aclose()
+    assert [v.error for v in verdicts] == [*[None] * 11, "EUNKNOWN", *[None] * 28]
+    assert "second" in (verdicts[11].message or "")
+
+
+@on_linux
+async def test_a_worker_that_dies_costs_the_file_it_was_at(box: Box) -> None:
+    """The culprit is tried once more and then ECORRUPT; nothing else of its batch is lost."""
+    inspector = Inspector(workers=1)
+    good = encode("PNG")
+    try:
+        await inspector.inspect([box.job(good)])
+        jobs = [*(box.job(good) for _ in range(11)), box.fifo(), *(box.job(good) for _ in range(28))]
+        task = asyncio.create_task(inspector.inspect(jobs))
+        [first] = await hanging()
+        os.kill(first, signal.SIGKILL)
+        while (second := (await hanging()).pop()) == first:
+            await asyncio.sleep(0.01)
+        os.kill(second, signal.SIGKILL)
+        verdicts = await task
+    finally:
+        await inspector.aclose()
+    assert [v.error for v in verdicts] == [*[None] * 11, "ECORRUPT", *[None] * 28]
+    assert "signal 9" in (verdicts[11].message or "")
+
+
+@on_linux
+async def test_a_worker_killed_by_somebody_else_costs_nothing(box: Box) -> None:
+    """The file that a killed worker was at is looked at again, and an idle worker that is gone is replaced."""
+    inspector = Inspector(workers=1)
+    data = encode("PNG")
+    try:
+        held = box.fifo(size=len(data))
+        task = asyncio.create_task(inspector.inspect([held, box.job(data)]))
+        [worker] = await hanging()
+        Path(held.path).unlink()
+        Path(held.path).write_bytes(data)
+        os.kill(worker, signal.SIGKILL)
+        assert [v.error for v in await task] == [None, None]
+        [idle] = children()
+        os.kill(idle, signal.SIGKILL)
+        [again] = await inspector.inspect([box.job(data)])
+        assert again.error is None
+        assert idle not in children()
+    finally:
+        await inspector.aclose()
+
+
+@on_linux
+async def test_cancelling_leaves_no_process(box: Box) -> None:
+    """A cancelled inspection ends at once with the worker it was using; the next one works."""
+    inspector = Inspector(workers=1)
+    try:
+        task = asyncio.create_task(inspector.inspect([box.fifo()]))
+        [worker] = await hanging()
+        started = time.monotonic()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert time.monotonic() - started < 2
+        assert worker not in children()
+        [verdict] = await inspector.inspect([box.job(encode("PNG"))])
+        assert verdict.error is None
+    finally:
+        await inspector.aclose()
+    assert not children()
+
+
+@on_linux
+async def test_closing_gives_up_what_is_under_way(box: Box) -> None:
+    """Closing ends the calls that wait, and every later one, with a temporary error."""
+    inspector = Inspector(workers=1)
+    task = asyncio.create_task(inspector.inspect([box.fifo()]))
+    await hanging()
+    await inspector.aclose()
+    with pytest.raises(InspectionUnavailableError):
+        await task
+    with pytest.raises(InspectionUnavailableError):
+        await inspector.inspect([box.job(encode("PNG"))])
+    assert not children()
+    await inspector.aclose()
+
+
+async def test_many_calls_share_the_workers(box: Box) -> None:
+    """Calls at the same time each get their own verdicts, from no more processes than allowed."""
+    inspector = Inspector(workers=2)
+    sizes = [(width, 10) for width in range(1, 61)]
+    jobs = [box.job(encode("PNG", Image.new("L", size))) for size in sizes]
+    try:
+        answers = await asyncio.gather(*(inspector.inspect(jobs[at : at + 10]) for at in range(0, 60, 10)))
+        if sys.platform.startswith("linux"):
+            assert len(children()) <= 2
+        assert [(v.width, v.height) for answer in answers for v in answer] == sizes
+        assert await inspector.inspect([]) == []
+    finally:
+        await inspector.aclose()
+
+
+async def test_a_call_with_many_files_lets_another_go_between(box: Box) -> None:
+    inspector = Inspector(workers=1)
+    good = encode("PNG")
+    try:
+        await inspector.inspect([box.job(good)])
+        many = [box.job(good) for _ in range(200)]
+        task = asyncio.create_task(inspector.inspect(many))
+        await asyncio.sleep(0)
+        [one] = await inspector.inspect([box.job(good)])
+        assert not task.done()
+        assert {verdict.error for verdict in [one, *await task]} == {None}
+    finally:
+        await inspector.aclose()
+
+
+@on_posix
+async def test_the_terminals_interrupt_does_not_reach_the_workers(box: Box) -> None:
+    inspector = Inspector(workers=1)
+    try:
+        await inspector.inspect([box.job(encode("PNG"))])
+        [worker] = children()
+        assert os.getpgid(worker) != os.getpgid(0)
+        os.kill(worker, signal.SIGINT)
+        [verdict] = await inspector.inspect([box.job(encode("PNG"))])
+        assert verdict.error is None
+        assert children() == {worker}
+    finally:
+        await inspector.aclose()
+
+
+@on_linux
+async def test_workers_do_not_hold_the_key(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decoder that is taken over finds no credentials in its environment."""
+    monkeypatch.setenv("DATATURE_VI_SECRET_KEY", "dtvi_" + "k" * 98)
+    inspector = Inspector(workers=1)
+    try:
+        await inspector.inspect([box.job(encode("PNG"))])
+        [worker] = children()
+        assert b"PATH=" in (held := Path(f"/proc/{worker}/environ").read_bytes())
+        assert b"dtvi_" not in held
+    finally:
+        await inspector.aclose()
+
+
+@on_linux
+async def test_a_large_video_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "long.mp4"
+    with path.open("wb") as file:
+        file.write(b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41")
+        file.truncate(600 << 20)
+    inspector = Inspector(workers=1)
+    try:
+        [verdict] = await inspector.inspect([InspectionJob(str(path), "Video", "video/mp4", 600 << 20)])
+        [worker] = children()
+        peak = int(Path(f"/proc/{worker}/status").read_text().split("VmHWM:")[1].split()[0])
+    finally:
+        await inspector.aclose()
+    assert verdict.error is None
+    assert peak < 150_000, f"{peak} KiB for a video of 600 MiB"
+
+
+@on_linux
+async def test_workers_let_others_go_first(box: Box) -> None:
+    """Also where every session of processes gets an equal share, and niceness counts within one only (sched(7)).
+
+    The system takes few such wishes, so a worker repeats its own with each file.
+    """
+    inspector = Inspector(workers=1)
+    try:
+        await inspector.inspect([box.job(encode("PNG"))])
+        [worker] = children()
+        assert os.getpriority(os.PRIO_PROCESS, worker) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
+        group = Path(f"/proc/{worker}/autogroup")
+        if group.exists() and group.read_text():
+            async with asyncio.timeout(30):
+                while group.read_text().split()[-1] != "10":
+                    await asyncio.sleep(0.05)
+                    await inspector.inspect([box.job(encode("PNG"))])
+    finally:
+        await inspector.aclose()
+
+
+async def test_an_interpreter_that_cannot_start_is_no_verdict(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without workers there is an error that may pass, not a refused file."""
+    inspector = Inspector(workers=2)
+    jobs = [box.job(encode("PNG")) for _ in range(8)]
+    for interpreter in (str(box.folder / "missing"), "/bin/false"):
+        monkeypatch.setattr(sys, "executable", interpreter)
+        with pytest.raises(InspectionUnavailableError):
+            await inspector.inspect(jobs)
+    monkeypatch.undo()
+    assert [v.error for v in await inspector.inspect(jobs)] == [None] * 8
+    await inspector.aclose()
+
+
+SCRIPT = """
+import asyncio, sys
+from pathlib import Path
+from vi.server.inspection import InspectionJob, Inspector
+
+async def main():
+    inspector = Inspector(workers=1)
+    path = Path(sys.argv[1])
+    [verdict] = await inspector.inspect([InspectionJob(str(path), "Image", "image/png", path.stat().st_size)])
+    print(verdict.error, verdict.width, [p for t in Path("/proc/self/task").iterdir()
+                                         for p in (t / "children").read_text().split()][0], flush=True)
+    if sys.argv[2] == "hang":
+        await inspector.inspect([InspectionJob(sys.argv[3], "Image", "image/png", 1)])
+    await inspector.aclose()
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> list[str]:
+    """A user's script with no guard, in a folder whose files bear the names of modules."""
+    (tmp_path / "vi").mkdir()
+    for shadow in ("vi/__init__.py", "json.py", "attrs.py", "PIL.py"):
+        (tmp_path / shadow).write_text("raise SystemExit('the wrong module')")
+    script = tmp_path / "scripts" / "upload.py"
+    script.parent.mkdir()
+    script.write_text(SCRIPT)
+    (tmp_path / "picture.png").write_bytes(encode("PNG"))
+    return [sys.executable, str(script), str(tmp_path / "picture.png")]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(Path(vi.__file__).parents[1])}
+
+
+@on_linux
+def test_a_script_without_a_guard_works_from_any_folder(script: list[str], tmp_path: Path) -> None:
+    """The workers import this package, not what lies in the working folder, and do not run the script again."""
+    done = subprocess.run(
+        [*script, "end"], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stderr == ""
+    assert done.stdout.split()[:2] == ["None", "96"]
+    assert len(done.stdout.splitlines()) == 1
+
+
+@on_linux
+def test_workers_die_with_their_parent(script: list[str], tmp_path: Path) -> None:
+    """A parent killed without warning leaves no worker behind, not even one that hangs in a file."""
+    os.mkfifo(tmp_path / "fifo")
+    with subprocess.Popen(
+        [*script, "hang", str(tmp_path / "fifo")], env=environment(), stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline().split()[2])
+        while not in_open(worker):
+            time.sleep(0.01)
+        parent.kill()
+    deadline = time.monotonic() + 30
+    while in_open(worker) is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert in_open(worker) is None
+
+
+async def hanging() -> set[int]:
+    """Wait until a worker is asleep in opening a FIFO, and return those that are."""
+    async with asyncio.timeout(30):
+        while not (found := {pid for pid in children() if in_open(pid)}):
+            await asyncio.sleep(0.01)
+    return found
+
+
+def in_open(pid: int) -> bool | None:
+    """Tell whether a process is in the openat system call; None when there is no such process."""
+    try:
+        tasks = [task / "syscall" for task in Path(f"/proc/{pid}/task").iterdir()]
+        return any(task.read_text().split()[0] in ("257", "56") for task in tasks)  # x86-64, arm64
+    except (FileNotFoundError, ProcessLookupError):  # it may be one of its threads that has just ended
+        return False if Path(f"/proc/{pid}").exists() else None

@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,9 @@ PARTS = 12
 """Of the large file that `some` holds."""
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files that were acknowledged and never come are not waited for long."""
+    """Files that are said to be acknowledged and never come are not waited for long."""
     monkeypatch.setattr(resumption, "INGESTION_PATIENCE", 0.5)
 
 
@@ -94,6 +95,14 @@ def go_on(client: vi.Client, dataset: str, folder: Path, cache: Path) -> vi.Asse
     assert stored(client, dataset) == digests(folder)
     assert not journals(cache)
     return result
+
+
+def ingested(client: vi.Client, dataset: str, names: Collection[str]) -> None:
+    """Wait until the dataset holds the files of these *names*: what was acknowledged need not be ingested yet."""
+    deadline = time.monotonic() + 60
+    while missing := set(names) - stored(client, dataset).keys():
+        assert time.monotonic() < deadline, missing
+        time.sleep(0.02)
 
 
 def whole(service: CountingService) -> set[str]:
@@ -296,8 +305,8 @@ def test_an_asset_deleted_since_is_sent_anew(
     service: CountingService, client: vi.Client, dataset: str, cache: Path, some: Path
 ) -> None:
     stop(service, dataset, some)
-    there = stored(client, dataset)
-    name = sorted(left_behind(cache).sent.keys() & there.keys())[0]
+    name = sorted(left_behind(cache).sent)[0]
+    ingested(client, dataset, {name})
     asset = next(asset for asset in client.assets.list(dataset).all_items() if asset.filename == name)
     client.assets.delete(dataset, asset.asset_id)
     go_on(client, dataset, some, cache)
@@ -315,6 +324,7 @@ def test_an_asset_overwritten_since_is_sent_anew(
 ) -> None:
     stop(service, dataset, some)
     name = sorted(left_behind(cache).sent)[0]
+    ingested(client, dataset, {name})
     other = tmp_path / "other" / name
     other.parent.mkdir()
     other.write_bytes((some / name).read_bytes())
@@ -333,6 +343,8 @@ def test_a_session_that_expired_since_costs_its_parts_and_no_file(
 ) -> None:
     stop(service, dataset, some)
     left = left_behind(cache)
+    # A session that expires before it has ingested what it took fails as a whole, and all of it is sent again.
+    ingested(client, dataset, left.sent.keys())
     service.ahead_ms += 16 * 60_000
     result = go_on(client, dataset, some, cache)
     assert not whole(service) & left.sent.keys()
@@ -370,15 +382,28 @@ def identity(path: Path) -> list[int]:
 def test_files_that_it_says_were_sent_and_the_service_does_not_have_are_sent(
     service: CountingService, client: vi.Client, dataset: str, cache: Path, some: Path
 ) -> None:
-    stop(service, dataset, some, count=3, part="/up/", limits=vi.TransferLimits(max_concurrency=1))
+    asyncio.run(cancelled(service, dataset, some, 3, "/up/", limits=vi.TransferLimits(max_concurrency=1)))
+    arrived = whole(service)  # the last of them without the client's knowledge
+    service.reset()
     left = left_behind(cache)
-    missing = sorted(path.name for path in some.glob("*.png") if path.name not in left.sent)
+    missing = sorted(path.name for path in some.glob("*.png") if path.name not in left.sent.keys() | arrived)
     assert len(missing) > 20
     session = next(iter(left.sessions), "s404")
     append(cache, *({"sent": name, "in": "", "id": identity(some / name)} for name in missing[::2]))
     append(cache, *({"sent": name, "in": session, "id": identity(some / name)} for name in missing[1::2]))
     go_on(client, dataset, some, cache)
     assert set(missing) <= whole(service)
+
+
+def test_a_file_that_does_not_come_in_an_open_session_is_not_waited_for_long(
+    service: CountingService, client: vi.Client, dataset: str, cache: Path, some: Path, impatient: None
+) -> None:
+    stop(service, dataset, some)
+    (session,) = left_behind(cache).sessions
+    (some / "late.png").write_bytes(picture(4321))
+    append(cache, {"sent": "late.png", "in": session, "id": identity(some / "late.png")})
+    go_on(client, dataset, some, cache)
+    assert "late.png" in whole(service)
 
 
 def test_sessions_that_never_were_are_passed_over(

@@ -57,9 +57,10 @@ class Resumption:
                 session = await self._http.request("GET", path, AssetIngestionSession)
             except (ViNotFoundError, ViValidationError):
                 return
-            count = session.status.progressCount
-            if count.succeeded + count.errored > settled:
-                settled, give_up = count.succeeded + count.errored, time.monotonic() + INGESTION_PATIENCE
+            # Files that expired without having come are errors too, and say nothing of those that were acknowledged.
+            known = session.status.progressCount.succeeded + len(session.status.errors.keys() & names)
+            if known > settled:
+                settled, give_up = known, time.monotonic() + INGESTION_PATIENCE
             if session.status.finished or settled >= len(names) or time.monotonic() > give_up:
                 break
             await anyio.sleep(polling.pause(settled, len(names)))

@@ -186,15 +186,18 @@ def test_a_service_that_goes_away_in_a_large_file_costs_no_part(
 ) -> None:
     """A cut of the network says nothing of the file, so what was sent of it is kept."""
     gone = threading.Event()
-    trip = at_the(6, "/part/")(gone.set)
+    trip = at_the(7, "/part/")(gone.set)
 
     def cut(number: int, request: web.Request) -> None:
-        trip(number, request)
         if gone.is_set() and request.transport is not None:
             request.transport.abort()
             raise ConnectionResetError
 
-    service.at = cut
+    def cut_after_seven(number: int, request: web.Request) -> None:
+        cut(number, request)
+        trip(number, request)
+
+    service.at, service.after = cut, cut_after_seven
     few = vi.RetryPolicy(max_attempts=2, backoff=0.01, backoff_max=0.02, connect_patience=0.2)
     with service.client(retries=few) as failing, pytest.raises(vi.errors.ViError) as caught:
         failing.assets.upload(dataset, some, show_progress=False)

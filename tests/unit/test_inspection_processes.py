@@ -65,6 +65,31 @@ async def test_a_worker_that_hangs_is_replaced(box: Box) -> None:
 
 
 @on_linux
+async def test_time_without_a_processor_is_not_the_files(box: Box) -> None:
+    """A file that takes long because other processes have the processor is looked at to the end."""
+    limits = InspectionLimits(seconds_per_file=0.25, bytes_per_second=1 << 40)
+    inspector = Inspector(workers=1, limits=limits)
+    rival = subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
+    processor = {min(os.sched_getaffinity(0))}
+    os.sched_setaffinity(rival.pid, processor)
+    try:
+        await inspector.inspect([box.job(encode("PNG"))])
+        [worker] = children() - {rival.pid}
+        os.sched_setaffinity(worker, processor)
+        # Some 0.06 seconds of a processor of which the rival, not being nice, has nine tenths.
+        job = box.job(encode("PNG", Image.effect_noise((4000, 4000), 60), compress_level=1))
+        started = time.monotonic()
+        [verdict] = await inspector.inspect([job])
+        assert verdict.error is None, verdict.message
+        if time.monotonic() - started < limits.seconds_for(job.size):
+            pytest.skip("here the rival does not hold it back")
+    finally:
+        rival.kill()
+        rival.wait()
+        await inspector.aclose()
+
+
+@on_linux
 async def test_a_worker_that_dies_costs_the_file_it_was_at(box: Box) -> None:
     """The culprit is tried once more and then ECORRUPT; nothing else of its batch is lost."""
     inspector = Inspector(workers=1)

@@ -59,9 +59,13 @@ def measure(environment: dict[str, str], tmp_path: Path, record_property: Callab
     return run
 
 
-REPORT = """
-import json, resource
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-report["peak_mb"] = round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)
+REPORT = r"""
+import json, re, resource
+if sys.platform == "linux":
+    # ru_maxrss would begin with the size of the process that started this one.
+    peak = int(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1]) << 10
+else:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1 << 10)
+report["peak_mb"] = round(peak / (1 << 20), 1)
 print(json.dumps(report))
 """

@@ -1,4 +1,7 @@
-"""A service that counts what it is sent and can end its client at any request, and what a dataset then holds."""
+"""A service that counts what it is sent and can end its client at any request, and what a dataset then holds.
+
+`stop` ends an upload early, and `go_on` makes the same call again.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,12 @@ import time
 import urllib.request
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import attrs
+import pytest
 from aiohttp import web
 
 import vi
@@ -27,6 +31,8 @@ from vi.api.types import PaginationParams
 from vi.server import LocalService, ServiceConfig, serve
 
 PART_BYTES = 20_000
+PARTS = 12
+"""Of a large file of `make_files`."""
 LIMITS = vi.TransferLimits(max_concurrency=16, multipart_threshold=100_000, parts_per_file=2)
 DOWN_LIMITS = vi.TransferLimits(max_concurrency=8, multipart_threshold=4 << 20, range_size=256 << 10, parts_per_file=2)
 RETRIES = vi.RetryPolicy(backoff=0.02, backoff_max=0.2)
@@ -221,3 +227,70 @@ def left_behind(cache: Path) -> Unfinished:
 def kill(pid: int) -> None:
     """End a process as a power cut does."""
     os.kill(pid, 9)
+
+
+def at_the(
+    count: int, part: str, method: str = "PUT"
+) -> Callable[[Callable[[], Any]], Callable[[int, web.Request], None]]:
+    """A hook that calls once, at the *count*-th request of *method* with *part* in its path."""
+
+    def make(call: Callable[[], Any]) -> Callable[[int, web.Request], None]:
+        left = [count]
+
+        def hook(number: int, request: web.Request) -> None:
+            if request.method == method and part in request.path:
+                left[0] -= 1
+                if not left[0]:
+                    call()
+
+        return hook
+
+    return make
+
+
+async def cancelled(
+    service: CountingService, dataset: str, folder: Path, count: int, part: str, **settings: Any
+) -> None:
+    """Upload, cancelled when the *count*-th answer to a PUT of *part* has been made."""
+    loop = asyncio.get_running_loop()
+    async with service.async_client(**settings) as client:
+        task = asyncio.create_task(client.assets.upload(dataset, folder, show_progress=False))
+        service.after = at_the(count, part)(lambda: loop.call_soon_threadsafe(task.cancel))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    service.after = lambda number, request: None
+
+
+def stop(
+    service: CountingService, dataset: str, folder: Path, count: int = 5, part: str = "/part/", **settings: Any
+) -> None:
+    """End an upload of *folder* early, and start counting anew."""
+    asyncio.run(cancelled(service, dataset, folder, count, part, **settings))
+    service.reset()
+
+
+def go_on(client: vi.Client, dataset: str, folder: Path, cache: Path) -> vi.AssetUploadResult:
+    """The same call again; whatever happened, it leaves the dataset like the folder and no journal."""
+    result = client.assets.upload(dataset, folder, show_progress=False)
+    assert result.total_succeeded + result.total_existing == len([*folder.iterdir()]), result.summary()
+    assert stored(client, dataset) == digests(folder)
+    assert not journals(cache)
+    return result
+
+
+def ingested(client: vi.Client, dataset: str, names: Collection[str]) -> None:
+    """Wait until the dataset holds the files of these *names*: what was acknowledged need not be ingested yet."""
+    deadline = time.monotonic() + 60
+    while missing := set(names) - stored(client, dataset).keys():
+        assert time.monotonic() < deadline, missing
+        time.sleep(0.02)
+
+
+def whole(service: CountingService) -> set[str]:
+    """The names of the files that came in one PUT."""
+    return {put.name for put in service.puts if "/" not in put.name}
+
+
+def in_parts(service: CountingService) -> set[str]:
+    """The uploads and numbers of the parts that came."""
+    return {put.name for put in service.puts if "/" in put.name}

@@ -10,6 +10,7 @@ import sys
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -171,12 +172,9 @@ async def test_orientation_turns_the_thumbnail_only(format: str, mime: str, box:
 
 async def test_the_thumbnail_fits_its_side(box: Box) -> None:
     """Large pictures shrink to the side that was asked for, in either shape, and extreme ones keep a pixel."""
-    inspector = Inspector(workers=1, limits=InspectionLimits(thumbnail_side=64))
-    try:
+    async with aclosing(Inspector(workers=1, limits=InspectionLimits(thumbnail_side=64))) as inspector:
         sizes = [(1000, 500), (500, 1000), (3000, 2)]
         verdicts = await inspector.inspect([box.job(encode("JPEG", picture(1, s)), "image/jpeg") for s in sizes])
-    finally:
-        await inspector.aclose()
     assert [(v.width, v.height) for v in verdicts] == sizes
     found = [Image.open(io.BytesIO(v.thumbnail or b"")).size for v in verdicts]
     assert found == [(64, 32), (32, 64), (64, 1)]
@@ -318,34 +316,25 @@ async def test_a_bomb_is_refused_by_its_header(box: Box, inspector: Inspector) -
 
 async def test_the_pixel_limit_holds_for_every_frame(box: Box) -> None:
     pages = encode("TIFF", picture(), save_all=True, append_images=[Image.new("L", (2000, 2000))])
-    inspector = Inspector(workers=1, limits=InspectionLimits(max_pixels=1_000_000))
-    try:
+    async with aclosing(Inspector(workers=1, limits=InspectionLimits(max_pixels=1_000_000))) as inspector:
         [verdict] = await inspector.inspect([box.job(pages, "image/tiff")])
-    finally:
-        await inspector.aclose()
     assert (verdict.error, "2000 x 2000" in (verdict.message or "")) == ("ECORRUPT", True)
 
 
 async def test_frames_beyond_the_bound_are_counted_not_decoded(box: Box, corpus: dict[str, tuple[str, bytes]]) -> None:
     """A long animation costs a bounded decode; damage is still found up to the bound."""
     data = corpus["gif animated"][1]
-    inspector = Inspector(workers=1, limits=InspectionLimits(max_decoded_pixels=1))
-    try:
+    async with aclosing(Inspector(workers=1, limits=InspectionLimits(max_decoded_pixels=1))) as inspector:
         [verdict] = await inspector.inspect([box.job(data, "image/gif")])
-    finally:
-        await inspector.aclose()
     assert (verdict.error, verdict.frames) == (None, 3)
 
 
 @on_linux
 async def test_memory_runs_out_for_one_file_only(box: Box) -> None:
     """A picture that needs more memory than allowed is refused; its neighbours are not."""
-    inspector = Inspector(workers=1, limits=InspectionLimits(memory_bytes=128 << 20))
     good = encode("PNG")
-    try:
+    async with aclosing(Inspector(workers=1, limits=InspectionLimits(memory_bytes=128 << 20))) as inspector:
         jobs = [box.job(good), box.job(bomb(12_000, 12_000)), box.job(good)]
         verdicts = await inspector.inspect(jobs)
-    finally:
-        await inspector.aclose()
     assert [v.error for v in verdicts] == [None, "ECORRUPT", None]
     assert "memory" in (verdicts[1].message or "")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -52,14 +53,11 @@ def only_own_children() -> None:
 @on_posix
 async def test_a_worker_that_hangs_is_replaced(box: Box) -> None:
     """The file at which it hung is EUNKNOWN after its time; the others of the batch are done."""
-    inspector = Inspector(workers=1, limits=InspectionLimits(seconds_per_file=2))
     good = encode("PNG")
-    try:
+    async with aclosing(Inspector(workers=1, limits=InspectionLimits(seconds_per_file=2))) as inspector:
         await inspector.inspect([box.job(good)])
         jobs = [*(box.job(good) for _ in range(11)), box.fifo(), *(box.job(good) for _ in range(28))]
         verdicts = await inspector.inspect(jobs)
-    finally:
-        await inspector.aclose()
     assert [v.error for v in verdicts] == [*[None] * 11, "EUNKNOWN", *[None] * 28]
     assert "second" in (verdicts[11].message or "")
 
@@ -92,9 +90,8 @@ async def test_time_without_a_processor_is_not_the_files(box: Box) -> None:
 @on_linux
 async def test_a_worker_that_dies_costs_the_file_it_was_at(box: Box) -> None:
     """The culprit is tried once more and then ECORRUPT; nothing else of its batch is lost."""
-    inspector = Inspector(workers=1)
     good = encode("PNG")
-    try:
+    async with aclosing(Inspector(workers=1)) as inspector:
         await inspector.inspect([box.job(good)])
         jobs = [*(box.job(good) for _ in range(11)), box.fifo(), *(box.job(good) for _ in range(28))]
         task = asyncio.create_task(inspector.inspect(jobs))
@@ -104,8 +101,6 @@ async def test_a_worker_that_dies_costs_the_file_it_was_at(box: Box) -> None:
             await asyncio.sleep(0.01)
         os.kill(second, signal.SIGKILL)
         verdicts = await task
-    finally:
-        await inspector.aclose()
     assert [v.error for v in verdicts] == [*[None] * 11, "ECORRUPT", *[None] * 28]
     assert "signal 9" in (verdicts[11].message or "")
 
@@ -113,9 +108,8 @@ async def test_a_worker_that_dies_costs_the_file_it_was_at(box: Box) -> None:
 @on_linux
 async def test_a_worker_killed_by_somebody_else_costs_nothing(box: Box) -> None:
     """The file that a killed worker was at is looked at again, and an idle worker that is gone is replaced."""
-    inspector = Inspector(workers=1)
     data = encode("PNG")
-    try:
+    async with aclosing(Inspector(workers=1)) as inspector:
         held = box.fifo(size=len(data))
         task = asyncio.create_task(inspector.inspect([held, box.job(data)]))
         [worker] = await hanging()
@@ -128,15 +122,12 @@ async def test_a_worker_killed_by_somebody_else_costs_nothing(box: Box) -> None:
         [again] = await inspector.inspect([box.job(data)])
         assert again.error is None
         assert idle not in children()
-    finally:
-        await inspector.aclose()
 
 
 @on_linux
 async def test_cancelling_leaves_no_process(box: Box) -> None:
     """A cancelled inspection ends at once with the worker it was using; the next one works."""
-    inspector = Inspector(workers=1)
-    try:
+    async with aclosing(Inspector(workers=1)) as inspector:
         task = asyncio.create_task(inspector.inspect([box.fifo()]))
         [worker] = await hanging()
         started = time.monotonic()
@@ -147,8 +138,6 @@ async def test_cancelling_leaves_no_process(box: Box) -> None:
         assert worker not in children()
         [verdict] = await inspector.inspect([box.job(encode("PNG"))])
         assert verdict.error is None
-    finally:
-        await inspector.aclose()
     assert not children()
 
 
@@ -169,23 +158,19 @@ async def test_closing_gives_up_what_is_under_way(box: Box) -> None:
 
 async def test_many_calls_share_the_workers(box: Box) -> None:
     """Calls at the same time each get their own verdicts, from no more processes than allowed."""
-    inspector = Inspector(workers=2)
     sizes = [(width, 10) for width in range(1, 61)]
     jobs = [box.job(encode("PNG", Image.new("L", size))) for size in sizes]
-    try:
+    async with aclosing(Inspector(workers=2)) as inspector:
         answers = await asyncio.gather(*(inspector.inspect(jobs[at : at + 10]) for at in range(0, 60, 10)))
         if sys.platform.startswith("linux"):
             assert len(children()) <= 2
         assert [(v.width, v.height) for answer in answers for v in answer] == sizes
         assert await inspector.inspect([]) == []
-    finally:
-        await inspector.aclose()
 
 
 async def test_a_call_with_many_files_lets_another_go_between(box: Box) -> None:
-    inspector = Inspector(workers=1)
     good = encode("PNG")
-    try:
+    async with aclosing(Inspector(workers=1)) as inspector:
         await inspector.inspect([box.job(good)])
         many = [box.job(good) for _ in range(200)]
         task = asyncio.create_task(inspector.inspect(many))
@@ -193,14 +178,11 @@ async def test_a_call_with_many_files_lets_another_go_between(box: Box) -> None:
         [one] = await inspector.inspect([box.job(good)])
         assert not task.done()
         assert {verdict.error for verdict in [one, *await task]} == {None}
-    finally:
-        await inspector.aclose()
 
 
 @on_posix
 async def test_the_terminals_interrupt_does_not_reach_the_workers(box: Box) -> None:
-    inspector = Inspector(workers=1)
-    try:
+    async with aclosing(Inspector(workers=1)) as inspector:
         await inspector.inspect([box.job(encode("PNG"))])
         [worker] = children()
         assert os.getpgid(worker) != os.getpgid(0)
@@ -208,22 +190,17 @@ async def test_the_terminals_interrupt_does_not_reach_the_workers(box: Box) -> N
         [verdict] = await inspector.inspect([box.job(encode("PNG"))])
         assert verdict.error is None
         assert children() == {worker}
-    finally:
-        await inspector.aclose()
 
 
 @on_linux
 async def test_workers_do_not_hold_the_key(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     """A decoder that is taken over finds no credentials in its environment."""
     monkeypatch.setenv("DATATURE_VI_SECRET_KEY", "dtvi_" + "k" * 98)
-    inspector = Inspector(workers=1)
-    try:
+    async with aclosing(Inspector(workers=1)) as inspector:
         await inspector.inspect([box.job(encode("PNG"))])
         [worker] = children()
         assert b"PATH=" in (held := Path(f"/proc/{worker}/environ").read_bytes())
         assert b"dtvi_" not in held
-    finally:
-        await inspector.aclose()
 
 
 @on_linux
@@ -232,13 +209,10 @@ async def test_a_large_video_takes_no_memory(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.write(b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41")
         file.truncate(600 << 20)
-    inspector = Inspector(workers=1)
-    try:
+    async with aclosing(Inspector(workers=1)) as inspector:
         [verdict] = await inspector.inspect([InspectionJob(str(path), "Video", "video/mp4", 600 << 20)])
         [worker] = children()
         peak = int(Path(f"/proc/{worker}/status").read_text().split("VmHWM:")[1].split()[0])
-    finally:
-        await inspector.aclose()
     assert verdict.error is None
     assert peak < 150_000, f"{peak} KiB for a video of 600 MiB"
 
@@ -249,8 +223,7 @@ async def test_workers_let_others_go_first(box: Box) -> None:
 
     The system takes few such wishes, so a worker repeats its own with each file.
     """
-    inspector = Inspector(workers=1)
-    try:
+    async with aclosing(Inspector(workers=1)) as inspector:
         await inspector.inspect([box.job(encode("PNG"))])
         [worker] = children()
         assert os.getpriority(os.PRIO_PROCESS, worker) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
@@ -260,8 +233,6 @@ async def test_workers_let_others_go_first(box: Box) -> None:
                 while group.read_text().split()[-1] != "10":
                     await asyncio.sleep(0.05)
                     await inspector.inspect([box.job(encode("PNG"))])
-    finally:
-        await inspector.aclose()
 
 
 async def test_an_interpreter_that_cannot_start_is_no_verdict(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:

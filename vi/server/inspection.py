@@ -3,7 +3,8 @@
 Each worker process takes batches, the next before it is done with the last, and answers file by file, in order, so that
 when it dies the file it was at is known. That file is tried once more in a new worker, because a worker can also be killed
 for reasons that are not the file's; if it dies again the file is ECORRUPT. A worker that overruns the time of a file is
-killed and the file is EUNKNOWN; where the system says so, time without a processor does not count. Either way the rest is done by another worker.
+killed and the file is EUNKNOWN; where the system says so, time without a processor does not count. Either way the rest is
+done by another worker.
 
 There is no background task: work happens inside `Inspector.inspect`, and cancelling that kills the workers it was using.
 """
@@ -38,6 +39,7 @@ _SLOW_WORKERS = 4
 _START_SECONDS = 60.0
 _END_SECONDS = 5.0
 _LEAST_SECONDS = 0.05
+"""What is left of a file's time when no more is waited for."""
 _READ = 1 << 18
 
 
@@ -279,10 +281,9 @@ class _Worker:
                     raise
 
     def _waited(self) -> float:
-        """Return how many seconds the process has waited for a processor, 0 where the system does not say."""
+        """Return how many seconds the process has waited for a processor (proc(5)), 0 where the system does not say."""
         try:
-            with open(f"/proc/{self.process.pid}/schedstat") as file:  # noqa: PTH123 - once per file, and half the time
-                return int(file.read().split()[1]) / 1e9
+            return int(Path(f"/proc/{self.process.pid}/schedstat").read_text().split()[1]) / 1e9
         except (OSError, ValueError, IndexError):
             return 0.0
 

@@ -134,7 +134,8 @@ class Blobs:
         """Store a small object and return its id, once it is on disk."""
         pending = _Pending(data, asyncio.get_running_loop().create_future())
         self._pending.append(pending)
-        if len(self._lanes) < _LANES:
+        # One that is done takes nothing more, and stays among them until the loop's next turn.
+        if sum(not lane.done() for lane in self._lanes) < _LANES:
             lane = asyncio.create_task(self._lane(), name="vi-bytes-lane")
             self._lanes.add(lane)
             lane.add_done_callback(self._lanes.discard)

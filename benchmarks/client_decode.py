@@ -8,7 +8,7 @@ from pathlib import Path
 
 from measured import phase
 
-from vi.server.inspection import InspectionJob, Inspector
+from vi.server.inspection.inspector import InspectionJob, Inspector
 
 
 async def main() -> None:

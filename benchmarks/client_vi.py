@@ -22,12 +22,12 @@ from vi._connections import Connections
 from vi._http import Http
 from vi._transfer.discovery import Filters, discover
 from vi._transfer.download import RemoteFile, fetch
-from vi._transfer.lanes import Lanes
-from vi._transfer.part_journal import PartJournal
-from vi._transfer.pool import TaskPool, places_for
+from vi._transfer.journals.downloads import PartJournal
 from vi._transfer.preparation import prepare
 from vi._transfer.record import FileRecord
 from vi._transfer.storage import SignedTransfer, Storage, signed_transfer
+from vi._transfer.threads.lanes import Lanes
+from vi._transfer.threads.pool import TaskPool, places_for
 from vi._transfer.upload import PartTransfer, send_parts, send_whole
 from vi.config import load_settings
 

@@ -17,8 +17,8 @@ from harness import FAST, HERE
 from measured import WITHOUT
 
 import vi
-from vi.server import schema
 from vi.server.config import Folder
+from vi.server.store import schema
 
 PATIENCE = 600.0
 

@@ -14,7 +14,7 @@ import pytest
 
 import vi
 import vi.api
-from vi._blocking import Blocking, LoopThread
+from vi._loop_thread import Blocking, LoopThread
 from vi.api.pagination import Listing, PaginatedResponse
 
 

@@ -33,7 +33,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from ._hooks import RequestEvent, RetryEvent
+    from ._events import RequestEvent, RetryEvent
     from ._transfer.progress import TransferProgress
     from .client import AsyncClient, Client
     from .config import RetryPolicy, Settings, Timeouts, TransferLimits
@@ -74,8 +74,8 @@ __all__ = [
 
 _LAZY = {
     "AsyncClient": ".client",
-    "RequestEvent": "._hooks",
-    "RetryEvent": "._hooks",
+    "RequestEvent": "._events",
+    "RetryEvent": "._events",
     "Client": ".client",
     "RetryPolicy": ".config",
     "Settings": ".config",

@@ -26,7 +26,7 @@ import attrs
 from yarl import URL
 
 from . import __version__
-from ._hooks import Hooks
+from ._events import Hooks
 from ._retry import Lost
 from ._sockets import ConnectionLost, KeptConnector, Resolver, one_attempt, spare_descriptors
 from .config import Settings, is_loopback

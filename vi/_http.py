@@ -17,7 +17,7 @@ from yarl import URL
 
 from . import _redact, _wire, _wire_fast, errors
 from ._connections import TRANSPORT_ERRORS, Connections, Loss, origin_of, read_loss, to_error
-from ._hooks import RequestEvent, RetryEvent
+from ._events import RequestEvent, RetryEvent
 from ._pacing import Pacing
 from ._retry import IDEMPOTENT, Attempt, Lost, RetryBudget, read_retry_after, wait_before_retry
 from ._running import Running

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
-from ._blocking import LoopThread
 from ._connections import Connections
-from ._hooks import Hooks
+from ._events import Hooks
 from ._http import Http
-from ._terminal import log_as_asked
+from ._loop_thread import LoopThread
+from ._show.console import log_as_asked
 from .api.resources.datasets.assets.resource import Assets, AsyncAssets
 from .api.resources.datasets.assets.transfers import Transfers
 from .api.resources.datasets.resource import AsyncDatasets, Datasets

@@ -21,8 +21,8 @@ import anyio
 import attrs
 
 from ._transfer.progress import TransferProgress
+from .api.resources.datasets.assets.download.reading import AssetStream
 from .api.resources.datasets.assets.events import TransferEvents
-from .api.resources.datasets.assets.reading import AssetStream
 from .client import AsyncClient
 from .errors import (
     ViConfigurationError,

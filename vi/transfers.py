@@ -6,7 +6,7 @@ will compare less and send more; forgetting a download removes what it has of fi
 
 from __future__ import annotations
 
-from ._transfer.locked_lines import cache_folder as folder
-from ._transfer.unfinished import UnfinishedTransfer, forget, unfinished
+from ._transfer.journals.locked_lines import cache_folder as folder
+from ._transfer.journals.unfinished import UnfinishedTransfer, forget, unfinished
 
 __all__ = ["UnfinishedTransfer", "folder", "forget", "unfinished"]

@@ -23,7 +23,7 @@ from tests.faults import breaks
 from tests.faults.proxy import Exchange
 from tests.faults.stage import LIMITS, ROOT, Scene, caught, check_sums
 from vi import _samples
-from vi._transfer import sources
+from vi._transfer.sources import local as sources
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_tasks")]
 

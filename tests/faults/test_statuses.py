@@ -14,7 +14,7 @@ import vi
 from tests.faults import breaks
 from tests.faults.stage import RETRIES, TIMEOUTS, Scene, ServiceProcess, caught, check_sums
 from vi._transfer.storage import SignedTransfer, Storage
-from vi.api.resources.datasets.assets import ingestion
+from vi.api.resources.datasets.assets.upload import run as ingestion
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_tasks")]
 

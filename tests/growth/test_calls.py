@@ -11,7 +11,7 @@ import pytest
 
 import vi
 from tests.growth.counting import Operations, in_new_threads
-from vi.api.resources.datasets.assets import ingestion
+from vi.api.resources.datasets.assets.upload import run as ingestion
 from vi.api.types import PaginationParams
 from vi.server import ServiceConfig
 from vi.testing import TestedService

@@ -11,14 +11,13 @@ import pytest
 import sqlalchemy as sa
 
 from tests.growth.counting import Steps
-from vi.server import query, schema
+from vi.server.http.signing import Signer
 from vi.server.identity import Identity
-from vi.server.inspection import Verdict
-from vi.server.paging import Listing, Position
-from vi.server.schema import ItemState, SessionState
-from vi.server.selection import Selection
-from vi.server.signing import Signer
-from vi.server.store import assets, datasets, sessions, settling
+from vi.server.inspection.inspector import Verdict
+from vi.server.store import assets, datasets, query, schema, sessions, settling
+from vi.server.store.paging import Listing, Position
+from vi.server.store.schema import ItemState, SessionState
+from vi.server.store.selection import Selection
 from vi.server.store.settling import Finding
 
 FEW, MANY = 500, 1000

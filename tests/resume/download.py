@@ -13,7 +13,8 @@ from typing import Any
 
 import vi
 from tests.resume.stage import DOWN_LIMITS, RETRIES, kill
-from vi._transfer import files, locked_lines
+from vi._transfer import files
+from vi._transfer.journals import locked_lines
 
 
 def die_in(at: int) -> None:

@@ -26,7 +26,7 @@ from aiohttp import web
 
 import vi
 from vi import _samples
-from vi._transfer.journal import Unfinished, read_journal
+from vi._transfer.journals.uploads import Unfinished, read_journal
 from vi.api.types import PaginationParams
 from vi.server import LocalService, ServiceConfig, serve
 

@@ -27,8 +27,8 @@ from tests.resume.stage import (
     whole,
 )
 from vi import _checksums
-from vi._transfer.plan import parts
-from vi.api.resources.datasets.assets import resumption
+from vi._transfer.byte_ranges import parts
+from vi.api.resources.datasets.assets.upload import resumption
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ import vi
 import vi.transfers
 from tests.resume.stage import DOWN_LIMITS, CountingService, digests, kill, make_files
 from vi import _samples
-from vi._transfer import part_journal
-from vi._transfer.part_journal import PartJournal, PartsSaid, read_parts
+from vi._transfer.journals import downloads as part_journal
+from vi._transfer.journals.downloads import PartJournal, PartsSaid, read_parts
 
 SCRIPT = Path(__file__).with_name("download.py")
 ROOT = Path(__file__).parents[2]

@@ -26,7 +26,8 @@ from alembic.migration import MigrationContext
 
 import vi
 from vi.errors import ViConfigurationError
-from vi.server import ServiceConfig, ServiceRunningError, migrations, open_service, schema, serve
+from vi.server import ServiceConfig, ServiceRunningError, open_service, serve
+from vi.server.store import migrations, schema
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from vi import _checksums
-from vi.server import blobs
+from vi.server.disk import blobs
 
 pytestmark = pytest.mark.anyio
 

@@ -26,7 +26,7 @@ from typing import Any
 
 from sqlalchemy.engine.default import DefaultDialect
 
-from vi.server import files
+from vi.server.disk import files
 
 ERRORS = {"eio": errno.EIO, "enospc": errno.ENOSPC}
 DEADLY = ("die", "power")

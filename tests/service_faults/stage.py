@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.service_faults.disk import Disk
-from vi.server import ServiceConfig, decoding, inspection, running, serve
-from vi.server.inspect_frames import InspectionJob, InspectionLimits, Verdict
+from vi.server import ServiceConfig, running, serve
+from vi.server.inspection import decoding
+from vi.server.inspection import inspector as inspection
+from vi.server.inspection.frames import InspectionJob, InspectionLimits, Verdict
 
 
 class Inspector:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from vi.server import database as module
-from vi.server.database import Database, TooManyReadsError
-from vi.server.schema import garbage
+from vi.server.store import database as module
+from vi.server.store.database import Database, TooManyReadsError
+from vi.server.store.schema import garbage
 
 pytestmark = pytest.mark.anyio
 

@@ -11,8 +11,8 @@ import pytest
 
 from tests.service_faults.scenario import picture
 from vi.server import running
-from vi.server.inspection import InspectionJob, InspectionLimits, Inspector
-from vi.server.places import Places
+from vi.server.inspection.inspector import InspectionJob, InspectionLimits, Inspector
+from vi.server.inspection.worker_slots import Places
 
 pytestmark = pytest.mark.anyio
 

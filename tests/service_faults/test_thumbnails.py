@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from vi.server.blobs import Blobs
+from vi.server.disk.blobs import Blobs
 
 pytestmark = pytest.mark.anyio
 

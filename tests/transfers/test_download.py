@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import vi
-from vi.api.resources.datasets.assets import retrieval
+from vi.api.resources.datasets.assets.download import run as retrieval
 
 
 def names_in(folder: Any) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import vi
-from vi.server.inspection import Inspector
+from vi.server.inspection.inspector import Inspector
 
 GOOD = 6
 Spoil = Callable[[Path], None]

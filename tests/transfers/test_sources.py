@@ -64,7 +64,7 @@ async def test_a_stream_without_size_may_be_larger_than_memory_should_hold(
     service: Any, dataset: str, stored: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isomiso2" + bytes(3 << 20)
-    monkeypatch.setattr("vi._transfer.sources.SPOOL_IN_MEMORY", 1 << 20)
+    monkeypatch.setattr("vi._transfer.sources.local.SPOOL_IN_MEMORY", 1 << 20)
     async with service.async_client() as client:
         await client.assets.upload(dataset, ("film.mp4", pieces(data, 1 << 16)))
         (asset,) = (await client.assets.list(dataset)).items

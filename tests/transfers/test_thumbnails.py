@@ -14,7 +14,7 @@ import vi
 from tests.conftest import ServiceThread
 from vi import _samples
 from vi._media import sniff
-from vi.api.resources.datasets.assets import thumbnails
+from vi.api.resources.datasets.assets.download import thumbnails
 from vi.api.types import PaginationParams
 
 

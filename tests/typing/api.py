@@ -13,10 +13,8 @@ from typing import Any, assert_type
 
 import vi
 from vi.api.pagination import BadItem, Listing, Page, PaginatedResponse
-from vi.api.resources.datasets.assets.application import SyncResult
-from vi.api.resources.datasets.assets.comparison import VerifyResult
+from vi.api.resources.datasets.assets.download.reading import AssetFile, AssetStream
 from vi.api.resources.datasets.assets.plans import TransferPlan
-from vi.api.resources.datasets.assets.reading import AssetFile, AssetStream
 from vi.api.resources.datasets.assets.resource import Assets, AsyncAssets
 from vi.api.resources.datasets.assets.responses import (
     Asset,
@@ -36,6 +34,8 @@ from vi.api.resources.datasets.assets.results import (
     BulkDeletionResult,
     FileFailure,
 )
+from vi.api.resources.datasets.assets.sync.application import SyncResult
+from vi.api.resources.datasets.assets.sync.comparison import VerifyResult
 from vi.api.resources.datasets.assets.types import AssetCustomMetadata, AssetSortCriterion, SortCriterion, SortOrder
 from vi.api.resources.datasets.resource import AsyncDatasets, Datasets
 from vi.api.resources.datasets.responses import Dataset, DeletedDataset

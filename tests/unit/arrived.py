@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from vi.server.inspection import InspectionJob
+from vi.server.inspection.inspector import InspectionJob
 
 
 def picture(seed: int = 1, size: tuple[int, int] = (96, 64)) -> Image.Image:

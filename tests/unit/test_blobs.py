@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from vi.server import blobs as module
-from vi.server.blobs import Blobs
+from vi.server.disk import blobs as module
+from vi.server.disk.blobs import Blobs
 
 pytestmark = pytest.mark.anyio
 

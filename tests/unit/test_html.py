@@ -11,15 +11,17 @@ from typing import Any
 import attrs
 import pytest
 
-from vi import _html, _samples, _terminal, _wire
+from vi import _samples, _wire
+from vi._show import console as _terminal
+from vi._show import html as _html
 from vi._transfer.progress import TransferProgress
 from vi._transfer.record import FileFailure
 from vi.api.pagination import BadItem, Listing, Page, PaginatedResponse
-from vi.api.resources.datasets.assets.application import SyncResult
-from vi.api.resources.datasets.assets.comparison import VerifyResult
 from vi.api.resources.datasets.assets.plans import PlannedTransfer, TransferPlan
 from vi.api.resources.datasets.assets.responses import Asset, AssetContents, AssetMetadata, Contents
 from vi.api.resources.datasets.assets.results import AssetDownloadResult, AssetUploadResult
+from vi.api.resources.datasets.assets.sync.application import SyncResult
+from vi.api.resources.datasets.assets.sync.comparison import VerifyResult
 from vi.api.resources.datasets.responses import Dataset
 from vi.api.resources.organizations.responses import Organization
 
@@ -240,6 +242,6 @@ def test_a_thumbnail_is_no_part_of_what_an_asset_is() -> None:
 
 
 def test_nothing_of_this_is_loaded_before_something_is_shown() -> None:
-    code = "import sys, vi.client; print([m for m in ('vi._html', 'vi._notebook', 'IPython') if m in sys.modules])"
+    code = "import sys, vi.client; print([m for m in ('vi._show.html', 'vi._show.notebook', 'IPython') if m in sys.modules])"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout == "[]\n"

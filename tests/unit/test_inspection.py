@@ -22,7 +22,7 @@ from PIL import Image  # noqa: E402
 
 from tests.unit.arrived import Box, encode, picture  # noqa: E402
 from vi import _checksums, _media  # noqa: E402
-from vi.server.inspection import (  # noqa: E402
+from vi.server.inspection.inspector import (  # noqa: E402
     InspectionJob,
     InspectionLimits,
     Inspector,

@@ -20,7 +20,7 @@ from PIL import Image
 
 import vi
 from tests.unit.arrived import Box, encode
-from vi.server.inspection import InspectionJob, InspectionLimits, InspectionUnavailableError, Inspector
+from vi.server.inspection.inspector import InspectionJob, InspectionLimits, InspectionUnavailableError, Inspector
 
 pytestmark = pytest.mark.anyio
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
@@ -251,7 +251,7 @@ async def test_an_interpreter_that_cannot_start_is_no_verdict(box: Box, monkeypa
 SCRIPT = """
 import asyncio, sys
 from pathlib import Path
-from vi.server.inspection import InspectionJob, Inspector
+from vi.server.inspection.inspector import InspectionJob, Inspector
 
 async def main():
     inspector = Inspector(workers=1)

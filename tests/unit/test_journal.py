@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 import vi.transfers
 from vi._lock import try_lock
-from vi._transfer import journal as module
-from vi._transfer import locked_lines
-from vi._transfer.journal import BegunMultipart, Identity, Journal, JournalKey, Unfinished, read_journal
+from vi._transfer.journals import locked_lines
+from vi._transfer.journals import uploads as module
+from vi._transfer.journals.uploads import BegunMultipart, Identity, Journal, JournalKey, Unfinished, read_journal
 from vi.errors import ViPathError
 
 KEY = JournalKey("https://vi.example", "acme", "ds1")
@@ -303,7 +303,7 @@ def test_a_name_that_another_run_locks_in_the_making_is_given_up(
 
 def test_a_process_that_is_killed_lets_go(folder: Path, open_journal: Callable[[], Journal]) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from vi._transfer.journal import *\n"
+        "import sys, time; from pathlib import Path; from vi._transfer.journals.uploads import *\n"
         f"journal = Journal.open(JournalKey('https://vi.example', 'acme', 'ds1'), Path({str(folder)!r}))\n"
         "journal.opened('s7'); print(flush=True); time.sleep(60)"
     )

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from vi._transfer.lanes import JOBS_PER_WAKE, SLOW_SECONDS, Lanes
+from vi._transfer.threads.lanes import JOBS_PER_WAKE, SLOW_SECONDS, Lanes
 
 pytestmark = pytest.mark.anyio
 

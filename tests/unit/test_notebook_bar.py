@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from vi import _notebook, _terminal
+from vi._show import console as _terminal
+from vi._show import notebook as _notebook
 from vi._transfer.progress import TransferProgress
 
 pytestmark = pytest.mark.anyio

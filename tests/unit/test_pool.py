@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from vi._pacing import Places
-from vi._transfer.pool import FixedBound, TaskPool, first_error, places_for
+from vi._transfer.threads.pool import FixedBound, TaskPool, first_error, places_for
 
 pytestmark = pytest.mark.anyio
 

@@ -16,8 +16,8 @@ sa = pytest.importorskip("sqlalchemy")
 from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from vi.server.query import QueryError, parse_filter, parse_metadata_query, prepare, to_sql  # noqa: E402
-from vi.server.query_grammar import And, Comparison, MetadataQuery, Not, Operator, Or  # noqa: E402
+from vi.server.store.query import QueryError, parse_filter, parse_metadata_query, prepare, to_sql  # noqa: E402
+from vi.server.store.query_grammar import And, Comparison, MetadataQuery, Not, Operator, Or  # noqa: E402
 
 tables = sa.MetaData()
 asset = sa.Table(

@@ -14,7 +14,7 @@ import pytest
 Image = pytest.importorskip("PIL.Image")
 
 from vi import _media, _samples  # noqa: E402
-from vi.server.inspection import InspectionJob, Inspector, Verdict  # noqa: E402
+from vi.server.inspection.inspector import InspectionJob, Inspector, Verdict  # noqa: E402
 
 
 @pytest.fixture

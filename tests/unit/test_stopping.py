@@ -11,7 +11,7 @@ import pytest
 
 from vi._checksums import Expected
 from vi._transfer import files
-from vi._transfer.stopping import StoppedError, in_thread, still_wanted
+from vi._transfer.threads.stopping import StoppedError, in_thread, still_wanted
 
 pytestmark = pytest.mark.anyio
 

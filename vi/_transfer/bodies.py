@@ -20,8 +20,8 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 
 from .. import _checksums
-from .floor import Floor
-from .sources import PathSource, Source, SourceChangedError, SourceFailedError
+from .minimum_rate import Floor
+from .sources.local import PathSource, Source, SourceChangedError, SourceFailedError
 
 AHEAD = 4 << 20
 SEAM = 64 << 10

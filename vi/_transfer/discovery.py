@@ -22,10 +22,8 @@ import attrs
 
 from .._media import IMAGE_TYPES, MAX_IMAGE_BYTES, extension_of, media_type, size_limit
 from ..errors import ViFileTooLargeError, ViInvalidParameterError, ViPathError
-from .openable import Openable, OpenableSource, as_openable, is_file_address, local_path
-from .pictures import PictureSource, is_picture
 from .record import KEPT_SKIPS, FileRecord, SkippedFile
-from .sources import (
+from .sources.local import (
     BytesSource,
     FileObjectSource,
     PathSource,
@@ -36,7 +34,9 @@ from .sources import (
     is_seekable,
     shown,
 )
-from .stopping import still_wanted
+from .sources.pictures import PictureSource, is_picture
+from .sources.remote import Openable, OpenableSource, as_openable, is_file_address, local_path
+from .threads.stopping import still_wanted
 
 BLOCK = 1000
 

@@ -21,16 +21,16 @@ import attrs
 from .. import _checksums
 from .._checksums import Expected
 from .._connections import TRANSPORT_ERRORS, read_loss
-from .._hooks import RetryEvent
+from .._events import RetryEvent
 from .._retry import Attempt, Lost, read_retry_after, wait_before_retry
 from ..config import TransferLimits
-from . import files, plan
-from .floor import Floor
-from .lanes import Lanes
-from .part_journal import KeptPart, PartJournal
-from .pool import TaskPool
-from .scarcity import when_possible
+from . import byte_ranges, files
+from .journals.downloads import KeptPart, PartJournal
+from .minimum_rate import Floor
 from .storage import SignedTransfer, Storage, TargetGone, TransferFailed, UrlExpired, refuse_encoding
+from .threads.descriptors import when_possible
+from .threads.lanes import Lanes
+from .threads.pool import TaskPool
 from .upload import CUT_SHORT
 
 logger = logging.getLogger("vi.transfer")
@@ -247,7 +247,7 @@ class _Fetch(Exchange):
             return
         part = await self._new_part()
         try:
-            sink = _Sink(part, plan.Stretch(1, 0, self.remote.size), self.remote.expected.fresh())
+            sink = _Sink(part, byte_ranges.Stretch(1, 0, self.remote.size), self.remote.expected.fresh())
             await self._retrying(lambda floor: self._verified_stream(sink, floor))
             await self._publish(part)
         finally:
@@ -294,9 +294,9 @@ class _Fetch(Exchange):
         return await when_possible(make)
 
     async def _all_ranges(self, part: files.PartFile, kept: KeptPart | None) -> Expected:
-        there: list[tuple[plan.Stretch, Expected]]
+        there: list[tuple[byte_ranges.Stretch, Expected]]
         if kept is None:
-            others = plan.ranges(self.remote.size, self.limits.range_size)
+            others = byte_ranges.ranges(self.remote.size, self.limits.range_size)
             # The first range alone fixes the ETag that pins the others, and the digest where the listing gave none.
             sink = _Sink(part, others[0], self.remote.expected.of_stretch())
             await self._retrying(lambda floor: self._stream(sink, floor))
@@ -319,12 +319,14 @@ class _Fetch(Exchange):
                 await pool.submit(self._range, part, stretch, follower)
         return follower.check
 
-    async def _range(self, part: files.PartFile, stretch: plan.Stretch, follower: _Follower) -> None:
+    async def _range(self, part: files.PartFile, stretch: byte_ranges.Stretch, follower: _Follower) -> None:
         sink = _Sink(part, stretch, follower.check.of_stretch())
         await self._retrying(lambda floor: self._stream(sink, floor))
         self._arrived(part, stretch, sink.check, follower)
 
-    def _arrived(self, part: files.PartFile, stretch: plan.Stretch, check: Expected, follower: _Follower) -> None:
+    def _arrived(
+        self, part: files.PartFile, stretch: byte_ranges.Stretch, check: Expected, follower: _Follower
+    ) -> None:
         follower.arrived(stretch, check)
         self.parts.arrived(part.path, stretch.start, stretch.end)
         self.reached += stretch.size
@@ -431,7 +433,7 @@ class _Sink:
     """A stretch of the file being written, *at* bytes of it so far; its write runs in a lane."""
 
     part: files.PartFile
-    stretch: plan.Stretch
+    stretch: byte_ranges.Stretch
     check: Expected
     at: int = 0
 
@@ -454,14 +456,14 @@ class _Follower:
     the page cache.
     """
 
-    def __init__(self, part: files.PartFile, stretches: list[plan.Stretch], expected: Expected) -> None:
+    def __init__(self, part: files.PartFile, stretches: list[byte_ranges.Stretch], expected: Expected) -> None:
         self.check = expected.fresh()
         self._part = part
         self._stretches = stretches
         self._arrived = {stretch.number: anyio.Event() for stretch in stretches}
         self._checks: dict[int, Expected] = {}
 
-    def arrived(self, stretch: plan.Stretch, check: Expected) -> None:
+    def arrived(self, stretch: byte_ranges.Stretch, check: Expected) -> None:
         self._checks[stretch.number] = check
         self._arrived[stretch.number].set()
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .._checksums import Expected
-from .stopping import still_wanted
+from .threads.stopping import still_wanted
 
 CHUNK = 1 << 20
 

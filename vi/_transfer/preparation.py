@@ -11,9 +11,9 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 
 from .._media import family_of, media_type, sniff
 from .discovery import os_failure, too_large, unsupported
-from .lanes import Lanes
 from .record import FileRecord
-from .sources import Facts, PathSource, SourceChangedError, SourceFailedError, examine_path
+from .sources.local import Facts, PathSource, SourceChangedError, SourceFailedError, examine_path
+from .threads.lanes import Lanes
 
 GROUP_FILES = 32
 GROUP_BYTES = 4 << 20

@@ -12,7 +12,7 @@ import attrs
 from ..errors import ViOperationError
 
 if TYPE_CHECKING:
-    from .sources import Source, Stamp
+    from .sources.local import Source, Stamp
     from .storage import SignedTransfer
 
 

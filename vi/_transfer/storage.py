@@ -23,15 +23,15 @@ from yarl import URL
 
 from .. import _checksums
 from .._connections import TRANSPORT_ERRORS, Connections, Loss, origin_of, read_loss
-from .._hooks import Hooks, RequestEvent, RetryEvent
+from .._events import Hooks, RequestEvent, RetryEvent
 from .._pacing import Pacing
 from .._retry import Attempt, Lost, RetryBudget, read_date, read_retry_after, wait_before_retry
 from .._sockets import watch
 from ..config import Settings
 from ..errors import ViOperationError
 from .bodies import Body
-from .floor import Floor, Lookout
-from .sources import SourceFailedError
+from .minimum_rate import Floor, Lookout
+from .sources.local import SourceFailedError
 
 logger = logging.getLogger("vi.transfer")
 

@@ -15,7 +15,7 @@ import attrs
 
 from .._checksums import Expected
 from .download import ChangedError, Exchange, StartOverError, is_range
-from .floor import BYTES_PER_SECOND, Floor
+from .minimum_rate import BYTES_PER_SECOND, Floor
 from .storage import TransferFailed
 
 READ_BUFFER = 256 << 10

@@ -11,12 +11,10 @@ import attrs
 from .. import _checksums
 from ..config import TransferLimits
 from ..errors import ViTimeoutError
-from . import plan
+from . import byte_ranges
 from .bodies import Body, BytesBody, SourceBody
-from .lanes import Lanes
-from .pool import TaskPool
 from .record import FileRecord
-from .sources import CHUNK, BytesSource, PathSource, SourceChangedError, read_cached, read_whole
+from .sources.local import CHUNK, BytesSource, PathSource, SourceChangedError, read_cached, read_whole
 from .storage import (
     SignedTransfer,
     Storage,
@@ -25,6 +23,8 @@ from .storage import (
     UrlExpired,
     check_stored,
 )
+from .threads.lanes import Lanes
+from .threads.pool import TaskPool
 
 DAMAGED_TRIES = 2
 
@@ -119,11 +119,11 @@ async def send_parts(
     out not to be storable; they are kept when the run is only cut short, so that a later one can go on.
     """
     count = await target.begin()
-    stretches = plan.parts(record.size, count)
+    stretches = byte_ranges.parts(record.size, count)
     crcs: dict[int, int] = dict(done or {})
     reached = sum(stretch.size for stretch in stretches if stretch.number in crcs)
 
-    async def send(stretch: plan.Stretch) -> None:
+    async def send(stretch: byte_ranges.Stretch) -> None:
         nonlocal reached
         await _send_part(record, stretch, target, storage, crcs)
         reached += stretch.size
@@ -159,7 +159,7 @@ ABORT_SECONDS = 2.0
 
 
 async def _send_part(
-    record: FileRecord, stretch: plan.Stretch, target: PartTarget, storage: Storage, crcs: dict[int, int]
+    record: FileRecord, stretch: byte_ranges.Stretch, target: PartTarget, storage: Storage, crcs: dict[int, int]
 ) -> None:
     for _ in range(PART_TRIES):
         part = await target.part(stretch.number)

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Displayed:
-    """Base of what a notebook shows as more than its repr; `vi._html` knows how."""
+    """Base of what a notebook shows as more than its repr; `vi._show.html` knows how."""
 
     __slots__ = ()
 
@@ -19,12 +19,12 @@ class Displayed:
         cls._repr_pretty_ = Displayed._repr_pretty_  # type: ignore[method-assign]
 
     def _repr_html_(self) -> str:
-        from .. import _html
+        from .._show import html as _html
 
         return _html.shown(self)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        from .. import _terminal
+        from .._show import console as _terminal
 
         alone = len(getattr(printer, "stack", ())) <= 1
         printer.text(_terminal.described(self) if alone and not cycle else repr(self))

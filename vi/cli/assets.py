@@ -6,7 +6,7 @@ import argparse
 from itertools import islice
 from typing import Any
 
-from .._terminal import complain, printable
+from .._show.console import complain, printable
 from ..errors import ViNotFoundError
 from . import exits, options, output
 from .output import Columns, show_document, show_items
@@ -182,7 +182,7 @@ def show(given: argparse.Namespace) -> int:
 
 def count(given: argparse.Namespace) -> int:
     """Count assets."""
-    from .._terminal import say
+    from .._show.console import say
 
     with options.open_client(given) as client:
         number = client.assets.count(given.dataset, **options.selection(given))

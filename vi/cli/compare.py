@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .._terminal import aligned, complain, printable, say
+from .._show.console import aligned, complain, printable, say
 from . import exits, options, output, plans
 from .output import show_document
 

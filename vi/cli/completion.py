@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from .._terminal import say
+from .._show.console import say
 from . import exits, options
 
 _FILES = ("FILE", "PATH", "DIR", "FOLDER")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .._redact import redact
-from .._terminal import complain, printable, say
+from .._show.console import complain, printable, say
 from ..config import DEFAULT_ENDPOINT, default_config_path, find_settings
 from ..profiles import list_profiles
 from . import exits, options

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .._terminal import complain, printable
+from .._show.console import complain, printable
 from ..errors import ViNotFoundError
 from . import exits, options, output
 from .output import Columns, show_items

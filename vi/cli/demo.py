@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 
-from .._terminal import complain, say, table
+from .._show.console import complain, say, table
 from . import exits, options
 
 EXAMPLE = """  vi-sdk demo               # with images that it makes

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .. import __version__
-from .._terminal import aligned, printable, say, styled
+from .._show.console import aligned, printable, say, styled
 from ..config import RetryPolicy, Timeouts, find_settings
 from ..errors import ViError
 from . import checks, exits, options

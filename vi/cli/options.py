@@ -232,7 +232,7 @@ def seconds(text: str) -> float:
 
 def confirm(question: str, given: argparse.Namespace) -> bool:
     """Ask on the terminal; without one, only ``--yes`` agrees."""
-    from .._terminal import ask, can_ask
+    from .._show.console import ask, can_ask
 
     if given.yes:
         return True

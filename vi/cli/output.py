@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-from .._summaries import size as size
-from .._terminal import aligned, complain, printable, say
+from .._show.console import aligned, complain, printable, say
+from .._show.units import size as size
 
 if TYPE_CHECKING:
     from ..api.resources.datasets.assets.results import FileFailure

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._terminal import complain, printable, report
+from .._show.console import complain, printable, report
 from . import exits, options, output
 from .output import Columns, show_document, show_items
 
 if TYPE_CHECKING:
-    from ..api.resources.datasets.assets.application import SyncResult
     from ..api.resources.datasets.assets.plans import TransferPlan
+    from ..api.resources.datasets.assets.sync.application import SyncResult
     from ..client import Client
 
 COLUMNS = Columns(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .._terminal import printable, say
+from .._show.console import printable, say
 from . import options
 
 EXAMPLE = """  vi-sdk serve --data ./vi-data --port 0 --env-file vi.env

@@ -6,7 +6,7 @@ import argparse
 import datetime as dt
 from typing import Any
 
-from .._terminal import complain
+from .._show.console import complain
 from . import exits, options, output
 from .output import Columns, show_items
 

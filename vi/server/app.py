@@ -12,7 +12,7 @@ from . import middleware
 from .context import CONTEXT, Context
 from .gallery import routes as gallery
 from .handlers import assets, bulk_deletions, datasets, multipart, organizations, sessions, storage
-from .storage_paths import DOWNLOAD, PART, THUMBNAIL, UPLOAD
+from .http.storage_paths import DOWNLOAD, PART, THUMBNAIL, UPLOAD
 
 
 def build_app(context: Context, *, host: str, middlewares: Sequence[Middleware] = ()) -> web.Application:

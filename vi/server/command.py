@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import ViConfigurationError
 from .config import Folder, ServiceConfig
-from .files import write_private
+from .disk.files import write_private
 from .lifecycle import LocalService, serve
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import attrs
 import sqlalchemy as sa
 
-from .signing import Signer
-from .storage_paths import DOWNLOAD, THUMBNAIL, storage_path
+from .http.signing import Signer
+from .http.storage_paths import DOWNLOAD, THUMBNAIL, storage_path
 
 _REMEMBERED = 20_000
 

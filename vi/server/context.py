@@ -8,16 +8,16 @@ from collections.abc import Callable, Sequence
 import attrs
 from aiohttp import web
 
-from .blobs import Blobs
 from .config import ServiceConfig
 from .contents import Contents
-from .database import Database
+from .disk.blobs import Blobs
 from .documents import Documents
+from .http.refusals import Refusal
+from .http.signing import Signer
 from .identity import Identity
 from .ingestion import Ingestion
-from .refusals import Refusal
 from .removal import Removal
-from .signing import Signer
+from .store.database import Database
 from .store.idempotency import Claim
 
 Clock = Callable[[], int]

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from .. import _routes
 from .identity import Identity
-from .schema import SessionState
+from .store.schema import SessionState
 
 Row = sa.Row[Any]
 Document = dict[str, Any]

@@ -12,7 +12,7 @@ import attrs
 
 from ..errors import ViConfigurationError
 from .config import ServiceConfig
-from .files import write_private
+from .disk.files import write_private
 
 KEY_PREFIX = "dtvi_"
 _KEY_CHARACTERS = 98

@@ -24,14 +24,14 @@ import attrs
 import sqlalchemy as sa
 
 from .. import _checksums
-from .blobs import Blobs
 from .config import ServiceConfig
-from .database import Database
-from .inspection import InspectionJob, InspectionUnavailableError, Inspector, Verdict
-from .places import Places
-from .refusals import Refusal
-from .schema import ItemState, SessionState, UploadState, ingest_item, ingestion_session
+from .disk.blobs import Blobs
+from .http.refusals import Refusal
+from .inspection.inspector import InspectionJob, InspectionUnavailableError, Inspector, Verdict
+from .inspection.worker_slots import Places
 from .store import idempotency, multipart, sessions, settling
+from .store.database import Database
+from .store.schema import ItemState, SessionState, UploadState, ingest_item, ingestion_session
 from .store.sessions import Arrival, Recorded
 
 logger: logging.Logger = logging.getLogger("vi.server")

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import ViConfigurationError
 from .config import Folder, ServiceConfig
-from .files import flush_folder
+from .disk.files import flush_folder
+from .disk.lock import FolderLock, read_address
 from .identity import Identity, load_identity, read_identity
-from .lock import FolderLock, read_address
 
 if TYPE_CHECKING:
     from .running import Running

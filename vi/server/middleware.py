@@ -14,9 +14,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from .config import ServiceConfig
-from .database import TooManyReadsError
+from .http.refusals import Refusal, invalid
 from .identity import Identity
-from .refusals import Refusal, invalid
+from .store.database import TooManyReadsError
 
 logger: logging.Logger = logging.getLogger("vi.server")
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from .blobs import Blobs
-from .database import Database
+from .disk.blobs import Blobs
 from .store import assets, datasets, garbage
+from .store.database import Database
 
 logger: logging.Logger = logging.getLogger("vi.server")
 

@@ -15,23 +15,22 @@ import attrs
 from aiohttp import web
 
 from ..errors import ViConfigurationError
-from . import selection
 from .app import build_app
-from .blobs import Blobs
 from .config import Folder, ServiceConfig
 from .contents import Contents
 from .context import Context, Identifiers
-from .database import Database
+from .disk.blobs import Blobs
+from .disk.lock import FolderLock
 from .documents import Documents
+from .http.readers import watch_readers
+from .http.signing import Signer
 from .identity import Identity
 from .ingestion import Ingestion
-from .inspection import Inspector
-from .lock import FolderLock
-from .readers import watch_readers
+from .inspection.inspector import Inspector
 from .removal import Removal
-from .schema import asset
-from .signing import Signer
-from .store import sessions
+from .store import selection, sessions
+from .store.database import Database
+from .store.schema import asset
 
 _READ_BUFFER = 256 << 10
 _BACKLOG = 512

@@ -20,7 +20,7 @@ from aiohttp import MultipartReader, web
 from aiohttp.typedefs import Handler, Middleware
 
 from ..context import Context
-from ..refusals import Refusal
+from ..http.refusals import Refusal
 from . import forms
 from .paths import LOGIN, STATIC, is_gallery
 

@@ -12,10 +12,10 @@ from aiohttp import web
 from ..contents import StoredObject
 from ..context import CONTEXT, Context
 from ..handlers.storage import send_thumbnail
-from ..paging import Listing, Position
-from ..refusals import not_found
+from ..http.refusals import not_found
 from ..serving import serve_file
 from ..store import assets, datasets
+from ..store.paging import Listing, Position
 from .datasets import picture
 from .grid import PER_PAGE, View
 from .html import Child, Markup, h

@@ -12,10 +12,10 @@ from aiohttp import web
 from ... import _routes
 from ..context import CONTEXT
 from ..handlers.datasets import DatasetChanges, make
-from ..paging import Page, listing
-from ..refusals import invalid
-from ..schema import dataset
+from ..http.refusals import invalid
 from ..store import assets, datasets
+from ..store.paging import Page, listing
+from ..store.schema import dataset
 from .access import FORM
 from .html import Markup, h
 from .layout import command, form, name_of, page, plural, size

@@ -12,8 +12,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from ..config import ServiceConfig
 from ..context import CONTEXT
-from ..reading import PIECE, read_bytes, too_long
-from ..refusals import Refusal
+from ..http.reading import PIECE, read_bytes, too_long
+from ..http.refusals import Refusal
 
 FIELDS = "application/x-www-form-urlencoded"
 FILES = "multipart/form-data"

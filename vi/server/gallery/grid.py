@@ -11,9 +11,9 @@ from aiohttp import web
 
 from ... import _media
 from ..context import CONTEXT
-from ..paging import Listing, Page, listing
-from ..refusals import invalid
+from ..http.refusals import invalid
 from ..store import assets, datasets
+from ..store.paging import Listing, Page, listing
 from .datasets import picture, turning
 from .html import Child, Markup, h
 from .layout import TIMES, command, crumbs, form, name_of, page, plural, size

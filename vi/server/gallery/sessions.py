@@ -12,9 +12,9 @@ from ...api.resources.datasets.assets.responses import meaning_of
 from ..context import CONTEXT
 from ..handlers.answers import json_answer
 from ..handlers.sessions import cancel_session
-from ..paging import Page, listing
-from ..schema import SessionState, ingestion_session
 from ..store import datasets, sessions
+from ..store.paging import Page, listing
+from ..store.schema import SessionState, ingestion_session
 from .datasets import turning
 from .html import Child, Markup, h
 from .layout import command, crumbs, form, moment, name_of, page, plural

@@ -8,7 +8,7 @@ from importlib import resources
 
 from aiohttp import web
 
-from ..refusals import Refusal
+from ..http.refusals import Refusal
 from ..serving import serve_bytes
 
 _TYPES = {

@@ -15,12 +15,12 @@ from aiohttp import web
 from ... import _media
 from ..._routes import MANAGED_SOURCE
 from ...api.resources.datasets.assets.responses import UploadedAssetMetadata
-from ..blobs import Staging
 from ..context import CONTEXT, Context
+from ..disk.blobs import Staging
 from ..handlers.sessions import SessionSpec, begin
-from ..refusals import Refusal, invalid
-from ..schema import ItemState
+from ..http.refusals import Refusal, invalid
 from ..store import datasets
+from ..store.schema import ItemState
 from .access import FILES
 from .forms import next_file, pieces_of
 from .paths import SESSION, path_to

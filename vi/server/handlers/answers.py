@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from ..context import CONTEXT
-from ..paging import Page, listing
 from ..store import datasets
+from ..store.paging import Page, listing
 
 
 def json_answer(document: Any, status: int = 200) -> web.Response:

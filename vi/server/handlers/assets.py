@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from ..context import CONTEXT
-from ..names import check_name
-from ..paging import Page, listing
-from ..reading import flag, read_json, structure
-from ..refusals import invalid
-from ..selection import Selection
+from ..http.names import check_name
+from ..http.reading import flag, read_json, structure
+from ..http.refusals import invalid
 from ..store import assets, datasets
+from ..store.paging import Page, listing
+from ..store.selection import Selection
 from .answers import json_answer
 
 _ORDERS = {"": False, "a": False, "asc": False, "d": True, "desc": True}

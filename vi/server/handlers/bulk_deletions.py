@@ -10,11 +10,11 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from ..context import CONTEXT
-from ..reading import read_json, structure
-from ..refusals import invalid
-from ..schema import bulk_deletion
-from ..selection import Selection
+from ..http.reading import read_json, structure
+from ..http.refusals import invalid
 from ..store import assets, datasets, idempotency
+from ..store.schema import bulk_deletion
+from ..store.selection import Selection
 from .answers import dataset_page, json_answer
 
 

@@ -13,12 +13,12 @@ from aiohttp import web
 
 from ...api.resources.datasets.types import DatasetType
 from ..context import CONTEXT, Context
-from ..paging import listing
-from ..reading import read_json, structure
-from ..refusals import invalid
-from ..schema import dataset
+from ..http.reading import read_json, structure
+from ..http.refusals import invalid
 from ..store import datasets, idempotency
 from ..store.idempotency import Claim
+from ..store.paging import listing
+from ..store.schema import dataset
 from .answers import json_answer, stored_answer
 
 _MAX_TEXT = 10_000

@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from ..context import CONTEXT
-from ..reading import read_json, structure
-from ..refusals import invalid, not_found
-from ..schema import UploadState
-from ..storage_paths import PART, storage_path
+from ..http.reading import read_json, structure
+from ..http.refusals import invalid, not_found
+from ..http.storage_paths import PART, storage_path
 from ..store import datasets, idempotency, multipart
+from ..store.schema import UploadState
 from .answers import json_answer, stored_answer
 
 PART_TYPE = "application/octet-stream"

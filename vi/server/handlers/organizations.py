@@ -8,8 +8,8 @@ from typing import Any
 from aiohttp import web
 
 from ..context import CONTEXT
-from ..paging import listing
 from ..store import datasets
+from ..store.paging import listing
 from .answers import json_answer
 
 

@@ -14,14 +14,14 @@ from aiohttp import web
 from ..._routes import MANAGED_SOURCE
 from ...api.resources.datasets.assets.responses import UploadedAssetMetadata
 from ..context import CONTEXT, Context
-from ..names import check_name
-from ..paging import Page, listing
-from ..reading import read_json, structure
-from ..refusals import invalid
-from ..schema import ItemState, SessionState, ingestion_session
-from ..storage_paths import UPLOAD, storage_path
+from ..http.names import check_name
+from ..http.reading import read_json, structure
+from ..http.refusals import invalid
+from ..http.storage_paths import UPLOAD, storage_path
 from ..store import datasets, idempotency, sessions, settling
 from ..store.idempotency import Claim
+from ..store.paging import Page, listing
+from ..store.schema import ItemState, SessionState, ingestion_session
 from .answers import json_answer
 
 _FAILURE_MODES = ("FailAfterOne", "FailAfterAll")

@@ -13,13 +13,13 @@ from aiohttp import web
 
 from ... import _checksums
 from ..context import CONTEXT, Context
-from ..reading import PIECE, pieces, read_bytes
-from ..refusals import Refusal, not_found
-from ..schema import asset, dataset
+from ..http.reading import PIECE, pieces, read_bytes
+from ..http.refusals import Refusal, not_found
+from ..http.storage_paths import DOWNLOAD, PART, THUMBNAIL, UPLOAD, storage_path
 from ..serving import serve_bytes, serve_file
-from ..storage_paths import DOWNLOAD, PART, THUMBNAIL, UPLOAD, storage_path
 from ..store import multipart
 from ..store.multipart import Part
+from ..store.schema import asset, dataset
 
 
 def _check(request: web.Request, template: str, method: str) -> int | None:

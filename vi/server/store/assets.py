@@ -7,11 +7,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from .. import query
+from ..http.refusals import Refusal, not_found
 from ..identity import Identity
-from ..refusals import Refusal, not_found
-from ..schema import asset, bulk_deletion, dataset
+from . import query
 from .garbage import discard
+from .schema import asset, bulk_deletion, dataset
 
 Row = sa.Row[Any]
 

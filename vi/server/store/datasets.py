@@ -7,10 +7,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from ... import _routes
-from ..refusals import not_found
-from ..schema import SessionState, asset, dataset, ingest_item, ingestion_session, multipart_upload
+from ..http.refusals import not_found
 from . import multipart
 from .garbage import discard
+from .schema import SessionState, asset, dataset, ingest_item, ingestion_session, multipart_upload
 
 Row = sa.Row[Any]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from ..schema import garbage
+from .schema import garbage
 
 
 def discard(connection: sa.Connection, blobs: list[str]) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import attrs
 import sqlalchemy as sa
 
-from ..refusals import Refusal
-from ..schema import idempotency
+from ..http.refusals import Refusal
+from .schema import idempotency
 
 KEPT_MS = 24 * 3600 * 1000
 

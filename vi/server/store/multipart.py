@@ -8,9 +8,10 @@ from typing import Any
 import attrs
 import sqlalchemy as sa
 
-from ..blobs import PARTS
-from ..refusals import Refusal, invalid, not_found
-from ..schema import (
+from ..disk.blobs import PARTS
+from ..http.refusals import Refusal, invalid, not_found
+from .garbage import discard
+from .schema import (
     ItemState,
     SessionState,
     UploadState,
@@ -20,7 +21,6 @@ from ..schema import (
     multipart_part,
     multipart_upload,
 )
-from .garbage import discard
 
 Row = sa.Row[Any]
 

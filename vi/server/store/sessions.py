@@ -9,10 +9,10 @@ from typing import Any
 import attrs
 import sqlalchemy as sa
 
-from ..refusals import not_found
-from ..schema import ItemState, SessionState, dataset, ingest_item, ingestion_session, multipart_upload
+from ..http.refusals import not_found
 from . import multipart
 from .garbage import discard
+from .schema import ItemState, SessionState, dataset, ingest_item, ingestion_session, multipart_upload
 
 Row = sa.Row[Any]
 

@@ -10,8 +10,10 @@ import attrs
 import sqlalchemy as sa
 
 from ... import _media
-from ..inspection import Verdict
-from ..schema import (
+from ..inspection.inspector import Verdict
+from .datasets import used_bytes
+from .garbage import discard
+from .schema import (
     ItemState,
     SessionState,
     UploadState,
@@ -21,8 +23,6 @@ from ..schema import (
     ingestion_session,
     multipart_upload,
 )
-from .datasets import used_bytes
-from .garbage import discard
 from .sessions import ASSET_FAILED, end
 
 Row = sa.Row[Any]

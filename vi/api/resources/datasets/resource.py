@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from .... import _routes
-from ...._blocking import Blocking, blocking, blocking_pages
+from ...._loop_thread import Blocking, blocking, blocking_pages
 from ....errors import ViInvalidParameterError
 from ...pagination import Listing
 from ...types import PaginationParams

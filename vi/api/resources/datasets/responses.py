@@ -70,7 +70,7 @@ class Dataset(Displayed):
 
     def info(self) -> None:
         """Print a summary of the dataset."""
-        from ...._terminal import print_dataset
+        from ...._show.console import print_dataset
 
         print_dataset(self)
 

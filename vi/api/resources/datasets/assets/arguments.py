@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ....._transfer.discovery import Filters, Inventory, Naming, discover
-from ....._transfer.elsewhere import is_elsewhere
-from ....._transfer.openable import is_file_address, local_path
 from ....._transfer.record import FileRecord
+from ....._transfer.remote_folders import is_elsewhere
+from ....._transfer.sources.remote import is_file_address, local_path
 from .....errors import ViInvalidParameterError
 from ...base import check_text
 from .responses import FailureMode

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from ....._http import Http
-from ....._transfer.pool import TaskPool
+from ....._transfer.threads.pool import TaskPool
 from .....errors import ViNotFoundError, ViOperationError
 from ..responses import BulkAssetDeletionSession
 from .polling import Polling

@@ -11,8 +11,8 @@ from ..... import _routes
 from ....._checksums import Expected
 from ....._http import Http
 from ....._transfer.record import FileRecord
-from ....._transfer.sources import CHUNK, PathSource, SourceChangedError
-from ....._transfer.stopping import in_thread, still_wanted
+from ....._transfer.sources.local import CHUNK, PathSource, SourceChangedError
+from ....._transfer.threads.stopping import in_thread, still_wanted
 from .....errors import ViOperationError
 from ....pagination import TokenTrail
 from ...base import read_envelope

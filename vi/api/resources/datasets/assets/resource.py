@@ -12,13 +12,13 @@ import anyio.to_thread
 import attrs
 
 from ..... import _routes
-from ....._blocking import Blocking, blocking, blocking_pages, blocking_view
 from ....._http import Http
-from ....._terminal import progress_listeners
+from ....._loop_thread import Blocking, blocking, blocking_pages, blocking_view
+from ....._show.console import progress_listeners
 from ....._transfer.discovery import Naming
-from ....._transfer.elsewhere import PathElsewhere, folder_elsewhere, is_elsewhere
 from ....._transfer.progress import Listener, ProgressTracker
-from ....._transfer.stopping import in_thread
+from ....._transfer.remote_folders import PathElsewhere, folder_elsewhere, is_elsewhere
+from ....._transfer.threads.stopping import in_thread
 from .....errors import (
     ViDownloadError,
     ViInvalidParameterError,
@@ -29,18 +29,20 @@ from ...base import Resource, check_id, check_ids, check_text
 from ...deadline import deadline
 from ...shared import choose
 from ..responses import BulkAssetDeletionSession
-from . import arguments, deletion, ingestion, metadata, retrieval
-from .application import Application, SyncResult
-from .comparison import VerifyResult
+from . import arguments, deletion, metadata
+from .download import run as retrieval
+from .download.reading import AssetFile, AssetOpening
 from .events import BlockingTransferEvents, TransferEvents, with_events  # noqa: F401 - named in signatures
 from .plans import Direction, TransferPlan
 from .polling import Polling
-from .reading import AssetFile, AssetOpening
 from .responses import Asset, AssetIngestionSession, DeletedAsset, FailureMode, ResourceRetentionMode
 from .results import AssetDownloadResult, AssetUploadResult, BulkDeletionResult
-from .sync import DEFAULT_MAX_DELETE, check_deletions, check_max_delete, survey
+from .sync.application import Application, SyncResult
+from .sync.comparison import VerifyResult
+from .sync.planning import DEFAULT_MAX_DELETE, check_deletions, check_max_delete, survey
 from .transfers import Transfers
 from .types import AssetSortCriterion, SortCriterion, SortOrder
+from .upload import run as ingestion
 
 UPLOAD_GOES_ON = "The same call goes on with what is missing; vi.transfers lists what is unfinished."
 DOWNLOAD_GOES_ON = "The same call goes on: what has arrived is kept."

@@ -227,7 +227,7 @@ class Asset(Displayed):
 
     def info(self) -> None:
         """Print a summary of the asset."""
-        from ....._terminal import print_asset
+        from ....._show.console import print_asset
 
         print_asset(self)
 

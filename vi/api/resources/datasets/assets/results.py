@@ -7,9 +7,9 @@ from typing import Any
 
 import attrs
 
-from ....._summaries import size as size_text
+from ....._show.units import size as size_text
 from ....._transfer.record import FileFailure, Ledger, Outcome, SkippedFile
-from ....._transfer.sources import shown
+from ....._transfer.sources.local import shown
 from ....display import Displayed
 from .plans import TransferPlan
 from .responses import AssetIngestionSession

@@ -14,21 +14,21 @@ from ....._connections import Connections
 from ....._http import Http
 from ....._pacing import Places
 from ....._transfer.discovery import Filters, Inventory
-from ....._transfer.lanes import Lanes
 from ....._transfer.progress import ProgressTracker
-from ....._transfer.stopping import in_thread
 from ....._transfer.storage import Storage
+from ....._transfer.threads.lanes import Lanes
+from ....._transfer.threads.stopping import in_thread
 from ...base import check_id
-from .comparison import NO_FILTERS, VerifyResult, verify
-from .delivery import Delivery
+from .download.reading import AssetOpening, AssetStream
+from .download.remote import Delivery
+from .download.run import DownloadOptions, Retrieval
+from .download.thumbnails import fetch_thumbnails
 from .holdings import Held, Holdings
-from .ingestion import Ingestion, UploadOptions
 from .plans import PlannedTransfer, TransferPlan
-from .reading import AssetOpening, AssetStream
 from .responses import Asset
-from .retrieval import DownloadOptions, Retrieval
-from .sync import plan_down, plan_up
-from .thumbnails import fetch_thumbnails
+from .sync.comparison import NO_FILTERS, VerifyResult, verify
+from .sync.planning import plan_down, plan_up
+from .upload.run import Ingestion, UploadOptions
 
 
 class Transfers:

@@ -1,0 +1,304 @@
+# pyright: reportPrivateUsage=false
+"""The sync twin of an async client: an event loop in a thread of its own, and methods that run in it.
+
+Async code is the only implementation. `blocking` turns an async method into one that starts it in the loop thread and
+waits; `blocking_pages` does so for listings. The loop thread starts at the first call and again after a fork. Ctrl+C
+reaches only the waiting thread, so it cancels the task there and waits a moment for its clean-up, and the
+`KeyboardInterrupt` has a note that says how to go on; a second Ctrl+C leaves at once. Callbacks that a caller passes in
+run in the loop thread.
+
+anyio runs the loop and cancels in it. Its portal is not used: handing over a call would wait for the loop, in a sleep that
+Ctrl+C does not end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import os
+import signal
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError, Future
+from functools import wraps
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+
+import anyio
+import attrs
+
+from ._show.console import in_kernel
+from .api.pagination import Listing, PaginatedResponse, Run
+from .errors import ViError, ViOperationError
+
+A = TypeVar("A")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CLEAN_UP_SECONDS = 2.0
+LOOK_SECONDS = 0.2
+STUCK_SECONDS = 0.5
+
+
+@attrs.frozen
+class LoopInThread:
+    """An event loop that runs in a thread."""
+
+    thread: threading.Thread
+    loop: asyncio.AbstractEventLoop
+    _stop: asyncio.Event
+
+    @classmethod
+    def begin(cls, name: str) -> LoopInThread:
+        """Start the thread. Nothing here waits for the loop itself: a callback of the caller's may hold it up."""
+        started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+        async def serve() -> None:
+            stop = asyncio.Event()
+            started.set_result((asyncio.get_running_loop(), stop))
+            await stop.wait()
+
+        def run() -> None:
+            try:
+                anyio.run(serve)
+            except BaseException as error:
+                if started.done():
+                    raise
+                started.set_exception(error)
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        thread.start()
+        return cls(thread, *started.result())
+
+    def call(self, work: Coroutine[Any, Any, R]) -> Future[R]:
+        """Start *work* in the loop."""
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self.loop)
+        except RuntimeError:
+            work.close()
+            raise ViOperationError("The client was closed meanwhile.") from None
+
+    def wait_for(self, future: Future[R], seconds: float = math.inf) -> R:
+        """Return what *future* comes to, looking for Ctrl+C now and then; `TimeoutError` after *seconds*.
+
+        A wait without end may sleep through Ctrl+C: where the system gives the signal to another thread, or to this one
+        when it is not quite asleep yet, nothing wakes it; and on Windows nothing ever does.
+        """
+        give_up = time.monotonic() + seconds
+        while True:
+            try:
+                future.exception(LOOK_SECONDS)
+            except TimeoutError:
+                if not self.thread.is_alive():
+                    future.cancel()  # the loop ended between the call and its beginning
+                elif time.monotonic() >= give_up:
+                    raise
+                continue
+            return future.result()
+
+    def stop(self, seconds: float) -> None:
+        """End the loop, cancelling what is under way, and wait *seconds* for the thread: one that is stuck stays."""
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self._stop.set)
+        self.thread.join(seconds)
+
+
+class RunningLoop:
+    """The loop of one client, while there is one; apart from its owner, so that the owner's finaliser can end it."""
+
+    def __init__(self, at_close: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        self.current: LoopInThread | None = None
+        self.patience = math.inf
+        """How long closing waits: little after a call that was given up and did not end, not at all after two Ctrl+C."""
+        self._at_close = at_close
+        self._name = name
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+
+    def start(self) -> LoopInThread:
+        """Return the loop, starting it if it does not run in this process."""
+        with self._lock:
+            if self._pid != os.getpid():
+                # The parent's thread did not come along; its loop must not be touched.
+                self.current = None
+                self._pid = os.getpid()
+            if self.current is None:
+                self.current, self.patience = LoopInThread.begin(self._name), math.inf
+            return self.current
+
+    def end(self) -> bool:
+        """Run the closing call and end the thread; false when there was none."""
+        if self._pid != os.getpid():
+            return False
+        with self._lock:
+            ending, self.current = self.current, None
+        if ending is None:
+            return False
+        if ending.thread is threading.current_thread():
+            # A forgotten client may be collected in its own loop thread, which cannot wait for itself.
+            threading.Thread(target=self._close, args=(ending,), name=self._name, daemon=True).start()
+        else:
+            self._close(ending)
+        return True
+
+    def _close(self, ending: LoopInThread) -> None:
+        try:
+            closing = ending.call(self._at_close())
+            with contextlib.suppress(TimeoutError):
+                ending.wait_for(closing, self.patience)
+        finally:
+            ending.stop(min(self.patience, CLEAN_UP_SECONDS))
+
+
+class _UnderWay(Generic[R]):
+    """A call in the loop thread, as the thread that waits for it sees it."""
+
+    def __init__(self, call: Callable[[], Coroutine[Any, Any, R]]) -> None:
+        self._call = call
+        self._scope: anyio.CancelScope | None = None
+        self._given_up = False
+        self._ended = threading.Event()
+        self._notes: list[str] = []
+
+    async def run(self) -> R:
+        try:
+            with anyio.CancelScope() as self._scope:
+                if self._given_up:
+                    self._scope.cancel()
+                try:
+                    return await self._call()
+                except asyncio.CancelledError as error:
+                    self._notes += getattr(error, "__notes__", ())
+                    raise
+        finally:
+            self._ended.set()
+        return cast("R", None)  # given up: nobody waits for it
+
+    def stop(self, reason: BaseException, loop: asyncio.AbstractEventLoop) -> bool:
+        """Cancel the call and wait a moment for its clean-up; *reason* then tells how to go on. False if it goes on."""
+        if self._ended.is_set():
+            return True
+        self._given_up = True
+        if self._scope is not None:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._scope.cancel)
+        ended = self._ended.wait(CLEAN_UP_SECONDS)
+        for note in self._notes:
+            reason.add_note(note)
+        return ended
+
+
+class LoopThread:
+    """The event loop of one sync client, in a daemon thread.
+
+    The client and its resources share it; it ends with the last of them, or at exit, with a `ResourceWarning` if nobody
+    closed it.
+    """
+
+    def __init__(self, at_close: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        self._loop = RunningLoop(at_close, name)
+        self._warned = False
+        weakref.finalize(self, _forgotten, self._loop)
+
+    @property
+    def runs(self) -> bool:
+        """Whether the thread has been started, and not ended."""
+        return self._loop.current is not None
+
+    def run(self, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        """Run *call* in the loop thread and return what it returns."""
+        self._warn_inside_loop()
+        loop, under_way = self._loop.start(), _UnderWay(call)
+        try:
+            return loop.wait_for(loop.call(under_way.run()))
+        except CancelledError:
+            raise ViOperationError("The call was ended, since its client was closed.") from None
+        except ViError:
+            raise  # the call's own, or it could not begin
+        except BaseException as error:
+            self._loop.patience = 0.0  # for a second Ctrl+C, here in the middle
+            self._loop.patience = math.inf if under_way.stop(error, loop.loop) else STUCK_SECONDS
+            raise
+
+    def close(self) -> None:
+        """Run the closing call and end the thread; does nothing when there is none."""
+        self._loop.end()
+
+    def _warn_inside_loop(self) -> None:
+        if self._warned:
+            return
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        message = "vi.Client blocks the event loop of this thread while it works; use vi.AsyncClient with await here"
+        if in_kernel():
+            # A notebook's loop runs always. It waits for a plain cell, and Ctrl+C ends that; not so in one that awaits.
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                return
+            message = (
+                "vi.Client cannot be stopped in a cell that awaits; use vi.AsyncClient there, or a cell of its own"
+            )
+        self._warned = True
+        warnings.warn(message, RuntimeWarning, stacklevel=5)
+
+
+class Blocking(Generic[A]):
+    """Base of every sync resource: an async resource and the loop it lives in."""
+
+    def __init__(self, resource: A, loop_thread: LoopThread) -> None:
+        self._resource = resource
+        self._loop_thread = loop_thread
+
+    def _run(self, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        return self._loop_thread.run(call)
+
+
+class Method(Protocol[A, P, R_co]):
+    """How a method binds. Checkers disagree on a bare Callable, not on this."""
+
+    @overload
+    def __get__(self, obj: None, cls: type) -> Callable[Concatenate[Blocking[A], P], R_co]: ...
+    @overload
+    def __get__(self, obj: Blocking[A], cls: type) -> Callable[P, R_co]: ...
+
+
+def blocking(method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]]) -> Method[A, P, R]:
+    """Give a sync resource the blocking twin of an async *method*."""
+
+    @wraps(method)
+    def call(self: Blocking[A], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._run(lambda: method(self._resource, *args, **kwargs))
+
+    return cast("Method[A, P, R]", call)
+
+
+def blocking_pages(method: Callable[Concatenate[A, P], Listing[T]]) -> Method[A, P, PaginatedResponse[T]]:
+    """Give a sync resource the twin of a *method* that lists: the first page now, the others while iterating."""
+
+    @wraps(method)
+    def call(self: Blocking[A], /, *args: P.args, **kwargs: P.kwargs) -> PaginatedResponse[T]:
+        listing = method(self._resource, *args, **kwargs)
+        return PaginatedResponse.of(listing, self._run(listing.first), self._run)
+
+    return cast("Method[A, P, PaginatedResponse[T]]", call)
+
+
+def blocking_view(method: Callable[Concatenate[A, P], T], make: Callable[[T, Run], R]) -> Method[A, P, R]:
+    """Give a sync resource the twin of a *method* that returns at once: *make* turns what it returns into its sync form."""
+
+    @wraps(method)
+    def call(self: Blocking[A], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return make(method(self._resource, *args, **kwargs), self._run)
+
+    return cast("Method[A, P, R]", call)
+
+
+def _forgotten(loop: RunningLoop) -> None:
+    if loop.end():
+        warnings.warn("a vi.Client was not closed; use it in a with statement", ResourceWarning, stacklevel=2)

@@ -1,0 +1,142 @@
+"""Files of JSON lines in the user's cache folder, each locked by the run that writes it and taken over once that is dead.
+
+Lines are appended with one system call each, so a process killed at any instant leaves at most a torn last line, which
+is not read. The system lets go of the lock when its holder dies, whatever becomes of the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..._lock import try_lock
+
+CACHE_VARIABLE = "VI_CACHE_DIR"
+MAX_BYTES = 256 << 20
+MAX_LINE = 64 << 10
+KEPT_SECONDS = 30 * 86_400
+
+_FLAGS = os.O_RDWR | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_FLAGS |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_NAMES_TRIED = 100
+
+
+def cache_folder() -> Path:
+    """Return where what is unfinished is written down."""
+    if named := os.environ.get(CACHE_VARIABLE):
+        return Path(named).expanduser() / "transfers"
+    if os.name == "nt":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "vi" / "transfers"
+
+
+def create(folder: Path, prefix: str) -> tuple[Path, int]:
+    """Make a file of an unused name ``<prefix>.<random>.jsonl`` and lock it."""
+    for _ in range(_NAMES_TRIED):
+        path = folder / f"{prefix}.{secrets.token_hex(4)}.jsonl"
+        try:
+            descriptor = lock(path, os.O_CREAT | os.O_EXCL)
+        except FileExistsError:
+            continue
+        except OSError:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            raise
+        if descriptor is not None:
+            return path, descriptor
+        # Another run has locked it between the making and the locking: it takes it for a dead one's and removes it.
+    raise OSError(errno.EEXIST, "no name for a journal is free", str(folder))
+
+
+def lock(path: Path, flags: int = 0) -> int | None:
+    """Open and lock a file; None when a living run holds it, or its run has just removed it."""
+    try:
+        descriptor = os.open(path, _FLAGS | flags, 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and try_lock(descriptor) and os.fstat(descriptor).st_nlink:
+            return descriptor
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether a living run holds a file."""
+    descriptor = lock(path)
+    if descriptor is None:
+        return True
+    os.close(descriptor)
+    return False
+
+
+def remove(path: Path, descriptor: int) -> None:
+    """Remove a locked file and let go of it."""
+    # Emptied first: where an open file cannot be removed (Windows), an empty journal says nothing.
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+    with contextlib.suppress(OSError):
+        path.unlink()
+    os.close(descriptor)
+
+
+def close_all(descriptors: list[int]) -> None:
+    """Let go of several files."""
+    while descriptors:
+        os.close(descriptors.pop())
+
+
+class LineWriter:
+    """Appends lines to an open file, up to a bound."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.size = 0
+        self._descriptor = descriptor
+        self._torn = False
+
+    def write(self, *lines: dict[str, Any]) -> None:
+        """Append *lines* in one call; one that is too long, or goes beyond the bound, is left out."""
+        data = bytearray(b"\n" if self._torn else b"")
+        for line in lines:
+            text = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") + b"\n"
+            if len(text) <= MAX_LINE and self.size + len(data) + len(text) <= MAX_BYTES:
+                data += text
+        self.size += len(data)
+        # A full disk must not end a transfer that needs no disk: the next run then knows less.
+        with contextlib.suppress(OSError):
+            written = os.write(self._descriptor, data) if data else 0
+            self._torn = written < len(data) if written else self._torn
+
+
+def read(path: Path) -> Iterator[dict[str, Any]]:
+    """Read the lines that can be read, passing over others, the torn last one first of all."""
+    for text in _lines(path):
+        try:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(line, dict):
+            yield line
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        whole = True
+        while text := file.readline(MAX_LINE):
+            ends = text.endswith(b"\n")
+            if whole and ends:
+                yield text
+            whole = ends

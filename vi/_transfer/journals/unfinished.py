@@ -1,0 +1,111 @@
+"""Transfers of this machine that did not come to their end, from their journals: listed, and forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import attrs
+
+from ...errors import ViPathError
+from ..files import discard
+from . import locked_lines
+from .downloads import parts_left, read_parts
+from .uploads import read_journal
+
+
+@attrs.frozen
+class UnfinishedTransfer:
+    """An upload or a download that did not come to its end, as `vi.transfers` shows it."""
+
+    id: str
+    endpoint: str
+    organization_id: str
+    dataset_id: str
+    began: float
+    files_sent: int
+    multipart_uploads: int
+    running: bool
+    direction: Literal["up", "down"] = "up"
+    folder: str | None = None
+    """Where a download goes."""
+    files_begun: int = 0
+    """Large files of a download that it can go on with."""
+    bytes_kept: int = 0
+    """What has arrived of them."""
+
+
+def unfinished(folder: Path | None = None) -> list[UnfinishedTransfer]:
+    """List uploads, then downloads, that have not ended."""
+    folder = folder if folder is not None else locked_lines.cache_folder()
+    found: list[UnfinishedTransfer] = []
+    for path in _journals(folder):
+        try:
+            one = _upload(path) if path.parent == folder else _download(path)
+        except OSError:
+            continue
+        if one is not None:
+            found.append(one)
+    return found
+
+
+def _journals(folder: Path) -> Iterator[Path]:
+    for place in (folder, folder / "downloads"):
+        yield from (path for path in sorted(place.glob("*.jsonl")) if path.is_file()) if place.is_dir() else ()
+
+
+def _upload(path: Path) -> UnfinishedTransfer | None:
+    state, running = read_journal(path), locked_lines.is_locked(path)
+    if state is None or state.key is None:
+        return None
+    key = state.key
+    sent, in_parts = len(state.sent), len(state.multiparts)
+    return UnfinishedTransfer(
+        path.stem, key.endpoint, key.organization_id, key.dataset_id, state.began, sent, in_parts, running
+    )
+
+
+def _download(path: Path) -> UnfinishedTransfer | None:
+    said, running = read_parts(path), locked_lines.is_locked(path)
+    if said is None:
+        return None
+    key, kept = said.key, [said.kept[name] for name in parts_left(said) if name in said.kept]
+    return UnfinishedTransfer(
+        path.stem,
+        key.endpoint,
+        key.organization_id,
+        key.dataset_id,
+        said.began,
+        0,
+        0,
+        running,
+        "down",
+        said.folder,
+        len(kept),
+        sum(part.count for part in kept),
+    )
+
+
+def forget(transfer_id: str, folder: Path | None = None) -> bool:
+    """Remove the journal of a transfer, and the part files of a download.
+
+    False when there is none of that id or a living run holds it.
+    """
+    folder = folder if folder is not None else locked_lines.cache_folder()
+    for place in (folder, folder / "downloads"):
+        path = place / f"{transfer_id}.jsonl"
+        if path.parent != place or not path.is_file():
+            continue
+        try:
+            descriptor = locked_lines.lock(path)
+        except OSError as error:
+            raise ViPathError(f"{path} cannot be removed: {error.strerror}.", path=str(path)) from None
+        if descriptor is None:
+            return False
+        if place != folder and (said := read_parts(path)) is not None:
+            for name in parts_left(said):
+                discard(str(Path(said.folder) / name))
+        locked_lines.remove(path, descriptor)
+        return True
+    return False

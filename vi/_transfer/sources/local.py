@@ -1,0 +1,414 @@
+"""Where the bytes of an upload come from: a path, bytes in memory, an open file, or an asynchronous stream.
+
+A source can be read again from any offset, so a retry never goes on from where a broken attempt stopped. The one
+exception is a stream of known size, which is sent once. What was read at preparation is remembered as a `Stamp`; a
+file whose stamp or checksum has changed by the time it is sent is not stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+import tempfile
+import threading
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from typing import IO, Any, NamedTuple, Protocol, Self, cast
+
+import aiofiles.threadpool
+import anyio
+import anyio.to_thread
+import attrs
+
+from ..._checksums import crc32c
+from ..._media import SNIFF_BYTES
+from ...errors import ViInvalidParameterError
+from ..threads.descriptors import open_when_possible, when_possible
+
+CHUNK = 1 << 20
+HASHED_AT_ONCE = 256 << 10
+SPOOL_IN_MEMORY = 8 << 20
+
+_OPEN = (
+    os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+)  # O_NONBLOCK: a pipe that took the file's place must not hang the open
+_NOWAIT = getattr(os, "RWF_NOWAIT", None)
+
+
+class Stamp(NamedTuple):
+    """What tells whether a file is still the one that was prepared."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Stamp:
+        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+@attrs.frozen
+class Facts:
+    """What preparing a source found: its size, CRC32C (None when it cannot be known), first bytes and stamp."""
+
+    size: int
+    crc32c: int | None
+    head: bytes
+    stamp: Stamp | None = None
+
+
+def shown(text: str) -> str:
+    """Return *text* in a form that can always be printed."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+class SourceChangedError(Exception):
+    """The source is no longer what was prepared."""
+
+
+class SourceFailedError(Exception):
+    """The caller's stream raised, or gave something else than bytes."""
+
+
+class Source(Protocol):
+    """A named stretch of bytes that can be opened again at any offset."""
+
+    label: str
+    repeatable: bool
+
+    async def examine(self) -> Facts: ...
+
+    def chunks(self, start: int, end: int) -> AsyncGenerator[bytes | memoryview]: ...
+
+    async def still(self, stamp: Stamp | None) -> bool: ...
+
+    def close(self) -> None:
+        """Let go of what is held for the source; it is not read again."""
+        ...
+
+
+class PathSource:
+    """A file on disk."""
+
+    __slots__ = ("label", "path")
+    repeatable = True
+
+    def __init__(self, path: str, label: str | None = None) -> None:
+        self.path = path
+        self.label = label if label is not None else shown(path)
+
+    async def examine(self) -> Facts:
+        stop = threading.Event()
+        try:
+            return await anyio.to_thread.run_sync(examine_path, self.path, stop, abandon_on_cancel=True)
+        finally:
+            stop.set()
+
+    def reading(self) -> Reading:
+        """Return a block in which the file is open."""
+        return Reading(self.path)
+
+    async def chunks(self, start: int, end: int) -> AsyncGenerator[bytes | memoryview]:
+        async with self.reading() as reading:
+            reading.file.seek(start)
+            left = end - start
+            ahead = reading.read(min(CHUNK, left)) if left else None
+            while ahead is not None:
+                data = await asyncio.shield(ahead)
+                if not data:
+                    raise SourceChangedError(f"{self.label} has become shorter")
+                left -= len(data)
+                ahead = reading.read(min(CHUNK, left)) if left else None
+                yield data
+
+    async def still(self, stamp: Stamp | None) -> bool:
+        try:
+            return stamp is None or Stamp.of(os.stat(self.path)) == stamp  # noqa: PTH116 - hot path
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Nothing is held between readings."""
+
+
+class Reading:
+    """A file while it is read by threads, one piece at a time."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._under_way: asyncio.Future[Any] | None = None
+
+    async def __aenter__(self) -> Self:
+        async def open_() -> IO[bytes]:
+            # In this thread: a file opened in another is lost when the wait for it is cancelled.
+            return os.fdopen(os.open(self._path, _OPEN), "rb", buffering=0)
+
+        self.file = await when_possible(open_)
+        self.descriptor = self.file.fileno()
+        self._threaded = aiofiles.threadpool.wrap(self.file)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        # A thread may still be reading: its descriptor must not become another file's before it is done.
+        if self._under_way is None or self._under_way.done():
+            self._close(self._under_way)
+        else:
+            self._under_way.add_done_callback(self._close)
+
+    def _close(self, last: asyncio.Future[Any] | None) -> None:
+        if last is not None and not last.cancelled():
+            last.exception()  # it may be that nobody waits for it any more
+        self.file.close()
+
+    def read(self, count: int) -> asyncio.Future[bytes]:
+        """Begin to read on; wait for it behind a shield, for the thread cannot be stopped."""
+        future: asyncio.Future[bytes] = asyncio.ensure_future(self._threaded.read(count))
+        self._under_way = future
+        return future
+
+    def crc32c(self, start: int, end: int, value: int) -> asyncio.Future[int]:
+        """Begin to hash a stretch, continuing from *value*; it is in the page cache once that is done."""
+        loop = asyncio.get_running_loop()
+        future = self._under_way = loop.run_in_executor(None, _crc_of, self.descriptor, start, end, value)
+        return future
+
+
+def _crc_of(descriptor: int, start: int, end: int, value: int) -> int:
+    buffer = memoryview(bytearray(min(HASHED_AT_ONCE, end - start)))
+    while start < end:
+        count = os.preadv(descriptor, [buffer[: end - start]], start)
+        if not count:
+            raise SourceChangedError("a file has become shorter")
+        value = crc32c(buffer[:count], value)
+        start += count
+    return value
+
+
+def examine_path(path: str, stop: threading.Event | None = None) -> Facts:
+    """Read a file once for its facts; blocking. Raises `OSError`, also for what is not a regular file."""
+    descriptor = open_when_possible(path, _OPEN)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        head, crc, size = b"", 0, 0
+        while data := os.read(descriptor, CHUNK):
+            if not size:
+                head = data[:SNIFF_BYTES]
+            crc = crc32c(data, crc)
+            size += len(data)
+            if stop is not None and stop.is_set():
+                raise OSError(errno.ECANCELED, "given up", path)
+        if size != status.st_size:
+            raise SourceChangedError(f"{path} changed while it was read")
+        return Facts(size, crc, head, Stamp.of(status))
+    finally:
+        os.close(descriptor)
+
+
+def read_cached(path: str, stamp: Stamp) -> bytearray | None:
+    """Return a small file's bytes if the page cache holds them all, without ever waiting for the disk; else None.
+
+    Raises `SourceChangedError` when the file is not the one that was prepared.
+    """
+    if _NOWAIT is None:
+        return None
+    try:
+        descriptor = os.open(path, _OPEN)
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            return None
+        raise
+    try:
+        if Stamp.of(os.fstat(descriptor)) != stamp:
+            raise SourceChangedError(f"{path} has changed")
+        data = bytearray(stamp.size)
+        try:
+            count = os.preadv(descriptor, [data], 0, _NOWAIT)
+        except OSError:  # not cached, or a file system without this call
+            return None
+        return data if count == stamp.size else None
+    finally:
+        os.close(descriptor)
+
+
+def read_whole(path: str, stamp: Stamp) -> bytes:
+    """Return a small file's bytes; blocking. Raises `SourceChangedError` when it is not the file that was prepared."""
+    descriptor = open_when_possible(path, _OPEN)
+    try:
+        if Stamp.of(os.fstat(descriptor)) != stamp:
+            raise SourceChangedError(f"{path} has changed")
+        parts = []
+        left = stamp.size
+        while left > 0 and (data := os.read(descriptor, left)):
+            parts.append(data)
+            left -= len(data)
+        if left:
+            raise SourceChangedError(f"{path} has become shorter")
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
+
+
+class BytesSource:
+    """Bytes in memory."""
+
+    __slots__ = ("data", "label")
+    repeatable = True
+
+    def __init__(self, label: str, data: bytes | bytearray | memoryview) -> None:
+        self.label = label
+        self.data = memoryview(data).cast("B") if not isinstance(data, bytes) else memoryview(data)
+
+    async def examine(self) -> Facts:
+        crc = await anyio.to_thread.run_sync(crc32c, self.data) if len(self.data) > CHUNK else crc32c(self.data)
+        return Facts(len(self.data), crc, bytes(self.data[:SNIFF_BYTES]))
+
+    async def chunks(self, start: int, end: int) -> AsyncGenerator[bytes | memoryview]:
+        for at in range(start, end, CHUNK):
+            yield self.data[at : min(at + CHUNK, end)]
+
+    async def still(self, stamp: Stamp | None) -> bool:
+        return True
+
+    def close(self) -> None:
+        """The caller's bytes stay the caller's."""
+
+
+class FileObjectSource:
+    """An open binary file that can seek. It is read from its beginning and left open; its position moves."""
+
+    __slots__ = ("_file", "_lock", "label")
+    repeatable = True
+
+    def __init__(self, label: str, file: IO[bytes]) -> None:
+        self.label = label
+        self._file = file
+        self._lock = threading.Lock()
+
+    async def examine(self) -> Facts:
+        return await anyio.to_thread.run_sync(self._examine)
+
+    def _examine(self) -> Facts:
+        head, crc, size = b"", 0, 0
+        while data := self._read(size, CHUNK):
+            if not isinstance(data, bytes):
+                raise ViInvalidParameterError(f"{self.label} is not open in binary mode.", parameter="paths")
+            head = head or data[:SNIFF_BYTES]
+            crc = crc32c(data, crc)
+            size += len(data)
+        return Facts(size, crc, head)
+
+    def _read(self, offset: int, count: int) -> bytes:
+        with self._lock:
+            self._file.seek(offset)
+            return self._file.read(count)
+
+    async def chunks(self, start: int, end: int) -> AsyncGenerator[bytes | memoryview]:
+        at = start
+        while at < end:
+            data = await anyio.to_thread.run_sync(self._read, at, min(CHUNK, end - at))
+            if not data:
+                raise SourceChangedError(f"{self.label} has become shorter")
+            at += len(data)
+            yield data
+
+    async def still(self, stamp: Stamp | None) -> bool:
+        return True
+
+    def close(self) -> None:
+        """Leave the caller's file open."""
+
+
+class StreamSource:
+    """An asynchronous stream of bytes of known size. It can be sent once: an attempt that breaks cannot be repeated."""
+
+    __slots__ = ("_pending", "_size", "_stream", "_used", "label")
+    repeatable = False
+
+    def __init__(self, label: str, stream: AsyncIterable[bytes], size: int) -> None:
+        self.label = label
+        self._stream = _guarded(label, stream)
+        self._size = size
+        self._pending: list[bytes] = []
+        self._used = False
+
+    async def examine(self) -> Facts:
+        head = b""
+        async for data in self._stream:
+            self._pending.append(data)
+            head += data[: SNIFF_BYTES - len(head)]
+            if len(head) >= SNIFF_BYTES:
+                break
+        return Facts(self._size, None, head)
+
+    async def chunks(self, start: int, end: int) -> AsyncGenerator[bytes | memoryview]:
+        if start or self._used:
+            raise SourceChangedError(f"{self.label} is a stream and can be read once only")
+        self._used = True
+        left = end
+        for data in self._pending:
+            left -= len(data)
+            yield data
+        self._pending.clear()
+        async for data in self._stream:
+            left -= len(data)
+            if left < 0:
+                raise SourceChangedError(f"{self.label} is longer than the {self._size} bytes announced")
+            yield data
+        if left:
+            raise SourceChangedError(f"{self.label} ended {left} bytes short of the {self._size} announced")
+
+    async def still(self, stamp: Stamp | None) -> bool:
+        return True
+
+    def close(self) -> None:
+        """Drop what was read ahead."""
+        self._pending.clear()
+
+
+class SpooledSource(FileObjectSource):
+    """A stream of unknown size, taken in when it is prepared: in memory up to 8 MiB, then in an unnamed temporary file."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, label: str, stream: AsyncIterable[bytes]) -> None:
+        super().__init__(label, cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=SPOOL_IN_MEMORY)))  # noqa: SIM115
+        self._stream = _guarded(label, stream)
+
+    async def examine(self) -> Facts:
+        held = 0
+        async for data in self._stream:
+            held += len(data)
+            if held <= SPOOL_IN_MEMORY:
+                self._file.write(data)
+            else:
+                await anyio.to_thread.run_sync(self._file.write, data)
+        return await super().examine()
+
+    def close(self) -> None:
+        """Remove what was taken in."""
+        self._file.close()
+
+    def __del__(self) -> None:
+        self._file.close()
+
+
+async def _guarded(label: str, stream: AsyncIterable[Any]) -> AsyncIterator[bytes]:
+    """Pass on what the caller's stream gives; what it raises becomes the failure of this file alone."""
+    try:
+        async for data in stream:
+            if not isinstance(data, (bytes, bytearray, memoryview)):
+                raise TypeError(f"it gave {type(data).__name__}, not bytes")
+            yield bytes(data)
+    except Exception as error:
+        raise SourceFailedError(f"reading {label} failed: {str(error) or type(error).__name__}") from error
+
+
+def is_seekable(file: Any) -> bool:
+    """Tell whether *file* is an open file that can be read again."""
+    try:
+        return bool(file.seekable())
+    except (AttributeError, ValueError):
+        return False

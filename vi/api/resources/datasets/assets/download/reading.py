@@ -1,0 +1,291 @@
+"""`client.assets.open`: the bytes of one asset, read at the caller's pace.
+
+`AssetStream` asks the service once when it is opened and the storage at the first read; `AssetFile` is the same as a
+file object. Both renew an expired URL and go on after a cut where they were.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import attrs
+
+from ...... import _routes, _wire
+from ......_transfer.download import RemoteFile
+from ......_transfer.storage import Storage, TargetGone, TransferFailed
+from ......_transfer.streaming import ObjectStream
+from ......errors import (
+    ViDownloadError,
+    ViError,
+    ViInvalidParameterError,
+    ViNetworkError,
+    ViNotFoundError,
+    ViOperationError,
+    ViTimeoutError,
+)
+from .....pagination import Run
+from ..responses import Asset
+from .run import read_remote
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+    from ......_http import Http
+
+
+class AssetStream:
+    """The bytes of an asset from *start* up to but excluding *end*, as an asynchronous iterator of pieces.
+
+    Bytes are asked for as they are read. Read whole and in order from its first byte, an asset is compared with its
+    digest before the last piece is given; a damaged one is a `ViDownloadError` and never complete. Broken off, another
+    read goes on where the last one ended.
+    """
+
+    def __init__(self, http: Http, storage: Storage, base: dict[str, str], asset: Asset, remote: RemoteFile) -> None:
+        self._http = http
+        self._storage = storage
+        self._base = base
+        self._remote = remote
+        self.asset = asset
+        self.size: int = remote.size
+        """Bytes of the whole asset."""
+        self.content_type: str = asset.metadata.mime_type or "application/octet-stream"
+        self.start: int = 0
+        self.end: int = remote.size
+        self._rest = b""
+        self._closed = False
+        self._stream = self._begin(0, remote.size)
+
+    @classmethod
+    async def open(
+        cls, http: Http, storage: Storage, base: dict[str, str], asset_id: str, start: int, end: int | None
+    ) -> AssetStream:
+        """Ask for an asset; `ViNotFoundError` if there is none."""
+        path = _routes.fill(_routes.ASSET, **base, asset=asset_id)
+        document = await http.document("GET", path, params={"contents": "y"})
+        try:
+            asset = _wire.structure(document, Asset)
+            remote = read_remote(document, http.settings.endpoint)
+        except _wire.WireError as error:
+            raise ViOperationError(f"GET {path}: the answer cannot be read: {error}.") from None
+        except TransferFailed as problem:
+            raise ViDownloadError(f"{asset_id}: {problem.message}", error_code=problem.code) from None
+        stream = cls(http, storage, base, asset, remote)
+        await stream.select(start, end)
+        return stream
+
+    @property
+    def etag(self) -> str | None:
+        """A strong HTTP entity tag of the content, made from its digest; None if the service states none."""
+        digest = self.asset.metadata.hash
+        return f'"{digest.algorithm}-{digest.contents}"' if digest.contents.isalnum() else None
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection is open that closing lets go of."""
+        return self._stream.connected
+
+    async def select(self, start: int = 0, end: int | None = None) -> None:
+        """Go on with the bytes from *start* up to but excluding *end* (the end of the asset if None)."""
+        start, end = check_stretch(start, end, self.size)
+        await self._stream.aclose()
+        self._rest = b""
+        self.start, self.end = start, end
+        self._stream = self._begin(start, end)
+
+    async def read(self, size: int = -1) -> bytes:
+        """Return up to *size* bytes, at least one before the end; everything that is left if *size* is negative."""
+        if size < 0:
+            return await self._read_all()
+        if size and not self._rest:
+            self._rest = await self._next()
+        given, self._rest = self._rest[:size], self._rest[size:]
+        return given
+
+    async def _read_all(self) -> bytes:
+        pieces: list[bytes] = []
+        try:
+            async for piece in self:
+                pieces.append(piece)
+        except BaseException:
+            # What has come is not lost: the next read begins with it.
+            self._rest = b"".join(pieces)
+            raise
+        return b"".join(pieces)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while piece := self._rest or await self._next():
+            self._rest = b""
+            yield piece
+
+    async def aclose(self) -> None:
+        """Let go of the connection; nothing can be read any more. Closing twice is allowed."""
+        self._closed = True
+        self._rest = b""
+        await self._stream.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"AssetStream({self.asset.filename!r}, start={self.start}, end={self.end}, size={self.size})"
+
+    def _begin(self, start: int, end: int) -> ObjectStream:
+        return ObjectStream(self._remote, self._storage, self._renew, start, end)
+
+    async def _renew(self, remote: RemoteFile) -> None:
+        path = _routes.fill(_routes.ASSET, **self._base, asset=remote.asset_id)
+        try:
+            document = await self._http.document("GET", path, params={"contents": "y"})
+        except ViNotFoundError:
+            raise TargetGone from None
+        fresh = read_remote(document, self._http.settings.endpoint)
+        remote.transfer, remote.size, remote.expected = fresh.transfer, fresh.size, fresh.expected
+
+    async def _next(self) -> bytes:
+        name = self.asset.filename
+        if self._closed:
+            raise ViOperationError(f"{name}: the stream is closed.")
+        try:
+            return await self._stream.next()
+        except TransferFailed as problem:
+            raise _error_of(problem, name) from None
+        except TargetGone:
+            raise ViNotFoundError(f"{name}: the asset is gone.", status_code=404) from None
+
+
+def _error_of(problem: TransferFailed, name: str) -> ViError:
+    message = f"{name}: {problem.message}"
+    if problem.code == "ETIMEOUT":
+        return ViTimeoutError(message)
+    if problem.code == "ENETWORK":
+        return ViNetworkError(message)
+    return ViDownloadError(message, error_code=problem.code)
+
+
+def check_stretch(start: int, end: int | None, size: int) -> tuple[int, int]:
+    """Return a stretch within *size* bytes; an *end* beyond it means all the rest."""
+    for name, value in (("start", start), ("end", end)):
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not (whole or (name == "end" and value is None)) or (value is not None and value < 0):
+            raise ViInvalidParameterError(
+                f"{name} must be a number of bytes, 0 or more, got {value!r}.", parameter=name
+            )
+    end = size if end is None else min(end, size)
+    if start > end:
+        raise ViInvalidParameterError(
+            f"start must not be behind the end: {start} of {end} bytes were asked for.", parameter="start"
+        )
+    return start, end
+
+
+@attrs.define(eq=False)
+class AssetOpening:
+    """An asset about to be opened: enter it, or await it and close the stream yourself."""
+
+    _open: Callable[[], Coroutine[Any, Any, AssetStream]]
+    _stream: AssetStream | None = attrs.field(default=None, init=False)
+
+    def __await__(self) -> Generator[Any, Any, AssetStream]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> AssetStream:
+        self._stream = await self._open()
+        return self._stream
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._stream is not None:
+            await self._stream.aclose()
+
+
+class AssetFile(io.RawIOBase):
+    """The bytes of an asset, or of the stretch asked for, as a binary file opened for reading.
+
+    Positions count from the beginning of the stretch. A seek costs a request once something is read there.
+    """
+
+    def __init__(self, stream: AssetStream, run: Run) -> None:
+        self._stream = stream
+        self._run = run
+        self._start, self._end = stream.start, stream.end
+        self._at = 0
+        self._piece = memoryview(b"")
+        self._piece_at = 0
+        """Where the piece at hand begins."""
+        self.asset: Asset = stream.asset
+        self.size: int = stream.size
+        """Bytes of the whole asset."""
+        self.content_type: str = stream.content_type
+        self.etag: str | None = stream.etag
+        self.name: str = stream.asset.filename
+        self.mode = "rb"
+
+    @classmethod
+    def of(cls, opening: AssetOpening, run: Run) -> AssetFile:
+        """Open an asset and return it as a file."""
+        return cls(run(opening._open), run)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill *buffer* as far as what has come allows; 0 at the end."""
+        self._check_open()
+        view = memoryview(buffer).cast("B")
+        if not view or self._at >= self._end - self._start:
+            return 0
+        if not self._piece_at <= self._at < self._piece_at + len(self._piece):
+            self._fetch()
+        offset = self._at - self._piece_at
+        part = self._piece[offset : offset + len(view)]
+        view[: len(part)] = part
+        self._at += len(part)
+        return len(part)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        self._check_open()
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._end - self._start}.get(whence)
+        if base is None:
+            raise ValueError(f"whence must be 0, 1 or 2, got {whence!r}")
+        if base + offset < 0:
+            raise ValueError(f"the position {base + offset} is before the beginning")
+        self._at = base + offset
+        return self._at
+
+    def tell(self) -> int:
+        self._check_open()
+        return self._at
+
+    def close(self) -> None:
+        if not self.closed:
+            self._piece = memoryview(b"")
+            try:
+                # A client that was closed meanwhile has let go of it, and must not be started again.
+                if self._stream.connected:
+                    self._run(self._stream.aclose)
+            finally:
+                super().close()
+
+    def _fetch(self) -> None:
+        if self._at != self._piece_at + len(self._piece):
+            self._run(lambda: self._stream.select(self._start + self._at, self._end))
+        self._piece = memoryview(self._run(lambda: self._stream.read(READ)))
+        self._piece_at = self._at
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError("the asset is closed")
+
+
+READ = 1 << 20

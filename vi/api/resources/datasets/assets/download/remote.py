@@ -1,0 +1,115 @@
+"""A download into a folder elsewhere: each file is fetched and verified on this machine, put there, and removed here."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from ......_transfer import files
+from ......_transfer.download import RemoteFile, fetch
+from ......_transfer.journals.downloads import PartJournal
+from ......_transfer.remote_folders import FolderElsewhere, to_the_end
+from ......_transfer.threads.stopping import in_thread
+from ..results import AssetDownloadResult
+from .run import Retrieval
+
+
+class Delivery(Retrieval):
+    """One download to elsewhere. Its temporary folder is its own, and holds no more files than are under way."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        place = self._options.elsewhere
+        assert place is not None
+        self._place: FolderElsewhere = place
+        self._result.save_dir, self._result.address = place.path, place.label
+        self._made = False
+
+    async def run(self) -> AssetDownloadResult:
+        """Fetch what was selected and put it there."""
+        try:
+            return await super().run()
+        finally:
+            if self._made:
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(functools.partial(shutil.rmtree, self._folder, ignore_errors=True))
+
+    async def _prepare(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="vi-"))
+        self._made = True
+        self._parts = PartJournal(self._folder)  # never opened: nothing here is gone on with
+        await in_thread(self._place.prepare)
+
+    def _target(self, name: str) -> str:
+        return self._place.target(name)
+
+    async def _settled_by_local(self, remote: RemoteFile, target: str) -> bool:
+        await self._learn_digest(remote)
+        try:
+            same = await in_thread(self._place.holds, _name_in(target), remote.size, remote.expected)
+        except IsADirectoryError:
+            self._conflict(remote, target, "a folder of this name is there")
+            return True
+        if same:
+            self._result.total_existing += 1
+            return True
+        if same is not None and not self._options.overwrite:
+            self._conflict(remote, target, "a file with other content is there")
+            return True
+        return False
+
+    async def _fetch_to(self, remote: RemoteFile, target: str) -> None:
+        name = _name_in(target)
+        staged = str(self._folder / name)
+        arrived = False
+
+        def put() -> None:
+            nonlocal arrived
+            self._place.put(staged, name, replace=self._options.overwrite)
+            arrived = True
+
+        try:
+            await self._stage(remote, staged)
+            await to_the_end(put)
+        except FileExistsError:
+            # Whoever took the name meanwhile may have put the same bytes there.
+            if not await self._settled_by_local(remote, target):
+                self._conflict(remote, target, "another file took the name meanwhile")
+            return
+        except asyncio.CancelledError:
+            if arrived:  # whole before the cancellation came
+                self._count(remote)
+            raise
+        finally:
+            files.discard(staged)
+        self._count(remote)
+
+    async def _stage(self, remote: RemoteFile, staged: str) -> None:
+        try:
+            await fetch(
+                remote,
+                staged,
+                self._storage,
+                self._lanes,
+                self._options.limits,
+                replace=True,
+                renew=self._renew,
+                moved=self._tracker.move,
+                parts=self._parts,
+            )
+        except OSError as error:
+            if error.errno is None:
+                raise
+            reason = f"{error.strerror} (in the temporary folder {self._folder})"
+            raise OSError(error.errno, reason, staged) from None
+
+
+def _name_in(target: str) -> str:
+    return target.rpartition("/")[2]

@@ -1,0 +1,403 @@
+"""A download from a listing to verified files: list, name, compare with what is there, fetch, account."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import attrs
+from anyio.streams.memory import MemoryObjectSendStream
+
+from ...... import _routes, _wire
+from ......_checksums import Expected, from_goog_hash
+from ......_connections import TRANSPORT_ERRORS
+from ......_http import Http
+from ......_pacing import Places
+from ......_transfer import files
+from ......_transfer.discovery import Filters, os_failure
+from ......_transfer.download import RemoteFile, fetch
+from ......_transfer.journals.downloads import PartJournal
+from ......_transfer.journals.uploads import JournalKey
+from ......_transfer.names import LocalNames
+from ......_transfer.progress import ProgressTracker
+from ......_transfer.record import FileFailure
+from ......_transfer.remote_folders import FolderElsewhere
+from ......_transfer.sources.local import shown
+from ......_transfer.storage import Storage, TargetGone, TransferFailed, UrlExpired, signed_transfer
+from ......_transfer.threads.lanes import Lanes
+from ......_transfer.threads.pool import TaskPool, first_error, places_for
+from ......_transfer.threads.stopping import in_thread
+from ......config import TransferLimits
+from ......errors import ViDownloadError, ViError, ViNetworkError, ViNotFoundError, ViOperationError, ViTimeoutError
+from .....pagination import TokenTrail
+from ....base import read_envelope
+from ..results import AssetDownloadResult
+
+PAGE = 1000
+
+_MISSING = "vi:missing"  # no field of the protocol holds a colon
+
+_FATAL = frozenset({"ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM"})
+
+
+@attrs.frozen
+class DownloadOptions:
+    """What the caller asked for; *query* holds the listing's parameters."""
+
+    dataset_id: str
+    folder: Path
+    overwrite: bool
+    query: dict[str, str]
+    asset_ids: Sequence[str] | None
+    limit: int | None
+    limits: TransferLimits
+    only: frozenset[str] | None = None
+    """Ids of the assets to take from the listing, all if None."""
+    filters: Filters | None = None
+    """Names to take of what was selected."""
+    elsewhere: FolderElsewhere | None = None
+    """Where the files go instead of *folder*."""
+
+
+def expected_total(options: DownloadOptions, dataset: Any) -> int | None:
+    """Return how many files will come, where the *dataset* document tells it before the listing does."""
+    if options.filters is not None:
+        return None
+    if options.asset_ids is not None:
+        return len(options.asset_ids)
+    statistic = dataset.get("statistic") if isinstance(dataset, dict) else None
+    total = statistic.get("assetTotal") if isinstance(statistic, dict) else None
+    if options.query or type(total) is not int:
+        return None
+    return total if options.limit is None else min(total, options.limit)
+
+
+class Retrieval:
+    """One download."""
+
+    def __init__(
+        self,
+        http: Http,
+        storage: Storage,
+        lanes: Lanes,
+        places: Places,
+        options: DownloadOptions,
+        tracker: ProgressTracker,
+    ) -> None:
+        self._http = http
+        self._storage = storage
+        self._lanes = lanes
+        self._places = places
+        self._options = options
+        self._folder = options.folder
+        """Where files are fetched to."""
+        self._tracker = tracker
+        self._dataset = _routes.composite(http.settings.organization_id, options.dataset_id)
+        self._names = LocalNames()
+        self._entered = 0
+        self._bytes = 0
+        self._result = AssetDownloadResult(options.folder)
+        self._parts = PartJournal(options.folder)
+
+    async def run(self) -> AssetDownloadResult:
+        """Fetch what was selected. A full or read-only disk ends it with `ViDownloadError`."""
+        try:
+            await self._check_folder()
+            self._tracker.enter("fetching")
+            await self._run_stages()
+        except ViError as error:
+            error.result = self.result()  # type: ignore[attr-defined]
+            raise
+        finally:
+            self._parts.close()
+            self._tracker.finish()
+        result = self.result()
+        if result.total_cancelled:
+            raise ViOperationError(
+                f"The accounting is wrong: {result.total_cancelled} of {result.total_files} files were never settled.",
+                suggestion="This is a defect of the SDK; please report it.",
+            )
+        return result
+
+    async def _run_stages(self) -> None:
+        """List and fetch at once: the next page is asked for while one is used."""
+        send, receive = anyio.create_memory_object_stream[list[Any]](1)
+        try:
+            async with receive, anyio.create_task_group() as listing:
+                listing.start_soon(self._list if self._options.asset_ids is None else self._list_ids, send)
+                async with TaskPool(self._places) as pool:
+                    async for items in receive:
+                        for item in self._selected(items):
+                            await self._begin(item, pool)
+                        if self._entered == self._options.limit:
+                            break
+                    self._tracker.files_total, self._tracker.bytes_total = self._entered, self._bytes
+                listing.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise first_error(group) from None
+
+    def _selected(self, items: list[Any]) -> Iterator[Any]:
+        """Yield the items to fetch; those that are left out still take their names, which depend on the order."""
+        limit, only, filters = self._options.limit, self._options.only, self._options.filters
+        for item in items:
+            if limit is not None and self._entered >= limit:
+                return
+            filename = item.get("filename") if isinstance(item, dict) else None
+            left_out = only is not None and _id_of(item) not in only
+            if filters is not None and isinstance(filename, str):
+                left_out = left_out or not filters.takes(filename)
+            if not left_out:
+                yield item
+            elif isinstance(filename, str):
+                self._names.choose(filename, _id_of(item))
+
+    async def _begin(self, item: Any, pool: TaskPool) -> None:
+        self._entered += 1
+        try:
+            remote = read_remote(item, self._http.settings.endpoint)
+        except TransferFailed as problem:
+            name = _name_of(item)
+            self._fail(name, name, problem.code, f"{name}: {problem.message}")
+            return
+        self._bytes += remote.size
+        await pool.submit(self._fetch_one, remote, self._name(remote), places=places_for(remote.size))
+
+    def result(self) -> AssetDownloadResult:
+        """Return what is known so far; what was begun and not settled counts as cancelled."""
+        result = self._result
+        result.total_failed = len(result.failures)
+        result.total_cancelled = 0
+        result.total_cancelled = self._entered - result.total_files
+        result.seconds = self._tracker.seconds
+        return result
+
+    async def _prepare(self) -> None:
+        folder, settings = self._options.folder, self._http.settings
+        key = JournalKey(settings.endpoint, settings.organization_id, self._options.dataset_id)
+        self._parts = await anyio.to_thread.run_sync(PartJournal.open, folder, key)
+        probe = self._parts.path_for(str(folder / "probe"))
+        await anyio.to_thread.run_sync(files.check_folder, folder, probe)
+
+    async def _check_folder(self) -> None:
+        problem: tuple[str, str] | None = None
+        place = self._result.address or str(self._options.folder)
+        try:
+            await self._prepare()
+        except OSError as error:
+            problem = os_failure(error, place)
+        if problem is not None:
+            raise ViDownloadError(
+                f"Nothing can be saved in {problem[1]}",
+                error_code=problem[0],
+                path=place,
+                suggestion="Give a folder that can be written to as save_dir.",
+                result=self._result,
+            )
+
+    # list
+
+    async def _list(self, send: MemoryObjectSendStream[list[Any]]) -> None:
+        path = _routes.fill(_routes.ASSETS, org=self._http.settings.organization_id, dataset=self._dataset)
+        size = PAGE if self._options.limit is None else min(PAGE, self._options.limit)
+        query = {**self._options.query, "s": str(size), "contents": "y"}
+        tokens = TokenTrail()
+        async with send:
+            while True:
+                token, _, items = read_envelope(await self._http.document("GET", path, params=query), path)
+                await send.send(items)
+                if token is None:
+                    return
+                tokens.follow(token, empty=not items)
+                query["p"] = token
+
+    async def _list_ids(self, send: MemoryObjectSendStream[list[Any]]) -> None:
+        async with send:
+            for asset_id in self._options.asset_ids or ():
+                try:
+                    item = await self._ask(asset_id)
+                except ViNotFoundError:
+                    item = {"assetId": asset_id, _MISSING: True}
+                await send.send([item])
+
+    async def _ask(self, asset_id: str) -> Any:
+        path = _routes.fill(
+            _routes.ASSET, org=self._http.settings.organization_id, dataset=self._dataset, asset=asset_id
+        )
+        return await self._http.document("GET", path, params={"contents": "y"})
+
+    # name
+
+    def _name(self, remote: RemoteFile) -> str:
+        """Choose the local name: safe everywhere, and used by no other asset of this download on any file system."""
+        name = self._names.choose(remote.filename, remote.asset_id)
+        if name != remote.filename:
+            self._result.renamed[remote.asset_id] = name
+        return name
+
+    # fetch
+
+    def _target(self, name: str) -> str:
+        return os.path.join(self._options.folder, name)  # noqa: PTH118 - once per file
+
+    async def _fetch_one(self, remote: RemoteFile, name: str) -> None:
+        target = self._target(name)
+        try:
+            if not await self._settled_by_local(remote, target):
+                self._check_space(remote)
+                await self._fetch_to(remote, target)
+        except TransferFailed as problem:
+            self._fail(target, remote.filename, problem.code, f"{remote.filename}: {problem.message}", remote.attempts)
+            return
+        except TargetGone:
+            self._fail(target, remote.filename, "ENOENT", f"{remote.filename}: the asset is gone.", remote.attempts)
+            return
+        except ViError as error:  # before OSError, which some of them are
+            lost = isinstance(error, ViNetworkError | ViTimeoutError)
+            code = "ENETWORK" if lost else "EUNKNOWN"
+            self._fail(target, remote.filename, code, f"{remote.filename}: {error.message}", remote.attempts)
+            return
+        except OSError as error:
+            code, message = os_failure(error, target)
+            self._fail(target, remote.filename, code, message, remote.attempts)
+            if code in _FATAL:
+                raise ViDownloadError(
+                    f"The download cannot go on: {message}",
+                    error_code=code,
+                    path=target,
+                    suggestion="Make room or give another save_dir, and make the same call again: what is there stays.",
+                    result=self._result,
+                ) from None
+            return
+        self._tracker.settle()
+
+    async def _fetch_to(self, remote: RemoteFile, target: str) -> None:
+        try:
+            await fetch(
+                remote,
+                target,
+                self._storage,
+                self._lanes,
+                self._options.limits,
+                replace=self._options.overwrite,
+                renew=self._renew,
+                moved=self._tracker.move,
+                parts=self._parts,
+            )
+        except FileExistsError:
+            # Whoever took the name meanwhile may have put the same bytes there: another download into this folder.
+            if not await self._settled_by_local(remote, target):
+                self._conflict(remote, target, "another file took the name meanwhile")
+            return
+        except asyncio.CancelledError:
+            if remote.arrived:  # whole before the cancellation came
+                self._count(remote)
+            raise
+        self._count(remote)
+
+    def _count(self, remote: RemoteFile) -> None:
+        self._result.total_downloaded += 1
+        self._result.bytes_received += remote.size
+        self._tracker.move(remote.advance(remote.size))
+        self._places.moved(remote.size)
+
+    async def _settled_by_local(self, remote: RemoteFile, target: str) -> bool:
+        """Settle the asset if a local file of its name decides it."""
+        try:
+            mode = os.lstat(target).st_mode
+        except FileNotFoundError:
+            return False
+        if stat.S_ISDIR(mode):
+            self._conflict(remote, target, "a folder of this name is there")
+            return True
+        if stat.S_ISREG(mode):
+            await self._learn_digest(remote)
+            same = await in_thread(files.content_matches, target, remote.size, remote.expected)
+            if same:
+                self._result.total_existing += 1
+                return True
+        if not self._options.overwrite:
+            self._conflict(remote, target, "a local file with other content is there")
+            return True
+        return False
+
+    async def _learn_digest(self, remote: RemoteFile) -> None:
+        """Take the digest from the storage where the listing gave none."""
+        if remote.expected:
+            return
+        try:
+            with self._storage.floor():
+                async with self._storage.get(remote.transfer, headers={"Range": "bytes=0-0"}) as response:
+                    stated = response.headers.get("x-goog-hash") if response.status in (200, 206) else None
+                    response.close()
+        except (*TRANSPORT_ERRORS, TransferFailed, UrlExpired):
+            return
+        if (crc := from_goog_hash(stated)) is not None:
+            remote.expected.expect_crc(crc)
+
+    def _check_space(self, remote: RemoteFile) -> None:
+        """Refuse a large file that cannot fit before it is begun."""
+        if remote.size < self._options.limits.multipart_threshold:
+            return
+        free = shutil.disk_usage(self._folder).free
+        if free < remote.size:
+            raise TransferFailed("ENOSPC", f"it has {remote.size} bytes and {free} are free on the disk.")
+
+    async def _renew(self, remote: RemoteFile) -> None:
+        try:
+            fresh = read_remote(await self._ask(remote.asset_id), self._http.settings.endpoint)
+        except ViNotFoundError:
+            raise TargetGone from None
+        remote.transfer, remote.size, remote.expected = fresh.transfer, fresh.size, fresh.expected
+
+    def _fail(self, path: str, filename: str, code: str, message: str, attempts: int = 0) -> None:
+        self._result.failures.append(FileFailure(path, filename, code, message, attempts))
+        self._tracker.settle(failed=True)
+
+    def _conflict(self, remote: RemoteFile, target: str, reason: str) -> None:
+        self._result.conflicts.append(
+            FileFailure(target, remote.filename, "ECONFLICT", f"{remote.filename}: {reason}.", remote.attempts)
+        )
+
+
+def read_remote(item: Any, endpoint: str) -> RemoteFile:
+    """Read what is needed of an asset document, without building models; `TransferFailed` when it cannot be used."""
+    if isinstance(item, dict) and item.get(_MISSING):
+        raise TransferFailed("ENOENT", "there is no such asset.")
+    try:
+        asset_id, filename, metadata = item["assetId"], item["filename"], item["metadata"]
+        size, digest = metadata["fileSize"], metadata.get("hash") or {}
+        algorithm, value = digest.get("algorithm"), digest.get("contents")
+    except (KeyError, TypeError, AttributeError):
+        raise TransferFailed("EBADITEM", "the service's document for it cannot be read.") from None
+    if type(asset_id) is not str or type(filename) is not str or type(size) is not int or size < 0:
+        raise TransferFailed("EBADITEM", "the service's document for it has a field of the wrong type.")
+    try:
+        contents = item["contents"]["asset"]
+        url, headers, expiry = contents["url"], contents.get("headers"), contents.get("expiry") or 0
+        expires = _wire.to_seconds(expiry)
+    except (KeyError, TypeError, AttributeError):
+        raise TransferFailed("ENOCONTENT", "the service gave no URL for its contents.") from None
+    transfer = signed_transfer(url, headers, "GET", expires, endpoint=endpoint)
+    return RemoteFile(asset_id, filename, size, Expected(_text(algorithm), _text(value)), transfer)
+
+
+def _id_of(item: Any) -> str:
+    return str(item.get("assetId", "")) if isinstance(item, dict) else ""
+
+
+def _name_of(item: Any) -> str:
+    """Name an item that could not be read."""
+    if not isinstance(item, dict):
+        return "an item of the listing"
+    return shown(str(item.get("filename") or item.get("assetId") or "an item of the listing")[:255])
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

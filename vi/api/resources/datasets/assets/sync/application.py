@@ -1,0 +1,256 @@
+"""Doing what a plan says, and accounting for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+import attrs
+
+from ......_show.console import progress_listeners
+from ......_transfer.discovery import Inventory
+from ......_transfer.names import LocalNames
+from ......_transfer.progress import Listener, ProgressTracker
+from ......_transfer.record import FileFailure
+from ......_transfer.sources.local import PathSource
+from ......_transfer.threads.pool import TaskPool
+from ......config import TransferLimits
+from ......errors import ViAuthenticationError, ViError, ViNotFoundError, ViPermissionError
+from .....display import Displayed
+from ....base import check_id
+from .. import metadata
+from ..deletion import AT_ONCE
+from ..download.run import DownloadOptions
+from ..plans import PlannedTransfer, TransferPlan
+from ..responses import FailureMode, ResourceRetentionMode
+from ..results import AssetDownloadResult, AssetUploadResult
+from ..upload.run import UploadOptions
+from .planning import is_ours_to_delete, mtime_ns_of
+
+if TYPE_CHECKING:
+    from ..resource import AsyncAssets
+    from ..transfers import Transfers
+
+
+LISTED = 5
+
+
+@attrs.define
+class SyncResult(Displayed):
+    """The outcome of a sync: the plan, and what became of it."""
+
+    plan: TransferPlan
+    upload: AssetUploadResult | None = None
+    download: AssetDownloadResult | None = None
+    deleted: int = 0
+    failures: list[FileFailure] = attrs.Factory(list)
+    """What was planned and not even begun, with the reason: deletions above all."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that differs was done, or would be; files that are kept are not."""
+        moved = [result for result in (self.upload, self.download) if result is not None]
+        kept = any(entry.action == "keep" for entry in self.plan)
+        lost = any(result.total_failed or result.total_cancelled for result in moved)
+        return not kept and not lost and not self.failures and not (self.download and self.download.conflicts)
+
+    def summary(self) -> str:
+        """Describe the sync in a few lines."""
+        lines = [f"{self.plan.existing} files were the same on both sides"]
+        lines += [result.summary() for result in (self.upload, self.download) if result is not None]
+        if self.deleted:
+            lines.append(f"{self.deleted} deleted")
+        kept = [entry for entry in self.plan if entry.action == "keep"]
+        lines += [f"  left: {entry.filename}: {entry.reason}" for entry in kept[:LISTED]]
+        lines += [f"  not done: {failure.message}" for failure in self.failures[:LISTED]]
+        more = max(0, len(kept) - LISTED) + max(0, len(self.failures) - LISTED)
+        lines += [f"  and {more} more, in .plan and .failures"] if more else []
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON-ready data."""
+        return {
+            "ok": self.ok,
+            "existing": self.plan.existing,
+            "upload": self.upload.to_dict() if self.upload else None,
+            "download": self.download.to_dict() if self.download else None,
+            "deleted": self.deleted,
+            "failures": [attrs.asdict(failure) for failure in self.failures],
+        }
+
+    def __str__(self) -> str:
+        return self.summary().split("\n", 1)[0]
+
+
+class Application:
+    """One plan being done."""
+
+    def __init__(
+        self,
+        assets: AsyncAssets,
+        transfers: Transfers,
+        plan: TransferPlan,
+        limits: TransferLimits,
+        *,
+        fresh: bool,
+        progress: tuple[bool, Listener | None],
+    ) -> None:
+        """Take on *plan*; one that is *fresh* was made a moment ago and is not compared with the service again."""
+        self._assets = assets
+        self._transfers = transfers
+        self._plan = plan
+        self._limits = limits
+        self._fresh = fresh
+        self._progress = progress
+        self._dataset_id = check_id(plan.dataset_id, "plan.dataset_id")
+        self.result: SyncResult = SyncResult(plan)
+
+    async def run(
+        self, retention: ResourceRetentionMode, custom_metadata: metadata.CustomMetadata | None
+    ) -> SyncResult:
+        """Move first, delete last; after a failed move nothing is deleted."""
+        uploads = [entry for entry in self._plan if entry.action == "upload"]
+        downloads = [entry for entry in self._plan if entry.action == "download"]
+        if uploads:
+            await self._upload(uploads, retention, custom_metadata)
+        if downloads:
+            await self._download(downloads)
+        if self._plan.deletions:
+            if self.result.ok:
+                await self._delete()
+            else:
+                message = f"{self._plan.deletions} deletions, since not everything else was done."
+                self.result.failures.append(FileFailure("", "", "ECANCELLED", message))
+        return self.result
+
+    async def _upload(
+        self,
+        entries: list[PlannedTransfer],
+        retention: ResourceRetentionMode,
+        custom_metadata: metadata.CustomMetadata | None,
+    ) -> None:
+        inventory = Inventory("basename")
+        for entry in entries:
+            inventory.add_source(PathSource(entry.path), entry.filename, entry.size)
+        inventory.check_names()
+        options = UploadOptions(
+            dataset_id=self._dataset_id,
+            wait=True,
+            failure_mode=FailureMode.FAIL_AFTER_ALL,
+            retention=retention,
+            metadata_of=metadata.reader(custom_metadata, inventory),
+            limits=self._limits,
+        )
+        tracker = ProgressTracker("upload", progress_listeners("upload", *self._progress))
+        self.result.upload = await self._transfers.ingestion(options, tracker).run(inventory)
+
+    async def _download(self, entries: list[PlannedTransfer]) -> None:
+        if not self._fresh:
+            entries = await self._still_as_planned(entries)
+        # What was not there when the plan was made must not be replaced.
+        for overwrite in (False, True):
+            wanted = [entry.asset_id for entry in entries if (entry.mtime_ns is not None) is overwrite]
+            if not wanted:
+                continue
+            options = DownloadOptions(
+                dataset_id=self._dataset_id,
+                folder=Path(self._plan.folder),
+                overwrite=overwrite,
+                query={},
+                asset_ids=None,
+                limit=None,
+                limits=self._limits,
+                only=frozenset(asset_id for asset_id in wanted if asset_id is not None),
+            )
+            tracker = ProgressTracker("download", progress_listeners("download", *self._progress))
+            tracker.files_total = len(wanted)
+            result = await self._transfers.retrieval(options, tracker).run()
+            self.result.download = result if self.result.download is None else _sum(self.result.download, result)
+
+    async def _still_as_planned(self, entries: list[PlannedTransfer]) -> list[PlannedTransfer]:
+        """Return the downloads of assets and onto files that are what they were; the others are reported."""
+        holdings = await self._transfers.holdings(self._dataset_id)
+        folder, names = Path(self._plan.folder), LocalNames()
+        there = {held.asset_id: (held, folder / names.choose(name, held.asset_id)) for name, held in holdings}
+
+        def changed(entry: PlannedTransfer) -> str | None:
+            held, path = there.get(entry.asset_id or "", (None, None))
+            if held is None or held.etag != (entry.etag or "") or path != Path(entry.path):
+                return "the asset"
+            return "the local file" if mtime_ns_of(path) != entry.mtime_ns else None
+
+        good: list[PlannedTransfer] = []
+        for entry, what in zip(entries, await anyio.to_thread.run_sync(lambda: [*map(changed, entries)]), strict=True):
+            if what is None:
+                good.append(entry)
+            else:
+                self._changed(entry, what)
+        return good
+
+    def _changed(self, entry: PlannedTransfer, what: str) -> None:
+        message = f"{entry.filename}: {what} has changed since the plan was made."
+        self.result.failures.append(FileFailure(entry.path or entry.filename, entry.filename, "ECHANGED", message))
+
+    async def _delete(self) -> None:
+        async with TaskPool(AT_ONCE) as pool:
+            for entry in self._plan:
+                if entry.action == "delete_asset":
+                    await pool.submit(self._delete_asset, entry)
+        deleted, failures = await anyio.to_thread.run_sync(delete_files, self._plan)
+        self.result.deleted += deleted
+        self.result.failures += failures
+
+    async def _delete_asset(self, entry: PlannedTransfer) -> None:
+        try:
+            asset = await self._assets.get(self._dataset_id, entry.asset_id or "")
+            if asset.etag != (entry.etag or "") or asset.filename != entry.filename:
+                self._changed(entry, "the asset")
+                return
+            await self._assets.delete(self._dataset_id, asset.asset_id)
+            self.result.deleted += 1
+        except ViNotFoundError:
+            return
+        except (ViAuthenticationError, ViPermissionError):
+            raise
+        except ViError as error:
+            message = f"{entry.filename}: {error.message}"
+            self.result.failures.append(FileFailure(entry.filename, entry.filename, "EUNKNOWN", message))
+
+
+def _sum(one: AssetDownloadResult, other: AssetDownloadResult) -> AssetDownloadResult:
+    """Return two downloads into one folder as one."""
+    return attrs.evolve(
+        one,
+        total_downloaded=one.total_downloaded + other.total_downloaded,
+        total_existing=one.total_existing + other.total_existing,
+        total_failed=one.total_failed + other.total_failed,
+        total_cancelled=one.total_cancelled + other.total_cancelled,
+        bytes_received=one.bytes_received + other.bytes_received,
+        seconds=one.seconds + other.seconds,
+        failures=one.failures + other.failures,
+        conflicts=one.conflicts + other.conflicts,
+        renamed=one.renamed | other.renamed,
+    )
+
+
+def delete_files(plan: TransferPlan) -> tuple[int, list[FileFailure]]:
+    """Delete the local files that the plan names, if they still are what was planned; blocking."""
+    deleted, failed = 0, []
+    for entry in plan:
+        if entry.action != "delete_file":
+            continue
+        path = Path(entry.path)
+        try:
+            status = path.lstat()
+            same = (status.st_size, status.st_mtime_ns) == (entry.size, entry.mtime_ns)
+            if not same or path.parent != Path(plan.folder) or not is_ours_to_delete(path):
+                failed.append(FileFailure(entry.path, entry.filename, "ECHANGED", f"{path} has changed since."))
+                continue
+            path.unlink()
+            deleted += 1
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            failed.append(FileFailure(entry.path, entry.filename, "EIO", f"{path}: {error.strerror}."))
+    return deleted, failed

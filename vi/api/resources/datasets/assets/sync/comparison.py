@@ -1,0 +1,121 @@
+"""Comparing a folder with a dataset, without moving anything."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import attrs
+
+from ......_transfer.discovery import Filters, Inventory
+from ......_transfer.preparation import prepare
+from ......_transfer.record import FileFailure, FileRecord
+from ......_transfer.threads.lanes import Lanes
+from .....display import Displayed
+from ..holdings import Held, Holdings, same_content
+
+NO_FILTERS = Filters()
+
+
+@attrs.frozen
+class Compared:
+    """A local file and the asset of its name: *same* is None when only their sizes could be compared and are equal."""
+
+    record: FileRecord
+    held: Held | None
+    same: bool | None
+
+
+@attrs.define
+class VerifyResult(Displayed):
+    """How a folder and a dataset agree; nothing was moved.
+
+    *uncompared* have the same name and size, but the service states no digest that could be compared.
+    """
+
+    matching: int = 0
+    uncompared: list[str] = attrs.Factory(list)
+    different: list[str] = attrs.Factory(list)
+    only_local: list[str] = attrs.Factory(list)
+    only_remote: list[str] = attrs.Factory(list)
+    failures: list[FileFailure] = attrs.Factory(list)
+    """Local files that cannot be read or are not supported."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether both sides hold the same files with the same contents, as far as could be compared."""
+        return not (self.different or self.only_local or self.only_remote or self.failures)
+
+    def summary(self) -> str:
+        """Describe the comparison in a few lines."""
+        lines = [f"{self.matching} files are the same on both sides"]
+        for names, word in (
+            (self.uncompared, "have the same size; the service states no digest to compare"),
+            (self.different, "differ"),
+            (self.only_local, "are missing in the dataset"),
+            (self.only_remote, "are missing in the folder"),
+        ):
+            if names:
+                more = ", ..." if len(names) > 5 else ""
+                lines.append(f"  {len(names)} {word}: {', '.join(names[:5])}{more}")
+        lines += [f"  {failure.path}: {failure.message}" for failure in self.failures[:5]]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON-ready data."""
+        return {"ok": self.ok, **attrs.asdict(self)}
+
+    def __str__(self) -> str:
+        return self.summary().split("\n", 1)[0]
+
+
+class Comparison:
+    """A folder's files beside a dataset's assets."""
+
+    def __init__(self, inventory: Inventory, holdings: Holdings, lanes: Lanes, filters: Filters = NO_FILTERS) -> None:
+        self._inventory = inventory
+        self._filters = filters
+        self._holdings = holdings
+        self._lanes = lanes
+        self.failures: list[FileFailure] = [
+            FileFailure(broken.path, broken.filename, broken.code, broken.message) for broken in inventory.broken
+        ]
+        self.seen: set[str] = set()
+
+    async def __aiter__(self) -> AsyncIterator[Compared]:
+        """Yield every readable local file with what the dataset holds under its name."""
+        async with aclosing(prepare(self._inventory, self._lanes, self._refuse)) as groups:
+            async for records in groups:
+                for record in records:
+                    self.seen.add(record.filename)
+                    held = self._holdings.get(record.filename)
+                    yield Compared(record, held, False if held is None else await same_content(record, held))
+
+    def only_remote(self) -> list[tuple[str, Held]]:
+        """Return the assets without a local file, of those that the filters take; once all files have been seen."""
+        takes = self._filters.takes
+        return [(name, held) for name, held in self._holdings if name not in self.seen and takes(name)]
+
+    def _refuse(self, record: FileRecord, code: str, message: str) -> None:
+        self.seen.add(record.filename)
+        self.failures.append(FileFailure(record.path, record.filename, code, message))
+
+
+async def verify(inventory: Inventory, holdings: Holdings, lanes: Lanes, filters: Filters = NO_FILTERS) -> VerifyResult:
+    """Compare what the filters take of a folder and of a dataset."""
+    comparison = Comparison(inventory, holdings, lanes, filters)
+    result = VerifyResult()
+    async for compared in comparison:
+        name = compared.record.filename
+        if compared.held is None:
+            result.only_local.append(name)
+        elif compared.same is None:
+            result.uncompared.append(name)
+        elif compared.same:
+            result.matching += 1
+        else:
+            result.different.append(name)
+    result.failures = comparison.failures
+    result.only_remote = [name for name, _ in comparison.only_remote()]
+    return result

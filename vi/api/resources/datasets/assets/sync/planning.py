@@ -1,0 +1,188 @@
+"""Planning to make a dataset like a folder, or a folder like a dataset, by moving only the difference.
+
+The whole comparison comes first: a listing that fails, a folder that cannot be read in full, or more deletions than
+allowed end it before anything is sent or deleted.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from ......_media import media_type
+from ......_transfer import files
+from ......_transfer.discovery import Filters, Inventory, Naming, discover, name_problem
+from ......_transfer.names import LocalNames, key_of
+from ......_transfer.threads.lanes import Lanes
+from ......_transfer.threads.stopping import still_wanted
+from ......errors import ViInvalidParameterError, ViOperationError, ViPathError
+from ..holdings import Held, Holdings
+from ..plans import Action, PlannedTransfer, TransferPlan
+from .comparison import NO_FILTERS, Comparison
+
+DEFAULT_MAX_DELETE = 100
+
+_NEVER_SENT = ("unsupported", "hidden", "symlink")
+_REASONS = {True: "the same is there", False: "contents differ", None: "cannot be compared"}
+
+
+def survey(folder: Path, names: Naming, filters: Filters) -> Inventory:
+    """Take stock of a folder that must be there; an empty one is no error here."""
+    if not folder.is_dir():
+        raise ViPathError(f"No such folder: {folder}.", path=str(folder))
+    inventory = discover([folder], names, filters, may_be_empty=True)
+    inventory.check_names()
+    return inventory
+
+
+async def plan_up(
+    dataset_id: str,
+    inventory: Inventory,
+    holdings: Holdings,
+    lanes: Lanes,
+    *,
+    folder: str = "",
+    filters: Filters = NO_FILTERS,
+    delete: bool = False,
+    skip_existing: bool = True,
+) -> TransferPlan:
+    """Plan to make the dataset like the folder; without *skip_existing* what is the same is sent again.
+
+    Nothing is deleted that the filters leave out, or that a local file left out for another reason has the name of.
+    """
+    plan = TransferPlan(dataset_id, "up", folder, skipped=dict(inventory.skip_reasons))
+    comparison = Comparison(inventory, holdings, lanes, filters)
+    async for compared in comparison:
+        record, held = compared.record, compared.held
+        if compared.same and skip_existing:
+            plan.existing += 1
+            continue
+        reason = "new" if held is None else _REASONS[compared.same]
+        plan.entries.append(PlannedTransfer("upload", record.filename, record.path, record.size, reason))
+    for failure in comparison.failures:
+        plan.entries.append(PlannedTransfer("keep", failure.filename, failure.path, 0, failure.message))
+    if delete:
+        if comparison.failures:
+            raise ViOperationError(
+                f"Nothing is deleted: {len(comparison.failures)} local files could not be read; the first: "
+                f"{comparison.failures[0].message}"
+            )
+        left_out = _names_left_out(inventory, folder)
+        surplus = [(name, held) for name, held in comparison.only_remote() if name not in left_out]
+        if not comparison.seen:
+            _refuse_empty(len(surplus), f"the folder {folder} holds no image or video")
+        for name, held in surplus:
+            plan.entries.append(
+                PlannedTransfer("delete_asset", name, "", held.size, "not in the folder", held.asset_id, held.etag)
+            )
+    return plan
+
+
+def _names_left_out(inventory: Inventory, folder: str) -> set[str]:
+    """Return the names, bare and below the folder, of files that are there and are not sent: an empty one above all."""
+    counted = sum(count for reason, count in inventory.skip_reasons.items() if not reason.startswith(_NEVER_SENT))
+    named = [skip for skip in inventory.skips if not skip.reason.startswith(_NEVER_SENT)]
+    if counted > len(named):
+        raise ViOperationError(f"Nothing is deleted: {counted} files of {folder} are left out, too many to tell apart.")
+    paths = [Path(os.path.relpath(skip.path, folder)) for skip in named]
+    return {name for path in paths for name in (path.name, path.as_posix())}
+
+
+def plan_down(
+    dataset_id: str,
+    folder: Path,
+    holdings: Holdings,
+    *,
+    filters: Filters = NO_FILTERS,
+    delete: bool = False,
+    overwrite: bool = True,
+    takes: Callable[[str, Held], bool] = lambda name, held: True,
+) -> TransferPlan:
+    """Plan to make the folder like the dataset, or like what *takes* leaves of it; blocking, since files are read.
+
+    Without *overwrite* a local file with other content is kept.
+    """
+    plan = TransferPlan(dataset_id, "down", str(folder))
+    local_names = LocalNames()
+    wanted: dict[str, Path] = {}
+    for name, held in holdings:
+        local = local_names.choose(name, held.asset_id)
+        path = wanted[key_of(local)] = folder / local
+        still_wanted()
+        if not filters.takes(name) or not takes(name, held):
+            continue
+        mtime_ns = mtime_ns_of(path)
+        action: Action
+        if mtime_ns is None:
+            action, reason = "download", "new"
+        elif files.content_matches(str(path), held.size, held.expected):
+            plan.existing += 1
+            continue
+        elif overwrite:
+            action, reason = "download", "contents differ" if held.expected else "cannot be compared"
+        else:
+            action, reason = "keep", "a local file with other content is there"
+        plan.entries.append(
+            PlannedTransfer(action, name, str(path), held.size, reason, held.asset_id, held.etag, mtime_ns)
+        )
+    if delete and folder.is_dir():
+        _plan_deletions(plan, folder, wanted, filters)
+    return plan
+
+
+def _plan_deletions(plan: TransferPlan, folder: Path, wanted: dict[str, Path], filters: Filters) -> None:
+    paths = [path for path in sorted(folder.iterdir()) if filters.takes(path.name) and is_ours_to_delete(path)]
+    if not wanted:
+        _refuse_empty(len(paths), "the dataset is empty")
+    for path in paths:
+        asset = wanted.get(key_of(path.name))
+        # Where case or Unicode form do not count, the asset's own file may show under another spelling.
+        if asset is not None and (path == asset or (asset.exists() and path.samefile(asset))):
+            continue
+        status = path.lstat()
+        plan.entries.append(
+            PlannedTransfer(
+                "delete_file", path.name, str(path), status.st_size, "not in the dataset", mtime_ns=status.st_mtime_ns
+            )
+        )
+
+
+def mtime_ns_of(path: Path) -> int | None:
+    """Return the time of what is at *path*; None when nothing is."""
+    try:
+        return path.lstat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def _refuse_empty(deletions: int, reason: str) -> None:
+    """An empty side is more often a disk that is not mounted, or a wrong id, than the wish to delete everything."""
+    if deletions:
+        raise ViOperationError(f"Nothing is deleted: {reason}, so all {deletions} of the other side would go.")
+
+
+def is_ours_to_delete(path: Path) -> bool:
+    """Only files that an upload of the folder would have taken: never hidden ones, folders, links or other types."""
+    if path.name.startswith(".") or media_type(path.name) is None or name_problem(path.name) is not None:
+        return False
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def check_max_delete(max_delete: int) -> None:
+    """Refuse what is not a bound."""
+    if isinstance(max_delete, bool) or not isinstance(max_delete, int) or max_delete < 0:
+        raise ViInvalidParameterError(f"max_delete must be 0 or more, got {max_delete!r}.", parameter="max_delete")
+
+
+def check_deletions(plan: TransferPlan, max_delete: int) -> None:
+    """Refuse a plan that would delete more than *max_delete*."""
+    if plan.deletions > max_delete:
+        raise ViOperationError(
+            f"The sync would delete {plan.deletions}, more than max_delete={max_delete}; nothing was done.",
+            suggestion="Look at the plan with dry_run=True, and raise max_delete if it is what you want.",
+        )

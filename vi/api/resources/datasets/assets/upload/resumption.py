@@ -1,0 +1,129 @@
+"""What earlier runs of an upload left, taken from the journal and checked with the service.
+
+For every session left open the service is asked what became of it. Files that were acknowledged get a moment to be
+ingested; a session that then waits for files which will not come is cancelled, unless a large file of it can be gone on
+with in parts. A file is left out of the new run only if the dataset holds it: by digest where the service states one
+that we know, else by the session's verdict, name and size. What concerns files that are not part of the new run is left
+as it is.
+"""
+
+from __future__ import annotations
+
+import time
+
+import anyio
+
+from ...... import _routes
+from ......_http import Http
+from ......_transfer.journals.uploads import BegunMultipart, Identity, Journal, Unfinished
+from ......_transfer.record import FileRecord
+from ......_transfer.threads.pool import TaskPool
+from ......errors import ViError, ViNotFoundError, ViValidationError
+from ..holdings import Holdings, same_content
+from ..polling import Polling
+from ..responses import AssetIngestionSession
+
+SESSIONS_AT_ONCE = 8
+INGESTION_PATIENCE = 20.0
+"""How many seconds a session may make no progress before the files acknowledged in it are no longer waited for."""
+POLL_FIRST, POLL_LAST = 0.1, 2.0
+
+
+class Resumption:
+    """What of earlier runs can be used; it shrinks as the new run comes across the files."""
+
+    def __init__(self, http: Http, base: dict[str, str], found: Unfinished) -> None:
+        self._http = http
+        self._base = base
+        self._found = found
+        self._used: set[str] = set()
+        self._holdings: Holdings | None = None
+        self.sessions: dict[str, AssetIngestionSession] = {}
+        """Sessions that are still open and hold a multipart upload."""
+
+    async def ask(self) -> None:
+        """Learn from the service what became of the earlier runs."""
+        async with TaskPool(SESSIONS_AT_ONCE) as pool:
+            for session_id, names in list(self._found.sessions.items()):
+                await pool.submit(self._ask_session, session_id, names)
+        self._found.sessions = {name: self._found.sessions[name] for name in self.sessions}
+
+    async def _ask_session(self, session_id: str, names: set[str]) -> None:
+        path = _routes.fill(_routes.SESSION, **self._base, session=session_id)
+        settled, give_up = -1, 0.0
+        polling = Polling(POLL_FIRST, POLL_LAST)
+        while True:
+            try:
+                session = await self._http.request("GET", path, AssetIngestionSession)
+            except (ViNotFoundError, ViValidationError):
+                return
+            # Files that expired without having come are errors too, and say nothing of those that were acknowledged.
+            known = session.status.progressCount.succeeded + len(session.status.errors.keys() & names)
+            if known > settled:
+                settled, give_up = known, time.monotonic() + INGESTION_PATIENCE
+            if session.status.finished or settled >= len(names) or time.monotonic() > give_up:
+                break
+            await anyio.sleep(polling.pause(settled, len(names)))
+        for name in session.status.errors:
+            self._found.sent.pop(name, None)
+        if session.status.finished:
+            return
+        if any(upload.session_id == session_id for upload in self._found.multiparts.values()):
+            session.status.assets = None
+            self.sessions[session_id] = session
+        else:
+            await self._cancel(session_id)
+
+    async def _cancel(self, session_id: str) -> None:
+        path = _routes.fill(_routes.SESSION_CANCEL, **self._base, session=session_id)
+        try:
+            await self._http.document("POST", path, harmless_twice=True)
+        except ViError:
+            return  # it ends by itself when its URLs do
+
+    def carry_over(self, journal: Journal) -> None:
+        """Write what is still of use into the new run's journal, then let the old ones go."""
+        journal.carry(self._found)
+        journal.resolved()
+
+    async def stored(self, record: FileRecord) -> bool:
+        """Tell whether an earlier run has stored this very file, and the dataset still holds it."""
+        identity = Identity.of(record)
+        acknowledged = self._found.sent.pop(record.filename, None)
+        # The last answer for a large file may have been lost with the run.
+        joined = [upload.identity for upload in self._multiparts_of(record) if upload.session_id not in self.sessions]
+        if identity is None or identity not in (acknowledged, *joined):
+            return False
+        if self._holdings is None:
+            self._holdings = await Holdings.load(self._http, self._base, {record.filename, *self._names()})
+        held = self._holdings.get(record.filename)
+        if held is None:
+            return False
+        same = await same_content(record, held)
+        return identity == acknowledged and held.size == record.size if same is None else same
+
+    def _names(self) -> set[str]:
+        return self._found.sent.keys() | {upload.filename for upload in self._found.multiparts.values()}
+
+    def _multiparts_of(self, record: FileRecord) -> list[BegunMultipart]:
+        return [upload for upload in self._found.multiparts.values() if upload.filename == record.filename]
+
+    def begun(self, record: FileRecord) -> BegunMultipart | None:
+        """Return the multipart upload that an earlier run began for this very file, if it can be gone on with."""
+        identity = Identity.of(record)
+        for upload in self._multiparts_of(record):
+            del self._found.multiparts[upload.upload_id]
+            if upload.identity == identity and upload.session_id in self.sessions:
+                self._used.add(upload.session_id)
+                return upload
+        return None
+
+    async def close(self) -> Unfinished:
+        """Cancel the sessions that nobody will go on with, and return what concerns files that this run did not have."""
+        left = self._found
+        needed = {upload.session_id for upload in left.multiparts.values()} & self.sessions.keys()
+        for session_id in self.sessions.keys() - self._used - needed:
+            await self._cancel(session_id)
+        left.sessions = {session_id: left.sessions[session_id] for session_id in needed - self._used}
+        left.multiparts = {name: one for name, one in left.multiparts.items() if one.session_id in left.sessions}
+        return left

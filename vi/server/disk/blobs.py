@@ -1,0 +1,391 @@
+"""Stored bytes: files named by id, never by anything a client said.
+
+The crash rule. Bytes are written and flushed, small ones under their id, large ones under a staging name that is then
+changed to their id; then the folder is flushed. Only after that may a transaction mention the id, and only after the
+transaction may a request be answered. What a crash leaves is therefore either nothing, a staging file (swept at the
+next start), or an object, whole or not, that no row mentions. Those can only be among the newest ids, so the start looks
+at the newest folders alone. Removing goes the other way: the transaction that drops an id writes it to ``garbage``, and
+the file goes after the commit.
+
+Ids carry the number of their folder, and consecutive objects share one, so a group of small objects costs one folder
+flush. Small objects that wait while a group is being flushed make up the next group: one thread hop for all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import secrets
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
+from pathlib import Path
+from typing import TypeVar, TypeVarTuple
+
+import attrs
+
+from ... import _checksums
+from .files import begin_flush, copy, flush_folder, open_private, write_all
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+PARTS = "parts/"
+FOLDER_OBJECTS = 1024
+_NEWEST_FOLDERS = 16
+_GROUP_OBJECTS = 64
+_GROUP_BYTES = 16 << 20
+_LANES = 2
+_SUM = 4
+_THUMBNAIL = ".thumbnail"
+
+
+@attrs.define
+class _Pending:
+    data: bytes
+    stored: asyncio.Future[str]
+
+
+class Staging:
+    """A large object on its way in: `write` pieces, then `Blobs.adopt` it or `discard` it."""
+
+    def __init__(self, path: Path, pool: ThreadPoolExecutor) -> None:
+        self.path = path
+        self.size: int = 0
+        self.crc32c: int = 0
+        self._pool = pool
+        self._file: FileIO | None = None
+        self._last: asyncio.Future[None] | None = None
+
+    async def write(self, piece: bytes) -> None:
+        """Begin to write *piece* once the one before it is written; so one piece is received while one is written."""
+        await self._settle()
+        self._last = asyncio.get_running_loop().run_in_executor(self._pool, self._append, piece)
+
+    async def finish(self) -> None:
+        """Flush everything to disk."""
+        await self._settle()
+        await asyncio.get_running_loop().run_in_executor(self._pool, self._flush)
+
+    async def discard(self) -> None:
+        """Remove what was written."""
+        with contextlib.suppress(OSError):
+            await self._settle()
+        await asyncio.get_running_loop().run_in_executor(self._pool, self._remove)
+
+    async def _settle(self) -> None:
+        last, self._last = self._last, None
+        if last is not None:
+            await asyncio.shield(last)
+
+    def _append(self, piece: bytes) -> None:
+        if self._file is None:
+            self._file = open_private(self.path)
+        write_all(self._file, piece)
+        self.crc32c = _checksums.crc32c(piece, self.crc32c)
+        self.size += len(piece)
+
+    def _flush(self) -> None:
+        file = self._file or open_private(self.path)
+        with file:
+            os.fsync(file.fileno())
+        self._file = None
+
+    def _remove(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        _drop(self.path)
+
+
+class Blobs:
+    """The objects below one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._objects = root / "objects"
+        self._staging = root / "staging"
+        self._parts = root / "parts"
+        for folder in (root, self._objects, self._staging, self._parts):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        flush_folder(root)
+        flush_folder(root.parent)
+        self._pool = ThreadPoolExecutor(4, thread_name_prefix="vi-bytes")
+        self._lock = threading.Lock()
+        self._start = secrets.token_hex(6)
+        self._names = itertools.count()
+        self._folder = max((int(entry.name, 16) for entry in self._folders()), default=-1)
+        self._left = 0
+        self._pending: list[_Pending] = []
+        self._lanes: set[asyncio.Task[None]] = set()
+
+    def path(self, blob: str) -> Path:
+        """Return where the object *blob* lies."""
+        return self._objects / blob.partition("-")[0] / blob
+
+    def thumbnail_path(self, blob: str) -> Path:
+        """Return where the thumbnail of *blob* lies."""
+        path = self.path(blob)
+        return path.with_name(path.name + _THUMBNAIL)
+
+    async def put(self, data: bytes) -> str:
+        """Store a small object and return its id, once it is on disk."""
+        pending = _Pending(data, asyncio.get_running_loop().create_future())
+        self._pending.append(pending)
+        # One that is done takes nothing more, and stays among them until the loop's next turn.
+        if sum(not lane.done() for lane in self._lanes) < _LANES:
+            lane = asyncio.create_task(self._lane(), name="vi-bytes-lane")
+            self._lanes.add(lane)
+            lane.add_done_callback(self._lanes.discard)
+        return await pending.stored
+
+    def stage(self) -> Staging:
+        """Begin a large object."""
+        return Staging(self._staging / self._fresh_name(), self._pool)
+
+    async def adopt(self, staged: Staging) -> str:
+        """Give a finished object its id."""
+        return await self._hop(self._adopt, staged.path)
+
+    async def put_thumbnails(self, thumbnails: Sequence[tuple[str, bytes]]) -> None:
+        """Store the thumbnails of objects, unless the disk refuses: they can be made again."""
+        if thumbnails:
+            await self._hop(self._write_thumbnails, thumbnails)
+
+    async def thumbnail(self, blob: str) -> bytes | None:
+        """Return the thumbnail of an object; None when it is missing or damaged."""
+        return await self._hop(self._read_thumbnail, self.thumbnail_path(blob))
+
+    async def remove(self, blobs: Sequence[str]) -> None:
+        """Remove objects and their thumbnails, or after `PARTS` the parts of an upload; what is not there is no error."""
+        await self._hop(self._remove, blobs)
+
+    def part_path(self, upload: str, file: str) -> Path:
+        """Return where the part *file* of a multipart upload lies."""
+        return self._parts / upload / file
+
+    async def adopt_part(self, staged: Staging, upload: str, file: str) -> None:
+        """Give a finished part its place."""
+        await self._hop(self._adopt_part, staged.path, self.part_path(upload, file))
+
+    async def remove_part(self, upload: str, file: str) -> None:
+        """Remove one part."""
+        await self._hop(_drop, self.part_path(upload, file))
+
+    async def remove_parts(self, upload: str) -> None:
+        """Remove every part of a multipart upload; what the disk refuses is swept at the next start."""
+        with contextlib.suppress(OSError):
+            await self._hop(self._remove_tree, self._parts / upload)
+
+    async def join_parts(self, upload: str, files: Sequence[str]) -> str:
+        """Make one object of the parts *files*, in this order."""
+        return await self._hop(self._join, [self.part_path(upload, file) for file in files])
+
+    async def newest(self) -> list[str]:
+        """Return the ids in the newest folders: only there can a crash have left objects that nothing mentions."""
+        return await self._hop(self._list_newest)
+
+    async def sweep(self, uploads: Iterable[str]) -> None:
+        """Remove unfinished objects, thumbnails of none, and the parts of every upload but *uploads*."""
+        await self._hop(self._sweep, frozenset(uploads))
+
+    async def aclose(self) -> None:
+        """Wait for what is being written."""
+        while self._lanes:
+            await asyncio.wait(self._lanes)
+        await asyncio.to_thread(self._pool.shutdown)
+
+    # On the event loop.
+
+    async def _hop(self, work: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+
+    async def _lane(self) -> None:
+        while self._pending:
+            group: list[_Pending] = []
+            total = 0
+            while self._pending and len(group) < _GROUP_OBJECTS and total < _GROUP_BYTES:
+                group.append(self._pending.pop(0))
+                total += len(group[-1].data)
+            outcomes: Sequence[str | Exception]
+            try:
+                outcomes = await self._hop(self._write_group, [pending.data for pending in group])
+            except Exception as error:  # noqa: BLE001 - each that waits must hear of it
+                outcomes = [error] * len(group)
+            for pending, outcome in zip(group, outcomes, strict=True):
+                if pending.stored.done():
+                    continue
+                if isinstance(outcome, str):
+                    pending.stored.set_result(outcome)
+                else:
+                    pending.stored.set_exception(outcome)
+
+    # In a thread of the pool.
+
+    def _write_group(self, datas: Sequence[bytes]) -> Sequence[str | Exception]:
+        """Write all, then flush all, then their folders: the first flush carries most of the others with it."""
+        written = [self._write(data) for data in datas]
+        outcomes: list[str | Exception] = []
+        folders: dict[str, list[int]] = {}
+        for made in written:
+            if isinstance(made, Exception):
+                outcomes.append(made)
+                continue
+            folder, blob, file = made
+            try:
+                with file:
+                    os.fsync(file.fileno())
+                folders.setdefault(folder, []).append(len(outcomes))
+                outcomes.append(blob)
+            except OSError as error:
+                _drop(f"{folder}/{blob}")
+                outcomes.append(error)
+        for folder, members in folders.items():
+            try:
+                flush_folder(folder)
+            except OSError as error:
+                for index in members:
+                    _drop(f"{folder}/{outcomes[index]}")
+                    outcomes[index] = error
+        return outcomes
+
+    def _write(self, data: bytes) -> tuple[str, str, FileIO] | OSError:
+        """Write a new object; returns its folder, its id and its file, which is still to be flushed."""
+        path, file = None, None
+        try:
+            blob, folder = self._place()
+            path = f"{folder}/{blob}"
+            file = open_private(path)
+            write_all(file, data)
+            begin_flush(file)
+        except OSError as error:
+            if file is not None:
+                file.close()
+            if path is not None:
+                _drop(path)
+            return error
+        return str(folder), blob, file
+
+    def _place(self) -> tuple[str, Path]:
+        """Return a new id and its folder, which is made when it is the first in it."""
+        with self._lock:
+            if self._left == 0:
+                (self._objects / f"{self._folder + 1:06x}").mkdir(mode=0o700, exist_ok=True)
+                flush_folder(self._objects)
+                self._folder += 1
+                self._left = FOLDER_OBJECTS
+            self._left -= 1
+            name = f"{self._folder:06x}"
+        return f"{name}-{self._fresh_name()}", self._objects / name
+
+    def _fresh_name(self) -> str:
+        return f"{self._start}{next(self._names):08x}"
+
+    def _adopt(self, staged: Path) -> str:
+        blob, folder = self._place()
+        staged.replace(folder / blob)
+        try:
+            flush_folder(folder)
+        except OSError:
+            _drop(folder / blob)
+            raise
+        return blob
+
+    def _adopt_part(self, staged: Path, target: Path) -> None:
+        target.parent.mkdir(mode=0o700, exist_ok=True)
+        staged.replace(target)
+        flush_folder(target.parent)
+        flush_folder(self._parts)
+
+    def _write_thumbnails(self, thumbnails: Sequence[tuple[str, bytes]]) -> None:
+        # Not flushed, so a loss of power may leave anything under the name: the sum at the end shows it.
+        for blob, data in thumbnails:
+            path = self.thumbnail_path(blob)
+            try:
+                with open_private(path, again=True) as file:
+                    write_all(file, data + _checksums.crc32c(data).to_bytes(_SUM, "big"))
+                kept = self.path(blob).exists()  # one that was removed meanwhile would leave its thumbnail for ever
+            except OSError:
+                kept = False
+            if not kept:
+                _drop(path)
+
+    def _read_thumbnail(self, path: Path) -> bytes | None:
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return None
+        data, stored = content[:-_SUM], content[-_SUM:]
+        return data if data and _checksums.crc32c(data).to_bytes(_SUM, "big") == stored else None
+
+    def _remove(self, blobs: Sequence[str]) -> None:
+        folders = set()
+        for blob in blobs:
+            if blob.startswith(PARTS):
+                self._remove_tree(self._parts / blob.removeprefix(PARTS))
+                folders.add(self._parts)
+                continue
+            path = self.path(blob)
+            self._unlink(path)
+            self._unlink(self.thumbnail_path(blob))
+            folders.add(path.parent)
+        for folder in folders:
+            # A name that came back with the power would lie there for ever: the rows forget it after this.
+            with contextlib.suppress(FileNotFoundError):
+                flush_folder(folder)
+            with contextlib.suppress(OSError, ValueError):
+                if int(folder.name, 16) < self._folder - 1:
+                    folder.rmdir()  # succeeds only once it is empty
+
+    def _unlink(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+
+    def _remove_tree(self, folder: Path) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(folder)
+
+    def _join(self, parts: Sequence[Path]) -> str:
+        staged = self._staging / self._fresh_name()
+        try:
+            with open_private(staged) as target:
+                for part in parts:
+                    with part.open("rb", buffering=0) as source:
+                        copy(source, target)
+                os.fsync(target.fileno())
+            return self._adopt(staged)
+        finally:
+            _drop(staged)
+
+    def _folders(self) -> list[os.DirEntry[str]]:
+        with os.scandir(self._objects) as entries:
+            return sorted((entry for entry in entries if entry.is_dir()), key=lambda entry: entry.name)
+
+    def _newest_paths(self) -> list[Path]:
+        paths: list[Path] = []
+        for folder in self._folders()[-_NEWEST_FOLDERS:]:
+            with contextlib.suppress(FileNotFoundError):  # emptied and removed meanwhile
+                paths.extend(Path(folder.path).iterdir())
+        return paths
+
+    def _list_newest(self) -> list[str]:
+        return [path.name for path in self._newest_paths() if path.suffix != _THUMBNAIL]
+
+    def _sweep(self, uploads: frozenset[str]) -> None:
+        for path in self._staging.iterdir():
+            _drop(path)
+        newest = set(self._newest_paths())
+        for path in newest:
+            if path.suffix == _THUMBNAIL and path.with_suffix("") not in newest:
+                _drop(path)
+        for folder in self._parts.iterdir():
+            if folder.name not in uploads:
+                with contextlib.suppress(OSError):
+                    self._remove_tree(folder)
+
+
+def _drop(path: Path | str) -> None:
+    """Remove what an error left; what cannot be removed is swept at a start, as long as it is among the newest."""
+    with contextlib.suppress(OSError):
+        Path(path).unlink(missing_ok=True)

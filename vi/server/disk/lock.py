@@ -1,0 +1,77 @@
+"""One service per folder: a lock that the kernel lets go of when its holder dies, in a file that names its address."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+
+from ..._lock import try_lock
+
+_held: set[int] = set()
+
+
+def _let_go() -> None:
+    # A forked child shares the lock, and would hold it beyond the death of its parent.
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
+
+
+@attrs.frozen
+class FolderLock:
+    """The lock on a folder, held until `release` or the end of the process."""
+
+    descriptor: int
+
+    @classmethod
+    def take(cls, path: Path) -> FolderLock | None:
+        """Return the lock, or None when a living process holds it."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        if not try_lock(descriptor):
+            os.close(descriptor)
+            return None
+        lock = cls(descriptor)
+        _held.add(descriptor)
+        try:
+            lock._write(b"")
+        except OSError:
+            lock.release()
+            raise
+        return lock
+
+    def announce(self, url: str) -> None:
+        """Write where the service answers."""
+        self._write(json.dumps({"url": url, "pid": os.getpid()}).encode())
+
+    def release(self) -> None:
+        """Let go of the folder."""
+        if self.descriptor in _held:
+            _held.discard(self.descriptor)
+            try:
+                with suppress(OSError):  # an address that stays is tried and found dead
+                    self._write(b"")
+            finally:
+                os.close(self.descriptor)
+
+    def _write(self, text: bytes) -> None:
+        os.ftruncate(self.descriptor, 0)
+        os.lseek(self.descriptor, 0, os.SEEK_SET)
+        os.write(self.descriptor, text)
+
+
+def read_address(path: Path) -> str | None:
+    """Return the address in a lock file, None while its holder is still starting."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (ValueError, OSError):
+        return None
+    url = found.get("url") if isinstance(found, dict) else None
+    return url if isinstance(url, str) else None

@@ -1,0 +1,116 @@
+"""Reading what a request says: JSON bodies within limits, and query parameters."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any, NoReturn, TypeVar
+
+from aiohttp import web
+
+from ... import _wire
+from ..config import ServiceConfig
+from .refusals import Refusal, invalid
+
+T = TypeVar("T")
+
+PIECE = 1 << 20
+
+
+async def body_chunks(request: web.Request, limit: int, config: ServiceConfig) -> AsyncIterator[bytes]:
+    """Yield a body's bytes as they come; refuses one that is longer than *limit*, stalls, or trickles.
+
+    A body that is cut short raises instead of ending, so whoever reads to the end has the whole of it.
+    """
+    announced = request.content_length
+    if announced is not None and announced > limit:
+        raise too_long(limit)
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    received = 0
+    content = request.content
+    try:
+        while True:
+            async with asyncio.timeout(config.body_seconds):
+                chunk = await content.readany()
+            if not chunk:
+                break
+            received += len(chunk)
+            if received > limit:
+                raise too_long(limit)
+            yield chunk
+            elapsed = loop.time() - begun
+            if elapsed > config.body_seconds and received < elapsed * config.body_floor:
+                raise TimeoutError
+    except TimeoutError:
+        raise Refusal(408, "The request body came too slowly", headers={"Connection": "close"}) from None
+    except (web.RequestPayloadError, ConnectionError):
+        raise Refusal(400, "The request body was cut short", headers={"Connection": "close"}) from None
+    if announced is not None and received != announced:
+        raise Refusal(400, "The request body was cut short", headers={"Connection": "close"})
+
+
+def too_long(limit: int) -> Refusal:
+    """A body with more bytes than were announced or are allowed."""
+    return Refusal(413, f"The request body is longer than {limit} bytes")
+
+
+async def read_bytes(request: web.Request, limit: int, config: ServiceConfig) -> bytes:
+    """Return a whole body of at most *limit* bytes."""
+    chunks = [chunk async for chunk in body_chunks(request, limit, config)]
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def pieces(request: web.Request, limit: int, config: ServiceConfig) -> AsyncIterator[bytes]:
+    """Yield a body in pieces of about `PIECE` bytes."""
+    gathered: list[bytes] = []
+    size = 0
+    async for chunk in body_chunks(request, limit, config):
+        gathered.append(chunk)
+        size += len(chunk)
+        if size >= PIECE:
+            yield b"".join(gathered)
+            gathered, size = [], 0
+    if gathered:
+        yield b"".join(gathered)
+
+
+async def read_json(request: web.Request, config: ServiceConfig) -> tuple[bytes, dict[str, Any]]:
+    """Return the body as it came and as a JSON object; an empty body is an empty object."""
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise Refusal(415, "A request body must not be encoded")
+    raw = await read_bytes(request, config.max_json_bytes, config)
+    if not raw:
+        return raw, {}
+    try:
+        document = json.loads(raw, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise invalid("The request body is nested too deeply", "body") from None
+    except ValueError as error:
+        raise invalid(f"The request body is not JSON: {str(error)[:200]}", "body") from None
+    if not isinstance(document, dict):
+        raise invalid("The request body must be a JSON object", "body")
+    return raw, document
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def structure(document: dict[str, Any], cls: type[T]) -> T:
+    """Read *document* into *cls*; a field that is missing or of another type is a 400 that names its path."""
+    try:
+        return _wire.structure(document, cls)
+    except _wire.WireError as error:
+        raise invalid(str(error), error.path) from None
+
+
+def flag(request: web.Request, name: str) -> bool:
+    """Read a parameter that is ``y`` or ``n``."""
+    value = request.query.get(name, "").lower()
+    if value in ("y", "true", "1"):
+        return True
+    if value in ("", "n", "false", "0"):
+        return False
+    raise invalid(f"{name} must be y or n", name)

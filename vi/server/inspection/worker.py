@@ -1,0 +1,93 @@
+"""A process that looks at files: batches of jobs in by stdin, one verdict per file out by stdout.
+
+Started by `vi.server.inspection.inspector`, never by hand. It lives as long as its stdin: a thread waits there, so that the
+process ends at once when its parent dies, also in the middle of a decode.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+import threading
+from typing import Any
+
+from .frames import FrameReader, InspectionLimits, frame, read_jobs, write_verdict
+
+_NICE = 10
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Decoders print to the standard streams as they please: stdout must hold frames alone.
+    out = os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(messages,), daemon=True).start()
+    limits = InspectionLimits(**messages.get())
+    from . import decoding
+
+    decoding.prepare()
+    _restrict(limits)
+    out.write(frame({"ready": True}))
+    out.flush()
+    os.dup2(nowhere, 2)
+    gives_way = _give_way()
+    while True:
+        for job in read_jobs(messages.get()):
+            gives_way = gives_way or _give_way()
+            # Flushed one by one: if the next file kills the process, this one is known to be done.
+            out.write(write_verdict(decoding.inspect(job, limits)))
+            out.flush()
+
+
+def _receive(messages: queue.SimpleQueue[dict[str, Any]]) -> None:
+    reader = FrameReader()
+    while data := os.read(0, 1 << 16):
+        for message, _ in reader.feed(data):
+            messages.put(message)
+    os._exit(0)
+
+
+def _restrict(limits: InspectionLimits) -> None:
+    """Bound what a decoder may take, and let the service's own work go first."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    os.nice(_NICE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (_address_space() + limits.memory_bytes,) * 2)
+    except (OSError, ValueError):  # some systems know the limit and do not set it
+        return
+
+
+def _give_way() -> bool:
+    """Be nice as a session too: where these share alike (autogroups, sched(7)), niceness counts within one only.
+
+    False if it is to be tried again: the system takes one such wish in a tenth of a second, and workers start together.
+    """
+    try:
+        with open("/proc/self/autogroup", "w") as group:  # noqa: PTH123 - a pathlib import would cost more than the write
+            group.write(str(_NICE))
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # there is no such thing here
+    return True
+
+
+def _address_space() -> int:
+    try:
+        with open("/proc/self/statm") as file:  # noqa: PTH123 - a pathlib import would cost more than the read
+            return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 1 << 30
+
+
+if __name__ == "__main__":
+    main()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ._version import __version__
 from .errors import (
     ViAuthenticationError,
     ViConfigurationError,
@@ -33,12 +34,9 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from ._events import RequestEvent, RetryEvent
-    from ._transfer.progress import TransferProgress
+    from ._events import RequestEvent, RetryEvent, TransferProgress
     from .client import AsyncClient, Client
     from .config import RetryPolicy, Settings, Timeouts, TransferLimits
-
-__version__ = "0.1.0"
 
 __all__ = [
     "AsyncClient",
@@ -81,7 +79,7 @@ _LAZY = {
     "Settings": ".config",
     "Timeouts": ".config",
     "TransferLimits": ".config",
-    "TransferProgress": "._transfer.progress",
+    "TransferProgress": "._events",
 }
 
 

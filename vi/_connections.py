@@ -25,10 +25,10 @@ import aiohttp
 import attrs
 from yarl import URL
 
-from . import __version__
 from ._events import Hooks
 from ._retry import Lost
 from ._sockets import ConnectionLost, KeptConnector, Resolver, one_attempt, spare_descriptors
+from ._version import __version__
 from .config import Settings, is_loopback
 from .errors import ViError, ViNetworkError, ViTimeoutError
 

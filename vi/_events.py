@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import attrs
-
-if TYPE_CHECKING:
-    from ._transfer.progress import TransferProgress
 
 logger = logging.getLogger("vi.hooks")
 
@@ -44,7 +41,25 @@ class RetryEvent:
     seconds: float
 
 
-EventListener = Callable[["RequestEvent | RetryEvent | TransferProgress"], None]
+@attrs.frozen
+class TransferProgress:
+    """How far a transfer has come. Totals are None while they are not known yet."""
+
+    operation: Literal["upload", "download"]
+    stage: str
+    files_total: int | None
+    files_done: int
+    files_failed: int
+    bytes_total: int | None
+    bytes_done: int
+    seconds: float
+    finished: bool
+
+
+Listener = Callable[[TransferProgress], None]
+"""Who is called with the progress of one transfer: ``on_progress=``."""
+
+EventListener = Callable[[RequestEvent | RetryEvent | TransferProgress], None]
 
 
 class Hooks:

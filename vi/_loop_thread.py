@@ -1,11 +1,8 @@
-# pyright: reportPrivateUsage=false
-"""The sync twin of an async client: an event loop in a thread of its own, and methods that run in it.
+"""The event loop of a sync client, in a thread of its own, and how a call in it is cancelled.
 
-Async code is the only implementation. `blocking` turns an async method into one that starts it in the loop thread and
-waits; `blocking_pages` does so for listings. The loop thread starts at the first call and again after a fork. Ctrl+C
-reaches only the waiting thread, so it cancels the task there and waits a moment for its clean-up, and the
-`KeyboardInterrupt` has a note that says how to go on; a second Ctrl+C leaves at once. Callbacks that a caller passes in
-run in the loop thread.
+The thread starts at the first call and again after a fork. Ctrl+C reaches only the waiting thread, so it cancels
+the task there and waits a moment for its clean-up, and the `KeyboardInterrupt` has a note that says how to resume; a
+second Ctrl+C leaves at once. Callbacks that a caller passes in run in the loop thread.
 
 anyio runs the loop and cancels in it. Its portal is not used: handing over a call would wait for the loop, in a sleep that
 Ctrl+C does not end.
@@ -24,21 +21,15 @@ import warnings
 import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
-from functools import wraps
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import Any, Generic, TypeVar, cast
 
 import anyio
 import attrs
 
-from ._show.console import in_kernel
-from .api.pagination import Listing, PaginatedResponse, Run
+from ._kernel import in_kernel
 from .errors import ViError, ViOperationError
 
-A = TypeVar("A")
 R = TypeVar("R")
-R_co = TypeVar("R_co", covariant=True)
-P = ParamSpec("P")
-T = TypeVar("T")
 
 CLEAN_UP_SECONDS = 2.0
 LOOK_SECONDS = 0.2
@@ -246,57 +237,6 @@ class LoopThread:
             )
         self._warned = True
         warnings.warn(message, RuntimeWarning, stacklevel=5)
-
-
-class Blocking(Generic[A]):
-    """Base of every sync resource: an async resource and the loop it lives in."""
-
-    def __init__(self, resource: A, loop_thread: LoopThread) -> None:
-        self._resource = resource
-        self._loop_thread = loop_thread
-
-    def _run(self, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        return self._loop_thread.run(call)
-
-
-class Method(Protocol[A, P, R_co]):
-    """How a method binds. Checkers disagree on a bare Callable, not on this."""
-
-    @overload
-    def __get__(self, obj: None, cls: type) -> Callable[Concatenate[Blocking[A], P], R_co]: ...
-    @overload
-    def __get__(self, obj: Blocking[A], cls: type) -> Callable[P, R_co]: ...
-
-
-def blocking(method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]]) -> Method[A, P, R]:
-    """Give a sync resource the blocking twin of an async *method*."""
-
-    @wraps(method)
-    def call(self: Blocking[A], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return self._run(lambda: method(self._resource, *args, **kwargs))
-
-    return cast("Method[A, P, R]", call)
-
-
-def blocking_pages(method: Callable[Concatenate[A, P], Listing[T]]) -> Method[A, P, PaginatedResponse[T]]:
-    """Give a sync resource the twin of a *method* that lists: the first page now, the others while iterating."""
-
-    @wraps(method)
-    def call(self: Blocking[A], /, *args: P.args, **kwargs: P.kwargs) -> PaginatedResponse[T]:
-        listing = method(self._resource, *args, **kwargs)
-        return PaginatedResponse.of(listing, self._run(listing.first), self._run)
-
-    return cast("Method[A, P, PaginatedResponse[T]]", call)
-
-
-def blocking_view(method: Callable[Concatenate[A, P], T], make: Callable[[T, Run], R]) -> Method[A, P, R]:
-    """Give a sync resource the twin of a *method* that returns at once: *make* turns what it returns into its sync form."""
-
-    @wraps(method)
-    def call(self: Blocking[A], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return make(method(self._resource, *args, **kwargs), self._run)
-
-    return cast("Method[A, P, R]", call)
 
 
 def _forgotten(loop: RunningLoop) -> None:

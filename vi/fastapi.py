@@ -20,7 +20,7 @@ from urllib.parse import quote
 import anyio
 import attrs
 
-from ._transfer.progress import TransferProgress
+from ._events import TransferProgress
 from .api.resources.datasets.assets.download.reading import AssetStream
 from .api.resources.datasets.assets.events import TransferEvents
 from .client import AsyncClient

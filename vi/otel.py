@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ._events import RequestEvent, RetryEvent
-from ._transfer.progress import TransferProgress
+from ._events import RequestEvent, RetryEvent, TransferProgress
 from .client import AsyncClient, Client
 from .errors import ViConfigurationError
 

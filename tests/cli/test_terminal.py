@@ -19,11 +19,11 @@ import vi
 from tests.cli.outcomes import Outcome, check_no_secret
 from tests.transfers.conftest import RecordedService
 from vi._checksums import Expected
+from vi._events import TransferProgress
 from vi._show import console as _terminal
 from vi._transfer.journals import locked_lines
 from vi._transfer.journals.downloads import PartJournal
 from vi._transfer.journals.uploads import JournalKey
-from vi._transfer.progress import TransferProgress
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals are POSIX's")
 

@@ -12,9 +12,9 @@ import attrs
 import pytest
 
 from vi import _samples, _wire
+from vi._events import TransferProgress
 from vi._show import console as _terminal
 from vi._show import html as _html
-from vi._transfer.progress import TransferProgress
 from vi._transfer.record import FileFailure
 from vi.api.pagination import BadItem, Listing, Page, PaginatedResponse
 from vi.api.resources.datasets.assets.plans import PlannedTransfer, TransferPlan

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from vi._events import TransferProgress
 from vi._show import console as _terminal
 from vi._show import notebook as _notebook
-from vi._transfer.progress import TransferProgress
 
 pytestmark = pytest.mark.anyio
 

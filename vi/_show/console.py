@@ -14,8 +14,9 @@ import unicodedata
 from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
+from .._events import Listener, TransferProgress
+from .._kernel import in_kernel
 from .._redact import redact
-from .._transfer.progress import Listener, TransferProgress
 from ..errors import ViConfigurationError, ViInvalidParameterError
 from . import units as _summaries
 
@@ -53,12 +54,6 @@ def progress_listeners(operation: str, show: bool, on_progress: Listener | None)
     if not shows or stream is None:
         return heard
     return [Bar(operation)] if redraws(stream) else [Lines()]
-
-
-def in_kernel() -> bool:
-    """Tell whether this process is the kernel of a notebook; nothing is imported to find out."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return getattr(shell, "kernel", None) is not None
 
 
 class Bar:

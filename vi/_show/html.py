@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from functools import singledispatch
 from typing import Any
 
+from .._events import TransferProgress
 from .._media import sniff
 from .._redact import redact
-from .._transfer.progress import TransferProgress
 from .._transfer.record import FileFailure
 from ..api.pagination import Listing, Page
 from ..api.resources.datasets.assets.plans import TransferPlan

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from .._transfer.progress import TransferProgress
+from .._events import TransferProgress
 from .html import progress_bar
 from .units import progress_line
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .._transfer.progress import TransferProgress
+    from .._events import TransferProgress
     from ..api.pagination import Page
     from ..api.resources.datasets.assets.responses import Asset
     from ..api.resources.datasets.responses import Dataset

@@ -6,30 +6,11 @@ Files count when they are settled, bytes when they are acknowledged or verified,
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Literal
 
-import attrs
+from .._events import Listener, TransferProgress
 
 EVENTS_PER_SECOND = 10
-
-
-@attrs.frozen
-class TransferProgress:
-    """How far a transfer has come. Totals are None while they are not known yet."""
-
-    operation: Literal["upload", "download"]
-    stage: str
-    files_total: int | None
-    files_done: int
-    files_failed: int
-    bytes_total: int | None
-    bytes_done: int
-    seconds: float
-    finished: bool
-
-
-Listener = Callable[[TransferProgress], None]
 
 
 class ProgressTracker:

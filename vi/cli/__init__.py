@@ -12,9 +12,9 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from .. import __version__
 from .._redact import redact
 from .._show.console import complain, log_as_asked, report
+from .._version import __version__
 from ..errors import ViConfigurationError, ViError, ViErrorCode
 from . import account, assets, compare, completion, config, datasets, demo, doctor, exits, moves, serve, transfers
 from .options import VerbParser, add_group

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import __version__
 from .._show.console import aligned, printable, say, styled
+from .._version import __version__
 from ..config import RetryPolicy, Timeouts, find_settings
 from ..errors import ViError
 from . import checks, exits, options

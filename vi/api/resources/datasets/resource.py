@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from .... import _routes
-from ...._loop_thread import Blocking, blocking, blocking_pages
 from ....errors import ViInvalidParameterError
+from ...blocking import Blocking, blocking, blocking_pages
 from ...pagination import Listing
 from ...types import PaginationParams
 from ..base import Resource, check_mapping, check_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from .... import _routes
-from ...._loop_thread import Blocking, blocking, blocking_pages
+from ...blocking import Blocking, blocking, blocking_pages
 from ...pagination import Listing
 from ...types import PaginationParams
 from ..base import Resource, check_text

@@ -15,7 +15,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
 
 import anyio
 
-from ....._transfer.progress import Listener, TransferProgress
+from ....._events import Listener, TransferProgress
 from .....errors import ViOperationError
 from ....pagination import Run
 

@@ -12,17 +12,18 @@ import anyio.to_thread
 import attrs
 
 from ..... import _routes
+from ....._events import Listener
 from ....._http import Http
-from ....._loop_thread import Blocking, blocking, blocking_pages, blocking_view
 from ....._show.console import progress_listeners
 from ....._transfer.discovery import Naming
-from ....._transfer.progress import Listener, ProgressTracker
+from ....._transfer.progress import ProgressTracker
 from ....._transfer.remote_folders import PathElsewhere, folder_elsewhere, is_elsewhere
 from ....._transfer.threads.stopping import in_thread
 from .....errors import (
     ViDownloadError,
     ViInvalidParameterError,
 )
+from ....blocking import Blocking, blocking, blocking_pages, blocking_view
 from ....pagination import Listing, Page
 from ....types import PaginationParams
 from ...base import Resource, check_id, check_ids, check_text

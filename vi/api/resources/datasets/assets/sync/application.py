@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 import attrs
 
+from ......_events import Listener
 from ......_show.console import progress_listeners
 from ......_transfer.discovery import Inventory
 from ......_transfer.names import LocalNames
-from ......_transfer.progress import Listener, ProgressTracker
+from ......_transfer.progress import ProgressTracker
 from ......_transfer.record import FileFailure
 from ......_transfer.sources.local import PathSource
 from ......_transfer.threads.pool import TaskPool

@@ -1,0 +1,72 @@
+# pyright: reportPrivateUsage=false
+"""The sync twins of async resources and their methods.
+
+Async code is the only implementation. `blocking` turns an async method into one that starts it in the loop thread and
+waits; `blocking_pages` does so for listings, `blocking_view` for what a method returns at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+
+from .._loop_thread import LoopThread
+from .pagination import Listing, PaginatedResponse, Run
+
+A = TypeVar("A")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Blocking(Generic[A]):
+    """Base of every sync resource: an async resource and the loop it lives in."""
+
+    def __init__(self, resource: A, loop_thread: LoopThread) -> None:
+        self._resource = resource
+        self._loop_thread = loop_thread
+
+    def _run(self, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        return self._loop_thread.run(call)
+
+
+class Method(Protocol[A, P, R_co]):
+    """How a method binds. Checkers disagree on a bare Callable, not on this."""
+
+    @overload
+    def __get__(self, obj: None, cls: type) -> Callable[Concatenate[Blocking[A], P], R_co]: ...
+    @overload
+    def __get__(self, obj: Blocking[A], cls: type) -> Callable[P, R_co]: ...
+
+
+def blocking(method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]]) -> Method[A, P, R]:
+    """Give a sync resource the blocking twin of an async *method*."""
+
+    @wraps(method)
+    def call(self: Blocking[A], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._run(lambda: method(self._resource, *args, **kwargs))
+
+    return cast("Method[A, P, R]", call)
+
+
+def blocking_pages(method: Callable[Concatenate[A, P], Listing[T]]) -> Method[A, P, PaginatedResponse[T]]:
+    """Give a sync resource the twin of a *method* that lists: the first page now, the others while iterating."""
+
+    @wraps(method)
+    def call(self: Blocking[A], /, *args: P.args, **kwargs: P.kwargs) -> PaginatedResponse[T]:
+        listing = method(self._resource, *args, **kwargs)
+        return PaginatedResponse.of(listing, self._run(listing.first), self._run)
+
+    return cast("Method[A, P, PaginatedResponse[T]]", call)
+
+
+def blocking_view(method: Callable[Concatenate[A, P], T], make: Callable[[T, Run], R]) -> Method[A, P, R]:
+    """Give a sync resource the twin of a *method* that returns at once: *make* turns what it returns into its sync form."""
+
+    @wraps(method)
+    def call(self: Blocking[A], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return make(method(self._resource, *args, **kwargs), self._run)
+
+    return cast("Method[A, P, R]", call)

@@ -72,7 +72,7 @@ async def test_a_form_with_files_becomes_a_session_like_any_other(
         "empty.png": "EBADSIZE",
     }
     assert {one["text"] for one in found["problems"] if one["code"] == "ECORRUPT"} == {
-        "its contents cannot be read or do not match the checksum"
+        "The content cannot be read as image/png: it ends before its IEND chunk."
     }
     (asset,) = await api.assets(dataset_path)
     assert asset["filename"] == "a.png"
@@ -211,7 +211,11 @@ async def test_the_script_uploads_as_any_client_does(
     await api.put_all(created.document, files)
     found = await ended(visitor, f"{address}/{created.document['assetIngestionSessionId']}")
     assert found["problems"] == [
-        {"name": "b.png", "code": "ECORRUPT", "text": "its contents cannot be read or do not match the checksum"}
+        {
+            "name": "b.png",
+            "code": "ECORRUPT",
+            "text": "The content cannot be read as image/png: it ends before its IEND chunk.",
+        }
     ]
     assert await api.total(dataset_path) == 1
     for body in ({"spec": {}}, {"spec": {"kind": "Upload", "assets": []}}):

@@ -435,6 +435,22 @@ async def test_a_database_before_the_first_migration_is_brought_up(tmp_path: Pat
     assert differences(tmp_path / "data" / "vi.db") == []
 
 
+async def test_a_database_of_the_first_tables_keeps_its_refused_files(tmp_path: Path) -> None:
+    """Files that were refused before reasons were kept have none; the table takes one from now on."""
+    (tmp_path / "data").mkdir()
+    migrations.upgrade(tmp_path / "data" / "vi.db", "0001")
+    with closing(sqlite3.connect(tmp_path / "data" / "vi.db")) as connection, connection:
+        connection.execute(
+            "insert into ingest_item (session_seq, idx, filename, kind, mime, size, state, error, settled)"
+            " values (1, 0, 'a.png', 'Image', 'image/png', 3, 3, 'ECORRUPT', 5)"
+        )
+    async with await serve(tmp_path / "data"):
+        pass
+    assert differences(tmp_path / "data" / "vi.db") == []
+    with closing(sqlite3.connect(tmp_path / "data" / "vi.db")) as connection:
+        assert connection.execute("select error, reason from ingest_item").fetchall() == [("ECORRUPT", None)]
+
+
 @pytest.mark.parametrize(
     "statements",
     [

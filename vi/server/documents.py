@@ -234,8 +234,10 @@ class Documents:
         if succeeded + errored and not as_created:
             events.append({"kind": "Progress", "tasks": {"ingest": {"total": row.total, "done": succeeded + errored}}})
         for settled, group in groupby(errors, key=lambda error: error.settled):
-            files = {error.filename: error.error for error in group}
-            events.append({"kind": "Error", "files": files, "corrections": {}, "time": settled})
+            of_event = list(group)
+            files = {error.filename: error.error for error in of_event}
+            reasons = {error.filename: error.reason for error in of_event if error.reason}
+            events.append({"kind": "Error", "files": files, "corrections": reasons, "time": settled})
         status: Document = {
             "conditions": _conditions(
                 row.created, finished, status="FailedReach" if state == SessionState.FAILED else None, reason=reason

@@ -288,6 +288,8 @@ class Ingestion:
         settled = await self._database.write(work)
         self.closed(settled.ended)
         self.changed(settled.changed)
+        for name, refused in settled.refused:
+            logger.info("%r was refused: %s: %s", name, refused.code, refused.reason)
         await self._remove(settled.discarded)
 
     async def expire(self) -> None:

@@ -63,8 +63,8 @@ class _Shown:
 
     @property
     def problems(self) -> list[dict[str, str]]:
-        """The refused files: name, code, and the code in words."""
-        return [{"name": e.filename, "code": e.error, "text": meaning_of(e.error)} for e in self.errors]
+        """The refused files: name, code, and why."""
+        return [{"name": e.filename, "code": e.error, "text": e.reason or meaning_of(e.error)} for e in self.errors]
 
     def document(self) -> dict[str, Any]:
         """Return what the script shows of it."""

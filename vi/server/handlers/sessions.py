@@ -153,14 +153,12 @@ def _check(spec: SessionSpec, context: Context) -> None:
 def _items(files: Sequence[UploadedAssetMetadata], now: int, left: int | None) -> list[sessions.Item]:
     items = []
     for index, file in enumerate(files):
-        error = settling.refusal(file.kind, file.mime, file.size)
-        if error is None and left is not None:
+        refused = settling.refusal(file.kind, file.mime, file.size)
+        if refused is None and left is not None:
             if file.size > left:
-                error = "ENOQUOTA"
+                refused = settling.no_room(file.size, left)
             else:
                 left -= file.size
-        state = ItemState.WAITING if error is None else ItemState.REFUSED
-        settled = None if error is None else now
         items.append(
             sessions.Item(
                 index,
@@ -170,9 +168,10 @@ def _items(files: Sequence[UploadedAssetMetadata], now: int, left: int | None) -
                 file.size,
                 file.crc32c,
                 file.custom_metadata,
-                state,
-                error,
-                settled,
+                ItemState.WAITING if refused is None else ItemState.REFUSED,
+                None if refused is None else refused.code,
+                None if refused is None else now,
+                None if refused is None else refused.reason,
             )
         )
     return items

@@ -1,8 +1,9 @@
 """Look at one arrived file: its size, checksum, type by content, and for an image every pixel.
 
 Runs in a worker process, so that a bomb or a hole in a decoder costs one file. Order matters for the verdict: what is
-wrong on the way (size, then checksum) is said before what is wrong with the content. Content of another known family
-than announced is EBADMIME. Content of no known family is ECORRUPT: it cannot be read as what it was announced.
+wrong on the way (size, then checksum) is said before what is wrong with the content. Content that does not
+begin as what was announced is EBADMIME, as the SDK says before it sends it. What begins so and cannot be read to its
+end is ECORRUPT; what is sound and too large to be decoded is EBADSIZE.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ _PIECE = 1 << 20
 _IMAGE_WIDTH, _IMAGE_LENGTH = 256, 257
 _KNOWN_TYPES = frozenset({*_media.IMAGE_TYPES.values(), *_media.VIDEO_TYPES.values()})
 _DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
+_LARGE = 64_000_000
+"""Pixels beyond which a preview is made of some of them."""
 # A frame costs something however small it is.
 _LEAST_FRAME = 4096
 
@@ -111,7 +114,7 @@ def _check_digest(job: InspectionJob, crc: int) -> None:
 def _check_family(job: InspectionJob, head: bytes) -> str:
     announced, found = _media.family_of(job.mime), _media.sniff(head)
     if found is None:
-        raise _RefusedError("ECORRUPT", f"The content is not {job.mime}, nor any other supported type.")
+        raise _RefusedError("EBADMIME", f"The content is not {job.mime}, nor any other supported type.")
     if found != announced:
         raise _RefusedError("EBADMIME", f"The file was announced as {job.mime} but holds {found} data.")
     return found
@@ -141,7 +144,9 @@ def _inspect_image(job: InspectionJob, data: bytes, verdict: Verdict, limits: In
     except _RefusedError:
         raise
     except MemoryError:
-        raise _RefusedError("ECORRUPT", "Decoding the image takes more memory than is allowed.") from None
+        allowed = limits.memory_bytes >> 20
+        message = f"Decoding the image takes more than the {allowed} MiB of memory that one image may take."
+        raise _RefusedError("EBADSIZE", message) from None
     except UnidentifiedImageError:
         raise _RefusedError("ECORRUPT", f"The content cannot be read as {job.mime}.") from None
     except Exception as error:  # noqa: BLE001 - decoders raise whatever they like; each means "unreadable"
@@ -198,8 +203,9 @@ def _decode_others(image: Image.Image, frames: int, limits: InspectionLimits) ->
 def _check_pixels(image: Image.Image, limits: InspectionLimits) -> None:
     if image.width * image.height > limits.max_pixels:
         raise _RefusedError(
-            "ECORRUPT",
-            f"The image has {image.width} x {image.height} pixels; at most {limits.max_pixels} are decoded.",
+            "EBADSIZE",
+            f"The image has {image.width} x {image.height} pixels ({image.width * image.height:,}); "
+            f"at most {limits.max_pixels:,} are accepted: divide it into smaller ones.",
         )
 
 
@@ -230,6 +236,9 @@ def _thumbnail(image: Image.Image, side: int) -> bytes | None:
 
 def _small(image: Image.Image, side: int) -> Image.Image:
     whole: Image.Image = image
+    if image.width * image.height > _LARGE:
+        # Every change of mode below would make another copy of all pixels.
+        whole = image = _sampled(image, side * 8)
     if image.mode in ("P", "PA"):
         whole = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
     elif image.mode == "1":
@@ -248,6 +257,13 @@ def _small(image: Image.Image, side: int) -> Image.Image:
         small = small.convert("RGB")
     small.info = {}  # no profile or comment travels into the preview
     return small
+
+
+def _sampled(image: Image.Image, side: int) -> Image.Image:
+    """Return some of the pixels as they are, which needs no second copy of the others."""
+    sampled = image.resize(_fit(image.size, side), Image.Resampling.NEAREST)
+    sampled.info = image.info
+    return sampled
 
 
 def _stretched(small: Image.Image) -> Image.Image:

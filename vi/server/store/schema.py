@@ -139,6 +139,7 @@ ingest_item: sa.Table = sa.Table(
     _big("stored_crc", nullable=True),
     _text("error", nullable=True),
     _big("settled", nullable=True),
+    _text("reason", nullable=True),
     sqlite_with_rowid=False,
 )
 sa.Index(

@@ -46,6 +46,7 @@ class Item:
     state: int
     error: str | None
     settled: int | None
+    reason: str | None = None
 
 
 @attrs.frozen
@@ -116,6 +117,7 @@ _error_columns: list[sa.Column[Any]] = [
     ingest_item.c.filename,
     ingest_item.c.error,
     ingest_item.c.settled,
+    ingest_item.c.reason,
 ]
 _errors = (
     sa.select(*_error_columns)
@@ -177,6 +179,7 @@ _arrived = (
         stored_crc=sa.bindparam("new_crc"),
         error=None,
         settled=None,
+        reason=None,
     )
 )
 

@@ -29,6 +29,14 @@ Row = sa.Row[Any]
 
 
 @attrs.frozen
+class Refused:
+    """Why a file is not stored: a code of the protocol, and the reason in words if there is more to say."""
+
+    code: str
+    reason: str | None = None
+
+
+@attrs.frozen
 class Finding:
     """The verdict on one object of a session."""
 
@@ -48,6 +56,8 @@ class Settled:
     discarded: list[str] = attrs.Factory(list)
     changed: list[str] = attrs.Factory(list)
     """Ids of assets whose bytes are now others."""
+    refused: list[tuple[str, Refused]] = attrs.Factory(list)
+    """The names of files that were refused, and why."""
 
 
 @attrs.define
@@ -95,13 +105,15 @@ def _settle_session(
     assets = _Assets(connection, session, [items[finding.index].filename for finding in current], now, left)
     for finding in current:
         item = items[finding.index]
-        error = finding.verdict.error or assets.take(item, finding)
-        if error is None:
+        verdict = finding.verdict
+        refused = Refused(verdict.error, verdict.message) if verdict.error else assets.take(item, finding)
+        if refused is None:
             round_.done.append(_item_values(session.seq, finding.index, ItemState.DONE, None, now))
             continue
         if finding.blob is not None:
             settled.discarded.append(finding.blob)
-        round_.failed.append(_item_values(session.seq, finding.index, ItemState.ERRORED, error, now))
+        settled.refused.append((item.filename, refused))
+        round_.failed.append(_item_values(session.seq, finding.index, ItemState.ERRORED, refused, now))
         if session.failure_mode == "FailAfterOne":
             break
     assets.write(settled)
@@ -117,18 +129,20 @@ _item_settled = (
     .values(
         state=sa.bindparam("new_state"),
         error=sa.bindparam("new_error"),
+        reason=sa.bindparam("new_reason"),
         settled=sa.bindparam("new_settled"),
         blob=None,
     )
 )
 
 
-def _item_values(session_seq: int, index: int, state: int, error: str | None, now: int) -> dict[str, Any]:
+def _item_values(session_seq: int, index: int, state: int, refused: Refused | None, now: int) -> dict[str, Any]:
     return {
         "of_session": session_seq,
         "of_index": index,
         "new_state": state,
-        "new_error": error,
+        "new_error": refused and refused.code,
+        "new_reason": refused and refused.reason,
         "new_settled": now,
     }
 
@@ -204,8 +218,8 @@ class _Assets:
             )
         }
 
-    def take(self, item: Row, finding: Finding) -> str | None:
-        """Take in an accepted object; returns the code of an error if there is no room for it."""
+    def take(self, item: Row, finding: Finding) -> Refused | None:
+        """Take in an accepted object; returns why not if there is no room for it."""
         verdict, name = finding.verdict, item.filename
         before = self._before.get(name)
         earlier = self._new.get(name) or self._known.get(name)
@@ -213,7 +227,7 @@ class _Assets:
         growth = verdict.size - replaced
         if self._left is not None:
             if growth > self._left:
-                return "ENOQUOTA"
+                return no_room(growth, self._left)
             self._left -= growth
         self._bytes += growth
         if earlier is not None:
@@ -285,11 +299,18 @@ class _Assets:
         }
 
 
-def refusal(kind: str, mime: str, size: int) -> str | None:
-    """Return the code of a file that is refused as it is announced."""
+def refusal(kind: str, mime: str, size: int) -> Refused | None:
+    """Return why a file is refused as it is announced."""
     media = _media.IMAGE_TYPES if kind == "Image" else _media.VIDEO_TYPES
     if mime not in media.values():
-        return "EBADMIME"
-    if size == 0 or size > _media.size_limit(kind):
-        return "EBADSIZE"
+        return Refused("EBADMIME", f"Files of type {mime[:80]!r} are not accepted.")
+    if size == 0:
+        return Refused("EBADSIZE", "The file is empty.")
+    if size > (limit := _media.size_limit(kind)):
+        return Refused("EBADSIZE", f"The file has {size} bytes; the limit is {limit}.")
     return None
+
+
+def no_room(size: int, left: int) -> Refused:
+    """Return the refusal of a file that takes *size* more bytes where *left* are left."""
+    return Refused("ENOQUOTA", f"It takes {size} bytes of storage; {max(left, 0)} are left.")

@@ -98,6 +98,16 @@ def meaning_of(code: str) -> str:
     return known.meaning if known else code
 
 
+_LONGEST_REASON = 400
+
+
+def _one_line(text: str) -> str:
+    """Return a service's own words without secrets and control characters, ending as a sentence does."""
+    cut = _redact.redact(text[:_LONGEST_REASON])
+    line = " ".join("".join(c if c.isprintable() else " " for c in cut).split())
+    return line if not line or line.endswith((".", "!", "?")) else f"{line}."
+
+
 def _url_repr(url: str) -> str:
     return repr(_redact.redact(url))
 
@@ -367,6 +377,17 @@ class AssetIngestionSessionStatus:
         for event in self.events:
             if isinstance(event, AssetIngestionEventError):
                 found.update(event.files)
+        return found
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why each refused file was refused, in a sentence: the service's own where it gives one."""
+        found: dict[str, str] = {}
+        for event in self.events:
+            if isinstance(event, AssetIngestionEventError):
+                for name, code in event.files.items():
+                    given = _one_line(event.corrections.get(name, ""))
+                    found[name] = given or f"{meaning_of(str(code))}."
         return found
 
 

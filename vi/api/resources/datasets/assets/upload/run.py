@@ -48,7 +48,7 @@ from ......errors import (
     ViValidationError,
 )
 from ..holdings import Holdings, same_content
-from ..responses import AssetIngestionSession, FailureMode, ResourceRetentionMode, meaning_of
+from ..responses import AssetIngestionSession, FailureMode, ResourceRetentionMode
 from ..results import AssetUploadResult
 from .multipart import Multipart, MultipartNotOfferedError
 from .resumption import Resumption
@@ -310,7 +310,7 @@ class Ingestion:
     def _hand_out(self, opened: OpenSession, assets: list[Any]) -> None:
         """Give each record its URL; a name that was never offered is ignored, a name given twice counts once."""
         endpoint = self._http.settings.endpoint
-        refused = opened.session.status.errors
+        refused, reasons = opened.session.status.errors, opened.session.status.reasons
         for asset in assets:
             try:
                 record = opened.records.get(asset["metadata"]["filename"])
@@ -328,8 +328,8 @@ class Ingestion:
         for record in list(opened.records.values()):
             if record.upload is None and record.outcome is None:
                 code = str(refused.get(record.filename, "EUNKNOWN"))
-                meaning = meaning_of(code) if record.filename in refused else "the service gave no upload URL for it"
-                self._drop(opened, record, code, f"{record.filename}: {meaning}.")
+                reason = reasons.get(record.filename, "the service gave no upload URL for it.")
+                self._drop(opened, record, code, f"{record.filename}: {reason}")
 
     def _drop(self, opened: OpenSession, record: FileRecord, code: str, message: str) -> None:
         opened.pending -= 1

@@ -20,7 +20,7 @@ from ......_transfer.threads.pool import first_error
 from ......_transfer.upload import CUT_SHORT
 from ......errors import ViError, ViNotFoundError, ViValidationError
 from ..polling import Polling
-from ..responses import AssetIngestionSession, ResourceCondition, meaning_of
+from ..responses import AssetIngestionSession, ResourceCondition
 from ..stored import stored_since
 
 CANCEL_SECONDS = 1.5
@@ -181,9 +181,10 @@ class Settlement:
         if ended:
             self._close(opened)
         failed = [(name, code) for name, code in errors.items() if name in opened.sent]
+        reasons = status.reasons if failed else {}
         for name, code in failed:
             record = opened.sent[name]
-            self._ledger.fail(record, str(code), f"{name}: {meaning_of(str(code))}.")
+            self._ledger.fail(record, str(code), f"{name}: {reasons[name]}")
         self._tracker.files_failed += len(failed)
         if failed and self._stop_at_first_failure:
             raise FirstFailure

@@ -27,7 +27,7 @@ from vi._transfer.preparation import prepare
 from vi._transfer.record import FileRecord
 from vi._transfer.storage import SignedTransfer, Storage, signed_transfer
 from vi._transfer.threads.lanes import Lanes
-from vi._transfer.threads.pool import TaskPool, places_for
+from vi._transfer.threads.pool import TaskPool, slots_for
 from vi._transfer.upload import PartTransfer, send_parts, send_whole
 from vi.config import load_settings
 
@@ -41,7 +41,7 @@ class Client:
         self.connections = Connections(self.settings, context)
         http = Http(self.settings, self.connections)
         self.storage = Storage(self.settings, self.connections, http.pacing, http.budget)
-        self.places = http.pacing.places()
+        self.slots = http.pacing.slots()
         self.lanes = Lanes()
 
     def signed(self, name: str, method: str) -> SignedTransfer:
@@ -62,16 +62,16 @@ class Client:
         for record in records:
             record.upload = self.signed(record.filename, "PUT")
         with phase():
-            async with TaskPool(self.places) as pool:
+            async with TaskPool(self.slots) as pool:
                 for record in records:
-                    await pool.submit(self._send, record, places=places_for(record.size))
+                    await pool.submit(self._send, record, slots=slots_for(record.size))
 
     async def _send(self, record: FileRecord) -> None:
         if record.size >= self.settings.limits.multipart_threshold:
             await send_parts(record, Parts(self, record), self.storage, self.settings.limits, _moved)
         else:
             await send_whole(record, self.storage, self.lanes)
-        self.places.moved(record.size)
+        self.slots.moved(record.size)
 
     async def down(self, folder: Path, target: Path, algorithm: str) -> None:
         remotes = [
@@ -82,9 +82,9 @@ class Client:
         ]
         self.parts = PartJournal(target)
         with phase():
-            async with TaskPool(self.places) as pool:
+            async with TaskPool(self.slots) as pool:
                 for remote in remotes:
-                    await pool.submit(self._fetch, remote, target, places=places_for(remote.size))
+                    await pool.submit(self._fetch, remote, target, slots=slots_for(remote.size))
 
     async def _fetch(self, remote: RemoteFile, target: Path) -> None:
         await fetch(
@@ -98,7 +98,7 @@ class Client:
             moved=_moved,
             parts=self.parts,
         )
-        self.places.moved(remote.size)
+        self.slots.moved(remote.size)
 
 
 class Parts:

@@ -79,7 +79,7 @@ def is_fast() -> bool:
 
 
 def combine(first: int, second: int, second_length: int) -> int:
-    """Return the CRC of two stretches from the CRC of each and the length of the second.
+    """Return the CRC of two ranges from the CRC of each and the length of the second.
 
     Appending n zero bytes multiplies the register by x^(8n) modulo the polynomial (the method of zlib's
     crc32_combine), so a large file can be hashed in parts and read only once.
@@ -192,24 +192,24 @@ class Expected:
             self.algorithm, self.value = "crc32c", frozenset({crc})
 
     def update(self, data: Buffer) -> None:
-        """Take in the next stretch of bytes."""
+        """Take in the next range of bytes."""
         if self._hasher is not None:
             self._hasher.update(data)
         elif self.algorithm == "crc32c":
             self._crc = crc32c(data, self._crc)
 
-    def of_stretch(self) -> Expected:
-        """Return what takes in one stretch of the bytes, to be joined to the others by `join`, if that can be done."""
+    def of_range(self) -> Expected:
+        """Return what takes in one range of the bytes, to be joined to the others by `join`, if that can be done."""
         twin = Expected(None, None)
         if self.algorithm == "crc32c":
             twin.algorithm, twin.value = self.algorithm, self.value
         return twin
 
-    def join(self, stretch: Expected, length: int) -> bool:
-        """Take in the next *length* bytes, which *stretch* has taken in already; False if they must be read again."""
-        if self.algorithm != "crc32c" or stretch.algorithm != "crc32c":
+    def join(self, other: Expected, length: int) -> bool:
+        """Take in the next *length* bytes, which *other* has taken in already; False if they must be read again."""
+        if self.algorithm != "crc32c" or other.algorithm != "crc32c":
             return False
-        self._crc = combine(self._crc, stretch._crc, length)
+        self._crc = combine(self._crc, other._crc, length)
         return True
 
     def matches(self) -> bool:

@@ -26,7 +26,7 @@ import attrs
 from yarl import URL
 
 from ._events import Hooks
-from ._retry import Lost
+from ._retry import FailureKind
 from ._sockets import ConnectionLost, KeptConnector, Resolver, one_attempt, spare_descriptors
 from ._version import __version__
 from .config import Settings, is_loopback
@@ -164,7 +164,7 @@ class Connections:
             ),
         }
         storage = aiohttp.ClientSession(
-            # No time-out between bytes: every transfer has a floor of its own.
+            # No time-out between bytes: every transfer has a minimum rate of its own.
             # Where descriptors are few, requests wait for a connection; a file needs one as well.
             connector=KeptConnector(limit=max(1, spare // 3) if scarce and spare is not None else 0, **kept),
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
@@ -199,41 +199,43 @@ def _proxy_arguments(url: URL) -> dict[str, Any]:
 
 
 @attrs.frozen
-class Loss:
+class Failure:
     """A request that ended without a usable answer: how, and why in words that name no secret."""
 
-    how: Lost
+    kind: FailureKind
     reason: str
 
 
-def read_loss(error: BaseException, url: URL) -> Loss:
+def read_failure(error: BaseException, url: URL) -> Failure:
     """Say what an exception of aiohttp, asyncio or the socket layer means for the request to *url*."""
     host = url.host or "the host"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         reason = getattr(error.certificate_error, "verify_message", "") or "it does not match"
-        return Loss(Lost.REFUSED, f"the certificate of {host} was refused: {reason}")
+        return Failure(FailureKind.REFUSED, f"the certificate of {host} was refused: {reason}")
     if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
         reason = getattr(getattr(error, "os_error", error), "reason", None) or "handshake failed"
-        return Loss(Lost.REFUSED, f"TLS with {host} failed: {reason}")
+        return Failure(FailureKind.REFUSED, f"TLS with {host} failed: {reason}")
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return Loss(Lost.NEVER_SENT, f"the name {host} cannot be resolved")
+        return Failure(FailureKind.NEVER_SENT, f"the name {host} cannot be resolved")
     if isinstance(error, aiohttp.ClientProxyConnectionError):
-        return Loss(Lost.NEVER_SENT, f"the proxy does not answer: {_os_reason(error)}")
+        return Failure(FailureKind.NEVER_SENT, f"the proxy does not answer: {_os_reason(error)}")
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        return Loss(Lost.REFUSED, f"the proxy refused with status {error.status}")
+        return Failure(FailureKind.REFUSED, f"the proxy refused with status {error.status}")
     if isinstance(error, aiohttp.ClientConnectorError):
-        return Loss(Lost.NEVER_SENT, f"no connection to {host}: {_os_reason(error)}")
+        return Failure(FailureKind.NEVER_SENT, f"no connection to {host}: {_os_reason(error)}")
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return Loss(Lost.NEVER_SENT, f"no connection to {host} in time")
+        return Failure(FailureKind.NEVER_SENT, f"no connection to {host} in time")
     if isinstance(error, TimeoutError):
-        return Loss(Lost.TIMED_OUT, f"{host} did not answer in time")
+        return Failure(FailureKind.TIMED_OUT, f"{host} did not answer in time")
     if isinstance(error, aiohttp.ClientPayloadError):
-        return Loss(Lost.CUT, f"the answer of {host} was cut")
+        return Failure(FailureKind.CUT, f"the answer of {host} was cut")
     if isinstance(error, aiohttp.ClientResponseError):
-        return Loss(Lost.CUT, f"{host} did not answer in HTTP")
+        return Failure(FailureKind.CUT, f"{host} did not answer in HTTP")
     if isinstance(error, ConnectionLost):
-        return Loss(Lost.STALE if error.kept else Lost.CUT, f"the connection to {host} failed: {error.reason}")
-    return Loss(Lost.CUT, f"the connection to {host} failed: {_os_reason(error)}")
+        return Failure(
+            FailureKind.STALE if error.kept else FailureKind.CUT, f"the connection to {host} failed: {error.reason}"
+        )
+    return Failure(FailureKind.CUT, f"the connection to {host} failed: {_os_reason(error)}")
 
 
 def _os_reason(error: BaseException) -> str:
@@ -244,14 +246,16 @@ def _os_reason(error: BaseException) -> str:
     return str(reason).lower() if reason else type(inner).__name__
 
 
-def to_error(loss: Loss, doing: str) -> ViError:
-    """Make the error for a loss that no retry will mend."""
-    if loss.how is Lost.TIMED_OUT:
-        return ViTimeoutError(f"{doing} failed: {loss.reason}.")
-    unknown = " Whether the service acted on it is unknown." if loss.how in (Lost.CUT, Lost.STALE) else ""
+def to_error(failure: Failure, doing: str) -> ViError:
+    """Make the error for a failure that no retry will mend."""
+    if failure.kind is FailureKind.TIMED_OUT:
+        return ViTimeoutError(f"{doing} failed: {failure.reason}.")
+    unknown = (
+        " Whether the service acted on it is unknown." if failure.kind in (FailureKind.CUT, FailureKind.STALE) else ""
+    )
     return ViNetworkError(
-        f"{doing} failed: {loss.reason}.{unknown}",
-        error_code="ConnectionFailed" if loss.how is Lost.NEVER_SENT else "NetworkError",
+        f"{doing} failed: {failure.reason}.{unknown}",
+        error_code="ConnectionFailed" if failure.kind is FailureKind.NEVER_SENT else "NetworkError",
     )
 
 

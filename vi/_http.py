@@ -16,10 +16,10 @@ import attrs
 from yarl import URL
 
 from . import _redact, _wire, _wire_fast, errors
-from ._connections import TRANSPORT_ERRORS, Connections, Loss, origin_of, read_loss, to_error
+from ._connections import TRANSPORT_ERRORS, Connections, Failure, origin_of, read_failure, to_error
 from ._events import RequestEvent, RetryEvent
 from ._pacing import Pacing
-from ._retry import IDEMPOTENT, Attempt, Lost, RetryBudget, read_retry_after, wait_before_retry
+from ._retry import IDEMPOTENT, Attempt, FailureKind, RetryBudget, read_retry_after, wait_before_retry
 from ._running import Running
 from ._wire_fast import DecodedPage
 from .config import Settings
@@ -80,16 +80,16 @@ class Http:
         *,
         params: Mapping[str, str] | None = None,
         body: Any = None,
-        harmless_twice: bool = False,
+        idempotent: bool = False,
         if_gone: str | None = None,
     ) -> T:
         """Send a request and return its document as *cls*; see `document`.
 
         *if_gone* is where the document is found when an earlier attempt, whose answer was lost, has done the deletion.
         """
-        answer = await self._ask(method, path, params, body, harmless_twice)
+        answer = await self._ask(method, path, params, body, idempotent)
         if if_gone is not None and not answer.body.strip():
-            answer = await self._ask("GET", if_gone, None, None, harmless_twice)
+            answer = await self._ask("GET", if_gone, None, None, idempotent)
         document = self._read(answer, f"{method} {path}")
         try:
             return _wire.structure(document, cls)
@@ -104,14 +104,14 @@ class Http:
         *,
         params: Mapping[str, str] | None = None,
         body: Any = None,
-        harmless_twice: bool = False,
+        idempotent: bool = False,
     ) -> Any:
         """Send a request and return its JSON as it is, None for an empty body.
 
-        *harmless_twice* marks a POST whose repetition changes nothing more at any service; every other creating POST
+        *idempotent* marks a POST whose repetition changes nothing more at any service; every other creating POST
         carries an ``Idempotency-Key`` and is repeated only where the service is known to honour it.
         """
-        answer = await self._ask(method, path, params, body, harmless_twice)
+        answer = await self._ask(method, path, params, body, idempotent)
         return self._read(answer, f"{method} {path}") if answer.body.strip() else None
 
     async def page(
@@ -125,7 +125,7 @@ class Http:
             return read(_wire_fast.read_page(answer.body, cls) or self._read(answer, doing))
 
     async def _ask(
-        self, method: str, path: str, params: Mapping[str, str] | None, body: Any, harmless_twice: bool
+        self, method: str, path: str, params: Mapping[str, str] | None, body: Any, idempotent: bool
     ) -> Answer:
         headers = {"Content-Type": "application/json"}
         if method == "POST":
@@ -134,10 +134,10 @@ class Http:
         if params:
             url = url.with_query(params)
         data = json.dumps(body, ensure_ascii=False, allow_nan=False).encode() if body is not None else None
-        return await self._send(method, url, headers, data, f"{method} {path}", harmless_twice)
+        return await self._send(method, url, headers, data, f"{method} {path}", idempotent)
 
     async def _send(
-        self, method: str, url: URL, headers: dict[str, str], data: bytes | None, doing: str, harmless_twice: bool
+        self, method: str, url: URL, headers: dict[str, str], data: bytes | None, doing: str, idempotent: bool
     ) -> Answer:
         gate = self.pacing.of(self._origin)
         left = self.settings.timeouts.request
@@ -147,47 +147,47 @@ class Http:
         self.budget.earn()
         while True:
             await gate.wait()
-            repeatable = harmless_twice or self.honours_keys
+            repeatable = idempotent or self.honours_keys
             number += 1
             started = time.monotonic()
-            answer, loss = await self._attempt(method, url, headers, data, left, once=not repeatable)
+            answer, failure = await self._attempt(method, url, headers, data, left, once=not repeatable)
             took = time.monotonic() - started
             left -= took
             if self.connections.hooks:
-                self.connections.hooks.tell(_event(method, url, answer, loss, number, took))
+                self.connections.hooks.tell(_event(method, url, answer, failure, number, took))
             if answer is not None and 200 <= answer.status < 300:
                 logger.debug("%s: %d in %.3f s, request %s", doing, answer.status, took, answer.request_id)
                 return answer
             if answer is not None and answer.status == 404 and method == "DELETE" and uncertain:
                 # An earlier attempt, whose answer was lost, has deleted it.
                 return attrs.evolve(answer, status=204, body=b"")
-            uncertain = uncertain or (answer.status in _UNCERTAIN if answer is not None else _may_have_acted(loss))
+            uncertain = uncertain or (answer.status in _UNCERTAIN if answer is not None else _may_have_acted(failure))
             retry_after = read_retry_after(answer.headers) if answer is not None else None
             wait = wait_before_retry(
                 Attempt(
                     number=number,
                     method=method,
                     status=answer.status if answer else None,
-                    lost=loss.how if loss else None,
+                    failure=failure.kind if failure else None,
                     retry_after=retry_after,
                     elapsed=time.monotonic() - began,
                     repeatable=repeatable,
                 ),
                 self.settings.retries,
             )
-            free = loss is not None and loss.how in (Lost.NEVER_SENT, Lost.STALE)
+            free = failure is not None and failure.kind in (FailureKind.NEVER_SENT, FailureKind.STALE)
             if wait is None or left <= 0 or not (free or self.budget.spend()):
-                raise self._failure(answer, loss, doing, retry_after)
+                raise self._failure(answer, failure, doing, retry_after)
             if retry_after is not None and answer is not None and answer.status in (429, 503):
                 gate.close_for(retry_after)
-            reason = loss.reason if loss else f"status {answer.status if answer else '?'}"
+            reason = failure.reason if failure else f"status {answer.status if answer else '?'}"
             logger.info("%s: attempt %d failed (%s); next in %.2f s", doing, number, reason, wait)
             self.connections.hooks.tell(RetryEvent("api", doing, number, reason, wait))
             await anyio.sleep(wait)
 
     async def _attempt(
         self, method: str, url: URL, headers: dict[str, str], data: bytes | None, seconds: float, *, once: bool
-    ) -> tuple[Answer | None, Loss | None]:
+    ) -> tuple[Answer | None, Failure | None]:
         """Try once. The exception of the transport is read here and goes no further.
 
         With *once*, a request that is not idempotent gets a connection of its own: on a kept one that proves dead it
@@ -199,7 +199,7 @@ class Http:
             async with asyncio.timeout(seconds):
                 return await self._exchange(session, method, url, headers, data), None
         except TRANSPORT_ERRORS as error:
-            return None, read_loss(error, url)
+            return None, read_failure(error, url)
 
     async def _exchange(
         self, session: aiohttp.ClientSession, method: str, url: URL, headers: dict[str, str], data: bytes | None
@@ -235,9 +235,11 @@ class Http:
             )
         return target
 
-    def _failure(self, answer: Answer | None, loss: Loss | None, doing: str, retry_after: float | None) -> ViError:
-        if loss is not None:
-            return to_error(loss, doing)
+    def _failure(
+        self, answer: Answer | None, failure: Failure | None, doing: str, retry_after: float | None
+    ) -> ViError:
+        if failure is not None:
+            return to_error(failure, doing)
         assert answer is not None
         text = answer.body.decode("utf-8", "replace")
         try:
@@ -287,7 +289,7 @@ async def read_capped(response: aiohttp.ClientResponse, limit: int) -> bytes:
 
 
 def _event(
-    method: str, url: URL, answer: Answer | None, loss: Loss | None, attempt: int, seconds: float
+    method: str, url: URL, answer: Answer | None, failure: Failure | None, attempt: int, seconds: float
 ) -> RequestEvent:
     return RequestEvent(
         "api",
@@ -295,15 +297,15 @@ def _event(
         url.host or "",
         url.path,
         answer.status if answer else None,
-        loss.reason if loss else None,
+        failure.reason if failure else None,
         attempt,
         seconds,
         answer.request_id if answer else None,
     )
 
 
-def _may_have_acted(loss: Loss | None) -> bool:
-    return loss is not None and loss.how in (Lost.CUT, Lost.STALE, Lost.TIMED_OUT)
+def _may_have_acted(failure: Failure | None) -> bool:
+    return failure is not None and failure.kind in (FailureKind.CUT, FailureKind.STALE, FailureKind.TIMED_OUT)
 
 
 def _refuse_constant(name: str) -> float:

@@ -1,6 +1,6 @@
 """How hard a client presses: one gate per origin, and how many transfers run at once.
 
-A ``Retry-After`` closes the gate of its origin for every task, so one 429 does not become a storm. `Places` bounds the
+A ``Retry-After`` closes the gate of its origin for every task, so one 429 does not become a storm. `Slots` bounds the
 transfers in flight and finds its own level within the limit: it doubles while that makes files or bytes arrive faster,
 steps back when it does not, tries a little more from time to time, and halves on 429, 503 and time-outs. On a fast
 line it stays near its start; with a long round trip, where only the number in flight counts, it grows within seconds.
@@ -46,7 +46,7 @@ CALM_SECONDS = 1.0
 WINDOWS_BETWEEN_TRIES = 8
 
 
-class Places:
+class Slots:
     """Bounds what runs at once: a semaphore whose number is found, and of which a large file takes several."""
 
     def __init__(self, limit: int, start: int = START) -> None:
@@ -66,11 +66,11 @@ class Places:
 
     @property
     def in_use(self) -> int:
-        """How many places are taken."""
+        """How many slots are taken."""
         return self._in_use
 
     async def acquire(self, count: int = 1) -> None:
-        """Take *count* places, waiting for them in order of arrival; more than there are counts as all of them."""
+        """Take *count* slots, waiting for them in order of arrival; more than there are counts as all of them."""
         if not self._in_use:
             self._began = 0.0  # a pause between two transfers is no slowness
         if not self._waiting and self._fits(count):
@@ -90,7 +90,7 @@ class Places:
             raise
 
     def release(self, count: int = 1) -> None:
-        """Give places back."""
+        """Give slots back."""
         self._in_use -= count
         self._files += 1
         if self._files >= self.level and self._waiting:
@@ -123,7 +123,7 @@ class Places:
                 future.set_result(None)
 
     def _measure(self) -> None:
-        """Close a window in which every place was wanted, and choose the next level."""
+        """Close a window in which every slot was wanted, and choose the next level."""
         now = time.monotonic()
         seconds = now - self._began
         if seconds < (DOUBLING_SECONDS if self._doubling else STEP_SECONDS):
@@ -161,12 +161,12 @@ class Places:
 
 
 class Pacing:
-    """The gates of a client, and the places of each of its event loops."""
+    """The gates of a client, and the slots of each of its event loops."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._gates: dict[str, Gate] = {}
-        self._places: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Places] = weakref.WeakKeyDictionary()
+        self._slots: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Slots] = weakref.WeakKeyDictionary()
 
     def of(self, origin: str) -> Gate:
         """Return the gate of *origin* (scheme, host and port)."""
@@ -175,14 +175,14 @@ class Pacing:
             gate = self._gates[origin] = Gate()
         return gate
 
-    def places(self) -> Places:
-        """Return the places of the running loop."""
+    def slots(self) -> Slots:
+        """Return the slots of the running loop."""
         loop = asyncio.get_running_loop()
-        found = self._places.get(loop)
+        found = self._slots.get(loop)
         if found is None:
-            found = self._places[loop] = Places(self._limit)
+            found = self._slots[loop] = Slots(self._limit)
         return found
 
     def trouble(self) -> None:
         """Take note of a 429, a 503 or a time-out: fewer transfers at once from now on."""
-        self.places().ease()
+        self.slots().ease()

@@ -17,7 +17,7 @@ RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 
 
-class Lost(Enum):
+class FailureKind(Enum):
     """How a request ended without an answer."""
 
     NEVER_SENT = "never sent"  # refused, no such host, no connection in time
@@ -29,12 +29,12 @@ class Lost(Enum):
 
 @attrs.frozen
 class Attempt:
-    """What one attempt at a request came to: a *status* with its *retry_after*, or the way it was *lost*."""
+    """What one attempt at a request came to: a *status* with its *retry_after*, or its *failure* without one."""
 
     number: int
     method: str
     status: int | None = None
-    lost: Lost | None = None
+    failure: FailureKind | None = None
     retry_after: float | None = None
     elapsed: float = 0.0
     """Seconds since the first attempt began."""
@@ -48,13 +48,13 @@ def wait_before_retry(
     """Return the seconds to wait before the next attempt, or None to give up."""
     if not _may_repeat(attempt):
         return None
-    if attempt.lost is Lost.NEVER_SENT:
+    if attempt.failure is FailureKind.NEVER_SENT:
         if attempt.elapsed >= policy.connect_patience:
             return None
         return (0.5 + 0.5 * chance()) * min(1.0, policy.backoff * 2.0 ** min(attempt.number - 1, 30))
     if attempt.number >= policy.max_attempts:
         return None
-    if attempt.lost is Lost.STALE:
+    if attempt.failure is FailureKind.STALE:
         return 0.0
     if attempt.retry_after is not None:
         return attempt.retry_after if attempt.retry_after <= policy.retry_after_max else None
@@ -63,10 +63,10 @@ def wait_before_retry(
 
 
 def _may_repeat(attempt: Attempt) -> bool:
-    if attempt.lost is not None:
-        if attempt.lost is Lost.REFUSED:
+    if attempt.failure is not None:
+        if attempt.failure is FailureKind.REFUSED:
             return False
-        return attempt.lost is Lost.NEVER_SENT or attempt.method in IDEMPOTENT or attempt.repeatable
+        return attempt.failure is FailureKind.NEVER_SENT or attempt.method in IDEMPOTENT or attempt.repeatable
     if attempt.status not in RETRIED_STATUSES:
         return False
     if attempt.method in IDEMPOTENT or attempt.repeatable or attempt.status == 429:

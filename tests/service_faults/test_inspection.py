@@ -12,7 +12,7 @@ import pytest
 from tests.service_faults.scenario import picture
 from vi.server import running
 from vi.server.inspection.inspector import InspectionJob, InspectionLimits, Inspector
-from vi.server.inspection.worker_slots import Places
+from vi.server.inspection.worker_slots import Slots
 
 pytestmark = pytest.mark.anyio
 
@@ -101,19 +101,19 @@ BLACK = picture(0, size=(1, 1)) + b"\0" * 31
 
 
 async def test_slow_holders_make_room_within_bounds() -> None:
-    places = Places(1, 2)
+    slots = Slots(1, 2)
     entered: list[int] = []
     leave = asyncio.Event()
 
     async def hold(number: int) -> None:
-        async with places.hold() as make_room:
+        async with slots.hold() as make_room:
             entered.append(number)
             make_room()
             make_room()
             await leave.wait()
 
     tasks = [asyncio.create_task(hold(number)) for number in range(6)]
-    empty = asyncio.create_task(places.empty())
+    empty = asyncio.create_task(slots.empty())
     for _ in range(20):
         await asyncio.sleep(0)
     assert entered == [0, 1, 2]
@@ -121,5 +121,5 @@ async def test_slow_holders_make_room_within_bounds() -> None:
     leave.set()
     await asyncio.gather(*tasks, empty)
     assert sorted(entered) == [0, 1, 2, 3, 4, 5]
-    async with places.hold():
+    async with slots.hold():
         pass

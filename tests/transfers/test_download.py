@@ -169,7 +169,7 @@ def test_pages_that_come_after_the_limit_are_let_go(
     client: vi.Client, filled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The listing is ahead of the fetching, and waits to hand over its next page when the last file is there."""
-    fetch_one, read_envelope = retrieval.Retrieval._fetch_one, retrieval.read_envelope
+    fetch_one, read_envelope = retrieval.Download._fetch_one, retrieval.read_envelope
     third, pages = asyncio.Event(), itertools.count(1)
 
     def reading(*envelope: Any) -> Any:
@@ -177,12 +177,12 @@ def test_pages_that_come_after_the_limit_are_let_go(
             third.set()
         return read_envelope(*envelope)
 
-    async def after_it(self: retrieval.Retrieval, *remote: Any) -> None:
+    async def after_it(self: retrieval.Download, *remote: Any) -> None:
         await third.wait()
         await fetch_one(self, *remote)
 
     monkeypatch.setattr(retrieval, "read_envelope", reading)
-    monkeypatch.setattr(retrieval.Retrieval, "_fetch_one", after_it)
+    monkeypatch.setattr(retrieval.Download, "_fetch_one", after_it)
     assert client.assets.download(filled, tmp_path / "out", limit=1).total_files == 1
 
 

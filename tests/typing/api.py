@@ -34,8 +34,8 @@ from vi.api.resources.datasets.assets.results import (
     BulkDeletionResult,
     FileFailure,
 )
-from vi.api.resources.datasets.assets.sync.application import SyncResult
 from vi.api.resources.datasets.assets.sync.comparison import VerifyResult
+from vi.api.resources.datasets.assets.sync.run import SyncResult
 from vi.api.resources.datasets.assets.types import AssetCustomMetadata, AssetSortCriterion, SortCriterion, SortOrder
 from vi.api.resources.datasets.resource import AsyncDatasets, Datasets
 from vi.api.resources.datasets.responses import Dataset, DeletedDataset

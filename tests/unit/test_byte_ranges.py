@@ -8,38 +8,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vi._transfer.byte_ranges import Stretch, parts, ranges
+from vi._transfer.byte_ranges import ByteRange, parts, ranges
 from vi.errors import ViOperationError
 
 sizes = st.integers(1, 1 << 45)
 
 
-def check_covers(stretches: list[Stretch], size: int) -> None:
-    assert [stretch.number for stretch in stretches] == list(range(1, len(stretches) + 1))
-    assert stretches[0].start == 0
-    assert stretches[-1].end == size
-    assert all(one.end == two.start for one, two in itertools.pairwise(stretches))
-    assert all(stretch.size > 0 for stretch in stretches)
+def check_covers(byte_ranges: list[ByteRange], size: int) -> None:
+    assert [byte_range.number for byte_range in byte_ranges] == list(range(1, len(byte_ranges) + 1))
+    assert byte_ranges[0].start == 0
+    assert byte_ranges[-1].end == size
+    assert all(one.end == two.start for one, two in itertools.pairwise(byte_ranges))
+    assert all(byte_range.size > 0 for byte_range in byte_ranges)
 
 
 @given(sizes, st.integers(1, 300))
 def test_parts_cover_the_file(size: int, count: int) -> None:
     count = min(count, size)
-    stretches = parts(size, count)
-    assert len(stretches) == count
-    check_covers(stretches, size)
+    byte_ranges = parts(size, count)
+    assert len(byte_ranges) == count
+    check_covers(byte_ranges, size)
     q = size // count
-    assert all((one.start, one.end) == ((one.number - 1) * q, one.number * q) for one in stretches[:-1])
-    assert stretches[-1].size < q + count
+    assert all((one.start, one.end) == ((one.number - 1) * q, one.number * q) for one in byte_ranges[:-1])
+    assert byte_ranges[-1].size < q + count
 
 
 @given(st.integers(1, 1 << 20), st.integers(1, 1 << 18))
 def test_ranges_cover_the_file(size: int, each: int) -> None:
     each = max(each, size // 500 or 1)
-    stretches = ranges(size, each)
-    check_covers(stretches, size)
-    assert all(stretch.size == each for stretch in stretches[:-1])
-    assert stretches[-1].size <= each
+    byte_ranges = ranges(size, each)
+    check_covers(byte_ranges, size)
+    assert all(byte_range.size == each for byte_range in byte_ranges[:-1])
+    assert byte_ranges[-1].size <= each
 
 
 def test_the_example_of_the_protocol() -> None:
@@ -54,5 +54,5 @@ def test_an_impossible_number_of_parts_is_refused(size: int, count: int) -> None
 
 
 def test_an_empty_file_is_one_empty_part_and_no_range() -> None:
-    assert parts(0, 1) == [Stretch(1, 0, 0)]
+    assert parts(0, 1) == [ByteRange(1, 0, 0)]
     assert ranges(0, 10) == []

@@ -216,7 +216,7 @@ class TestExpected:
     def test_stretches_taken_in_apart_are_joined_to_the_whole(self, stretches: list[bytes]) -> None:
         whole = Expected("crc32c", str(crc32c(b"".join(stretches))))
         for data in stretches:
-            stretch = whole.of_stretch()
+            stretch = whole.of_range()
             stretch.update(data)
             assert whole.join(stretch, len(data))
         assert whole.matches()
@@ -224,7 +224,7 @@ class TestExpected:
     def test_a_stretch_that_is_not_what_it_should_be_spoils_the_whole(self) -> None:
         whole = Expected("crc32c", str(CRC))
         for data in (DATA[:4], DATA[4:-1] + b"!"):
-            stretch = whole.of_stretch()
+            stretch = whole.of_range()
             stretch.update(data)
             assert whole.join(stretch, len(data))
         assert not whole.matches()
@@ -232,7 +232,7 @@ class TestExpected:
     @pytest.mark.parametrize("algorithm", ["sha256", "md5"])
     def test_other_digests_are_not_joined(self, algorithm: str) -> None:
         whole = Expected(algorithm, hashlib.new(algorithm, DATA).hexdigest())
-        assert not whole.join(whole.of_stretch(), len(DATA))
+        assert not whole.join(whole.of_range(), len(DATA))
         whole.update(DATA)
         assert whole.matches()
 

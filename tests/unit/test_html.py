@@ -20,8 +20,8 @@ from vi.api.pagination import BadItem, Listing, Page, PaginatedResponse
 from vi.api.resources.datasets.assets.plans import PlannedTransfer, TransferPlan
 from vi.api.resources.datasets.assets.responses import Asset, AssetContents, AssetMetadata, Contents
 from vi.api.resources.datasets.assets.results import AssetDownloadResult, AssetUploadResult
-from vi.api.resources.datasets.assets.sync.application import SyncResult
 from vi.api.resources.datasets.assets.sync.comparison import VerifyResult
+from vi.api.resources.datasets.assets.sync.run import SyncResult
 from vi.api.resources.datasets.responses import Dataset
 from vi.api.resources.organizations.responses import Organization
 

@@ -8,8 +8,8 @@ from typing import Any
 import anyio
 import pytest
 
-from vi._pacing import Places
-from vi._transfer.threads.pool import FixedBound, TaskPool, first_error, places_for
+from vi._pacing import Slots
+from vi._transfer.threads.pool import FixedBound, TaskPool, first_error, slots_for
 
 pytestmark = pytest.mark.anyio
 
@@ -131,10 +131,10 @@ async def test_a_failure_stops_a_producer_that_waits_for_a_place() -> None:
 
 
 async def test_cancelling_ends_every_task_and_gives_every_place_back() -> None:
-    work, places = Work(), Places(4)
+    work, slots = Work(), Slots(4)
 
     async def fill() -> None:
-        async with TaskPool(places) as pool:
+        async with TaskPool(slots) as pool:
             for number in range(10):
                 await pool.submit(work, number)
 
@@ -145,23 +145,23 @@ async def test_cancelling_ends_every_task_and_gives_every_place_back() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert len(work.cancelled) == 4
-    assert places.in_use == 0
+    assert slots.in_use == 0
 
 
 async def test_a_large_task_takes_several_places() -> None:
-    work, places = Work(), Places(4, start=4)
-    async with TaskPool(places) as pool:
-        await pool.submit(work, "large", places=3)
+    work, slots = Work(), Slots(4, start=4)
+    async with TaskPool(slots) as pool:
+        await pool.submit(work, "large", slots=3)
         await pool.submit(work, "small")
-        assert places.in_use == 4
+        assert slots.in_use == 4
         work.gate.set()
-    assert places.in_use == 0
+    assert slots.in_use == 0
 
 
 async def test_one_that_is_larger_than_everything_runs_alone() -> None:
-    work, places = Work(), Places(2, start=2)
-    async with TaskPool(places) as pool:
-        await pool.submit(work, "huge", places=8)
+    work, slots = Work(), Slots(2, start=2)
+    async with TaskPool(slots) as pool:
+        await pool.submit(work, "huge", slots=8)
         waiting = asyncio.ensure_future(pool.submit(work, "next"))
         await settled()
         assert not waiting.done()
@@ -173,45 +173,45 @@ async def test_one_that_is_larger_than_everything_runs_alone() -> None:
 
 async def test_a_place_given_back_while_a_waiter_is_cancelled_is_not_lost() -> None:
     """A cancellation and a release in one turn of the loop: neither may spoil the other."""
-    places = Places(1)
-    await places.acquire()
-    waiters = [asyncio.ensure_future(places.acquire()) for _ in range(3)]
+    slots = Slots(1)
+    await slots.acquire()
+    waiters = [asyncio.ensure_future(slots.acquire()) for _ in range(3)]
     await settled()
     waiters[0].cancel()
-    places.release()
+    slots.release()
     results = await asyncio.gather(waiters[0], return_exceptions=True)
     assert [type(result) for result in results] == [asyncio.CancelledError]
     with anyio.fail_after(1):
         await waiters[1]
-    places.release()
+    slots.release()
     with anyio.fail_after(1):
         await waiters[2]
-    places.release()
-    assert places.in_use == 0
+    slots.release()
+    assert slots.in_use == 0
 
 
 async def test_a_waiter_cancelled_after_it_was_given_its_place_gives_it_back() -> None:
-    places = Places(1)
-    await places.acquire()
-    waiter = asyncio.ensure_future(places.acquire())
+    slots = Slots(1)
+    await slots.acquire()
+    waiter = asyncio.ensure_future(slots.acquire())
     await settled()
-    places.release()
+    slots.release()
     waiter.cancel()
     await asyncio.gather(waiter, return_exceptions=True)
-    assert places.in_use == 0
+    assert slots.in_use == 0
 
 
 async def test_trouble_halves_the_level_once_for_a_bunch() -> None:
-    places = Places(256)
-    level = places.level
+    slots = Slots(256)
+    level = slots.level
     for _ in range(10):
-        places.ease()
-    assert places.level == level // 2
+        slots.ease()
+    assert slots.level == level // 2
 
 
 @pytest.mark.parametrize(("size", "count"), [(0, 1), (1, 1), (256 << 10, 2), (1 << 20, 5), (1 << 40, 8)])
 async def test_a_file_takes_places_for_what_it_holds_in_memory(size: int, count: int) -> None:
-    assert places_for(size) == count
+    assert slots_for(size) == count
 
 
 async def test_the_first_error_of_a_nest_of_groups() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vi._retry import Attempt, Lost, RetryBudget, read_date, read_retry_after, wait_before_retry
+from vi._retry import Attempt, FailureKind, RetryBudget, read_date, read_retry_after, wait_before_retry
 from vi.config import RetryPolicy
 
 POLICY = RetryPolicy()
@@ -24,10 +24,10 @@ TABLE = [
     ("500 with Retry-After", {"status": 500, "retry_after": 1.0}, (True, False, True)),
     ("429 with Retry-After", {"status": 429, "retry_after": 1.0}, (True, True, True)),
     *((f"{status}", {"status": status}, (False, False, False)) for status in FINAL),
-    ("never sent", {"lost": Lost.NEVER_SENT}, (True, True, True)),
-    ("cut", {"lost": Lost.CUT}, (True, False, True)),
-    ("timed out", {"lost": Lost.TIMED_OUT}, (True, False, True)),
-    ("refused", {"lost": Lost.REFUSED}, (False, False, False)),
+    ("never sent", {"failure": FailureKind.NEVER_SENT}, (True, True, True)),
+    ("cut", {"failure": FailureKind.CUT}, (True, False, True)),
+    ("timed out", {"failure": FailureKind.TIMED_OUT}, (True, False, True)),
+    ("refused", {"failure": FailureKind.REFUSED}, (False, False, False)),
 ]
 
 
@@ -56,7 +56,7 @@ class TestWhatIsRepeated:
 
     @pytest.mark.parametrize("elapsed", [0.0, 9.9, 10.0, 60.0])
     def test_connecting_is_bounded_by_time_and_not_by_count(self, elapsed: float) -> None:
-        found = wait(Attempt(1000, "POST", lost=Lost.NEVER_SENT, elapsed=elapsed))
+        found = wait(Attempt(1000, "POST", failure=FailureKind.NEVER_SENT, elapsed=elapsed))
         assert (found is None) == (elapsed >= POLICY.connect_patience)
 
 
@@ -73,7 +73,7 @@ class TestHowLong:
 
     @pytest.mark.parametrize("number", [1, 2, 3, 50, 4000])
     def test_connecting_is_tried_about_every_second(self, number: int) -> None:
-        attempt = Attempt(number, "GET", lost=Lost.NEVER_SENT)
+        attempt = Attempt(number, "GET", failure=FailureKind.NEVER_SENT)
         least, most = wait(attempt, chance=0.0), wait(attempt, chance=1.0)
         assert least is not None
         assert most is not None

@@ -20,8 +20,8 @@ from ..api.pagination import Listing, Page
 from ..api.resources.datasets.assets.plans import TransferPlan
 from ..api.resources.datasets.assets.responses import Asset
 from ..api.resources.datasets.assets.results import AssetDownloadResult, AssetUploadResult
-from ..api.resources.datasets.assets.sync.application import SyncResult
 from ..api.resources.datasets.assets.sync.comparison import VerifyResult
+from ..api.resources.datasets.assets.sync.run import SyncResult
 from ..api.resources.datasets.responses import Dataset
 from . import units as _summaries
 from .console import printable

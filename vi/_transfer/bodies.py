@@ -1,6 +1,6 @@
 """The body of one attempt at an upload: of known length, made anew for each attempt, in big pieces.
 
-A stretch of a file on a plain connection that takes bytes quickly is handed to the kernel (`os.sendfile`) and is not
+A range of a file on a plain connection that takes bytes quickly is handed to the kernel (`os.sendfile`) and is not
 copied here. It is hashed in a thread first, which also brings it into the page cache, so that the loop never waits for the
 disk. On a slow line, over TLS, and where the last piece must be held back until the checksum is known, pieces are read
 and written.
@@ -20,7 +20,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 
 from .. import _checksums
-from .minimum_rate import Floor
+from .minimum_rate import MinimumRate
 from .sources.local import PathSource, Source, SourceChangedError, SourceFailedError
 
 AHEAD = 4 << 20
@@ -40,7 +40,7 @@ class Body(Payload):
     def __init__(self, value: Any, size: int) -> None:
         super().__init__(value)
         self._size = size
-        self.floor: Floor | None = None
+        self.rate: MinimumRate | None = None
         self.broken: Exception | None = None
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
@@ -57,13 +57,13 @@ class BytesBody(Body):
         super().__init__(data, len(data))
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        if self.floor is not None:
-            self.floor.moved(len(self._value))
+        if self.rate is not None:
+            self.rate.moved(len(self._value))
         await writer.write(self._value)
 
 
 class SourceBody(Body):
-    """A stretch of a source. With *expected_crc*, a body whose checksum is another is never sent to its end."""
+    """A range of a source. With *expected_crc*, a body whose checksum is another is never sent to its end."""
 
     def __init__(self, source: Source, start: int, end: int, *, expected_crc: int | None = None) -> None:
         super().__init__(source, end - start)
@@ -164,13 +164,13 @@ class SourceBody(Body):
             if not sent:
                 raise SourceChangedError(f"{self._source.label} has become shorter")
             at += sent
-            if self.floor is not None:
-                self.floor.moved(sent)
+            if self.rate is not None:
+                self.rate.moved(sent)
         return at
 
     async def _write(self, writer: AbstractStreamWriter, piece: Any) -> None:
-        if self.floor is not None:
-            self.floor.moved(len(piece))
+        if self.rate is not None:
+            self.rate.moved(len(piece))
         await writer.write(piece)
 
     async def _pieces(self, at: int) -> AsyncGenerator[bytes | memoryview]:
@@ -184,13 +184,13 @@ class SourceBody(Body):
 
     async def _off_the_wire(self, work: Any) -> Any:
         """Wait for the source; the time that takes is not the network's."""
-        if self.floor is not None:
-            self.floor.pause()
+        if self.rate is not None:
+            self.rate.pause()
         try:
             return await work
         finally:
-            if self.floor is not None:
-                self.floor.go_on()
+            if self.rate is not None:
+                self.rate.resume()
 
 
 def _takes_files(writer: AbstractStreamWriter, source: Source) -> bool:

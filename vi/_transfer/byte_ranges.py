@@ -8,7 +8,7 @@ from ..errors import ViOperationError
 
 
 @attrs.frozen
-class Stretch:
+class ByteRange:
     """Bytes *start* up to but excluding *end*; *number* counts from 1."""
 
     number: int
@@ -20,15 +20,15 @@ class Stretch:
         return self.end - self.start
 
 
-def parts(size: int, count: int) -> list[Stretch]:
+def parts(size: int, count: int) -> list[ByteRange]:
     """Cut *size* bytes into *count* parts as the protocol does (section 10.2): the last takes the remainder."""
     if not 1 <= count <= max(size, 1):
         raise ViOperationError(f"The service asked for {count} parts of a file of {size} bytes.")
     each = size // count
-    return [Stretch(n, (n - 1) * each, size if n == count else n * each) for n in range(1, count + 1)]
+    return [ByteRange(n, (n - 1) * each, size if n == count else n * each) for n in range(1, count + 1)]
 
 
-def ranges(size: int, each: int) -> list[Stretch]:
+def ranges(size: int, each: int) -> list[ByteRange]:
     """Cut *size* bytes into ranges of *each*, the last one shorter."""
     starts = range(0, size, each)
-    return [Stretch(n, start, min(start + each, size)) for n, start in enumerate(starts, 1)]
+    return [ByteRange(n, start, min(start + each, size)) for n, start in enumerate(starts, 1)]

@@ -35,7 +35,7 @@ from .sources.local import (
     shown,
 )
 from .sources.pictures import PictureSource, is_picture
-from .sources.remote import Openable, OpenableSource, as_openable, is_file_address, local_path
+from .sources.remote import RemoteObject, RemoteSource, as_remote, is_file_address, local_path
 from .threads.stopping import still_wanted
 
 BLOCK = 1000
@@ -142,7 +142,7 @@ class Inventory:
         self.count += 1
         self.bytes += max(size, 0)
 
-    def add_elsewhere(self, found: Openable, below: str) -> None:
+    def add_remote(self, found: RemoteObject, below: str) -> None:
         if callable(self._names):
             filename = _checked_name(self._names(found.path), found.label)
         else:
@@ -150,7 +150,7 @@ class Inventory:
         if problem := name_problem(filename):
             self.broken.append(Broken(shown(found.label), shown(filename), "EBADNAME", problem))
         else:
-            self.add_source(OpenableSource(found), filename, -1)
+            self.add_source(RemoteSource(found), filename, -1)
 
     def add_block(self, folder: str, below: str, files: list[tuple[str, int]], *, named: bool = False) -> None:
         sizes = array.array("Q", [size for _, size in files])
@@ -240,8 +240,8 @@ def discover(paths: Any, names: Naming, filters: Filters, *, may_be_empty: bool 
     inventory = Inventory(names)
     missing: list[str] = []
     for item in _as_list(paths):
-        if (elsewhere := as_openable(item)) is not None:
-            _add_elsewhere(inventory, elsewhere, filters, missing)
+        if (remote := as_remote(item)) is not None:
+            _add_remote(inventory, remote, filters, missing)
         elif isinstance(item, (str, os.PathLike)):
             _add_path(inventory, item, filters, missing)
         else:
@@ -265,7 +265,7 @@ def discover(paths: Any, names: Naming, filters: Filters, *, may_be_empty: bool 
 
 
 def _as_list(paths: Any) -> Iterable[Any]:
-    if isinstance(paths, (str, os.PathLike)) or hasattr(paths, "read") or as_openable(paths) is not None:
+    if isinstance(paths, (str, os.PathLike)) or hasattr(paths, "read") or as_remote(paths) is not None:
         return [paths]
     if (
         isinstance(paths, tuple)
@@ -325,8 +325,8 @@ def _source_of(name: str, content: Any, size: list[Any]) -> tuple[Source, str, i
         return BytesSource(name, content), name, len(content)
     if is_picture(content) and not size:
         return PictureSource(name, content), name, -1
-    if not isinstance(content, str) and not size and (found := as_openable(content)) is not None:
-        return OpenableSource(found), name, -1
+    if not isinstance(content, str) and not size and (found := as_remote(content)) is not None:
+        return RemoteSource(found), name, -1
     if isinstance(content, AsyncIterable):
         if not size:
             return SpooledSource(name, content), name, -1
@@ -337,38 +337,38 @@ def _source_of(name: str, content: Any, size: list[Any]) -> tuple[Source, str, i
     return None
 
 
-def _add_elsewhere(inventory: Inventory, given: Openable, filters: Filters, missing: list[str]) -> None:
+def _add_remote(inventory: Inventory, given: RemoteObject, filters: Filters, missing: list[str]) -> None:
     """Take in a file, or all files below a folder, that something else opens."""
     try:
         if given.is_folder:
-            _walk_elsewhere(inventory, given, "", filters)
+            _walk_remote(inventory, given, "", filters)
         elif given.is_missing:
             missing.append(shown(given.label))
         elif media_type(given.name) is None:
             message = f"{given.label}: files of this type are not supported."
             inventory.broken.append(Broken(given.label, given.name, "EBADMIME", message))
         else:
-            inventory.add_elsewhere(given, given.name)
+            inventory.add_remote(given, given.name)
     except OSError as error:
         inventory.broken.append(Broken(given.label, given.name, *os_failure(error, given.label)))
     except SourceFailedError as error:
         inventory.broken.append(Broken(given.label, given.name, "ESOURCE", f"{error}."))
 
 
-def _walk_elsewhere(inventory: Inventory, folder: Openable, below: str, filters: Filters) -> None:
+def _walk_remote(inventory: Inventory, folder: RemoteObject, below: str, filters: Filters) -> None:
     for child in folder.children():
         still_wanted()
         relative = f"{below}/{child.name}" if below else child.name
         if child.name.startswith(".") or child.name.lower() in _JUNK:
             inventory.skip(child.label, "hidden")
         elif child.is_folder:
-            _walk_elsewhere(inventory, child, relative, filters)
+            _walk_remote(inventory, child, relative, filters)
         elif not filters.takes(relative):
             inventory.skip(child.label, "excluded")
         elif media_type(child.name) is None:
             inventory.skip(child.label, f"unsupported ({extension_of(child.name) or 'no extension'})")
         else:
-            inventory.add_elsewhere(child, relative)
+            inventory.add_remote(child, relative)
 
 
 def _size_of(file: IO[bytes]) -> int:

@@ -20,13 +20,13 @@ import attrs
 
 from .. import _checksums
 from .._checksums import Expected
-from .._connections import TRANSPORT_ERRORS, read_loss
+from .._connections import TRANSPORT_ERRORS, read_failure
 from .._events import RetryEvent
-from .._retry import Attempt, Lost, read_retry_after, wait_before_retry
+from .._retry import Attempt, FailureKind, read_retry_after, wait_before_retry
 from ..config import TransferLimits
 from . import byte_ranges, files
 from .journals.downloads import KeptPart, PartJournal
-from .minimum_rate import Floor
+from .minimum_rate import MinimumRate
 from .storage import SignedTransfer, Storage, TargetGone, TransferFailed, UrlExpired, refuse_encoding
 from .threads.descriptors import when_possible
 from .threads.lanes import Lanes
@@ -114,7 +114,7 @@ class Exchange:
     renew: Renew
     etag: str | None = attrs.field(default=None, init=False)
 
-    async def _retrying(self, attempt: Callable[[Floor], Awaitable[None]]) -> None:
+    async def _retrying(self, attempt: Callable[[MinimumRate], Awaitable[None]]) -> None:
         """Repeat *attempt* on cuts, time-outs, retried statuses, damage and expired URLs, each a bounded number of times."""
         began = time.monotonic()
         number = renewals = 0
@@ -122,14 +122,14 @@ class Exchange:
             number += 1
             self.remote.attempts += 1
             status: int | None = None
-            lost: Lost | None = None
+            lost: FailureKind | None = None
             retry_after: float | None = None
             changed = False
             try:
                 if self.storage.near_expiry(self.remote.transfer):
                     raise UrlExpired
-                with self.storage.floor() as floor:
-                    await attempt(floor)
+                with self.storage.minimum_rate() as rate:
+                    await attempt(rate)
                 return
             except _Refused as refused:
                 status, retry_after = refused.status, refused.retry_after
@@ -142,17 +142,17 @@ class Exchange:
                         raise
                     raise TransferFailed("ETIMEOUT", "The download URL expired again and again.", number) from None
             except ChangedError:
-                lost, changed = Lost.CUT, True
+                lost, changed = FailureKind.CUT, True
                 problem = TransferFailed("ECORRUPT", "The bytes received are not those that were announced.")
             except TRANSPORT_ERRORS as error:
                 if isinstance(error, OSError) and not isinstance(
                     error, (aiohttp.ClientError, TimeoutError, ConnectionError)
                 ):
                     raise  # the disk's, not the wire's
-                loss = read_loss(error, self.remote.transfer.url)
-                lost = loss.how
-                code = "ETIMEOUT" if loss.how is Lost.TIMED_OUT else "ENETWORK"
-                problem = TransferFailed(code, f"{loss.reason[0].upper()}{loss.reason[1:]}.")
+                failure = read_failure(error, self.remote.transfer.url)
+                lost = failure.kind
+                code = "ETIMEOUT" if failure.kind is FailureKind.TIMED_OUT else "ENETWORK"
+                problem = TransferFailed(code, f"{failure.reason[0].upper()}{failure.reason[1:]}.")
             if status is None and lost is None:
                 await self._renew()
                 continue
@@ -161,13 +161,13 @@ class Exchange:
                     number=number,
                     method="GET",
                     status=status,
-                    lost=lost,
+                    failure=lost,
                     retry_after=retry_after,
                     elapsed=time.monotonic() - began,
                 ),
                 self.storage.settings.retries,
             )
-            free = lost in (Lost.NEVER_SENT, Lost.STALE)
+            free = lost in (FailureKind.NEVER_SENT, FailureKind.STALE)
             if wait is None or not (free or self.storage.may_retry()):
                 problem.attempts = number
                 raise problem
@@ -247,8 +247,8 @@ class _Fetch(Exchange):
             return
         part = await self._new_part()
         try:
-            sink = _Sink(part, byte_ranges.Stretch(1, 0, self.remote.size), self.remote.expected.fresh())
-            await self._retrying(lambda floor: self._verified_stream(sink, floor))
+            sink = _Sink(part, byte_ranges.ByteRange(1, 0, self.remote.size), self.remote.expected.fresh())
+            await self._retrying(lambda rate: self._verified_stream(sink, rate))
             await self._publish(part)
         finally:
             _clean(part)
@@ -294,12 +294,12 @@ class _Fetch(Exchange):
         return await when_possible(make)
 
     async def _all_ranges(self, part: files.PartFile, kept: KeptPart | None) -> Expected:
-        there: list[tuple[byte_ranges.Stretch, Expected]]
+        there: list[tuple[byte_ranges.ByteRange, Expected]]
         if kept is None:
             others = byte_ranges.ranges(self.remote.size, self.limits.range_size)
             # The first range alone fixes the ETag that pins the others, and the digest where the listing gave none.
-            sink = _Sink(part, others[0], self.remote.expected.of_stretch())
-            await self._retrying(lambda floor: self._stream(sink, floor))
+            sink = _Sink(part, others[0], self.remote.expected.of_range())
+            await self._retrying(lambda rate: self._stream(sink, rate))
             first = others.pop(0)
             expected = self.digest or self.remote.expected
             self.parts.begun(part.path, self.target, self.remote.asset_id, self.remote.size, expected, self.etag)
@@ -307,34 +307,34 @@ class _Fetch(Exchange):
         else:
             self.etag, expected = kept.etag, self.remote.expected
             found, others = kept.cut(self.limits.range_size)
-            there = [(stretch, Expected(None, None)) for stretch in found]
-        stretches = [*(stretch for stretch, _ in there), *others]
-        follower = _Follower(part, sorted(stretches, key=lambda stretch: stretch.number), expected)
+            there = [(byte_range, Expected(None, None)) for byte_range in found]
+        ranges = [*(byte_range for byte_range, _ in there), *others]
+        follower = _Follower(part, sorted(ranges, key=lambda byte_range: byte_range.number), expected)
         self.reached = 0
-        for stretch, check in there:
-            self._arrived(part, stretch, check, follower)
+        for byte_range, check in there:
+            self._arrived(part, byte_range, check, follower)
         async with TaskPool(self.limits.parts_per_file + 1) as pool:
             await pool.submit(follower.run)
-            for stretch in others:
-                await pool.submit(self._range, part, stretch, follower)
+            for byte_range in others:
+                await pool.submit(self._range, part, byte_range, follower)
         return follower.check
 
-    async def _range(self, part: files.PartFile, stretch: byte_ranges.Stretch, follower: _Follower) -> None:
-        sink = _Sink(part, stretch, follower.check.of_stretch())
-        await self._retrying(lambda floor: self._stream(sink, floor))
-        self._arrived(part, stretch, sink.check, follower)
+    async def _range(self, part: files.PartFile, byte_range: byte_ranges.ByteRange, follower: _Follower) -> None:
+        sink = _Sink(part, byte_range, follower.check.of_range())
+        await self._retrying(lambda rate: self._stream(sink, rate))
+        self._arrived(part, byte_range, sink.check, follower)
 
     def _arrived(
-        self, part: files.PartFile, stretch: byte_ranges.Stretch, check: Expected, follower: _Follower
+        self, part: files.PartFile, byte_range: byte_ranges.ByteRange, check: Expected, follower: _Follower
     ) -> None:
-        follower.arrived(stretch, check)
-        self.parts.arrived(part.path, stretch.start, stretch.end)
-        self.reached += stretch.size
+        follower.arrived(byte_range, check)
+        self.parts.arrived(part.path, byte_range.start, byte_range.end)
+        self.reached += byte_range.size
         self.moved(self.remote.advance(self.reached))
 
-    async def _verified_stream(self, sink: _Sink, floor: Floor) -> None:
+    async def _verified_stream(self, sink: _Sink, rate: MinimumRate) -> None:
         try:
-            await self._stream(sink, floor)
+            await self._stream(sink, rate)
             right = sink.check.matches()
         except StartOverError:
             right = False
@@ -347,7 +347,7 @@ class _Fetch(Exchange):
         await self.lanes.run(part.sync)
         await self.lanes.run(files.publish, part.path, self.target, replace=self.replace)
 
-    async def _small(self, floor: Floor) -> None:
+    async def _small(self, rate: MinimumRate) -> None:
         left = self.remote.size
         pieces: list[bytes | bytearray] = []
         async with self.storage.get(self.remote.transfer) as response:
@@ -356,7 +356,7 @@ class _Fetch(Exchange):
                 pieces.append(piece)
                 if len(pieces) == MANY_PIECES:
                     pieces = [_joined(pieces)]
-                floor.moved(len(piece))
+                rate.moved(len(piece))
                 left -= len(piece)
                 if left < 0:
                     response.close()
@@ -364,22 +364,22 @@ class _Fetch(Exchange):
             check = self._expected(response)
         if left:
             raise ChangedError
-        floor.pause()
+        rate.pause()
         part_path = self.parts.path_for(self.target)
         await when_possible(
             lambda: self.lanes.run(_verify_and_write, self.remote, self.target, pieces, check, self.replace, part_path)
         )
 
-    async def _stream(self, sink: _Sink, floor: Floor) -> None:
-        stretch = sink.stretch
-        whole = stretch.start == 0 and stretch.end == self.remote.size
+    async def _stream(self, sink: _Sink, rate: MinimumRate) -> None:
+        byte_range = sink.byte_range
+        whole = byte_range.start == 0 and byte_range.end == self.remote.size
         headers = {}
         if sink.at or not whole:
-            headers["Range"] = f"bytes={stretch.start + sink.at}-{stretch.end - 1}"
+            headers["Range"] = f"bytes={byte_range.start + sink.at}-{byte_range.end - 1}"
             if self.etag:
                 headers["If-Match"] = self.etag
         async with self.storage.get(
-            self.remote.transfer, headers=headers, read_buffer=GATHER if stretch.size > 4 * GATHER else 1 << 18
+            self.remote.transfer, headers=headers, read_buffer=GATHER if byte_range.size > 4 * GATHER else 1 << 18
         ) as response:
             status = self._accept(response, 206 if headers else 200)
             if status == 200:
@@ -387,24 +387,24 @@ class _Fetch(Exchange):
                     response.close()
                     raise NoRangesError
                 sink.restart()
-            elif not is_range(response, stretch.start + sink.at, stretch.end):
+            elif not is_range(response, byte_range.start + sink.at, byte_range.end):
                 raise ChangedError
             self._pin(response)
             if whole and not sink.at:
                 sink.check = self._expected(response)
             elif self.digest is None:
                 self.digest = self._expected(response)
-            await self._absorb(response, sink, floor)
-        if sink.at != stretch.size:
+            await self._absorb(response, sink, rate)
+        if sink.at != byte_range.size:
             raise ChangedError
 
-    async def _absorb(self, response: aiohttp.ClientResponse, sink: _Sink, floor: Floor) -> None:
+    async def _absorb(self, response: aiohttp.ClientResponse, sink: _Sink, rate: MinimumRate) -> None:
         pieces: list[bytes] = []
         gathered = 0
-        room = sink.stretch.size - sink.at
+        room = sink.byte_range.size - sink.at
         try:
             async for piece in response.content.iter_any():
-                floor.moved(len(piece))
+                rate.moved(len(piece))
                 if len(piece) > room:
                     response.close()
                     raise ChangedError
@@ -412,35 +412,35 @@ class _Fetch(Exchange):
                 pieces.append(piece)
                 gathered += len(piece)
                 if gathered >= GATHER:
-                    await self._write(sink, pieces, floor)
+                    await self._write(sink, pieces, rate)
                     pieces, gathered = [], 0
         except aiohttp.ClientPayloadError:
             # What has come of a cut answer need not come again.
             if pieces:
-                await self._write(sink, pieces, floor)
+                await self._write(sink, pieces, rate)
             raise
         if pieces:
-            await self._write(sink, pieces, floor)
+            await self._write(sink, pieces, rate)
 
-    async def _write(self, sink: _Sink, pieces: list[bytes], floor: Floor) -> None:
-        floor.pause()
+    async def _write(self, sink: _Sink, pieces: list[bytes], rate: MinimumRate) -> None:
+        rate.pause()
         await self.lanes.run(sink.write, pieces)
-        floor.go_on()
+        rate.resume()
 
 
 @attrs.define(eq=False)
 class _Sink:
-    """A stretch of the file being written, *at* bytes of it so far; its write runs in a lane."""
+    """A range of the file being written, *at* bytes of it so far; its write runs in a lane."""
 
     part: files.PartFile
-    stretch: byte_ranges.Stretch
+    byte_range: byte_ranges.ByteRange
     check: Expected
     at: int = 0
 
     def write(self, pieces: list[bytes]) -> None:
         for piece in pieces:
             self.check.update(piece)
-            self.part.write_at(piece, self.stretch.start + self.at)
+            self.part.write_at(piece, self.byte_range.start + self.at)
             self.at += len(piece)
 
     def restart(self) -> None:
@@ -456,26 +456,26 @@ class _Follower:
     the page cache.
     """
 
-    def __init__(self, part: files.PartFile, stretches: list[byte_ranges.Stretch], expected: Expected) -> None:
+    def __init__(self, part: files.PartFile, ranges: list[byte_ranges.ByteRange], expected: Expected) -> None:
         self.check = expected.fresh()
         self._part = part
-        self._stretches = stretches
-        self._arrived = {stretch.number: anyio.Event() for stretch in stretches}
+        self._ranges = ranges
+        self._arrived = {byte_range.number: anyio.Event() for byte_range in ranges}
         self._checks: dict[int, Expected] = {}
 
-    def arrived(self, stretch: byte_ranges.Stretch, check: Expected) -> None:
-        self._checks[stretch.number] = check
-        self._arrived[stretch.number].set()
+    def arrived(self, byte_range: byte_ranges.ByteRange, check: Expected) -> None:
+        self._checks[byte_range.number] = check
+        self._arrived[byte_range.number].set()
 
     async def run(self) -> None:
         if not self.check:
             return
-        for stretch in self._stretches:
-            await self._arrived[stretch.number].wait()
-            if self.check.join(self._checks.pop(stretch.number), stretch.size):
+        for byte_range in self._ranges:
+            await self._arrived[byte_range.number].wait()
+            if self.check.join(self._checks.pop(byte_range.number), byte_range.size):
                 continue
-            for start in range(stretch.start, stretch.end, 16 * GATHER):
-                await anyio.to_thread.run_sync(self._digest, start, min(start + 16 * GATHER, stretch.end))
+            for start in range(byte_range.start, byte_range.end, 16 * GATHER):
+                await anyio.to_thread.run_sync(self._digest, start, min(start + 16 * GATHER, byte_range.end))
 
     def _digest(self, start: int, end: int) -> None:
         while start < end:

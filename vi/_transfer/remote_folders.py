@@ -1,4 +1,4 @@
-"""A folder elsewhere that files are put into: what universal_pathlib and fsspec reach and can write to.
+"""A remote folder that files are put into: what universal_pathlib and fsspec reach and can write to.
 
 A file is sent under a temporary name beside its own and then moved, so nothing half-written bears the final name. The
 calls of those libraries block, so everything here does and belongs in a thread; what they raise becomes an `OSError`
@@ -29,7 +29,7 @@ from .threads.stopping import StoppedError, in_thread, still_wanted
 R = TypeVar("R")
 
 
-class PathElsewhere(Protocol):
+class RemotePath(Protocol):
     """What a path of universal_pathlib has: the file system that it is on, and where it is on that."""
 
     @property
@@ -40,7 +40,7 @@ class PathElsewhere(Protocol):
 
 
 @attrs.frozen
-class FolderElsewhere:
+class RemoteFolder:
     """A folder: its address, to be shown, and the path that the caller gave or that was made of an address."""
 
     label: str
@@ -104,16 +104,16 @@ class FolderElsewhere:
         return f"{str(self.path.path).rstrip('/')}/{name}"
 
 
-def is_elsewhere(item: Any) -> bool:
-    """Tell whether *item* is a folder elsewhere: an address as text, or a path on a file system of fsspec."""
+def is_remote(item: Any) -> bool:
+    """Tell whether *item* is a remote folder: an address as text, or a path on a file system of fsspec."""
     if isinstance(item, str):
         return ADDRESS.match(item) is not None and not is_file_address(item)
     # Asking a path itself for its fs may import a library.
     return not isinstance(item, os.PathLike) and hasattr(type(item), "fs") and callable(getattr(item, "iterdir", None))
 
 
-def folder_elsewhere(item: Any) -> FolderElsewhere:
-    """Return the folder that *item*, which `is_elsewhere`, is. Blocking: it may import a library."""
+def remote_folder(item: Any) -> RemoteFolder:
+    """Return the folder that *item*, which `is_remote`, is. Blocking: it may import a library."""
     address = str(item)
     if address.lower().startswith(WEB):
         raise ViInvalidParameterError(
@@ -126,7 +126,7 @@ def folder_elsewhere(item: Any) -> FolderElsewhere:
     host, slash, below = rest.partition("?")[0].partition("/")
     if ":" in host.rpartition("@")[0]:
         host = host.rpartition("@")[2]
-    return FolderElsewhere(f"{scheme}://{f'{host}{slash}{below}'.rstrip('/')}", path)
+    return RemoteFolder(f"{scheme}://{f'{host}{slash}{below}'.rstrip('/')}", path)
 
 
 async def to_the_end(call: Callable[[], None]) -> None:

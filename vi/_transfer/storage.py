@@ -22,15 +22,15 @@ import attrs
 from yarl import URL
 
 from .. import _checksums
-from .._connections import TRANSPORT_ERRORS, Connections, Loss, origin_of, read_loss
+from .._connections import TRANSPORT_ERRORS, Connections, Failure, origin_of, read_failure
 from .._events import Hooks, RequestEvent, RetryEvent
 from .._pacing import Pacing
-from .._retry import Attempt, Lost, RetryBudget, read_date, read_retry_after, wait_before_retry
+from .._retry import Attempt, FailureKind, RetryBudget, read_date, read_retry_after, wait_before_retry
 from .._sockets import watch
 from ..config import Settings
 from ..errors import ViOperationError
 from .bodies import Body
-from .minimum_rate import Floor, Lookout
+from .minimum_rate import MinimumRate, RateWatch
 from .sources.local import SourceFailedError
 
 logger = logging.getLogger("vi.transfer")
@@ -155,18 +155,20 @@ class Storage:
         self._pacing = pacing
         self._budget = budget
         self.hooks: Hooks = connections.hooks
-        self._lookouts: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Lookout] = weakref.WeakKeyDictionary()
+        self._rate_watches: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, RateWatch] = (
+            weakref.WeakKeyDictionary()
+        )
         self._date_seen = ""
         self._clock_ahead: float | None = None
         """Seconds by which the service's clock is ahead of our monotonic one, once an answer has told."""
 
-    def floor(self) -> Floor:
-        """Return the floor of one transfer in the running loop."""
+    def minimum_rate(self) -> MinimumRate:
+        """Return the minimum rate of one transfer in the running loop."""
         loop = asyncio.get_running_loop()
-        lookout = self._lookouts.get(loop)
-        if lookout is None:
-            lookout = self._lookouts[loop] = Lookout(self.settings.timeouts.stall)
-        return Floor(lookout)
+        rate_watch = self._rate_watches.get(loop)
+        if rate_watch is None:
+            rate_watch = self._rate_watches[loop] = RateWatch(self.settings.timeouts.stall)
+        return MinimumRate(rate_watch)
 
     def near_expiry(self, transfer: SignedTransfer) -> bool:
         """Tell whether a URL is about to end by the service's clock; one that had ended when it came is not doubted.
@@ -205,9 +207,9 @@ class Storage:
             number += 1
             body = make_body()
             started = time.monotonic()
-            answer, loss = await self._put_once(transfer, body, size, keep_body)
+            answer, failure = await self._put_once(transfer, body, size, keep_body)
             if self.hooks:
-                self.tell_request(transfer, answer.status if answer else None, loss, started, number)
+                self.tell_request(transfer, answer.status if answer else None, failure, started, number)
             if body.broken is not None:
                 if isinstance(body.broken, SourceFailedError):
                     raise TransferFailed("ESOURCE", f"{body.broken}.") from None
@@ -223,33 +225,33 @@ class Storage:
                     number=number,
                     method="PUT" if repeatable else "POST",
                     status=answer.status if answer else None,
-                    lost=loss.how if loss else None,
+                    failure=failure.kind if failure else None,
                     retry_after=retry_after,
                     elapsed=time.monotonic() - began,
                 ),
                 self.settings.retries,
             )
-            free = loss is not None and loss.how in (Lost.NEVER_SENT, Lost.STALE)
+            free = failure is not None and failure.kind in (FailureKind.NEVER_SENT, FailureKind.STALE)
             if wait is None or not (free or self._budget.spend()):
-                raise TransferFailed(*_describe(answer, loss), attempts=number)
-            self.note_trouble(answer.status if answer else None, loss.how if loss else None)
+                raise TransferFailed(*_describe(answer, failure), attempts=number)
+            self.note_trouble(answer.status if answer else None, failure.kind if failure else None)
             if retry_after is not None and answer is not None and answer.status in (429, 503):
                 gate.close_for(retry_after)
-            reason = _describe(answer, loss)[1].rstrip(".")
+            reason = _describe(answer, failure)[1].rstrip(".")
             logger.info("PUT to %s: attempt %d failed (%s); next in %.2f s", transfer.url.host, number, reason, wait)
             self.hooks.tell(RetryEvent("storage", f"PUT to {transfer.url.host}", number, reason, wait))
             await anyio.sleep(wait)
 
     async def _put_once(
         self, transfer: SignedTransfer, body: Body, size: int, keep_body: bool
-    ) -> tuple[Received | None, Loss | None]:
+    ) -> tuple[Received | None, Failure | None]:
         session = self.connections.current().storage
         headers = {**transfer.headers, "Content-Length": str(size)}
         # Content-Type only as signed; an empty one would be a header of our own (protocol section 9.4).
         skipped = None if "Content-Type" in headers else ("Content-Type",)
         try:
-            # The floor covers the wait for the answer too: bytes may still be on their way.
-            with self.floor() as body.floor:
+            # The minimum rate covers the wait for the answer too: bytes may still be on their way.
+            with self.minimum_rate() as body.rate:
                 async with session.request(
                     transfer.method,
                     transfer.url,
@@ -268,10 +270,12 @@ class Storage:
                     if wanted or not empty:
                         await response.release() if response.content.at_eof() else response.close()
                     if page and status < 300 and _PAGE.match(kept):
-                        return None, Loss(Lost.CUT, f"{transfer.url.host} answered with a web page: no storage does")
+                        return None, Failure(
+                            FailureKind.CUT, f"{transfer.url.host} answered with a web page: no storage does"
+                        )
                     return Received(status, response.headers, kept, 0), None
         except TRANSPORT_ERRORS as error:
-            return None, read_loss(error, transfer.url)
+            return None, read_failure(error, transfer.url)
 
     def _raise_final(self, answer: Received | None, attempts: int, *, uncertain: bool) -> None:
         if answer is None:
@@ -295,7 +299,7 @@ class Storage:
     def get(
         self, transfer: SignedTransfer, *, headers: Mapping[str, str] | None = None, read_buffer: int = 1 << 16
     ) -> Getting:
-        """Ask once for an object, inside a `Floor`: the block gets the answer, and lets go of it at its end."""
+        """Ask once for an object, inside a `MinimumRate`: the block gets the answer, and lets go of it at its end."""
         return Getting(self, transfer, {**transfer.headers, **headers} if headers else transfer.headers, read_buffer)
 
     async def ask(self, url: URL, origin: str, headers: Mapping[str, str], read_buffer: int) -> aiohttp.ClientResponse:
@@ -328,12 +332,12 @@ class Storage:
         self,
         transfer: SignedTransfer,
         status: int | None,
-        loss: Loss | None,
+        failure: Failure | None,
         started: float,
         attempt: int | None = None,
     ) -> None:
         """Tell the hooks, if there are any, of one request on the wire."""
-        seconds, reason = time.monotonic() - started, loss.reason if loss else None
+        seconds, reason = time.monotonic() - started, failure.reason if failure else None
         host = transfer.url.host or ""
         self.hooks.tell(RequestEvent("storage", transfer.method, host, "", status, reason, attempt, seconds))
 
@@ -341,9 +345,9 @@ class Storage:
         """Close the gate of the transfer's origin, as its answer asked."""
         self._pacing.of(transfer.origin).close_for(seconds)
 
-    def note_trouble(self, status: int | None, lost: Lost | None) -> None:
+    def note_trouble(self, status: int | None, lost: FailureKind | None) -> None:
         """Press less hard after a 429, a 503 or a time-out."""
-        if status in (429, 503) or lost is Lost.TIMED_OUT:
+        if status in (429, 503) or lost is FailureKind.TIMED_OUT:
             self._pacing.trouble()
 
     def may_retry(self) -> bool:
@@ -384,8 +388,8 @@ class Getting:
             self._tell(None, url)
             url = self._storage.redirect(url, response.headers.get("Location", ""))
             origin = origin_of(url)
-            if (floor := watch.get()) is not None:
-                floor.pause()
+            if (rate := watch.get()) is not None:
+                rate.pause()
         raise TransferFailed("EUNKNOWN", f"The storage redirected a download more than {MAX_REDIRECTS} times.")
 
     async def __aexit__(
@@ -399,13 +403,16 @@ class Getting:
     def _tell(self, error: BaseException | None, url: URL) -> None:
         if self._storage.hooks:
             status = self._response.status if self._response is not None else None
-            loss = read_loss(error, url) if error is not None else None
-            self._storage.tell_request(self._transfer, status, loss, self._started)
+            failure = read_failure(error, url) if error is not None else None
+            self._storage.tell_request(self._transfer, status, failure, self._started)
 
 
-def _describe(answer: Received | None, loss: Loss | None) -> tuple[str, str]:
-    if loss is not None:
-        return "ETIMEOUT" if loss.how is Lost.TIMED_OUT else "ENETWORK", f"{loss.reason[0].upper()}{loss.reason[1:]}."
+def _describe(answer: Received | None, failure: Failure | None) -> tuple[str, str]:
+    if failure is not None:
+        return (
+            "ETIMEOUT" if failure.kind is FailureKind.TIMED_OUT else "ENETWORK",
+            f"{failure.reason[0].upper()}{failure.reason[1:]}.",
+        )
     assert answer is not None
     return "EREFUSED", f"The storage answered with status {answer.status}."
 

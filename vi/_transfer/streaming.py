@@ -1,4 +1,4 @@
-"""Fetching one object, or a stretch of it, in order and piece by piece, for a reader that sets the pace.
+"""Fetching one object, or a range of it, in order and piece by piece, for a reader that sets the pace.
 
 Nothing runs between two reads: what the reader leaves alone waits in the socket, so memory is bounded by one piece. A
 cut stream goes on at the next byte, pinned to the first answer's ETag. A whole object's digest is checked before its
@@ -15,7 +15,7 @@ import attrs
 
 from .._checksums import Expected
 from .download import ChangedError, Exchange, StartOverError, is_range
-from .minimum_rate import BYTES_PER_SECOND, Floor
+from .minimum_rate import BYTES_PER_SECOND, MinimumRate
 from .storage import TransferFailed
 
 READ_BUFFER = 256 << 10
@@ -68,12 +68,12 @@ class ObjectStream(Exchange):
         held, self._held = self._held, AsyncExitStack()
         await held.aclose()
 
-    async def _receive(self, floor: Floor) -> None:
+    async def _receive(self, rate: MinimumRate) -> None:
         """Take one piece from the wire, and check it when it is the last."""
         try:
             if self._response is None:
                 await self._connect()
-            floor.begin()
+            rate.begin()
             await self._read_piece()
         except StartOverError:
             await self.aclose()
@@ -138,7 +138,7 @@ class ObjectStream(Exchange):
         self._piece = piece
 
     async def _any(self, response: aiohttp.ClientResponse, limit: int) -> bytes:
-        """Read up to *limit* bytes, at least one; a trickle below the floor rate is a time-out."""
+        """Read up to *limit* bytes, at least one; a trickle below the minimum rate is a time-out."""
         began = time.monotonic()
         data = await response.content.read(limit)
         self._waited += time.monotonic() - began

@@ -119,24 +119,24 @@ async def send_parts(
     out not to be storable; they are kept when the run is only cut short, so that a later one can go on.
     """
     count = await target.begin()
-    stretches = byte_ranges.parts(record.size, count)
+    ranges = byte_ranges.parts(record.size, count)
     crcs: dict[int, int] = dict(done or {})
-    reached = sum(stretch.size for stretch in stretches if stretch.number in crcs)
+    reached = sum(byte_range.size for byte_range in ranges if byte_range.number in crcs)
 
-    async def send(stretch: byte_ranges.Stretch) -> None:
+    async def send(byte_range: byte_ranges.ByteRange) -> None:
         nonlocal reached
-        await _send_part(record, stretch, target, storage, crcs)
-        reached += stretch.size
+        await _send_part(record, byte_range, target, storage, crcs)
+        reached += byte_range.size
         moved(record.advance(reached))
 
     try:
         async with TaskPool(limits.parts_per_file) as pool:
-            for stretch in stretches:
-                if stretch.number not in crcs:
-                    await pool.submit(send, stretch)
+            for byte_range in ranges:
+                if byte_range.number not in crcs:
+                    await pool.submit(send, byte_range)
         whole = 0
-        for stretch in stretches:
-            whole = _checksums.combine(whole, crcs[stretch.number], stretch.size)
+        for byte_range in ranges:
+            whole = _checksums.combine(whole, crcs[byte_range.number], byte_range.size)
         if record.crc32c is not None and whole != record.crc32c:
             raise SourceChangedError(f"{record.path} changed while it was sent")
         if not await record.source.still(record.stamp):
@@ -159,26 +159,26 @@ ABORT_SECONDS = 2.0
 
 
 async def _send_part(
-    record: FileRecord, stretch: byte_ranges.Stretch, target: PartTarget, storage: Storage, crcs: dict[int, int]
+    record: FileRecord, byte_range: byte_ranges.ByteRange, target: PartTarget, storage: Storage, crcs: dict[int, int]
 ) -> None:
     for _ in range(PART_TRIES):
-        part = await target.part(stretch.number)
+        part = await target.part(byte_range.number)
         bodies: list[SourceBody] = []
 
         def make_body(bodies: list[SourceBody] = bodies) -> SourceBody:
-            bodies.append(SourceBody(record.source, stretch.start, stretch.end))
+            bodies.append(SourceBody(record.source, byte_range.start, byte_range.end))
             return bodies[-1]
 
         try:
-            answer = await storage.put(part.transfer, make_body, stretch.size, keep_body=part.wants_body)
+            answer = await storage.put(part.transfer, make_body, byte_range.size, keep_body=part.wants_body)
         except UrlExpired:
             continue
         record.attempts += answer.attempts
-        crcs[stretch.number] = bodies[-1].crc32c
+        crcs[byte_range.number] = bodies[-1].crc32c
         stored = _checksums.from_goog_hash(answer.headers.get("x-goog-hash"))
-        if stored is not None and stored != crcs[stretch.number]:
+        if stored is not None and stored != crcs[byte_range.number]:
             continue
         headers = {name: answer.headers.get(name, "") for name in part.wanted_headers}
-        await target.part_done(stretch.number, crcs[stretch.number], headers, answer.body)
+        await target.part_done(byte_range.number, crcs[byte_range.number], headers, answer.body)
         return
-    raise TransferFailed("EUNKNOWN", f"Part {stretch.number} expired or was damaged on its way again and again.")
+    raise TransferFailed("EUNKNOWN", f"Part {byte_range.number} expired or was damaged on its way again and again.")

@@ -14,7 +14,7 @@ from .output import Columns, show_document, show_items
 
 if TYPE_CHECKING:
     from ..api.resources.datasets.assets.plans import TransferPlan
-    from ..api.resources.datasets.assets.sync.application import SyncResult
+    from ..api.resources.datasets.assets.sync.run import SyncResult
     from ..client import Client
 
 COLUMNS = Columns(

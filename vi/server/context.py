@@ -12,7 +12,7 @@ from .config import ServiceConfig
 from .contents import Contents
 from .disk.blobs import Blobs
 from .documents import Documents
-from .http.refusals import Refusal
+from .http.api_errors import ApiError
 from .http.signing import Signer
 from .identity import Identity
 from .ingestion import Ingestion
@@ -73,7 +73,7 @@ class Context:
         if not key:
             return None
         if len(key) > _MAX_KEY:
-            raise Refusal(400, "Idempotency-Key must be at most 255 characters")
+            raise ApiError(400, "Idempotency-Key must be at most 255 characters")
         scope = hashlib.sha256(f"{self.organization_id}\n{request.path}\n{key}".encode("utf-8", "surrogatepass"))
         return Claim(scope.hexdigest(), hashlib.sha256(body).hexdigest())
 

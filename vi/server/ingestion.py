@@ -26,9 +26,9 @@ import sqlalchemy as sa
 from .. import _checksums
 from .config import ServiceConfig
 from .disk.blobs import Blobs
-from .http.refusals import Refusal
+from .http.api_errors import ApiError
 from .inspection.inspector import InspectionJob, InspectionUnavailableError, Inspector, Verdict
-from .inspection.worker_slots import Places
+from .inspection.worker_slots import Slots
 from .store import idempotency, multipart, sessions, settling
 from .store.database import Database
 from .store.schema import ItemState, SessionState, UploadState, ingest_item, ingestion_session
@@ -90,7 +90,7 @@ class Ingestion:
         self._queue: deque[Arrival] = deque()
         self._doubtful: set[str] = set()
         self._queued = asyncio.Event()
-        self._places = Places(_ROUNDS, _SLOW_ROUNDS)
+        self._slots = Slots(_ROUNDS, _SLOW_ROUNDS)
         self._tasks: set[asyncio.Task[None]] = set()
         self._recording: set[asyncio.Task[None]] = set()
         self._joining: dict[str, asyncio.Task[None]] = {}
@@ -151,7 +151,7 @@ class Ingestion:
     def _require(self, session_id: str) -> OpenSession:
         session = self._open.get(session_id)
         if session is None:
-            raise Refusal(410, f"Ingestion session {session_id} has ended")
+            raise ApiError(410, f"Ingestion session {session_id} has ended")
         return session
 
     async def arrived(self, session: OpenSession, index: int, blob: str | None, size: int, crc32c: int) -> None:
@@ -167,7 +167,7 @@ class Ingestion:
             self._recording.add(task)
             task.add_done_callback(self._recording.discard)
         if not await waiting.recorded:
-            raise Refusal(410, f"Ingestion session {session.id} has ended")
+            raise ApiError(410, f"Ingestion session {session.id} has ended")
 
     async def _record(self) -> None:
         taken: list[_Waiting] = []
@@ -205,7 +205,7 @@ class Ingestion:
 
     async def _inspect_queue(self) -> None:
         while True:
-            async with self._places.hold() as make_room:
+            async with self._slots.hold() as make_room:
                 while not self._queue:
                     self._queued.clear()
                     await self._queued.wait()
@@ -324,7 +324,7 @@ class Ingestion:
             try:
                 await self._join_once(upload)
                 break
-            except Refusal:
+            except ApiError:
                 break
             except Exception:
                 logger.exception("Joining multipart upload %s failed and is tried again", upload.id)

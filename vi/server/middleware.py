@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from .config import ServiceConfig
-from .http.refusals import Refusal, invalid
+from .http.api_errors import ApiError, invalid
 from .identity import Identity
 from .store.database import TooManyReadsError
 
@@ -48,28 +48,28 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn whatever a handler raises into an answer of section 4.1."""
     try:
         return await handler(request)
-    except Refusal as refusal:
+    except ApiError as refusal:
         return _answer(request, refusal)
     except web.HTTPException as refused:
         message = {404: f"No resource at {request.path}", 405: f"{request.method} is not allowed here"}.get(
             refused.status
         )
         headers = {"Allow": refused.headers["Allow"]} if "Allow" in refused.headers else {}
-        return _answer(request, Refusal(refused.status, message or refused.reason, headers=headers))
+        return _answer(request, ApiError(refused.status, message or refused.reason, headers=headers))
     except UnicodeEncodeError:
         return _answer(request, invalid("A text of the request holds half of a surrogate pair", "body"))
     except TooManyReadsError:
-        return _answer(request, Refusal(503, "Too many slow queries run at once", headers={"Retry-After": "1"}))
+        return _answer(request, ApiError(503, "Too many slow queries run at once", headers={"Retry-After": "1"}))
     except ConnectionError:
         raise
     except Exception as error:
         if _is_full(error):
-            return _answer(request, Refusal(507, "No space is left for what was sent"))
+            return _answer(request, ApiError(507, "No space is left for what was sent"))
         logger.exception("Request %s failed", trace_id(request))
-        return _answer(request, Refusal(500, "The service failed on this request"))
+        return _answer(request, ApiError(500, "The service failed on this request"))
 
 
-def _answer(request: web.Request, refusal: Refusal) -> web.Response:
+def _answer(request: web.Request, refusal: ApiError) -> web.Response:
     response = web.json_response(refusal.body(), status=refusal.status, headers=refusal.headers)
     if refusal.headers.get("Connection") == "close":
         response.force_close()
@@ -93,7 +93,7 @@ def check_host(bound: str, config: ServiceConfig) -> Middleware:
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         name = _host_name(request.headers.get("Host", ""))
         if name not in names and not _is_allowed_address(name, anywhere):
-            raise Refusal(403, "The Host header does not name this service")
+            raise ApiError(403, "The Host header does not name this service")
         return await handler(request)
 
     return middleware
@@ -123,12 +123,12 @@ def authenticate(identity: Identity) -> Middleware:
             return await handler(request)
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not identity.accepts(key.strip()):
-            raise Refusal(401, "The secret key is missing or not known")
+            raise ApiError(401, "The secret key is missing or not known")
         organization = request.headers.get("Organization-Id")
         if organization != identity.organization_id:
-            raise Refusal(403, "The Organization-Id header is missing or not the organization of the key")
+            raise ApiError(403, "The Organization-Id header is missing or not the organization of the key")
         if request.match_info.get("org", organization) != organization:
-            raise Refusal(403, "The key may not use this organization")
+            raise ApiError(403, "The key may not use this organization")
         return await handler(request)
 
     return middleware
@@ -177,4 +177,4 @@ def _bucket(count: float | None, seconds: float, clock: Callable[[], int]) -> Bu
 
 def _take(bucket: Bucket | None) -> None:
     if bucket is not None and (wait := bucket.take()) > 0:
-        raise Refusal(429, "Too many requests", headers={"Retry-After": f"{max(wait, 0.001):.3f}"})
+        raise ApiError(429, "Too many requests", headers={"Retry-After": f"{max(wait, 0.001):.3f}"})

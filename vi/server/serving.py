@@ -156,9 +156,9 @@ async def _send(request: web.Request, file: IO[bytes], span: Span, headers: dict
             began = loop.time()
             async with asyncio.timeout(patience * (1 + length / _PATIENT)):
                 try:
-                    sent = await _send_stretch(answer, file, at, length, transport if natively else None)
+                    sent = await _send_piece(answer, file, at, length, transport if natively else None)
                 except (NotImplementedError, RuntimeError):
-                    sent = await _send_stretch(answer, file, at, length, None)
+                    sent = await _send_piece(answer, file, at, length, None)
             if sent != length:
                 logger.error("A stored object ends %d bytes before its row says", span.stop - at - sent)
                 raise ConnectionResetError
@@ -170,7 +170,7 @@ async def _send(request: web.Request, file: IO[bytes], span: Span, headers: dict
     return answer
 
 
-async def _send_stretch(
+async def _send_piece(
     answer: web.StreamResponse, file: IO[bytes], at: int, length: int, transport: asyncio.Transport | None
 ) -> int:
     loop = asyncio.get_running_loop()

@@ -25,7 +25,7 @@ from typing import Any
 import attrs
 
 from ..._checksums import Expected
-from ..byte_ranges import Stretch
+from ..byte_ranges import ByteRange
 from ..files import discard
 from . import locked_lines
 from .locked_lines import KEPT_SECONDS, LineWriter
@@ -68,15 +68,15 @@ class KeptPart:
                 merged.append((one, other))
         self.arrived = merged
 
-    def cut(self, each: int) -> tuple[list[Stretch], list[Stretch]]:
-        """Cut the file into stretches in order, those that have arrived and those, of at most *each* bytes, that have not."""
+    def cut(self, each: int) -> tuple[list[ByteRange], list[ByteRange]]:
+        """Cut the file into ranges in order, those that have arrived and those, of at most *each* bytes, that have not."""
         numbers = itertools.count(1)
-        there: list[Stretch] = []
-        missing: list[Stretch] = []
+        there: list[ByteRange] = []
+        missing: list[ByteRange] = []
         at = 0
         for start, end in [*self.arrived, (self.size, self.size)]:
-            missing += [Stretch(next(numbers), one, min(one + each, start)) for one in range(at, start, each)]
-            there += [Stretch(next(numbers), start, end)] if start < end else []
+            missing += [ByteRange(next(numbers), one, min(one + each, start)) for one in range(at, start, each)]
+            there += [ByteRange(next(numbers), start, end)] if start < end else []
             at = end
         return there, missing
 

@@ -72,7 +72,7 @@ class SourceFailedError(Exception):
 
 
 class Source(Protocol):
-    """A named stretch of bytes that can be opened again at any offset."""
+    """A named range of bytes that can be opened again at any offset."""
 
     label: str
     repeatable: bool
@@ -168,7 +168,7 @@ class Reading:
         return future
 
     def crc32c(self, start: int, end: int, value: int) -> asyncio.Future[int]:
-        """Begin to hash a stretch, continuing from *value*; it is in the page cache once that is done."""
+        """Begin to hash a range, continuing from *value*; it is in the page cache once that is done."""
         loop = asyncio.get_running_loop()
         future = self._under_way = loop.run_in_executor(None, _crc_of, self.descriptor, start, end, value)
         return future

@@ -1,4 +1,4 @@
-"""Files that are elsewhere: whatever opens itself for reading, as paths of fsspec and universal_pathlib do.
+"""Remote files: whatever opens itself for reading, as paths of fsspec and universal_pathlib do.
 
 They are told by their shape, so nothing of those libraries is imported; only an address given as text (``s3://...``)
 needs universal_pathlib, to find out who can open it. Their calls block, so each runs in a thread.
@@ -32,8 +32,8 @@ NUMBERS = ((FileNotFoundError, errno.ENOENT), (PermissionError, errno.EACCES), (
 
 
 @attrs.frozen
-class Openable:
-    """A file or folder elsewhere: its address without a query, which may be a signature, its name, and the path itself."""
+class RemoteObject:
+    """A remote file or folder: its address without a query, which may be a signature, its name, and the path itself."""
 
     label: str
     name: str
@@ -44,17 +44,17 @@ class Openable:
         """Whether it has files below it; a web address never has. Blocking."""
         if self.label.startswith(WEB) or not callable(getattr(self.path, "iterdir", None)):
             return False
-        return bool(_elsewhere(self.label, self.path.is_dir))
+        return bool(_asked(self.label, self.path.is_dir))
 
     @property
     def is_missing(self) -> bool:
         """Whether it is known not to be there. Blocking."""
         exists = getattr(self.path, "exists", None)
-        return not self.label.startswith(WEB) and callable(exists) and not _elsewhere(self.label, exists)
+        return not self.label.startswith(WEB) and callable(exists) and not _asked(self.label, exists)
 
-    def children(self) -> Iterator[Openable]:
+    def children(self) -> Iterator[RemoteObject]:
         """Iterate over what a folder holds, by name. Blocking."""
-        found = [as_openable(child) for child in _elsewhere(self.label, lambda: list(self.path.iterdir()))]
+        found = [as_remote(child) for child in _asked(self.label, lambda: list(self.path.iterdir()))]
         yield from sorted((child for child in found if child is not None), key=lambda child: child.name)
 
     def open(self) -> IO[bytes]:
@@ -71,10 +71,10 @@ def _is_open_file(item: Any) -> bool:
     return hasattr(item, "mode") and hasattr(item, "path") and hasattr(item, "fs")
 
 
-def as_openable(item: Any) -> Openable | None:
-    """Return *item* if it is elsewhere, be it an object or an address as text; None for all that is not."""
+def as_remote(item: Any) -> RemoteObject | None:
+    """Return *item* if it is remote (an object or an address as text), else None."""
     if isinstance(item, str):
-        return as_openable(path_of(item)) if ADDRESS.match(item) and not is_file_address(item) else None
+        return as_remote(path_of(item)) if ADDRESS.match(item) and not is_file_address(item) else None
     if isinstance(item, os.PathLike) or hasattr(item, "read") or not callable(getattr(item, "open", None)):
         return None
     name: Any = getattr(item, "name", None)
@@ -88,8 +88,8 @@ def as_openable(item: Any) -> Openable | None:
     if address.startswith(WEB):
         parts = urlsplit(address)
         address = parts._replace(query="", fragment="", netloc=parts.netloc.rpartition("@")[2]).geturl()
-        return Openable(address, unquote(parts.path).rstrip("/").rpartition("/")[2], item)
-    return Openable(address, name, item)
+        return RemoteObject(address, unquote(parts.path).rstrip("/").rpartition("/")[2], item)
+    return RemoteObject(address, name, item)
 
 
 def is_file_address(item: str) -> bool:
@@ -117,7 +117,7 @@ def path_of(address: str) -> Any:
         raise ViConfigurationError(f"{address.partition('://')[0]}:// addresses cannot be used: {error}.") from None
 
 
-def _elsewhere(label: str, call: Callable[[], R]) -> R:
+def _asked(label: str, call: Callable[[], R]) -> R:
     """Run *call* of a library that we do not know: what it raises is an `OSError`, or the failure of this source."""
     try:
         return call()
@@ -132,18 +132,18 @@ def _elsewhere(label: str, call: Callable[[], R]) -> R:
         raise SourceFailedError(f"reading {label} failed: {reason}") from None
 
 
-class OpenableSource:
-    """A file elsewhere. It is read once to be announced and again to be sent; nothing of it is kept."""
+class RemoteSource:
+    """A remote file. It is read once to be announced and again to be sent; nothing of it is kept."""
 
     __slots__ = ("_found", "label")
     repeatable = True
 
-    def __init__(self, found: Openable) -> None:
+    def __init__(self, found: RemoteObject) -> None:
         self._found = found
         self.label = found.label
 
     async def examine(self) -> Facts:
-        return await anyio.to_thread.run_sync(_elsewhere, self.label, self._examine)
+        return await anyio.to_thread.run_sync(_asked, self.label, self._examine)
 
     def _examine(self) -> Facts:
         head, crc, size = b"", 0, 0
@@ -155,12 +155,12 @@ class OpenableSource:
         return Facts(size, crc, head)
 
     async def chunks(self, start: int, end: int) -> AsyncGenerator[bytes | memoryview]:
-        file = await anyio.to_thread.run_sync(_elsewhere, self.label, lambda: self._open_at(start))
+        file = await anyio.to_thread.run_sync(_asked, self.label, lambda: self._open_at(start))
         try:
             left = end - start
             while left > 0:
                 read = functools.partial(file.read, min(CHUNK, left))
-                data = await anyio.to_thread.run_sync(_elsewhere, self.label, read)
+                data = await anyio.to_thread.run_sync(_asked, self.label, read)
                 if not data:
                     raise SourceChangedError(f"{self.label} has become shorter")
                 left -= len(data)

@@ -1,4 +1,4 @@
-"""The semaphore-bounded task pool: `submit` waits for a place, so what is in flight, and its memory, is bounded."""
+"""The semaphore-bounded task pool: `submit` waits for a slot, so what is in flight, and its memory, is bounded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Ts = TypeVarTuple("Ts")
 
 
 class Bound(Protocol):
-    """What limits a pool: places to take and to give back."""
+    """What limits a pool: slots to take and to give back."""
 
     async def acquire(self, count: int = 1) -> None: ...
 
@@ -20,22 +20,22 @@ class Bound(Protocol):
 
 
 class FixedBound:
-    """A plain semaphore of *count* places, for a pool of its own."""
+    """A plain semaphore of *count* slots, for a pool of its own."""
 
     def __init__(self, count: int) -> None:
         self._semaphore = asyncio.Semaphore(count)
 
     async def acquire(self, count: int = 1) -> None:
-        """Take a place."""
+        """Take a slot."""
         await self._semaphore.acquire()
 
     def release(self, count: int = 1) -> None:
-        """Give a place back."""
+        """Give a slot back."""
         self._semaphore.release()
 
 
 class TaskPool:
-    """Runs submitted calls as tasks of one group, each holding places while it runs.
+    """Runs submitted calls as tasks of one group, each holding slots while it runs.
 
     Several pools may share a bound, which then holds for all transfers of a client. Leaving the block waits for every
     task. The first exception cancels the others and is raised, bare, when the block is left.
@@ -60,26 +60,26 @@ class TaskPool:
         if first is not None:
             raise first
 
-    async def submit(self, call: Callable[[*Ts], Coroutine[Any, Any, None]], *args: *Ts, places: int = 1) -> None:
-        """Start *call* as soon as there are that many *places*."""
-        await self._bound.acquire(places)
+    async def submit(self, call: Callable[[*Ts], Coroutine[Any, Any, None]], *args: *Ts, slots: int = 1) -> None:
+        """Start *call* as soon as there are that many *slots*."""
+        await self._bound.acquire(slots)
         try:
             task = self._tasks.create_task(call(*args))
         except BaseException:
-            self._bound.release(places)
+            self._bound.release(slots)
             raise
-        task.add_done_callback(functools.partial(self._release, places))
+        task.add_done_callback(functools.partial(self._release, slots))
 
-    def _release(self, places: int, _: asyncio.Task[None]) -> None:
-        self._bound.release(places)
+    def _release(self, slots: int, _: asyncio.Task[None]) -> None:
+        self._bound.release(slots)
 
 
 HELD_PER_PLACE = 256 << 10
 PLACES_OF_A_LARGE_FILE = 8
 
 
-def places_for(size: int) -> int:
-    """Return how many places a file of *size* bytes takes: what waits in memory for them stays bounded."""
+def slots_for(size: int) -> int:
+    """Return how many slots a file of *size* bytes takes: what waits in memory for them stays bounded."""
     return min(PLACES_OF_A_LARGE_FILE, 1 + size // HELD_PER_PLACE)
 
 

@@ -22,14 +22,14 @@ class Deadline(AbstractContextManager[None]):
     """Cancels the block after *timeout* seconds, or when the client is closed, and raises with what was reached."""
 
     def __init__(
-        self, http: Http, timeout: float | None, message: str, result: Any, session: Any, goes_on: str | None
+        self, http: Http, timeout: float | None, message: str, result: Any, session: Any, resume_hint: str | None
     ) -> None:
         self._running = http.running
         self._timeout = timeout
         self._message = message
         self._result = result
         self._session = session
-        self._goes_on = goes_on
+        self._goes_on = resume_hint
         self._scope = anyio.move_on_after(timeout)
         self._call: LongCall | None = None
 
@@ -73,12 +73,12 @@ def deadline(
     result: Callable[[], Any] | None = None,
     session: Callable[[], Any] | None = None,
     *,
-    goes_on: str | None = None,
+    resume_hint: str | None = None,
 ) -> Deadline:
     """Bound a block to *timeout* seconds and to the life of its client.
 
-    *result* and *session* are asked for what the error should carry; *goes_on* says what to do after a stop.
+    *result* and *session* are asked for what the error should carry; *resume_hint* says what to do after a stop.
     """
     if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0):
         raise ViInvalidParameterError(f"timeout must be seconds above 0, got {timeout!r}.", parameter="timeout")
-    return Deadline(http, timeout, message, result, session, goes_on)
+    return Deadline(http, timeout, message, result, session, resume_hint)

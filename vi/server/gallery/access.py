@@ -20,7 +20,7 @@ from aiohttp import MultipartReader, web
 from aiohttp.typedefs import Handler, Middleware
 
 from ..context import Context
-from ..http.refusals import Refusal
+from ..http.api_errors import ApiError
 from . import forms
 from .paths import LOGIN, STATIC, is_gallery
 
@@ -120,7 +120,7 @@ def _digest(value: str) -> str:
 def guard(login_page: Handler, error_page: Handler) -> Middleware:
     """Let only those who are logged in see the gallery, and only its own pages change anything.
 
-    *login_page* answers the others, *error_page* words a `Refusal`, which it finds under `REFUSAL`.
+    *login_page* answers the others, *error_page* words a `ApiError`, which it finds under `REFUSAL`.
     """
 
     @web.middleware
@@ -138,22 +138,22 @@ def guard(login_page: Handler, error_page: Handler) -> Middleware:
                 _check_reading(request)
             if visitor is None and not _is_open(request):
                 if wants_json(request):
-                    raise Refusal(401, "You are no longer logged in")
+                    raise ApiError(401, "You are no longer logged in")
                 return await login_page(request)
             return await handler(request)
-        except Refusal as refusal:
+        except ApiError as refusal:
             request[REFUSAL] = refusal
         except web.HTTPNotFound:
-            request[REFUSAL] = Refusal(404, "There is no such page")
+            request[REFUSAL] = ApiError(404, "There is no such page")
         except web.HTTPMethodNotAllowed as error:
             allow = {"Allow": error.headers["Allow"]}
-            request[REFUSAL] = Refusal(405, f"{request.method} is not allowed here", headers=allow)
+            request[REFUSAL] = ApiError(405, f"{request.method} is not allowed here", headers=allow)
         return await error_page(request)
 
     return middleware
 
 
-REFUSAL = web.RequestKey("refusal", Refusal)
+REFUSAL = web.RequestKey("refusal", ApiError)
 
 
 def wants_json(request: web.Request) -> bool:
@@ -169,12 +169,12 @@ def _check_reading(request: web.Request) -> None:
     """Refuse what a page of another origin embeds or fetches; links that a user follows are well."""
     site = request.headers.get("Sec-Fetch-Site", "none")
     if site not in ("none", "same-origin") and request.headers.get("Sec-Fetch-Mode") != "navigate":
-        raise Refusal(403, "A page of another origin may not read the gallery")
+        raise ApiError(403, "A page of another origin may not read the gallery")
 
 
 async def _check_change(request: web.Request, access: Access, visitor: Visitor | None) -> None:
     if not access.is_own_page(request):
-        raise Refusal(403, "Changes are made from the gallery's own pages alone")
+        raise ApiError(403, "Changes are made from the gallery's own pages alone")
     given = request.headers.get(TOKEN_HEADER)
     if given is None and request.content_type == forms.FIELDS:
         request[FORM] = await forms.read_fields(request)
@@ -185,7 +185,7 @@ async def _check_change(request: web.Request, access: Access, visitor: Visitor |
     if visitor is None or request.path == LOGIN:
         return  # logging in takes the key, and without it nothing is changed
     if not hmac.compare_digest(visitor.token.encode(), (given or "").encode("utf-8", "replace")):
-        raise Refusal(403, "The form is from another session; load the page again")
+        raise ApiError(403, "The form is from another session; load the page again")
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -12,7 +12,7 @@ from aiohttp import web
 from ..contents import StoredObject
 from ..context import CONTEXT, Context
 from ..handlers.storage import send_thumbnail
-from ..http.refusals import not_found
+from ..http.api_errors import not_found
 from ..serving import serve_file
 from ..store import assets, datasets
 from ..store.paging import Listing, Position

@@ -12,7 +12,7 @@ from aiohttp import web
 from ... import _routes
 from ..context import CONTEXT
 from ..handlers.datasets import DatasetChanges, make
-from ..http.refusals import invalid
+from ..http.api_errors import invalid
 from ..store import assets, datasets
 from ..store.paging import Page, listing
 from ..store.schema import dataset

@@ -12,8 +12,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from ..config import ServiceConfig
 from ..context import CONTEXT
+from ..http.api_errors import ApiError
 from ..http.reading import PIECE, read_bytes, too_long
-from ..http.refusals import Refusal
 
 FIELDS = "application/x-www-form-urlencoded"
 FILES = "multipart/form-data"
@@ -30,11 +30,11 @@ async def _reading(config: ServiceConfig) -> AsyncIterator[None]:
         async with asyncio.timeout(config.body_seconds):
             yield
     except TimeoutError:
-        raise Refusal(408, "The form came too slowly", headers=_CLOSE) from None
+        raise ApiError(408, "The form came too slowly", headers=_CLOSE) from None
     except (web.RequestPayloadError, ConnectionError):
-        raise Refusal(400, "The form was cut short", headers=_CLOSE) from None
+        raise ApiError(400, "The form was cut short", headers=_CLOSE) from None
     except _MALFORMED:
-        raise Refusal(400, "The form cannot be read", headers=_CLOSE) from None
+        raise ApiError(400, "The form cannot be read", headers=_CLOSE) from None
 
 
 async def read_fields(request: web.Request) -> dict[str, str]:
@@ -76,5 +76,5 @@ async def pieces_of(field: BodyPartReader, limit: int, config: ServiceConfig) ->
             raise too_long(limit)
         elapsed = loop.time() - begun
         if elapsed > config.body_seconds and size < elapsed * config.body_floor:
-            raise Refusal(408, "The form came too slowly", headers=_CLOSE)
+            raise ApiError(408, "The form came too slowly", headers=_CLOSE)
         yield piece

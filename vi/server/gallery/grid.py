@@ -11,7 +11,7 @@ from aiohttp import web
 
 from ... import _media
 from ..context import CONTEXT
-from ..http.refusals import invalid
+from ..http.api_errors import invalid
 from ..store import assets, datasets
 from ..store.paging import Listing, Page, listing
 from .datasets import picture, turning

@@ -8,7 +8,7 @@ from importlib import resources
 
 from aiohttp import web
 
-from ..http.refusals import Refusal
+from ..http.api_errors import ApiError
 from ..serving import serve_bytes
 
 _TYPES = {
@@ -22,7 +22,7 @@ async def send(request: web.Request) -> web.StreamResponse:
     """Answer one of the three."""
     name = request.match_info["name"]
     if name not in _TYPES:
-        raise Refusal(404, "There is no such page")
+        raise ApiError(404, "There is no such page")
     data, etag = _load(name)
     answer = serve_bytes(request, data, _TYPES[name], etag)
     answer.headers["Cache-Control"] = "no-cache"

@@ -18,7 +18,7 @@ from ...api.resources.datasets.assets.responses import UploadedAssetMetadata
 from ..context import CONTEXT, Context
 from ..disk.blobs import Staging
 from ..handlers.sessions import SessionSpec, begin
-from ..http.refusals import Refusal, invalid
+from ..http.api_errors import ApiError, invalid
 from ..store import datasets
 from ..store.schema import ItemState
 from .access import FILES
@@ -83,6 +83,6 @@ async def _receive(request: web.Request, context: Context, received: list[_Recei
         async for piece in pieces_of(field, _media.size_limit(one.kind), config):
             total += len(piece)
             if config.quota_bytes is not None and total > config.quota_bytes:
-                raise Refusal(413, f"The files are larger than the quota of {config.quota_bytes} bytes")
+                raise ApiError(413, f"The files are larger than the quota of {config.quota_bytes} bytes")
             await one.staged.write(piece)
         await one.staged.finish()

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from ..context import CONTEXT
+from ..http.api_errors import invalid
 from ..http.names import check_name
 from ..http.reading import flag, read_json, structure
-from ..http.refusals import invalid
 from ..store import assets, datasets
 from ..store.paging import Page, listing
 from ..store.selection import Selection

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from ..context import CONTEXT
+from ..http.api_errors import invalid
 from ..http.reading import read_json, structure
-from ..http.refusals import invalid
 from ..store import assets, datasets, idempotency
 from ..store.schema import bulk_deletion
 from ..store.selection import Selection

@@ -13,8 +13,8 @@ from aiohttp import web
 
 from ...api.resources.datasets.types import DatasetType
 from ..context import CONTEXT, Context
+from ..http.api_errors import invalid
 from ..http.reading import read_json, structure
-from ..http.refusals import invalid
 from ..store import datasets, idempotency
 from ..store.idempotency import Claim
 from ..store.paging import listing

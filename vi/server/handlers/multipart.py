@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from ..context import CONTEXT
+from ..http.api_errors import invalid, not_found
 from ..http.reading import read_json, structure
-from ..http.refusals import invalid, not_found
 from ..http.storage_paths import PART, storage_path
 from ..store import datasets, idempotency, multipart
 from ..store.schema import UploadState

@@ -14,9 +14,9 @@ from aiohttp import web
 from ..._routes import MANAGED_SOURCE
 from ...api.resources.datasets.assets.responses import UploadedAssetMetadata
 from ..context import CONTEXT, Context
+from ..http.api_errors import invalid
 from ..http.names import check_name
 from ..http.reading import read_json, structure
-from ..http.refusals import invalid
 from ..http.storage_paths import UPLOAD, storage_path
 from ..store import datasets, idempotency, sessions, settling
 from ..store.idempotency import Claim

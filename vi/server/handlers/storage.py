@@ -13,8 +13,8 @@ from aiohttp import web
 
 from ... import _checksums
 from ..context import CONTEXT, Context
+from ..http.api_errors import ApiError, not_found
 from ..http.reading import PIECE, pieces, read_bytes
-from ..http.refusals import Refusal, not_found
 from ..http.storage_paths import DOWNLOAD, PART, THUMBNAIL, UPLOAD, storage_path
 from ..serving import serve_bytes, serve_file
 from ..store import multipart
@@ -48,7 +48,7 @@ async def put_object(request: web.Request) -> web.Response:
     with context.ingestion.arriving(request.match_info["session"], index) as session:
         try:
             blob, stored, crc = await _receive(request, context, size)
-        except Refusal as refusal:
+        except ApiError as refusal:
             if refusal.status == 413:
                 await context.ingestion.arrived(session, index, None, size + 1, 0)
             raise
@@ -87,7 +87,7 @@ async def put_part(request: web.Request) -> web.Response:
             await staged.write(piece)
         await staged.finish()  # its size counts what is written, and the last piece may still be on its way
         if staged.size != size:
-            raise Refusal(400, f"Part {number} must be {size} bytes, not {staged.size}")
+            raise ApiError(400, f"Part {number} must be {size} bytes, not {staged.size}")
         await context.blobs.adopt_part(staged, upload, file)
     except BaseException:
         await asyncio.shield(staged.discard())
@@ -95,7 +95,7 @@ async def put_part(request: web.Request) -> web.Response:
     part = Part(number, file, _etag(staged.crc32c, size), staged.crc32c, size)
     try:
         replaced = await context.database.write(partial(multipart.store_part, identifier=upload, part=part))
-    except Refusal:
+    except ApiError:
         await context.blobs.remove_parts(upload)
         raise
     if replaced is not None:

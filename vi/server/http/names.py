@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..config import ServiceConfig
-from .refusals import invalid
+from .api_errors import invalid
 
 
 def check_name(name: str, field: str, config: ServiceConfig) -> None:

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from ... import _wire
 from ..config import ServiceConfig
-from .refusals import Refusal, invalid
+from .api_errors import ApiError, invalid
 
 T = TypeVar("T")
 
@@ -44,16 +44,16 @@ async def body_chunks(request: web.Request, limit: int, config: ServiceConfig) -
             if elapsed > config.body_seconds and received < elapsed * config.body_floor:
                 raise TimeoutError
     except TimeoutError:
-        raise Refusal(408, "The request body came too slowly", headers={"Connection": "close"}) from None
+        raise ApiError(408, "The request body came too slowly", headers={"Connection": "close"}) from None
     except (web.RequestPayloadError, ConnectionError):
-        raise Refusal(400, "The request body was cut short", headers={"Connection": "close"}) from None
+        raise ApiError(400, "The request body was cut short", headers={"Connection": "close"}) from None
     if announced is not None and received != announced:
-        raise Refusal(400, "The request body was cut short", headers={"Connection": "close"})
+        raise ApiError(400, "The request body was cut short", headers={"Connection": "close"})
 
 
-def too_long(limit: int) -> Refusal:
+def too_long(limit: int) -> ApiError:
     """A body with more bytes than were announced or are allowed."""
-    return Refusal(413, f"The request body is longer than {limit} bytes")
+    return ApiError(413, f"The request body is longer than {limit} bytes")
 
 
 async def read_bytes(request: web.Request, limit: int, config: ServiceConfig) -> bytes:
@@ -79,7 +79,7 @@ async def pieces(request: web.Request, limit: int, config: ServiceConfig) -> Asy
 async def read_json(request: web.Request, config: ServiceConfig) -> tuple[bytes, dict[str, Any]]:
     """Return the body as it came and as a JSON object; an empty body is an empty object."""
     if request.headers.get("Content-Encoding", "identity") != "identity":
-        raise Refusal(415, "A request body must not be encoded")
+        raise ApiError(415, "A request body must not be encoded")
     raw = await read_bytes(request, config.max_json_bytes, config)
     if not raw:
         return raw, {}

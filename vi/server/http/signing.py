@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from .refusals import Refusal
+from .api_errors import ApiError
 
 
 @attrs.frozen
@@ -34,9 +34,9 @@ class Signer:
         expected = self._digest(method, path, signed, content_type)
         given = query.get("X-Signature", "")
         if not hmac.compare_digest(expected.encode(), given.encode("utf-8", "surrogatepass")):
-            raise Refusal(403, "The signature does not match the request")
+            raise ApiError(403, "The signature does not match the request")
         if int(expires) <= now:
-            raise Refusal(403, "The signed URL has expired")
+            raise ApiError(403, "The signed URL has expired")
         return None if size is None else int(size)
 
     def token(self, binding: str, payload: bytes) -> str:

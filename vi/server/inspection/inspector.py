@@ -25,7 +25,7 @@ import attrs
 
 from ...errors import ViServerError
 from .frames import FrameReader, InspectionJob, InspectionLimits, Verdict, frame, read_verdict, write_jobs
-from .worker_slots import Places
+from .worker_slots import Slots
 
 __all__ = ["InspectionJob", "InspectionLimits", "InspectionUnavailableError", "Inspector", "Verdict"]
 
@@ -68,7 +68,7 @@ class Inspector:
     def __init__(self, *, workers: int | None = None, limits: InspectionLimits | None = None) -> None:
         self._workers = workers or _processors()
         self._limits = limits or InspectionLimits()
-        self._places = Places(self._workers, _SLOW_WORKERS)
+        self._slots = Slots(self._workers, _SLOW_WORKERS)
         self._idle: list[_Worker] = []
         self._busy: set[_Worker] = set()
         self._closed = False
@@ -92,7 +92,7 @@ class Inspector:
         self._closed = True
         for worker in self._busy:
             worker.kill()
-        await self._places.empty()  # once each call that was under way has noticed
+        await self._slots.empty()  # once each call that was under way has noticed
         while self._idle:
             await self._idle.pop().aclose()
 
@@ -100,13 +100,13 @@ class Inspector:
         while batch := round_.take():
             if self._closed:
                 raise InspectionUnavailableError("The inspector is closed.")
-            async with self._places.hold() as make_room:
+            async with self._slots.hold() as make_room:
                 await self._serve_batch(round_, batch, make_room)
 
     async def _serve_batch(self, round_: _Round, batch: list[int], make_room: Callable[[], None]) -> None:
         while batch:
             async with self._borrowed() as worker:
-                done, lost = await worker.look(round_, batch, make_room, self._places)
+                done, lost = await worker.look(round_, batch, make_room, self._slots)
             del batch[:done]
             if lost and batch and round_.blame(batch[0], lost, self._limits):
                 del batch[0]
@@ -213,12 +213,12 @@ class _Worker:
         return self.waiting == 0 and self.process.returncode is None
 
     async def look(
-        self, round_: _Round, batch: list[int], make_room: Callable[[], None], places: Places
+        self, round_: _Round, batch: list[int], make_room: Callable[[], None], slots: Slots
     ) -> tuple[int, _Lost | None]:
         """Tell *round_* a verdict per file; returns how many, and why not all when the worker is lost before the last.
 
         Adds to *batch* while the round has more, so that the worker never waits for us, but only a few times when others
-        wait for one of the *places*. Calls *make_room* when a file takes long.
+        wait for one of the *slots*. Calls *make_room* when a file takes long.
         """
         loop = asyncio.get_running_loop()
         done = 0
@@ -231,7 +231,7 @@ class _Worker:
                     round_.tell(batch[done], read_verdict(message, blob))
                     done += 1
                     self.waiting -= 1
-                ahead = self.waiting <= _AHEAD and (len(batch) < _STINT or not places.wanted)
+                ahead = self.waiting <= _AHEAD and (len(batch) < _STINT or not slots.wanted)
                 if ahead and (more := round_.take()):
                     batch += more
                     self._hand_over(round_, more)

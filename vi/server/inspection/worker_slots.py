@@ -1,4 +1,4 @@
-"""A bounded number of places for work of which some turns out to be slow."""
+"""A bounded number of slots for work of which some turns out to be slow."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 
-class Places:
-    """*count* places. Who turns out slow makes room for another, at most *spare* of them at a time."""
+class Slots:
+    """*count* slots. Who turns out slow makes room for another, at most *spare* of them at a time."""
 
     def __init__(self, count: int, spare: int) -> None:
         self._free = asyncio.Semaphore(count)
@@ -19,7 +19,7 @@ class Places:
 
     @asynccontextmanager
     async def hold(self) -> AsyncIterator[Callable[[], None]]:
-        """Wait for a place and hold it; yields what to call when the work in it is slow."""
+        """Wait for a slot and hold it; yields what to call when the work in it is slow."""
         lent = False
 
         def make_room() -> None:
@@ -47,11 +47,11 @@ class Places:
 
     @property
     def wanted(self) -> bool:
-        """Whether somebody waits for a place."""
+        """Whether somebody waits for a slot."""
         return self._users > self._holders
 
     async def empty(self) -> None:
-        """Wait until nobody holds a place or waits for one."""
+        """Wait until nobody holds a slot or waits for one."""
         while self._users:
             self._left.clear()
             await self._left.wait()

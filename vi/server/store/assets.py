@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..http.refusals import Refusal, not_found
+from ..http.api_errors import ApiError, not_found
 from ..identity import Identity
 from . import query
 from .garbage import discard
@@ -105,7 +105,7 @@ def rename(connection: sa.Connection, row: Row, filename: str, now: int) -> Row:
         sa.select(asset.c.seq).where(asset.c.dataset_seq == row.dataset_seq, asset.c.filename == filename)
     ).first()
     if taken is not None:
-        raise Refusal(409, f"Another asset of the dataset is named {filename}")
+        raise ApiError(409, f"Another asset of the dataset is named {filename}")
     statement = (
         asset.update()
         .where(asset.c.seq == row.seq)

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ... import _routes
-from ..http.refusals import not_found
+from ..http.api_errors import not_found
 from . import multipart
 from .garbage import discard
 from .schema import SessionState, asset, dataset, ingest_item, ingestion_session, multipart_upload

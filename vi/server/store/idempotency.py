@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import sqlalchemy as sa
 
-from ..http.refusals import Refusal
+from ..http.api_errors import ApiError
 from .schema import idempotency
 
 KEPT_MS = 24 * 3600 * 1000
@@ -38,7 +38,7 @@ def find(connection: sa.Connection, claim: Claim | None, now: int) -> Made | Non
         connection.execute(idempotency.delete().where(idempotency.c.scope == claim.scope))
         return None
     if row.digest != claim.digest:
-        raise Refusal(422, "The Idempotency-Key was used with another request body")
+        raise ApiError(422, "The Idempotency-Key was used with another request body")
     return Made(row.reference, row.body)
 
 

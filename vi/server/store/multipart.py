@@ -9,7 +9,7 @@ import attrs
 import sqlalchemy as sa
 
 from ..disk.blobs import PARTS
-from ..http.refusals import Refusal, invalid, not_found
+from ..http.api_errors import ApiError, invalid, not_found
 from .garbage import discard
 from .schema import (
     ItemState,
@@ -67,7 +67,7 @@ def find_item(connection: sa.Connection, dataset_seq: int, ingestion_id: str, fi
     if row is None or row.item_state == ItemState.REFUSED:
         raise not_found("File", f"{filename} of ingestion {ingestion_id}")
     if row.state != SessionState.OPEN:
-        raise Refusal(410, f"Ingestion {ingestion_id} has ended")
+        raise ApiError(410, f"Ingestion {ingestion_id} has ended")
     if row.size != size:
         raise invalid(f"sizeBytes is {size}, but the session announced {row.size}", "spec.sizeBytes")
     return row
@@ -104,7 +104,7 @@ def find_stored(connection: sa.Connection, identifier: str) -> Row:
     """Return the upload that a signed part URL is for; raises 410 once it has ended."""
     found = connection.execute(_uploads.where(multipart_upload.c.id == identifier)).one_or_none()
     if found is None or found.state != UploadState.OPEN or found.session_state != SessionState.OPEN:
-        raise Refusal(410, f"Multipart upload {identifier} has ended")
+        raise ApiError(410, f"Multipart upload {identifier} has ended")
     return found
 
 
@@ -118,7 +118,7 @@ def extend(connection: sa.Connection, row: Row, number: int, expiry: int) -> Non
 def require_open(row: Row) -> None:
     """Raise 410 for an upload that is completed, aborted, or whose session has ended."""
     if row.state != UploadState.OPEN or row.session_state != SessionState.OPEN:
-        raise Refusal(410, f"Multipart upload {row.id} has ended")
+        raise ApiError(410, f"Multipart upload {row.id} has ended")
 
 
 def require_part(row: Row, number: int) -> None:
@@ -161,7 +161,7 @@ def complete(connection: sa.Connection, row: Row, now: int) -> bool:
         .where(multipart_part.c.upload_seq == row.seq, multipart_part.c.completed.is_(True))
     ).scalar_one()
     if done != row.part_count:
-        raise Refusal(409, f"{row.part_count - done} of {row.part_count} parts are not completed")
+        raise ApiError(409, f"{row.part_count - done} of {row.part_count} parts are not completed")
     _move(connection, row.seq, UploadState.COMPLETING, now)
     return True
 

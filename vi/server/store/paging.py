@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import sqlalchemy as sa
 
-from ..http.refusals import invalid
+from ..http.api_errors import invalid
 from ..http.signing import Signer
 
 DEFAULT_SIZE = 10

@@ -140,7 +140,7 @@ class _folded(GenericFunction[str]):  # noqa: N801 - SQLAlchemy names the functi
 
 
 @compiles(_folded)
-def _fold_elsewhere(element: _folded, compiler: Any, **options: Any) -> str:
+def _fold_remote(element: _folded, compiler: Any, **options: Any) -> str:
     return f"lower({compiler.process(element.clauses, **options)})"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import sqlalchemy as sa
 
-from ..http.refusals import invalid
+from ..http.api_errors import invalid
 from ..identity import Identity
 from . import assets, query
 from .schema import asset

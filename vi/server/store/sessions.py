@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import sqlalchemy as sa
 
-from ..http.refusals import not_found
+from ..http.api_errors import not_found
 from . import multipart
 from .garbage import discard
 from .schema import ItemState, SessionState, dataset, ingest_item, ingestion_session, multipart_upload

@@ -73,7 +73,7 @@ class AsyncDatasets(Resource):
         if not body:
             raise ViInvalidParameterError("update needs at least one of name, description, tags, metadata.")
         path = self._path(_routes.DATASET, dataset_id=dataset_id)
-        return await self._http.request("PATCH", path, Dataset, body=body, harmless_twice=True)
+        return await self._http.request("PATCH", path, Dataset, body=body, idempotent=True)
 
     async def delete(self, dataset_id: str) -> DeletedDataset:
         """Delete a dataset with all its assets, for good."""

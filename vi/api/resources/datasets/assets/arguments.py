@@ -10,7 +10,7 @@ from typing import Any
 
 from ....._transfer.discovery import Filters, Inventory, Naming, discover
 from ....._transfer.record import FileRecord
-from ....._transfer.remote_folders import is_elsewhere
+from ....._transfer.remote_folders import is_remote
 from ....._transfer.sources.remote import is_file_address, local_path
 from .....errors import ViInvalidParameterError
 from ...base import check_text
@@ -73,8 +73,8 @@ def filters(include: Sequence[str], exclude: Sequence[str], follow_links: bool) 
 
 
 def folder(save_dir: object, call: str) -> Path:
-    """Return a folder given as a path; one elsewhere is refused in the name of the *call*."""
-    if is_elsewhere(save_dir):
+    """Return a folder given as a path; a remote one is refused in the name of the *call*."""
+    if is_remote(save_dir):
         raise ViInvalidParameterError(
             f"{call} needs a local folder.",
             parameter="save_dir",
@@ -87,7 +87,7 @@ def folder(save_dir: object, call: str) -> Path:
     return Path(save_dir).expanduser()
 
 
-def take_stock(paths: Any, names: Naming, filters: Filters, failure_mode: FailureMode) -> Inventory:
+def build_inventory(paths: Any, names: Naming, filters: Filters, failure_mode: FailureMode) -> Inventory:
     """Find the files of an upload and check what can be checked of all of them at once; blocking."""
     inventory = discover(paths, names, filters)
     inventory.check_names()

@@ -17,7 +17,7 @@ from ....._http import Http
 from ....._show.console import progress_listeners
 from ....._transfer.discovery import Naming
 from ....._transfer.progress import ProgressTracker
-from ....._transfer.remote_folders import PathElsewhere, folder_elsewhere, is_elsewhere
+from ....._transfer.remote_folders import RemotePath, is_remote, remote_folder
 from ....._transfer.threads.stopping import in_thread
 from .....errors import (
     ViDownloadError,
@@ -31,19 +31,19 @@ from ...deadline import deadline
 from ...shared import choose
 from ..responses import BulkAssetDeletionSession
 from . import arguments, deletion, metadata
-from .download import run as retrieval
 from .download.reading import AssetFile, AssetOpening
+from .download.run import DownloadOptions, expected_total
 from .events import BlockingTransferEvents, TransferEvents, with_events  # noqa: F401 - named in signatures
 from .plans import Direction, TransferPlan
 from .polling import Polling
 from .responses import Asset, AssetIngestionSession, DeletedAsset, FailureMode, ResourceRetentionMode
 from .results import AssetDownloadResult, AssetUploadResult, BulkDeletionResult
-from .sync.application import Application, SyncResult
 from .sync.comparison import VerifyResult
-from .sync.planning import DEFAULT_MAX_DELETE, check_deletions, check_max_delete, survey
+from .sync.planning import DEFAULT_MAX_DELETE, check_deletions, check_max_delete, scan_folder
+from .sync.run import PlanRun, SyncResult
 from .transfers import Transfers
 from .types import AssetSortCriterion, SortCriterion, SortOrder
-from .upload import run as ingestion
+from .upload.run import Upload, UploadOptions
 
 UPLOAD_GOES_ON = "The same call goes on with what is missing; vi.transfers lists what is unfinished."
 DOWNLOAD_GOES_ON = "The same call goes on: what has arrived is kept."
@@ -244,7 +244,7 @@ class AsyncAssets(Resource):
         Raises: `ViPathError` for a missing path, `ViFileTooLargeError` before anything is sent,
         `ViInvalidParameterError` for two files of one name.
         """
-        options = ingestion.UploadOptions(
+        options = UploadOptions(
             dataset_id=check_id(dataset_id, "dataset_id"),
             wait=wait_until_done,
             failure_mode=choose(FailureMode, failure_mode, "failure_mode"),
@@ -255,17 +255,21 @@ class AsyncAssets(Resource):
         )
         filters = arguments.filters(include, exclude, follow_links)
         tracker = ProgressTracker("upload", progress_listeners("upload", show_progress, on_progress))
-        run: ingestion.Ingestion | None = None
+        run: Upload | None = None
         with deadline(
-            self._http, timeout, "The upload did not end", lambda: run.result() if run else None, goes_on=UPLOAD_GOES_ON
+            self._http,
+            timeout,
+            "The upload did not end",
+            lambda: run.result() if run else None,
+            resume_hint=UPLOAD_GOES_ON,
         ):
-            inventory = await in_thread(arguments.take_stock, paths, names, filters, options.failure_mode)
+            inventory = await in_thread(arguments.build_inventory, paths, names, filters, options.failure_mode)
             options = attrs.evolve(options, metadata_of=metadata.reader(custom_metadata, inventory))
             await self._http.document("GET", self._path(_routes.DATASET, dataset_id=dataset_id))
             if dry_run:
                 plan = await self._transfers.plan_up(dataset_id, inventory, skip_existing=skip_existing)
                 return AssetUploadResult(plan=plan)
-            run = self._transfers.ingestion(options, tracker)
+            run = self._transfers.upload(options, tracker)
             return await run.run(inventory)
         raise AssertionError("unreachable")
 
@@ -297,14 +301,14 @@ class AsyncAssets(Resource):
     async def cancel(self, dataset_id: str, asset_ingestion_session_id: str) -> AssetIngestionSession:
         """Cancel an upload session; files that it has already stored stay. A finished session is left as it is."""
         path = self._session_path(_routes.SESSION_CANCEL, dataset_id, asset_ingestion_session_id)
-        await self._http.document("POST", path, harmless_twice=True)
+        await self._http.document("POST", path, idempotent=True)
         path = self._session_path(_routes.SESSION, dataset_id, asset_ingestion_session_id)
         return await self._http.request("GET", path, AssetIngestionSession)
 
     async def download(
         self,
         dataset_id: str,
-        save_dir: str | os.PathLike[str] | PathElsewhere,
+        save_dir: str | os.PathLike[str] | RemotePath,
         overwrite: bool = False,
         show_progress: bool = True,
         *,
@@ -330,7 +334,7 @@ class AsyncAssets(Resource):
         at the end, or the result is returned with ``raise_on_failure=False``. Cancelling leaves whole files under their
         names; a large file that was well under way is gone on with by the same call.
 
-        *save_dir* may be elsewhere: an address that can be written to (``s3://...``) or a path of universal_pathlib. Each
+        *save_dir* may be remote: an address that can be written to (``s3://...``) or a path of universal_pathlib. Each
         file is fetched and verified in a temporary folder of this machine, and then put there; *dry_run* is for local
         folders.
         """
@@ -340,11 +344,11 @@ class AsyncAssets(Resource):
         query = arguments.query(filter_criteria, metadata_query, strict_query)
         if asset_ids is not None and query:
             raise ViInvalidParameterError("Give asset_ids or a filter, not both.", parameter="asset_ids")
-        elsewhere = await in_thread(folder_elsewhere, save_dir) if is_elsewhere(save_dir) and not dry_run else None
-        options = retrieval.DownloadOptions(
+        remote = await in_thread(remote_folder, save_dir) if is_remote(save_dir) and not dry_run else None
+        options = DownloadOptions(
             dataset_id=dataset,
-            folder=Path() if elsewhere is not None else arguments.folder(save_dir, "download(dry_run=True)"),
-            elsewhere=elsewhere,
+            folder=Path() if remote is not None else arguments.folder(save_dir, "download(dry_run=True)"),
+            remote_folder=remote,
             overwrite=overwrite,
             query=query,
             asset_ids=None if asset_ids is None else check_ids(asset_ids, "asset_ids"),
@@ -356,10 +360,10 @@ class AsyncAssets(Resource):
             with deadline(self._http, timeout, "The plan was not made"):
                 return AssetDownloadResult(options.folder, plan=await self._transfers.plan_download(options))
         tracker = ProgressTracker("download", progress_listeners("download", show_progress, on_progress))
-        run = self._transfers.retrieval(options, tracker)
-        with deadline(self._http, timeout, "The download did not end", run.result, goes_on=DOWNLOAD_GOES_ON):
+        run = self._transfers.download(options, tracker)
+        with deadline(self._http, timeout, "The download did not end", run.result, resume_hint=DOWNLOAD_GOES_ON):
             document = await self._http.document("GET", self._path(_routes.DATASET, dataset_id=dataset))
-            tracker.files_total = retrieval.expected_total(options, document)
+            tracker.files_total = expected_total(options, document)
             result = await run.run()
             if result.failures and raise_on_failure:
                 first = result.failures[0]
@@ -416,12 +420,12 @@ class AsyncAssets(Resource):
                 parameter="follow_links" if follow_links else "names",
             )
         check_max_delete(max_delete)
-        deeds: Application | None = None
+        run: PlanRun | None = None
         with deadline(
-            self._http, timeout, "The sync did not end", lambda: deeds.result if deeds else None, goes_on=SYNC_GOES_ON
+            self._http, timeout, "The sync did not end", lambda: run.result if run else None, resume_hint=SYNC_GOES_ON
         ):
             if direction == "up":
-                inventory = await in_thread(survey, place, names, given)
+                inventory = await in_thread(scan_folder, place, names, given)
                 plan = await self._transfers.plan_up(dataset_id, inventory, folder=place, filters=given, delete=delete)
             else:
                 plan = await self._transfers.plan_down(dataset_id, place, filters=given, delete=delete)
@@ -429,8 +433,8 @@ class AsyncAssets(Resource):
                 return SyncResult(plan)
             check_deletions(plan, max_delete)
             progress = (show_progress, on_progress)
-            deeds = Application(self, self._transfers, plan, self._limits(None), fresh=True, progress=progress)
-            return await deeds.run(ResourceRetentionMode.REMOVE_LINKED_RESOURCE, None)
+            run = PlanRun(self, self._transfers, plan, self._limits(None), fresh=True, progress=progress)
+            return await run.run(ResourceRetentionMode.REMOVE_LINKED_RESOURCE, None)
         raise AssertionError("unreachable")
 
     async def apply(
@@ -452,9 +456,9 @@ class AsyncAssets(Resource):
             raise ViInvalidParameterError(f"plan must be a TransferPlan, got {type(plan).__name__}.", parameter="plan")
         retention = choose(ResourceRetentionMode, on_asset_overwritten, "on_asset_overwritten")
         progress = (show_progress, on_progress)
-        deeds = Application(self, self._transfers, plan, self._limits(None), fresh=False, progress=progress)
-        with deadline(self._http, timeout, "The plan was not done", lambda: deeds.result, goes_on=SYNC_GOES_ON):
-            return await deeds.run(retention, custom_metadata)
+        run = PlanRun(self, self._transfers, plan, self._limits(None), fresh=False, progress=progress)
+        with deadline(self._http, timeout, "The plan was not done", lambda: run.result, resume_hint=SYNC_GOES_ON):
+            return await run.run(retention, custom_metadata)
         raise AssertionError("unreachable")
 
     async def verify(
@@ -472,7 +476,7 @@ class AsyncAssets(Resource):
         filters = arguments.filters(include, exclude, follow_links)
         place = arguments.folder(folder, "verify")
         with deadline(self._http, timeout, "The check did not end"):
-            inventory = await in_thread(survey, place, names, filters)
+            inventory = await in_thread(scan_folder, place, names, filters)
             return await self._transfers.verify(dataset_id, inventory, filters)
         raise AssertionError("unreachable")
 

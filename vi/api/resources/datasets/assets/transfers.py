@@ -1,4 +1,4 @@
-"""What uploads and downloads of one client share: storage, I/O lanes and the places that bound them."""
+"""What uploads and downloads of one client share: storage, I/O lanes and the slots that bound them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from ..... import _routes
 from ....._connections import Connections
 from ....._http import Http
-from ....._pacing import Places
+from ....._pacing import Slots
 from ....._transfer.discovery import Filters, Inventory
 from ....._transfer.progress import ProgressTracker
 from ....._transfer.storage import Storage
@@ -20,15 +20,15 @@ from ....._transfer.threads.lanes import Lanes
 from ....._transfer.threads.stopping import in_thread
 from ...base import check_id
 from .download.reading import AssetOpening, AssetStream
-from .download.remote import Delivery
-from .download.run import DownloadOptions, Retrieval
+from .download.remote import RemoteDownload
+from .download.run import Download, DownloadOptions
 from .download.thumbnails import fetch_thumbnails
-from .holdings import Held, Holdings
 from .plans import PlannedTransfer, TransferPlan
+from .remote_index import RemoteAsset, RemoteIndex
 from .responses import Asset
 from .sync.comparison import NO_FILTERS, VerifyResult, verify
 from .sync.planning import plan_down, plan_up
-from .upload.run import Ingestion, UploadOptions
+from .upload.run import Upload, UploadOptions
 
 
 class Transfers:
@@ -39,18 +39,18 @@ class Transfers:
         self._storage = Storage(http.settings, connections, http.pacing, http.budget)
         self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Lanes] = weakref.WeakKeyDictionary()
 
-    def ingestion(self, options: UploadOptions, tracker: ProgressTracker) -> Ingestion:
+    def upload(self, options: UploadOptions, tracker: ProgressTracker) -> Upload:
         """Make an upload."""
-        places = self._places(options.limits.max_concurrency)
+        slots = self._slots(options.limits.max_concurrency)
         self._let_hooks_follow(tracker)
-        return Ingestion(self._http, self._storage, self.lanes(), places, options, tracker)
+        return Upload(self._http, self._storage, self.lanes(), slots, options, tracker)
 
-    def retrieval(self, options: DownloadOptions, tracker: ProgressTracker) -> Retrieval:
+    def download(self, options: DownloadOptions, tracker: ProgressTracker) -> Download:
         """Make a download."""
-        places = self._places(options.limits.max_concurrency)
+        slots = self._slots(options.limits.max_concurrency)
         self._let_hooks_follow(tracker)
-        kind = Retrieval if options.elsewhere is None else Delivery
-        return kind(self._http, self._storage, self.lanes(), places, options, tracker)
+        kind = Download if options.remote_folder is None else RemoteDownload
+        return kind(self._http, self._storage, self.lanes(), slots, options, tracker)
 
     def _let_hooks_follow(self, tracker: ProgressTracker) -> None:
         hooks = self._http.connections.hooks
@@ -86,7 +86,7 @@ class Transfers:
         return await plan_up(
             dataset_id,
             inventory,
-            await self.holdings(dataset_id),
+            await self.index(dataset_id),
             self.lanes(),
             folder=str(folder) if folder is not None else "",
             filters=filters,
@@ -98,36 +98,34 @@ class Transfers:
         self, dataset_id: str, folder: Path, *, filters: Filters = NO_FILTERS, delete: bool
     ) -> TransferPlan:
         """Compare the dataset with a folder."""
-        work = partial(plan_down, dataset_id, folder, await self.holdings(dataset_id), filters=filters, delete=delete)
+        work = partial(plan_down, dataset_id, folder, await self.index(dataset_id), filters=filters, delete=delete)
         return await in_thread(work)
 
-    async def holdings(self, dataset_id: str) -> Holdings:
+    async def index(self, dataset_id: str) -> RemoteIndex:
         """List the dataset, all of it or nothing."""
-        return await Holdings.load(self._http, self._base(dataset_id))
+        return await RemoteIndex.load(self._http, self._base(dataset_id))
 
     async def plan_download(self, options: DownloadOptions) -> TransferPlan:
         """Compare what a download selects with its folder."""
-        holdings = await Holdings.load(self._http, self._base(options.dataset_id), query=options.query)
+        index = await RemoteIndex.load(self._http, self._base(options.dataset_id), query=options.query)
         ids = None if options.asset_ids is None else frozenset(options.asset_ids)
         left = itertools.count(1)
 
-        def takes(name: str, held: Held) -> bool:
-            selected = (ids is None or held.asset_id in ids) and (
+        def takes(name: str, asset: RemoteAsset) -> bool:
+            selected = (ids is None or asset.asset_id in ids) and (
                 options.filters is None or options.filters.takes(name)
             )
             return selected and (options.limit is None or next(left) <= options.limit)
 
-        work = partial(
-            plan_down, options.dataset_id, options.folder, holdings, overwrite=options.overwrite, takes=takes
-        )
+        work = partial(plan_down, options.dataset_id, options.folder, index, overwrite=options.overwrite, takes=takes)
         plan = await in_thread(work)
-        for missing in (ids or frozenset()) - {held.asset_id for _, held in holdings}:
+        for missing in (ids or frozenset()) - {asset.asset_id for _, asset in index}:
             plan.entries.append(PlannedTransfer("keep", missing, "", 0, "there is no such asset", missing))
         return plan
 
     async def verify(self, dataset_id: str, inventory: Inventory, filters: Filters) -> VerifyResult:
         """Compare both."""
-        return await verify(inventory, await self.holdings(dataset_id), self.lanes(), filters)
+        return await verify(inventory, await self.index(dataset_id), self.lanes(), filters)
 
     def _base(self, dataset_id: str) -> dict[str, str]:
         organization = self._http.settings.organization_id
@@ -141,6 +139,6 @@ class Transfers:
             found = self._by_loop[loop] = Lanes()
         return found
 
-    def _places(self, limit: int) -> Places:
-        """Return the client's places, or ones of its own for a call with another limit."""
-        return self._http.pacing.places() if limit == self._http.settings.limits.max_concurrency else Places(limit)
+    def _slots(self, limit: int) -> Slots:
+        """Return the client's slots, or ones of its own for a call with another limit."""
+        return self._http.pacing.slots() if limit == self._http.settings.limits.max_concurrency else Slots(limit)

@@ -90,7 +90,7 @@ class AssetStream:
 
     async def select(self, start: int = 0, end: int | None = None) -> None:
         """Go on with the bytes from *start* up to but excluding *end* (the end of the asset if None)."""
-        start, end = check_stretch(start, end, self.size)
+        start, end = check_range(start, end, self.size)
         await self._stream.aclose()
         self._rest = b""
         self.start, self.end = start, end
@@ -171,8 +171,8 @@ def _error_of(problem: TransferFailed, name: str) -> ViError:
     return ViDownloadError(message, error_code=problem.code)
 
 
-def check_stretch(start: int, end: int | None, size: int) -> tuple[int, int]:
-    """Return a stretch within *size* bytes; an *end* beyond it means all the rest."""
+def check_range(start: int, end: int | None, size: int) -> tuple[int, int]:
+    """Return a range within *size* bytes; an *end* beyond it means all the rest."""
     for name, value in (("start", start), ("end", end)):
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not (whole or (name == "end" and value is None)) or (value is not None and value < 0):
@@ -207,9 +207,9 @@ class AssetOpening:
 
 
 class AssetFile(io.RawIOBase):
-    """The bytes of an asset, or of the stretch asked for, as a binary file opened for reading.
+    """The bytes of an asset, or of the range asked for, as a binary file opened for reading.
 
-    Positions count from the beginning of the stretch. A seek costs a request once something is read there.
+    Positions count from the beginning of the range. A seek costs a request once something is read there.
     """
 
     def __init__(self, stream: AssetStream, run: Run) -> None:

@@ -1,4 +1,4 @@
-"""A download into a folder elsewhere: each file is fetched and verified on this machine, put there, and removed here."""
+"""A download into a remote folder: each file is fetched and verified on this machine, put there, and removed here."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ import anyio.to_thread
 from ......_transfer import files
 from ......_transfer.download import RemoteFile, fetch
 from ......_transfer.journals.downloads import PartJournal
-from ......_transfer.remote_folders import FolderElsewhere, to_the_end
+from ......_transfer.remote_folders import RemoteFolder, to_the_end
 from ......_transfer.threads.stopping import in_thread
 from ..results import AssetDownloadResult
-from .run import Retrieval
+from .run import Download
 
 
-class Delivery(Retrieval):
-    """One download to elsewhere. Its temporary folder is its own, and holds no more files than are under way."""
+class RemoteDownload(Download):
+    """One download into a remote folder. Its temporary folder is its own, and holds no more files than are under way."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        place = self._options.elsewhere
+        place = self._options.remote_folder
         assert place is not None
-        self._place: FolderElsewhere = place
+        self._place: RemoteFolder = place
         self._result.save_dir, self._result.address = place.path, place.label
         self._made = False
 

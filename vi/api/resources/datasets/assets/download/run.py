@@ -19,7 +19,7 @@ from ...... import _routes, _wire
 from ......_checksums import Expected, from_goog_hash
 from ......_connections import TRANSPORT_ERRORS
 from ......_http import Http
-from ......_pacing import Places
+from ......_pacing import Slots
 from ......_transfer import files
 from ......_transfer.discovery import Filters, os_failure
 from ......_transfer.download import RemoteFile, fetch
@@ -28,11 +28,11 @@ from ......_transfer.journals.uploads import JournalKey
 from ......_transfer.names import LocalNames
 from ......_transfer.progress import ProgressTracker
 from ......_transfer.record import FileFailure
-from ......_transfer.remote_folders import FolderElsewhere
+from ......_transfer.remote_folders import RemoteFolder
 from ......_transfer.sources.local import shown
 from ......_transfer.storage import Storage, TargetGone, TransferFailed, UrlExpired, signed_transfer
 from ......_transfer.threads.lanes import Lanes
-from ......_transfer.threads.pool import TaskPool, first_error, places_for
+from ......_transfer.threads.pool import TaskPool, first_error, slots_for
 from ......_transfer.threads.stopping import in_thread
 from ......config import TransferLimits
 from ......errors import ViDownloadError, ViError, ViNetworkError, ViNotFoundError, ViOperationError, ViTimeoutError
@@ -62,7 +62,7 @@ class DownloadOptions:
     """Ids of the assets to take from the listing, all if None."""
     filters: Filters | None = None
     """Names to take of what was selected."""
-    elsewhere: FolderElsewhere | None = None
+    remote_folder: RemoteFolder | None = None
     """Where the files go instead of *folder*."""
 
 
@@ -79,7 +79,7 @@ def expected_total(options: DownloadOptions, dataset: Any) -> int | None:
     return total if options.limit is None else min(total, options.limit)
 
 
-class Retrieval:
+class Download:
     """One download."""
 
     def __init__(
@@ -87,14 +87,14 @@ class Retrieval:
         http: Http,
         storage: Storage,
         lanes: Lanes,
-        places: Places,
+        slots: Slots,
         options: DownloadOptions,
         tracker: ProgressTracker,
     ) -> None:
         self._http = http
         self._storage = storage
         self._lanes = lanes
-        self._places = places
+        self._slots = slots
         self._options = options
         self._folder = options.folder
         """Where files are fetched to."""
@@ -132,7 +132,7 @@ class Retrieval:
         try:
             async with receive, anyio.create_task_group() as listing:
                 listing.start_soon(self._list if self._options.asset_ids is None else self._list_ids, send)
-                async with TaskPool(self._places) as pool:
+                async with TaskPool(self._slots) as pool:
                     async for items in receive:
                         for item in self._selected(items):
                             await self._begin(item, pool)
@@ -167,7 +167,7 @@ class Retrieval:
             self._fail(name, name, problem.code, f"{name}: {problem.message}")
             return
         self._bytes += remote.size
-        await pool.submit(self._fetch_one, remote, self._name(remote), places=places_for(remote.size))
+        await pool.submit(self._fetch_one, remote, self._name(remote), slots=slots_for(remote.size))
 
     def result(self) -> AssetDownloadResult:
         """Return what is known so far; what was begun and not settled counts as cancelled."""
@@ -305,7 +305,7 @@ class Retrieval:
         self._result.total_downloaded += 1
         self._result.bytes_received += remote.size
         self._tracker.move(remote.advance(remote.size))
-        self._places.moved(remote.size)
+        self._slots.moved(remote.size)
 
     async def _settled_by_local(self, remote: RemoteFile, target: str) -> bool:
         """Settle the asset if a local file of its name decides it."""
@@ -332,7 +332,7 @@ class Retrieval:
         if remote.expected:
             return
         try:
-            with self._storage.floor():
+            with self._storage.minimum_rate():
                 async with self._storage.get(remote.transfer, headers={"Range": "bytes=0-0"}) as response:
                     stated = response.headers.get("x-goog-hash") if response.status in (200, 206) else None
                     response.close()

@@ -13,7 +13,7 @@ from ......_transfer.preparation import prepare
 from ......_transfer.record import FileFailure, FileRecord
 from ......_transfer.threads.lanes import Lanes
 from .....display import Displayed
-from ..holdings import Held, Holdings, same_content
+from ..remote_index import RemoteAsset, RemoteIndex, same_content
 
 NO_FILTERS = Filters()
 
@@ -23,7 +23,7 @@ class Compared:
     """A local file and the asset of its name: *same* is None when only their sizes could be compared and are equal."""
 
     record: FileRecord
-    held: Held | None
+    asset: RemoteAsset | None
     same: bool | None
 
 
@@ -73,10 +73,10 @@ class VerifyResult(Displayed):
 class Comparison:
     """A folder's files beside a dataset's assets."""
 
-    def __init__(self, inventory: Inventory, holdings: Holdings, lanes: Lanes, filters: Filters = NO_FILTERS) -> None:
+    def __init__(self, inventory: Inventory, index: RemoteIndex, lanes: Lanes, filters: Filters = NO_FILTERS) -> None:
         self._inventory = inventory
         self._filters = filters
-        self._holdings = holdings
+        self._index = index
         self._lanes = lanes
         self.failures: list[FileFailure] = [
             FileFailure(broken.path, broken.filename, broken.code, broken.message) for broken in inventory.broken
@@ -89,26 +89,26 @@ class Comparison:
             async for records in groups:
                 for record in records:
                     self.seen.add(record.filename)
-                    held = self._holdings.get(record.filename)
-                    yield Compared(record, held, False if held is None else await same_content(record, held))
+                    asset = self._index.get(record.filename)
+                    yield Compared(record, asset, False if asset is None else await same_content(record, asset))
 
-    def only_remote(self) -> list[tuple[str, Held]]:
+    def only_remote(self) -> list[tuple[str, RemoteAsset]]:
         """Return the assets without a local file, of those that the filters take; once all files have been seen."""
         takes = self._filters.takes
-        return [(name, held) for name, held in self._holdings if name not in self.seen and takes(name)]
+        return [(name, asset) for name, asset in self._index if name not in self.seen and takes(name)]
 
     def _refuse(self, record: FileRecord, code: str, message: str) -> None:
         self.seen.add(record.filename)
         self.failures.append(FileFailure(record.path, record.filename, code, message))
 
 
-async def verify(inventory: Inventory, holdings: Holdings, lanes: Lanes, filters: Filters = NO_FILTERS) -> VerifyResult:
+async def verify(inventory: Inventory, index: RemoteIndex, lanes: Lanes, filters: Filters = NO_FILTERS) -> VerifyResult:
     """Compare what the filters take of a folder and of a dataset."""
-    comparison = Comparison(inventory, holdings, lanes, filters)
+    comparison = Comparison(inventory, index, lanes, filters)
     result = VerifyResult()
     async for compared in comparison:
         name = compared.record.filename
-        if compared.held is None:
+        if compared.asset is None:
             result.only_local.append(name)
         elif compared.same is None:
             result.uncompared.append(name)

@@ -18,8 +18,8 @@ from ......_transfer.names import LocalNames, key_of
 from ......_transfer.threads.lanes import Lanes
 from ......_transfer.threads.stopping import still_wanted
 from ......errors import ViInvalidParameterError, ViOperationError, ViPathError
-from ..holdings import Held, Holdings
 from ..plans import Action, PlannedTransfer, TransferPlan
+from ..remote_index import RemoteAsset, RemoteIndex
 from .comparison import NO_FILTERS, Comparison
 
 DEFAULT_MAX_DELETE = 100
@@ -28,7 +28,7 @@ _NEVER_SENT = ("unsupported", "hidden", "symlink")
 _REASONS = {True: "the same is there", False: "contents differ", None: "cannot be compared"}
 
 
-def survey(folder: Path, names: Naming, filters: Filters) -> Inventory:
+def scan_folder(folder: Path, names: Naming, filters: Filters) -> Inventory:
     """Take stock of a folder that must be there; an empty one is no error here."""
     if not folder.is_dir():
         raise ViPathError(f"No such folder: {folder}.", path=str(folder))
@@ -40,7 +40,7 @@ def survey(folder: Path, names: Naming, filters: Filters) -> Inventory:
 async def plan_up(
     dataset_id: str,
     inventory: Inventory,
-    holdings: Holdings,
+    index: RemoteIndex,
     lanes: Lanes,
     *,
     folder: str = "",
@@ -53,13 +53,13 @@ async def plan_up(
     Nothing is deleted that the filters leave out, or that a local file left out for another reason has the name of.
     """
     plan = TransferPlan(dataset_id, "up", folder, skipped=dict(inventory.skip_reasons))
-    comparison = Comparison(inventory, holdings, lanes, filters)
+    comparison = Comparison(inventory, index, lanes, filters)
     async for compared in comparison:
-        record, held = compared.record, compared.held
+        record, asset = compared.record, compared.asset
         if compared.same and skip_existing:
             plan.existing += 1
             continue
-        reason = "new" if held is None else _REASONS[compared.same]
+        reason = "new" if asset is None else _REASONS[compared.same]
         plan.entries.append(PlannedTransfer("upload", record.filename, record.path, record.size, reason))
     for failure in comparison.failures:
         plan.entries.append(PlannedTransfer("keep", failure.filename, failure.path, 0, failure.message))
@@ -70,12 +70,12 @@ async def plan_up(
                 f"{comparison.failures[0].message}"
             )
         left_out = _names_left_out(inventory, folder)
-        surplus = [(name, held) for name, held in comparison.only_remote() if name not in left_out]
+        surplus = [(name, asset) for name, asset in comparison.only_remote() if name not in left_out]
         if not comparison.seen:
             _refuse_empty(len(surplus), f"the folder {folder} holds no image or video")
-        for name, held in surplus:
+        for name, asset in surplus:
             plan.entries.append(
-                PlannedTransfer("delete_asset", name, "", held.size, "not in the folder", held.asset_id, held.etag)
+                PlannedTransfer("delete_asset", name, "", asset.size, "not in the folder", asset.asset_id, asset.etag)
             )
     return plan
 
@@ -93,12 +93,12 @@ def _names_left_out(inventory: Inventory, folder: str) -> set[str]:
 def plan_down(
     dataset_id: str,
     folder: Path,
-    holdings: Holdings,
+    index: RemoteIndex,
     *,
     filters: Filters = NO_FILTERS,
     delete: bool = False,
     overwrite: bool = True,
-    takes: Callable[[str, Held], bool] = lambda name, held: True,
+    takes: Callable[[str, RemoteAsset], bool] = lambda name, asset: True,
 ) -> TransferPlan:
     """Plan to make the folder like the dataset, or like what *takes* leaves of it; blocking, since files are read.
 
@@ -107,25 +107,25 @@ def plan_down(
     plan = TransferPlan(dataset_id, "down", str(folder))
     local_names = LocalNames()
     wanted: dict[str, Path] = {}
-    for name, held in holdings:
-        local = local_names.choose(name, held.asset_id)
+    for name, asset in index:
+        local = local_names.choose(name, asset.asset_id)
         path = wanted[key_of(local)] = folder / local
         still_wanted()
-        if not filters.takes(name) or not takes(name, held):
+        if not filters.takes(name) or not takes(name, asset):
             continue
         mtime_ns = mtime_ns_of(path)
         action: Action
         if mtime_ns is None:
             action, reason = "download", "new"
-        elif files.content_matches(str(path), held.size, held.expected):
+        elif files.content_matches(str(path), asset.size, asset.expected):
             plan.existing += 1
             continue
         elif overwrite:
-            action, reason = "download", "contents differ" if held.expected else "cannot be compared"
+            action, reason = "download", "contents differ" if asset.expected else "cannot be compared"
         else:
             action, reason = "keep", "a local file with other content is there"
         plan.entries.append(
-            PlannedTransfer(action, name, str(path), held.size, reason, held.asset_id, held.etag, mtime_ns)
+            PlannedTransfer(action, name, str(path), asset.size, reason, asset.asset_id, asset.etag, mtime_ns)
         )
     if delete and folder.is_dir():
         _plan_deletions(plan, folder, wanted, filters)

@@ -115,7 +115,7 @@ class Multipart:
 
     async def _post(self, template: str, body: Any, **values: str) -> Any:
         path = _routes.fill(template, **self._values, **values)
-        return await self._http.document("POST", path, body=body, harmless_twice=True)
+        return await self._http.document("POST", path, body=body, idempotent=True)
 
 
 def _unreadable(what: str, problem: str) -> ViOperationError:

@@ -19,8 +19,8 @@ from ......_transfer.journals.uploads import BegunMultipart, Identity, Journal, 
 from ......_transfer.record import FileRecord
 from ......_transfer.threads.pool import TaskPool
 from ......errors import ViError, ViNotFoundError, ViValidationError
-from ..holdings import Holdings, same_content
 from ..polling import Polling
+from ..remote_index import RemoteIndex, same_content
 from ..responses import AssetIngestionSession
 
 SESSIONS_AT_ONCE = 8
@@ -37,7 +37,7 @@ class Resumption:
         self._base = base
         self._found = found
         self._used: set[str] = set()
-        self._holdings: Holdings | None = None
+        self._index: RemoteIndex | None = None
         self.sessions: dict[str, AssetIngestionSession] = {}
         """Sessions that are still open and hold a multipart upload."""
 
@@ -77,7 +77,7 @@ class Resumption:
     async def _cancel(self, session_id: str) -> None:
         path = _routes.fill(_routes.SESSION_CANCEL, **self._base, session=session_id)
         try:
-            await self._http.document("POST", path, harmless_twice=True)
+            await self._http.document("POST", path, idempotent=True)
         except ViError:
             return  # it ends by itself when its URLs do
 
@@ -94,13 +94,13 @@ class Resumption:
         joined = [upload.identity for upload in self._multiparts_of(record) if upload.session_id not in self.sessions]
         if identity is None or identity not in (acknowledged, *joined):
             return False
-        if self._holdings is None:
-            self._holdings = await Holdings.load(self._http, self._base, {record.filename, *self._names()})
-        held = self._holdings.get(record.filename)
-        if held is None:
+        if self._index is None:
+            self._index = await RemoteIndex.load(self._http, self._base, {record.filename, *self._names()})
+        asset = self._index.get(record.filename)
+        if asset is None:
             return False
-        same = await same_content(record, held)
-        return identity == acknowledged and held.size == record.size if same is None else same
+        same = await same_content(record, asset)
+        return identity == acknowledged and asset.size == record.size if same is None else same
 
     def _names(self) -> set[str]:
         return self._found.sent.keys() | {upload.filename for upload in self._found.multiparts.values()}

@@ -23,7 +23,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from ...... import _routes, _wire
 from ......_checksums import to_signed
 from ......_http import Http
-from ......_pacing import Places
+from ......_pacing import Slots
 from ......_transfer.discovery import Inventory, os_failure
 from ......_transfer.journals.uploads import BegunMultipart, Identity, Journal, JournalKey, Unfinished
 from ......_transfer.preparation import prepare
@@ -32,7 +32,7 @@ from ......_transfer.record import FileRecord, Ledger, Outcome
 from ......_transfer.sources.local import BytesSource, SourceChangedError
 from ......_transfer.storage import Storage, TargetGone, TransferFailed, UrlExpired, signed_transfer
 from ......_transfer.threads.lanes import Lanes
-from ......_transfer.threads.pool import TaskPool, first_error, places_for
+from ......_transfer.threads.pool import TaskPool, first_error, slots_for
 from ......_transfer.upload import CUT_SHORT, send_parts, send_whole
 from ......config import TransferLimits
 from ......errors import (
@@ -47,7 +47,7 @@ from ......errors import (
     ViUploadError,
     ViValidationError,
 )
-from ..holdings import Holdings, same_content
+from ..remote_index import RemoteIndex, same_content
 from ..responses import AssetIngestionSession, FailureMode, ResourceRetentionMode
 from ..results import AssetUploadResult
 from .multipart import Multipart, MultipartNotOfferedError
@@ -82,7 +82,7 @@ ToSend = tuple["OpenSession", list[FileRecord], bool]
 """Files of a session to send, and whether they are the last that it gets."""
 
 
-class Ingestion:
+class Upload:
     """One upload."""
 
     def __init__(
@@ -90,14 +90,14 @@ class Ingestion:
         http: Http,
         storage: Storage,
         lanes: Lanes,
-        places: Places,
+        slots: Slots,
         options: UploadOptions,
         tracker: ProgressTracker,
     ) -> None:
         self._http = http
         self._storage = storage
         self._lanes = lanes
-        self._places = places
+        self._slots = slots
         self._options = options
         self._tracker = tracker
         self._ledger = Ledger()
@@ -112,7 +112,7 @@ class Ingestion:
         self._journal: Journal | None = None
         self._resumption: Resumption | None = None
         self._left: Unfinished | None = None
-        self._holdings: Holdings | None = None
+        self._index: RemoteIndex | None = None
         dataset = _routes.composite(http.settings.organization_id, options.dataset_id)
         self._base = {"org": http.settings.organization_id, "dataset": dataset, **_routes.MANAGED_SOURCE}
         self._settlement = Settlement(
@@ -185,7 +185,7 @@ class Ingestion:
             await self._resumption.ask()
             self._resumption.carry_over(self._journal)
         if self._options.skip_existing:
-            self._holdings = await Holdings.load(self._http, self._base)
+            self._index = await RemoteIndex.load(self._http, self._base)
 
     async def _run_stages(self) -> None:
         prepared_in, prepared_out = anyio.create_memory_object_stream[list[FileRecord]](16)
@@ -206,7 +206,7 @@ class Ingestion:
     async def _prepare_all(self, out: MemoryObjectSendStream[list[FileRecord]]) -> None:
         async with out, aclosing(prepare(self._ledger.draw(), self._lanes, self._settlement.fail)) as prepared:
             async for records in prepared:
-                if self._resumption is not None or self._holdings is not None:
+                if self._resumption is not None or self._index is not None:
                     records = [record for record in records if not await self._is_there(record)]
                 if records:
                     await out.send(records)
@@ -214,8 +214,8 @@ class Ingestion:
     async def _is_there(self, record: FileRecord) -> bool:
         """Settle a file that the dataset holds already."""
         there = self._resumption is not None and await self._resumption.stored(record)
-        if not there and self._holdings is not None and (held := self._holdings.get(record.filename)) is not None:
-            there = bool(await same_content(record, held))
+        if not there and self._index is not None and (asset := self._index.get(record.filename)) is not None:
+            there = bool(await same_content(record, asset))
         if there:
             self._ledger.succeed(record, Outcome.EXISTING)
             self._tracker.settle()
@@ -339,7 +339,7 @@ class Ingestion:
     # send
 
     async def _send_all(self, ready: MemoryObjectReceiveStream[ToSend]) -> None:
-        async with ready, anyio.create_task_group() as settling, TaskPool(self._places) as pool:
+        async with ready, anyio.create_task_group() as settling, TaskPool(self._slots) as pool:
             async for to_send in ready:
                 await self._send_session(to_send, pool, settling)
 
@@ -347,7 +347,7 @@ class Ingestion:
         opened, records, complete = to_send
         self._tracker.enter("sending")
         for record in records:
-            await pool.submit(self._send_one, opened, record, settling, places=places_for(record.size))
+            await pool.submit(self._send_one, opened, record, settling, slots=slots_for(record.size))
         if complete:
             self._done_with_one(opened, settling)
 
@@ -362,7 +362,7 @@ class Ingestion:
             while self._again:
                 records, self._again = self._again, []
                 given, self._queued_long = len(records), False
-                async with TaskPool(self._places) as pool:
+                async with TaskPool(self._slots) as pool:
                     while records:
                         count = self._session_files(self._options.limits.session_files)
                         batch, records = records[:count], records[count:]
@@ -405,7 +405,7 @@ class Ingestion:
                 self._journal.sent(record.filename, identity, opened.id)
             self._acknowledged += 1
             self._tracker.move(record.advance(record.size))
-            self._places.moved(record.size)
+            self._slots.moved(record.size)
         cut_short = record.outcome is Outcome.FAILED and self._ledger.failures[-1].code in CUT_SHORT
         if not cut_short:
             opened.in_parts.discard(record.filename)

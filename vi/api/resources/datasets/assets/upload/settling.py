@@ -203,7 +203,7 @@ class Settlement:
     async def _cancel(self, opened: OpenSession) -> None:
         path = _routes.fill(_routes.SESSION_CANCEL, **self._base, session=opened.id)
         try:
-            document = await self._http.document("POST", path, harmless_twice=True)
+            document = await self._http.document("POST", path, idempotent=True)
             if isinstance(document, dict):
                 document.get("status", {}).pop("assets", None)
                 opened.session = _wire.structure(document, AssetIngestionSession)

@@ -84,7 +84,7 @@ class SyncResult(Displayed):
         return self.summary().split("\n", 1)[0]
 
 
-class Application:
+class PlanRun:
     """One plan being done."""
 
     def __init__(
@@ -144,7 +144,7 @@ class Application:
             limits=self._limits,
         )
         tracker = ProgressTracker("upload", progress_listeners("upload", *self._progress))
-        self.result.upload = await self._transfers.ingestion(options, tracker).run(inventory)
+        self.result.upload = await self._transfers.upload(options, tracker).run(inventory)
 
     async def _download(self, entries: list[PlannedTransfer]) -> None:
         if not self._fresh:
@@ -166,18 +166,18 @@ class Application:
             )
             tracker = ProgressTracker("download", progress_listeners("download", *self._progress))
             tracker.files_total = len(wanted)
-            result = await self._transfers.retrieval(options, tracker).run()
+            result = await self._transfers.download(options, tracker).run()
             self.result.download = result if self.result.download is None else _sum(self.result.download, result)
 
     async def _still_as_planned(self, entries: list[PlannedTransfer]) -> list[PlannedTransfer]:
         """Return the downloads of assets and onto files that are what they were; the others are reported."""
-        holdings = await self._transfers.holdings(self._dataset_id)
+        index = await self._transfers.index(self._dataset_id)
         folder, names = Path(self._plan.folder), LocalNames()
-        there = {held.asset_id: (held, folder / names.choose(name, held.asset_id)) for name, held in holdings}
+        there = {asset.asset_id: (asset, folder / names.choose(name, asset.asset_id)) for name, asset in index}
 
         def changed(entry: PlannedTransfer) -> str | None:
-            held, path = there.get(entry.asset_id or "", (None, None))
-            if held is None or held.etag != (entry.etag or "") or path != Path(entry.path):
+            asset, path = there.get(entry.asset_id or "", (None, None))
+            if asset is None or asset.etag != (entry.etag or "") or path != Path(entry.path):
                 return "the asset"
             return "the local file" if mtime_ns_of(path) != entry.mtime_ns else None
 

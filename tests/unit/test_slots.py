@@ -1,4 +1,4 @@
-"""The places that bound what is in flight: never too many, never a lost wake-up, and a level that suits the line."""
+"""The slots that bound what is in flight: never too many, never a lost wake-up, and a level that suits the line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.clock import Clock
 from vi import _pacing
-from vi._pacing import START, Places
+from vi._pacing import START, Slots
 
 pytestmark = pytest.mark.anyio
 
@@ -40,20 +40,20 @@ def test_whatever_is_cancelled_places_add_up_and_everybody_gets_one(limit: int, 
 
     async def play() -> None:
         chance = random.Random(seed)
-        places = Places(limit, start=chance.randint(1, limit))
+        slots = Slots(limit, start=chance.randint(1, limit))
         held: dict[int, int] = {}
         gates = [asyncio.Event() for _ in weights]
 
         async def use(number: int, weight: int) -> None:
-            await places.acquire(weight)
+            await slots.acquire(weight)
             held[number] = weight
             try:
-                assert places.in_use >= sum(held.values()), "a place may have been given to one that has not woken up"
-                assert places.in_use <= limit or len(held) == 1, "only one that is larger than all may exceed the limit"
+                assert slots.in_use >= sum(held.values()), "a slot may have been given to one that has not woken up"
+                assert slots.in_use <= limit or len(held) == 1, "only one that is larger than all may exceed the limit"
                 await gates[number].wait()
             finally:
                 del held[number]
-                places.release(weight)
+                slots.release(weight)
 
         tasks = [asyncio.create_task(use(number, weight)) for number, weight in enumerate(weights)]
         pending = list(range(len(weights)))
@@ -64,7 +64,7 @@ def test_whatever_is_cancelled_places_add_up_and_everybody_gets_one(limit: int, 
             if move < 0.2:
                 tasks[chance.choice(pending)].cancel()
             elif move < 0.3:
-                places.ease()
+                slots.ease()
             elif held:
                 gates[chance.choice(list(held))].set()
             pending = [number for number in pending if not tasks[number].done()]
@@ -76,37 +76,37 @@ def test_whatever_is_cancelled_places_add_up_and_everybody_gets_one(limit: int, 
                 assert held or not pending, "a wake-up was lost"
         ends = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(end is None or isinstance(end, asyncio.CancelledError) for end in ends), ends
-        assert places.in_use == 0
-        await asyncio.wait_for(places.acquire(limit), 1)
+        assert slots.in_use == 0
+        await asyncio.wait_for(slots.acquire(limit), 1)
 
     asyncio.run(play())
 
 
 async def test_a_weight_above_the_level_goes_alone_and_those_behind_it_keep_their_turn() -> None:
-    places = Places(4)
+    slots = Slots(4)
     order: list[str] = []
 
     async def use(name: str, weight: int) -> None:
-        await places.acquire(weight)
+        await slots.acquire(weight)
         order.append(name)
-        assert places.in_use <= 4 or places.in_use == weight
+        assert slots.in_use <= 4 or slots.in_use == weight
         await asyncio.sleep(0)
-        places.release(weight)
+        slots.release(weight)
 
     await asyncio.wait_for(asyncio.gather(use("a", 1), use("large", 100), use("b", 1), use("c", 1)), 5)
     assert order == ["a", "large", "b", "c"]
 
 
 async def test_one_that_is_cancelled_at_the_head_lets_the_next_through() -> None:
-    places = Places(4)
-    await places.acquire(3)
-    large = asyncio.create_task(places.acquire(4))
-    small = asyncio.create_task(places.acquire(1))
+    slots = Slots(4)
+    await slots.acquire(3)
+    large = asyncio.create_task(slots.acquire(4))
+    small = asyncio.create_task(slots.acquire(1))
     await asyncio.sleep(0)
     assert not small.done()
     large.cancel()
     await asyncio.wait_for(small, 1)
-    assert places.in_use == 4
+    assert slots.in_use == 4
 
 
 # The level on three kinds of lines, by a clock that is set by hand
@@ -133,9 +133,9 @@ def saturated(each: float, round_trip: float) -> Finish:
 class Line:
     """Transfers over a line of which only the clock is real: each ends when *finish* says."""
 
-    def __init__(self, clock: Clock, places: Places, finish: Finish) -> None:
+    def __init__(self, clock: Clock, slots: Slots, finish: Finish) -> None:
         self._clock = clock
-        self._places = places
+        self._slots = slots
         self._finish = finish
         self._flying: list[tuple[float, int, asyncio.Future[None]]] = []
         self._count = itertools.count()
@@ -147,12 +147,12 @@ class Line:
         submitter = asyncio.create_task(self._submit())
         while self._clock.now < began + seconds:
             await self._settle()
-            self.most = max(self.most, self._places.in_use)
-            assert self._places.in_use <= max(self._places.level, self.most)
+            self.most = max(self.most, self._slots.in_use)
+            assert self._slots.in_use <= max(self._slots.level, self.most)
             self._land()
-            levels.append(self._places.level)
+            levels.append(self._slots.level)
         submitter.cancel()
-        while self._flying or self._places.in_use:
+        while self._flying or self._slots.in_use:
             await self._settle()
             if self._flying:
                 self._land()
@@ -164,9 +164,9 @@ class Line:
 
     async def _submit(self) -> None:
         while True:
-            await self._places.acquire()
+            await self._slots.acquire()
             task = asyncio.create_task(self._fly())
-            task.add_done_callback(lambda _: self._places.release())
+            task.add_done_callback(lambda _: self._slots.release())
 
     async def _fly(self) -> None:
         landing = asyncio.get_running_loop().create_future()
@@ -182,68 +182,68 @@ class Line:
 
 
 async def test_on_a_long_line_the_level_grows_to_the_limit_within_some_round_trips(clock: Clock) -> None:
-    places = Places(256)
-    levels = await Line(clock, places, far(0.1)).run(1.2)
+    slots = Slots(256)
+    levels = await Line(clock, slots, far(0.1)).run(1.2)
     assert levels[0] == START
     assert levels[-1] == 256, "twelve round trips of 100 ms"
 
 
 async def test_the_limit_is_never_exceeded(clock: Clock) -> None:
-    places = Places(50)
-    line = Line(clock, places, far(0.1))
+    slots = Slots(50)
+    line = Line(clock, slots, far(0.1))
     assert max(await line.run(3)) == 50
     assert line.most == 50
 
 
 @pytest.mark.parametrize("each", [0.001, 0.01], ids=["1000 a second", "100 a second"])
 async def test_on_a_line_that_is_full_the_level_stays_near_the_start(clock: Clock, each: float) -> None:
-    levels = await Line(clock, Places(256), saturated(each, each * 4)).run(15)
+    levels = await Line(clock, Slots(256), saturated(each, each * 4)).run(15)
     assert max(levels) <= 2 * START
     assert sum(levels) / len(levels) <= START * 1.3
 
 
 async def test_a_line_that_becomes_free_is_noticed(clock: Clock) -> None:
     """From time to time a little more is tried, so a level found on a busy line is not kept for ever."""
-    places = Places(256)
-    await Line(clock, places, saturated(0.01, 0.02)).run(5)
-    assert places.level <= 2 * START
-    await Line(clock, places, far(0.1)).run(15)
-    assert places.level > 100
+    slots = Slots(256)
+    await Line(clock, slots, saturated(0.01, 0.02)).run(5)
+    assert slots.level <= 2 * START
+    await Line(clock, slots, far(0.1)).run(15)
+    assert slots.level > 100
 
 
 async def test_trouble_halves_the_level_once_a_second_and_it_recovers(clock: Clock) -> None:
-    places = Places(256)
-    line = Line(clock, places, far(0.1))
+    slots = Slots(256)
+    line = Line(clock, slots, far(0.1))
     await line.run(2)
-    assert places.level == 256
-    places.ease()
-    places.ease()
-    assert places.level == 128, "trouble that comes in bunches counts once"
+    assert slots.level == 256
+    slots.ease()
+    slots.ease()
+    assert slots.level == 128, "trouble that comes in bunches counts once"
     clock.now += _pacing.CALM_SECONDS
-    places.ease()
-    assert places.level == 64
+    slots.ease()
+    assert slots.level == 64
     levels = await line.run(0.9)
     assert set(levels) == {64}, "no growth before it is calm"
     await line.run(12)
-    assert places.level == 256
+    assert slots.level == 256
 
 
 async def test_trouble_without_end_leaves_one_place(clock: Clock) -> None:
-    places = Places(256)
+    slots = Slots(256)
     for _ in range(20):
-        places.ease()
+        slots.ease()
         clock.now += _pacing.CALM_SECONDS
-    assert places.level == 1
-    await Line(clock, places, far(0.1)).run(30)
-    assert places.level > START, "one place is enough to grow again"
+    assert slots.level == 1
+    await Line(clock, slots, far(0.1)).run(30)
+    assert slots.level > START, "one slot is enough to grow again"
 
 
 @pytest.mark.parametrize("before", [0.35, 0.45, 0.55, 0.65])
 async def test_a_pause_between_two_transfers_is_not_taken_for_slowness(clock: Clock, before: float) -> None:
-    places = Places(256)
-    line = Line(clock, places, far(0.1))
+    slots = Slots(256)
+    line = Line(clock, slots, far(0.1))
     await line.run(before)
-    assert START < places.level < 256, "in the middle of growing"
+    assert START < slots.level < 256, "in the middle of growing"
     clock.now += 600
     await line.run(1.2)
-    assert places.level == 256
+    assert slots.level == 256

@@ -21,7 +21,7 @@ PAGE = 1000
 
 
 @attrs.frozen
-class Held:
+class RemoteAsset:
     """An asset as far as comparing needs it. Without a digest that we know, contents cannot be compared."""
 
     asset_id: str
@@ -36,65 +36,65 @@ class Held:
         return Expected(self.algorithm, self.digest)
 
 
-class Holdings:
+class RemoteIndex:
     """The assets of a dataset by name, read whole: a listing that fails raises and leaves nothing to act on."""
 
-    def __init__(self, assets: dict[str, Held]) -> None:
+    def __init__(self, assets: dict[str, RemoteAsset]) -> None:
         self._assets = assets
 
     @classmethod
     async def load(
         cls, http: Http, base: dict[str, str], names: Container[str] | None = None, query: dict[str, str] | None = None
-    ) -> Holdings:
+    ) -> RemoteIndex:
         """List the dataset, keeping *names* only if given; `ViOperationError` when an item cannot be read."""
         path = _routes.fill(_routes.ASSETS, org=base["org"], dataset=base["dataset"])
         params = {**(query or {}), "s": str(PAGE)}
-        found: dict[str, Held] = {}
+        found: dict[str, RemoteAsset] = {}
         tokens = TokenTrail()
         while True:
             token, _, items = read_envelope(await http.document("GET", path, params=params), path)
             for item in items:
-                name, held = _read(item, path)
+                name, asset = _read(item, path)
                 if names is None or name in names:
-                    found[name] = held
+                    found[name] = asset
             if token is None:
                 return cls(found)
             tokens.follow(token, empty=not items)
             params["p"] = token
 
-    def get(self, name: str) -> Held | None:
+    def get(self, name: str) -> RemoteAsset | None:
         """Return the asset of a name."""
         return self._assets.get(name)
 
-    def __iter__(self) -> Iterator[tuple[str, Held]]:
+    def __iter__(self) -> Iterator[tuple[str, RemoteAsset]]:
         return iter(self._assets.items())
 
     def __len__(self) -> int:
         return len(self._assets)
 
 
-def _read(item: Any, path: str) -> tuple[str, Held]:
+def _read(item: Any, path: str) -> tuple[str, RemoteAsset]:
     try:
         name, size, metadata = item["filename"], item["metadata"]["fileSize"], item["metadata"]
         digest = metadata.get("hash") or {}
         algorithm, contents = digest.get("algorithm"), digest.get("contents")
         if type(algorithm) is not str or type(contents) is not str:
             algorithm = contents = None
-        held = Held(item["assetId"], size, algorithm, contents, str(item.get("etag", "")))
-        if type(name) is not str or type(held.asset_id) is not str or type(size) is not int or size < 0:
+        asset = RemoteAsset(item["assetId"], size, algorithm, contents, str(item.get("etag", "")))
+        if type(name) is not str or type(asset.asset_id) is not str or type(size) is not int or size < 0:
             raise TypeError
     except (KeyError, TypeError, AttributeError):
         raise ViOperationError(
             f"GET {path}: an asset of the listing cannot be read, so the dataset cannot be compared."
         ) from None
-    return name, held
+    return name, asset
 
 
-async def same_content(record: FileRecord, held: Held) -> bool | None:
+async def same_content(record: FileRecord, asset: RemoteAsset) -> bool | None:
     """Compare a file with an asset by size and digest; None when only the size could be compared and is equal."""
-    if held.size != record.size:
+    if asset.size != record.size:
         return False
-    expected = held.expected
+    expected = asset.expected
     if not expected:
         return None
     if expected.algorithm == "crc32c" and record.crc32c is not None:

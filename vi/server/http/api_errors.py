@@ -20,7 +20,7 @@ _CODES = {
 }
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """A request that gets *status* and a body with *message*; raised anywhere below a handler."""
 
     def __init__(
@@ -55,11 +55,11 @@ def error_body(
     }
 
 
-def invalid(message: str, parameter: str) -> Refusal:
+def invalid(message: str, parameter: str) -> ApiError:
     """A field or query parameter with a value that cannot be used."""
-    return Refusal(400, message, code=ViErrorCode.INVALID_PARAMETER, details={"parameter": parameter})
+    return ApiError(400, message, code=ViErrorCode.INVALID_PARAMETER, details={"parameter": parameter})
 
 
-def not_found(what: str, name: str) -> Refusal:
+def not_found(what: str, name: str) -> ApiError:
     """Something of this organization that is not there; the same words for what belongs to another."""
-    return Refusal(404, f"{what} {name} not found")
+    return ApiError(404, f"{what} {name} not found")

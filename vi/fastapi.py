@@ -21,8 +21,8 @@ import anyio
 import attrs
 
 from ._events import TransferProgress
-from .api.resources.datasets.assets.download.reading import AssetStream
 from .api.resources.datasets.assets.events import TransferEvents
+from .api.resources.datasets.assets.reading.stream import AssetStream
 from .client import AsyncClient
 from .errors import (
     ViConfigurationError,
@@ -218,7 +218,7 @@ async def asset_response(
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=stream.content_type)
     # Asked for here, so that what the storage refuses is told by a status, not by an answer that breaks off.
-    first = await stream.read(FIRST_PIECE)
+    first = await stream.read_some(FIRST_PIECE)
     return _Streamed(
         _pieces(first, stream), stream.aclose, status_code=status, headers=headers, media_type=stream.content_type
     )

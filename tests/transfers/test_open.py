@@ -133,6 +133,16 @@ class TestAsync:
             assert await stream.read() == stored.large
         assert cuts.hits == 3
 
+    async def test_a_read_is_filled(self, faulty: TestedService, stored: Stored) -> None:
+        """Fewer bytes than asked for mean the end, and nothing else."""
+        async with fast(faulty) as client, client.assets.open(stored.dataset_id, stored.large_id) as stream:
+            assert await stream.read(2_000_000) == stored.large[:2_000_000]
+            room = bytearray(900_000)
+            assert await stream.readinto(room) == 900_000
+            assert room == stored.large[2_000_000:2_900_000]
+            assert await stream.readinto(room) == len(stored.large) - 2_900_000
+            assert await stream.readinto(room) == 0
+
     @pytest.mark.parametrize("status", [500, 503, 429])
     async def test_a_passing_refusal_is_waited_out(self, faulty: TestedService, stored: Stored, status: int) -> None:
         refusal = faulty.faults.status(status, to="storage", times=2)
@@ -256,10 +266,7 @@ class TestFile:
                 target = rng.choice([rng.randrange(len(stored.large) + 100), disk.tell(), disk.tell() + 10])
                 assert file.seek(target - base, whence) == disk.seek(target - base, whence)
                 wanted = rng.choice((0, 1, 100, 70_000))
-                got = b""
-                while len(got) < wanted and (piece := file.read(wanted - len(got))):
-                    got += piece
-                assert got == disk.read(wanted)
+                assert file.read(wanted) == disk.read(wanted)
                 assert file.tell() == disk.tell()
 
     def test_positions_count_from_the_stretch(self, client: vi.Client, stored: Stored) -> None:
@@ -269,8 +276,8 @@ class TestFile:
             assert file.seek(-10, os.SEEK_END) == 990
             assert file.read() == stored.large[1990:2000]
 
-    def test_a_buffered_reader_reads_lines_of_it(self, client: vi.Client, stored: Stored) -> None:
-        with io.BufferedReader(client.assets.open(stored.dataset_id, stored.large_id)) as file:
+    def test_it_has_lines_and_may_be_peeked_at(self, client: vi.Client, stored: Stored) -> None:
+        with client.assets.open(stored.dataset_id, stored.large_id) as file:
             assert file.readline() == io.BytesIO(stored.large).readline()
             assert file.peek(1)[:1] == stored.large[file.tell() :][:1]
 

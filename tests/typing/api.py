@@ -13,8 +13,8 @@ from typing import Any, assert_type
 
 import vi
 from vi.api.pagination import BadItem, Listing, Page, PaginatedResponse
-from vi.api.resources.datasets.assets.download.reading import AssetFile, AssetStream
 from vi.api.resources.datasets.assets.plans import TransferPlan
+from vi.api.resources.datasets.assets.reading.stream import AssetFile, AssetStream
 from vi.api.resources.datasets.assets.resource import Assets, AsyncAssets
 from vi.api.resources.datasets.assets.responses import (
     Asset,
@@ -107,6 +107,7 @@ def sync_assets(client: vi.Client, plan: TransferPlan, folder: Path) -> None:
     assert_type(assets.count("d", metadata_query="a:b"), int)
     assert_type(assets.rename("d", "new.png", asset_id="a"), Asset)
     assert_type(assets.delete("d", "a"), DeletedAsset)
+    assert_type(assets.delete("d", assets.get("d", filename="a.png")), DeletedAsset)
     assert_type(assets.delete_many("d", ["a"], dry_run=True), BulkDeletionResult)
     assert_type(assets.upload("d", "image.jpg"), AssetUploadResult)
     assert_type(assets.upload("d", ["a", folder], True, "FailAfterAll"), AssetUploadResult)
@@ -126,7 +127,8 @@ def sync_assets(client: vi.Client, plan: TransferPlan, folder: Path) -> None:
         assert_type(download.result(), AssetDownloadResult)
     assets.upload_events("d")  # type: ignore[call-arg]
     assets.download_events("d", folder, limit="5")  # type: ignore[arg-type]
-    assert_type(io.BufferedReader(assets.open("d", "a")).read(), bytes)
+    assert_type(assets.open("d", filename="a.png").read(5), bytes)
+    assert_type(assets.open("d", "a").peek(), bytes)
     assert_type(assets.download("d", "copy", overwrite=True, show_progress=False, limit=5), AssetDownloadResult)
     assert_type(assets.sync("d", folder, "down", delete=True, dry_run=True), SyncResult)
     assert_type(assets.apply(plan), SyncResult)
@@ -140,7 +142,7 @@ def sync_mistakes(client: vi.Client, folder: Path) -> None:
     assets.list("d", page_size=5)  # type: ignore[call-arg]
     assets.list("d", sort_by="filename")  # type: ignore[arg-type]
     assets.list("d", None, False, None, None, None, True)  # type: ignore[call-arg]
-    assets.get("d")  # type: ignore[call-arg]
+    assets.get("d", b"a")  # type: ignore[arg-type]
     assets.get("d", asset="a")  # type: ignore[call-arg]
     assets.get("d", "a", contents="y")  # type: ignore[arg-type]
     assets.count("d", 7)  # type: ignore[arg-type]
@@ -156,7 +158,7 @@ def sync_mistakes(client: vi.Client, folder: Path) -> None:
     assets.wait_until_done("d")  # type: ignore[call-arg]
     assets.cancel("d")  # type: ignore[call-arg]
     assets.download("d")  # type: ignore[call-arg]
-    assets.open("d")  # type: ignore[call-arg]
+    assets.open("d", 7)  # type: ignore[arg-type]
     assets.open("d", "a", start="0")  # type: ignore[arg-type]
     assets.download("d", folder, limit="5")  # type: ignore[arg-type]
     assets.download("d", folder, asset_ids=7)  # type: ignore[arg-type]
@@ -190,6 +192,7 @@ async def async_assets(client: vi.AsyncClient, plan: TransferPlan, folder: Path)
     async with assets.open("d", "a", 10) as stream:
         assert_type(stream, AssetStream)
         assert_type(await stream.read(5), bytes)
+        assert_type(await stream.readinto(bytearray(9)), int)
         async for piece in stream:
             assert_type(piece, bytes)
     assert_type(await assets.sync("d", folder), SyncResult)
@@ -203,11 +206,11 @@ async def async_mistakes(client: vi.AsyncClient, folder: Path) -> None:
     await assets.list("d", sort_by="filename")  # type: ignore[arg-type]
     for _ in assets.list("d"):  # type: ignore[attr-defined]
         pass
-    await assets.get("d")  # type: ignore[call-arg]
+    await assets.get("d", b"a")  # type: ignore[arg-type]
     await assets.get("d", "a", contents="y")  # type: ignore[arg-type]
     await assets.count(7)  # type: ignore[arg-type]
     await assets.rename("d")  # type: ignore[call-arg]
-    await assets.delete("d")  # type: ignore[call-arg]
+    await assets.delete("d", b"a")  # type: ignore[arg-type]
     await assets.delete_many()  # type: ignore[call-arg]
     await assets.upload("d", "a", waits=True)  # type: ignore[call-arg]
     await assets.wait_until_done("d", "s", 5)  # type: ignore[call-arg]

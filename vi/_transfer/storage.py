@@ -180,6 +180,15 @@ class Storage:
         life = transfer.expires - self._clock_ahead - transfer.came
         return life > 0 and time.monotonic() - transfer.came > life - min(EXPIRY_MARGIN, life / 4)
 
+    def ended(self, transfer: SignedTransfer) -> bool:
+        """Tell whether a URL that was kept for an unknown time is over, or about to be, by the service's clock.
+
+        False while no answer has told that clock: the storage then refuses the URL, and it is renewed.
+        """
+        if not transfer.expires or self._clock_ahead is None:
+            return False
+        return transfer.expires - self._clock_ahead - time.monotonic() < EXPIRY_MARGIN
+
     async def put(
         self,
         transfer: SignedTransfer,

@@ -31,11 +31,12 @@ from ...deadline import deadline
 from ...shared import choose
 from ..responses import BulkAssetDeletionSession
 from . import arguments, deletion, metadata
-from .download.reading import AssetFile, AssetOpening
 from .download.run import DownloadOptions, expected_total
 from .events import BlockingTransferEvents, TransferEvents, with_events  # noqa: F401 - named in signatures
 from .plans import Direction, TransferPlan
 from .polling import Polling
+from .reading.one import OneAsset
+from .reading.stream import AssetFile, AssetOpening
 from .responses import Asset, AssetIngestionSession, DeletedAsset, FailureMode, ResourceRetentionMode
 from .results import AssetDownloadResult, AssetUploadResult, BulkDeletionResult
 from .sync.comparison import VerifyResult
@@ -100,11 +101,23 @@ class AsyncAssets(Resource):
 
         return attrs.evolve(listing, fetch=fetch)
 
-    async def get(self, dataset_id: str, asset_id: str, contents: bool = False, *, thumbnail: bool = False) -> Asset:
-        """Return an asset; *contents* adds signed URLs, *thumbnail* its small picture, if that comes within five seconds."""
-        path = self._path(_routes.ASSET, dataset_id=dataset_id, asset=check_id(asset_id, "asset_id"))
-        params = {"contents": "y"} if contents or thumbnail else None
-        asset = await self._http.request("GET", path, Asset, params=params)
+    async def get(
+        self,
+        dataset_id: str,
+        asset_id: str | Asset | None = None,
+        contents: bool = False,
+        *,
+        filename: str | None = None,
+        thumbnail: bool = False,
+    ) -> Asset:
+        """Return an asset, found by *asset_id* or by *filename*.
+
+        *contents* adds signed URLs, *thumbnail* its small picture, if that comes within five seconds. Raises
+        `ViNotFoundError`.
+        """
+        base = self._transfers.base(dataset_id)
+        one = OneAsset.of("get", base, asset_id, filename)
+        asset = await one.ask(self._http, base, contents=contents or thumbnail)
         if thumbnail:
             await self._illustrate([asset], contents)
         return asset
@@ -115,13 +128,23 @@ class AsyncAssets(Resource):
             for asset in assets:
                 asset.contents = None
 
-    def open(self, dataset_id: str, asset_id: str, start: int = 0, end: int | None = None) -> AssetOpening:
+    def open(
+        self,
+        dataset_id: str,
+        asset_id: str | Asset | None = None,
+        start: int = 0,
+        end: int | None = None,
+        *,
+        filename: str | None = None,
+    ) -> AssetOpening:
         """Open an asset to read its bytes, or those from *start* up to but excluding *end*, one piece at a time.
 
-        The async form is entered or awaited and gives an `AssetStream`; the sync form is an `AssetFile`, a binary file
-        that can seek. Memory stays within one piece; an expired URL is renewed, a cut is gone on from.
+        It is found by *asset_id* or by *filename*; an `Asset` that was listed with its contents needs no request of its
+        own. The async form is entered or awaited and gives an `AssetStream`; the sync form is an `AssetFile`, a binary file
+        as ``open(path, "rb")`` returns it. Memory stays within one piece; an expired URL is renewed, a cut is gone on from.
         """
-        return self._transfers.opening(dataset_id, check_id(asset_id, "asset_id"), start, end)
+        base = self._transfers.base(dataset_id)
+        return self._transfers.opening(base, OneAsset.of("open", base, asset_id, filename), start, end)
 
     async def count(
         self,
@@ -137,26 +160,29 @@ class AsyncAssets(Resource):
         return deletion.read_count(await self._http.document("GET", path, params=params), path)
 
     async def rename(
-        self, dataset_id: str, new_name: str, asset_id: str | None = None, filename: str | None = None
+        self, dataset_id: str, new_name: str, asset_id: str | Asset | None = None, filename: str | None = None
     ) -> Asset:
         """Rename an asset, found by *asset_id* or by its current *filename*.
 
         Raises `ViConflictError` when another asset has the new name.
         """
         check_text(new_name, "new_name")
-        if (asset_id is None) == (filename is None):
-            raise ViInvalidParameterError("rename needs either asset_id or filename, and not both.")
-        if asset_id is not None:
-            path = self._path(_routes.ASSET_NAME, dataset_id=dataset_id, asset=check_id(asset_id, "asset_id"))
+        base = self._transfers.base(dataset_id)
+        one = OneAsset.of("rename", base, asset_id, filename)
+        if one.asset_id is not None:
+            path = _routes.fill(_routes.ASSET_NAME, **base, asset=one.asset_id)
         else:
-            path = self._path(_routes.ASSET_FILE_NAME, dataset_id=dataset_id, filename=check_text(filename, "filename"))
+            path = _routes.fill(_routes.ASSET_FILE_NAME, **base, filename=one.filename or "")
         return await self._http.request("POST", path, Asset, body={"filename": new_name})
 
-    async def delete(self, dataset_id: str, asset_id: str) -> DeletedAsset:
-        """Delete an asset and its annotations, for good."""
-        path = self._path(_routes.ASSET, dataset_id=dataset_id, asset=check_id(asset_id, "asset_id"))
-        await self._http.document("DELETE", path)
-        return DeletedAsset(asset_id)
+    async def delete(
+        self, dataset_id: str, asset_id: str | Asset | None = None, *, filename: str | None = None
+    ) -> DeletedAsset:
+        """Delete an asset, found by *asset_id* or by *filename*, and its annotations, for good."""
+        base = self._transfers.base(dataset_id)
+        found = await OneAsset.of("delete", base, asset_id, filename).find_id(self._http, base)
+        await self._http.document("DELETE", _routes.fill(_routes.ASSET, **base, asset=found))
+        return DeletedAsset(found)
 
     async def delete_many(
         self,

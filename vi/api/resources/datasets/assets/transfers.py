@@ -19,11 +19,12 @@ from ....._transfer.storage import Storage
 from ....._transfer.threads.lanes import Lanes
 from ....._transfer.threads.stopping import in_thread
 from ...base import check_id
-from .download.reading import AssetOpening, AssetStream
 from .download.remote import RemoteDownload
 from .download.run import Download, DownloadOptions
 from .download.thumbnails import fetch_thumbnails
 from .plans import PlannedTransfer, TransferPlan
+from .reading.one import OneAsset
+from .reading.stream import AssetOpening, AssetStream
 from .remote_index import RemoteAsset, RemoteIndex
 from .responses import Asset
 from .sync.comparison import NO_FILTERS, VerifyResult, verify
@@ -57,10 +58,9 @@ class Transfers:
         if hooks:
             tracker.follow(hooks.tell)
 
-    def opening(self, dataset_id: str, asset_id: str, start: int, end: int | None) -> AssetOpening:
+    def opening(self, base: dict[str, str], one: OneAsset, start: int, end: int | None) -> AssetOpening:
         """Make a reading of one asset."""
-        base = self._base(dataset_id)
-        return AssetOpening(partial(AssetStream.open, self._http, self._storage, base, asset_id, start, end))
+        return AssetOpening(partial(AssetStream.open, self._http, self._storage, base, one, start, end))
 
     async def fetch_thumbnails(self, assets: Sequence[Asset]) -> None:
         """Give assets that were listed with their contents their thumbnails, as far as these come in time."""
@@ -103,11 +103,11 @@ class Transfers:
 
     async def index(self, dataset_id: str) -> RemoteIndex:
         """List the dataset, all of it or nothing."""
-        return await RemoteIndex.load(self._http, self._base(dataset_id))
+        return await RemoteIndex.load(self._http, self.base(dataset_id))
 
     async def plan_download(self, options: DownloadOptions) -> TransferPlan:
         """Compare what a download selects with its folder."""
-        index = await RemoteIndex.load(self._http, self._base(options.dataset_id), query=options.query)
+        index = await RemoteIndex.load(self._http, self.base(options.dataset_id), query=options.query)
         ids = None if options.asset_ids is None else frozenset(options.asset_ids)
         left = itertools.count(1)
 
@@ -127,7 +127,8 @@ class Transfers:
         """Compare both."""
         return await verify(inventory, await self.index(dataset_id), self.lanes(), filters)
 
-    def _base(self, dataset_id: str) -> dict[str, str]:
+    def base(self, dataset_id: str) -> dict[str, str]:
+        """Return what fills the routes of a dataset."""
         organization = self._http.settings.organization_id
         return {"org": organization, "dataset": _routes.composite(organization, check_id(dataset_id, "dataset_id"))}
 

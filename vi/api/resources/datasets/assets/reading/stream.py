@@ -6,14 +6,14 @@ file object. Both renew an expired URL and go on after a cut where they were.
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
-from ...... import _routes, _wire
 from ......_transfer.download import RemoteFile
 from ......_transfer.storage import Storage, TargetGone, TransferFailed
 from ......_transfer.streaming import ObjectStream
@@ -28,7 +28,7 @@ from ......errors import (
 )
 from .....pagination import Run
 from ..responses import Asset
-from .run import read_remote
+from .one import OneAsset, remote_of
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -61,18 +61,15 @@ class AssetStream:
 
     @classmethod
     async def open(
-        cls, http: Http, storage: Storage, base: dict[str, str], asset_id: str, start: int, end: int | None
+        cls, http: Http, storage: Storage, base: dict[str, str], one: OneAsset, start: int, end: int | None
     ) -> AssetStream:
-        """Ask for an asset; `ViNotFoundError` if there is none."""
-        path = _routes.fill(_routes.ASSET, **base, asset=asset_id)
-        document = await http.document("GET", path, params={"contents": "y"})
+        """Ask for an asset, unless it is at hand with a fresh URL; `ViNotFoundError` if there is none."""
         try:
-            asset = _wire.structure(document, Asset)
-            remote = read_remote(document, http.settings.endpoint)
-        except _wire.WireError as error:
-            raise ViOperationError(f"GET {path}: the answer cannot be read: {error}.") from None
+            asset, remote = await one.ready(http, storage, base)
         except TransferFailed as problem:
-            raise ViDownloadError(f"{asset_id}: {problem.message}", error_code=problem.code) from None
+            raise ViDownloadError(
+                f"{one.filename or one.asset_id}: {problem.message}", error_code=problem.code
+            ) from None
         stream = cls(http, storage, base, asset, remote)
         await stream.select(start, end)
         return stream
@@ -97,24 +94,38 @@ class AssetStream:
         self._stream = self._begin(start, end)
 
     async def read(self, size: int = -1) -> bytes:
-        """Return up to *size* bytes, at least one before the end; everything that is left if *size* is negative."""
-        if size < 0:
-            return await self._read_all()
-        if size and not self._rest:
-            self._rest = await self._next()
-        given, self._rest = self._rest[:size], self._rest[size:]
-        return given
+        """Return *size* bytes, fewer only at the end; everything that is left if *size* is negative.
 
-    async def _read_all(self) -> bytes:
+        Iterate instead to take pieces as they come. A read that fails or is cancelled loses nothing: the next one begins
+        where it began.
+        """
         pieces: list[bytes] = []
+        left = size
         try:
-            async for piece in self:
+            while left and (piece := await self.read_some(left)):
                 pieces.append(piece)
+                left -= len(piece) if size > 0 else 0
         except BaseException:
-            # What has come is not lost: the next read begins with it.
-            self._rest = b"".join(pieces)
+            self._rest = b"".join([*pieces, self._rest])
             raise
-        return b"".join(pieces)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def readinto(self, buffer: WriteableBuffer) -> int:
+        """Fill *buffer* and return how many bytes it got, fewer than it has room for only at the end."""
+        view = memoryview(buffer).cast("B")
+        data = await self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    async def read_some(self, size: int = -1) -> bytes:
+        """Return the next piece as it came, at least one byte and at most *size* if that is positive; empty at the end."""
+        if not self._rest:
+            self._rest = await self._next()
+        if not 0 < size < len(self._rest):
+            given, self._rest = self._rest, b""
+        else:
+            given, self._rest = self._rest[:size], self._rest[size:]
+        return given
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while piece := self._rest or await self._next():
@@ -142,13 +153,7 @@ class AssetStream:
         return ObjectStream(self._remote, self._storage, self._renew, start, end)
 
     async def _renew(self, remote: RemoteFile) -> None:
-        path = _routes.fill(_routes.ASSET, **self._base, asset=remote.asset_id)
-        try:
-            document = await self._http.document("GET", path, params={"contents": "y"})
-        except ViNotFoundError:
-            raise TargetGone from None
-        fresh = read_remote(document, self._http.settings.endpoint)
-        remote.transfer, remote.size, remote.expected = fresh.transfer, fresh.size, fresh.expected
+        await renew(self._http, self._base, remote)
 
     async def _next(self) -> bytes:
         name = self.asset.filename
@@ -157,12 +162,28 @@ class AssetStream:
         try:
             return await self._stream.next()
         except TransferFailed as problem:
-            raise _error_of(problem, name) from None
+            raise error_of(problem, name) from None
         except TargetGone:
-            raise ViNotFoundError(f"{name}: the asset is gone.", status_code=404) from None
+            raise gone(name) from None
 
 
-def _error_of(problem: TransferFailed, name: str) -> ViError:
+async def renew(http: Http, base: dict[str, str], remote: RemoteFile) -> None:
+    """Ask the service for the object again and give it a fresh URL; raises `TargetGone` when it is no more."""
+    try:
+        asset = await OneAsset(remote.asset_id, None).ask(http, base, contents=True)
+    except ViNotFoundError:
+        raise TargetGone from None
+    fresh = remote_of(asset, http.settings.endpoint)
+    remote.transfer, remote.size, remote.expected = fresh.transfer, fresh.size, fresh.expected
+
+
+def gone(name: str) -> ViNotFoundError:
+    """Return the error for an asset that was deleted meanwhile."""
+    return ViNotFoundError(f"{name}: the asset is gone.", status_code=404)
+
+
+def error_of(problem: TransferFailed, name: str) -> ViError:
+    """Return the error by which a caller learns what failed at the asset *name*."""
     message = f"{name}: {problem.message}"
     if problem.code == "ETIMEOUT":
         return ViTimeoutError(message)
@@ -206,11 +227,56 @@ class AssetOpening:
             await self._stream.aclose()
 
 
-class AssetFile(io.RawIOBase):
+class AssetFile(io.BufferedReader):
     """The bytes of an asset, or of the range asked for, as a binary file opened for reading.
 
-    Positions count from the beginning of the range. A seek costs a request once something is read there.
+    It is what ``open(path, "rb")`` returns: reads are filled, and ``peek``, ``readinto`` and lines work. Positions count
+    from the beginning of the range. A seek out of the buffer costs a request once something is read there. A read that
+    fails moves nothing: the position is where it was.
     """
+
+    def __init__(self, stream: AssetStream, run: Run) -> None:
+        super().__init__(_RawAsset(stream, run), BUFFER)
+        self.asset: Asset = stream.asset
+        self.size: int = stream.size
+        """Bytes of the whole asset."""
+        self.content_type: str = stream.content_type
+        self.etag: str | None = stream.etag
+
+    @classmethod
+    def of(cls, opening: AssetOpening, run: Run) -> AssetFile:
+        """Open an asset and return it as a file."""
+        return cls(run(opening._open), run)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        with self._unmoved_by_failure():
+            return super().read(size)
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        with self._unmoved_by_failure():
+            return super().readinto(buffer)
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        with self._unmoved_by_failure():
+            return super().readline(size)
+
+    @contextlib.contextmanager
+    def _unmoved_by_failure(self) -> Iterator[None]:
+        """Go back where a read began that took some pieces and failed at the next: they are not lost."""
+        at = self.tell()
+        try:
+            yield
+        except BaseException:
+            if not self.closed:
+                self.seek(at)
+            raise
+
+    def __repr__(self) -> str:
+        return f"AssetFile({self.asset.filename!r}, size={self.size})"
+
+
+class _RawAsset(io.RawIOBase):
+    """What an `AssetFile` buffers: reads give what has come."""
 
     def __init__(self, stream: AssetStream, run: Run) -> None:
         self._stream = stream
@@ -220,18 +286,9 @@ class AssetFile(io.RawIOBase):
         self._piece = memoryview(b"")
         self._piece_at = 0
         """Where the piece at hand begins."""
-        self.asset: Asset = stream.asset
-        self.size: int = stream.size
-        """Bytes of the whole asset."""
-        self.content_type: str = stream.content_type
-        self.etag: str | None = stream.etag
+        self._damage: ViDownloadError | None = None
         self.name: str = stream.asset.filename
         self.mode = "rb"
-
-    @classmethod
-    def of(cls, opening: AssetOpening, run: Run) -> AssetFile:
-        """Open an asset and return it as a file."""
-        return cls(run(opening._open), run)
 
     def readable(self) -> bool:
         return True
@@ -240,7 +297,7 @@ class AssetFile(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill *buffer* as far as what has come allows; 0 at the end."""
+        """Give what has come, as far as *buffer* has room; 0 at the end."""
         self._check_open()
         view = memoryview(buffer).cast("B")
         if not view or self._at >= self._end - self._start:
@@ -252,6 +309,16 @@ class AssetFile(io.RawIOBase):
         view[: len(part)] = part
         self._at += len(part)
         return len(part)
+
+    def readall(self) -> bytes:
+        self._check_open()
+        pieces: list[bytes | memoryview] = []
+        while self._at < self._end - self._start:
+            if not self._piece_at <= self._at < self._piece_at + len(self._piece):
+                self._fetch(everything=True)
+            pieces.append(self._piece[self._at - self._piece_at :])
+            self._at += len(pieces[-1])
+        return b"".join(pieces)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         self._check_open()
@@ -277,15 +344,24 @@ class AssetFile(io.RawIOBase):
             finally:
                 super().close()
 
-    def _fetch(self) -> None:
+    def _fetch(self, *, everything: bool = False) -> None:
+        if self._damage is not None and self._at:
+            raise self._damage  # going on behind the damage would pass it over unseen
+        self._damage = None
         if self._at != self._piece_at + len(self._piece):
+            self._piece, self._piece_at = memoryview(b""), self._at
             self._run(lambda: self._stream.select(self._start + self._at, self._end))
-        self._piece = memoryview(self._run(lambda: self._stream.read(READ)))
-        self._piece_at = self._at
+        try:
+            piece = self._run(self._stream.read if everything else self._stream.read_some)
+        except ViDownloadError as error:
+            self._damage = error
+            self._piece, self._piece_at = memoryview(b""), -1
+            raise
+        self._piece, self._piece_at = memoryview(piece), self._at
 
     def _check_open(self) -> None:
         if self.closed:
             raise ValueError("the asset is closed")
 
 
-READ = 1 << 20
+BUFFER = 64 << 10

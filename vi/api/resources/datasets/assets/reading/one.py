@@ -1,0 +1,87 @@
+"""One asset, chosen by its id, by its filename, or by an `Asset` that is at hand."""
+
+from __future__ import annotations
+
+import json
+
+import attrs
+
+from ...... import _routes, _wire
+from ......_checksums import Expected
+from ......_http import Http
+from ......_transfer.download import RemoteFile
+from ......_transfer.storage import Storage, TransferFailed, signed_transfer
+from ......errors import ViInvalidParameterError, ViNotFoundError
+from ....base import check_id, check_text, read_page
+from ..responses import Asset
+
+
+@attrs.frozen
+class OneAsset:
+    """What the caller gave: exactly one of *asset_id* and *filename*, and the asset itself if it is known."""
+
+    asset_id: str | None
+    filename: str | None
+    asset: Asset | None = None
+
+    @classmethod
+    def of(cls, call: str, base: dict[str, str], asset_id: str | Asset | None, filename: str | None) -> OneAsset:
+        """Check the arguments of *call* before anything is sent; *base* fills the dataset's routes."""
+        if (asset_id is None) == (filename is None):
+            raise ViInvalidParameterError(f"{call} needs either asset_id or filename, and not both.")
+        if isinstance(asset_id, Asset):
+            theirs = _routes.composite(base["org"], asset_id.dataset_id)
+            if asset_id.dataset_id and theirs != base["dataset"]:
+                raise ViInvalidParameterError(
+                    f"The asset {asset_id.asset_id} is of the dataset {asset_id.dataset_id}, not of the one given.",
+                    parameter="asset_id",
+                    suggestion="Pass asset.dataset_id as the dataset.",
+                )
+            return cls(check_id(asset_id.asset_id, "asset_id"), None, asset_id)
+        if asset_id is not None:
+            return cls(check_id(asset_id, "asset_id"), None)
+        return cls(None, check_text(filename, "filename"))
+
+    async def ask(self, http: Http, base: dict[str, str], *, contents: bool) -> Asset:
+        """Ask the service for it, with one request; raises `ViNotFoundError`."""
+        params = {"contents": "y"} if contents else None
+        if self.asset_id is not None:
+            path = _routes.fill(_routes.ASSET, **base, asset=self.asset_id)
+            return await http.request("GET", path, Asset, params=params)
+        path = _routes.fill(_routes.ASSETS, **base)
+        query = {"filter": json.dumps({"filename": self.filename}), "strictQuery": "y", "s": "10", **(params or {})}
+        page = await http.page(path, Asset, query, lambda document: read_page(document, Asset, path))
+        for asset in page.items:
+            if asset.filename == self.filename:
+                return asset
+        raise ViNotFoundError(f"The dataset has no asset named {self.filename!r}.", status_code=404)
+
+    async def find_id(self, http: Http, base: dict[str, str]) -> str:
+        """Return its id, asking the service only where a filename was given."""
+        return self.asset_id if self.asset_id is not None else (await self.ask(http, base, contents=False)).asset_id
+
+    async def ready(self, http: Http, storage: Storage, base: dict[str, str]) -> tuple[Asset, RemoteFile]:
+        """Return it with a URL that can be used; one that is at hand and fresh costs no request.
+
+        Raises `TransferFailed` for an asset without contents.
+        """
+        if self.asset is not None and self.asset.contents is not None and self.asset.contents.asset is not None:
+            remote = remote_of(self.asset, http.settings.endpoint)
+            if not storage.ended(remote.transfer):
+                return self.asset, remote
+        asset = await self.ask(http, base, contents=True)
+        return asset, remote_of(asset, http.settings.endpoint)
+
+
+def remote_of(asset: Asset, endpoint: str) -> RemoteFile:
+    """Return where the bytes of *asset* are and what they must be; `TransferFailed` when it cannot be used."""
+    contents = asset.contents.asset if asset.contents is not None else None
+    size, digest = asset.metadata.file_size, asset.metadata.hash
+    if contents is None or not contents.url:
+        raise TransferFailed("ENOCONTENT", "the service gave no URL for its contents.")
+    if size <= 0:
+        raise TransferFailed("EBADITEM", "the service states no size for it.")
+    transfer = signed_transfer(
+        contents.url, contents.headers, "GET", _wire.to_seconds(contents.expiry), endpoint=endpoint
+    )
+    return RemoteFile(asset.asset_id, asset.filename, size, Expected(digest.algorithm, digest.contents), transfer)

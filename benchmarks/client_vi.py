@@ -20,8 +20,9 @@ from neutral import KEY, ORGANIZATION
 from vi import _checksums
 from vi._connections import Connections
 from vi._http import Http
-from vi._transfer.discovery import Filters, discover
+from vi._transfer.discovery import discover
 from vi._transfer.download import RemoteFile, fetch
+from vi._transfer.filters import Filters
 from vi._transfer.journals.downloads import PartJournal
 from vi._transfer.preparation import prepare
 from vi._transfer.record import FileRecord

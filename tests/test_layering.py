@@ -44,6 +44,7 @@ THIRD_PARTY = {
     "tqdm": ("_show",),
     "IPython": ("_show",),
     "PIL": ("server", "_samples", "_transfer"),
+    "pathspec": ("_transfer",),
     "upath": ("_transfer",),
     "fsspec": ("_transfer",),
     "opentelemetry": ("otel",),

@@ -65,6 +65,14 @@ class TestUpload:
         assert asset.metadata.custom_metadata == {"camera": "north", "lot": 7, "night": False}
         assert run("assets", "upload", dataset, "images", "--exclude", "*.*", "--fail-if-nothing").code == 9
 
+    def test_a_pattern_that_matched_nothing_is_told(self, run: Run, dataset: str) -> None:
+        sent = run("assets", "upload", dataset, "images", "--exclude", "privat/", "--exclude", "*.jpg")
+        assert sent.code == 0
+        assert "note: exclude 'privat/' matched nothing" in sent.err
+        assert "*.jpg' matched" not in sent.err
+        checked = run("assets", "verify", dataset, "images", "--exclude", "privat/", "--json")
+        assert checked.json()["notes"] == ["exclude 'privat/' matched nothing"]
+
     def test_metadata_from_a_file(self, run: Run, dataset: str, home: Path, client: vi.Client) -> None:
         name = names(home / "images")[0]
         (home / "metadata.json").write_text(json.dumps({name: {"lot": 1}}))

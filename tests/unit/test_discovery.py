@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from vi._media import MAX_IMAGE_BYTES
-from vi._transfer.discovery import BLOCK, LISTED_PAIRS, Filters, Inventory, discover
+from vi._transfer.discovery import BLOCK, LISTED_PAIRS, Inventory, discover
+from vi._transfer.filters import Filters
 from vi.errors import ViFileTooLargeError, ViInvalidParameterError, ViPathError
 
 Make = Callable[..., Path]

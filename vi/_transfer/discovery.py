@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import array
 import errno
-import fnmatch
 import itertools
 import os
 import stat
 from collections import Counter
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sized
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -22,6 +21,7 @@ import attrs
 
 from .._media import IMAGE_TYPES, MAX_IMAGE_BYTES, extension_of, media_type, size_limit
 from ..errors import ViFileTooLargeError, ViInvalidParameterError, ViPathError
+from .filters import IGNORE_FILE, Filters, read_ignored
 from .record import KEPT_SKIPS, FileRecord, SkippedFile
 from .sources.local import (
     BytesSource,
@@ -47,23 +47,7 @@ Naming = Literal["basename", "relative"] | Callable[[Path], str]
 
 _JUNK = frozenset({"thumbs.db", "desktop.ini"})
 LISTED_PAIRS = 10
-
-
-@attrs.frozen
-class Filters:
-    """Which files of a folder are taken: glob patterns against the path below the folder, or the bare name."""
-
-    include: Sequence[str] = ()
-    exclude: Sequence[str] = ()
-    follow_links: bool = False
-
-    def takes(self, relative: str) -> bool:
-        name = relative.rpartition("/")[2]
-
-        def hit(patterns: Sequence[str]) -> bool:
-            return any(fnmatch.fnmatch(relative, p) or fnmatch.fnmatch(name, p) for p in patterns)
-
-        return (not self.include or hit(self.include)) and not hit(self.exclude)
+EXCLUDED_FOLDER = "excluded folder"
 
 
 @attrs.frozen
@@ -110,8 +94,15 @@ class Inventory:
         """The first ten thousand files left out; *skip_reasons* counts all of them."""
         self.skip_reasons: Counter[str] = Counter()
         self.broken: list[Broken] = []
+        self.notes: list[str] = []
+        """What is to be told of the search, such as patterns that matched nothing."""
         self.count: int = 0
         self.bytes: int = 0
+
+    @property
+    def named_by_path(self) -> bool:
+        """Whether a file's remote name is its path below the folder."""
+        return self._names == "relative"
 
     def __iter__(self) -> Iterator[FileRecord]:
         for block in self._blocks:
@@ -255,6 +246,7 @@ def discover(paths: Any, names: Naming, filters: Filters, *, may_be_empty: bool 
             suggestion=f"Check the spelling; relative paths are looked up in {Path.cwd()}.",
             details={"paths": missing[:1000]},
         )
+    inventory.notes = filters.notes
     if not may_be_empty and not inventory.count and not inventory.skip_reasons and not inventory.broken:
         raise ViInvalidParameterError(
             f"There is no file to upload in {_describe(paths)}.",
@@ -341,7 +333,7 @@ def _add_remote(inventory: Inventory, given: RemoteObject, filters: Filters, mis
     """Take in a file, or all files below a folder, that something else opens."""
     try:
         if given.is_folder:
-            _walk_remote(inventory, given, "", filters)
+            _walk_remote(inventory, given, "", _beside(given, filters))
         elif given.is_missing:
             missing.append(shown(given.label))
         elif media_type(given.name) is None:
@@ -355,6 +347,15 @@ def _add_remote(inventory: Inventory, given: RemoteObject, filters: Filters, mis
         inventory.broken.append(Broken(given.label, given.name, "ESOURCE", f"{error}."))
 
 
+def _beside(folder: RemoteObject, filters: Filters) -> Filters:
+    """Return the filters together with the .viignore of a remote folder."""
+    for child in folder.children():
+        if child.name == IGNORE_FILE:
+            with child.open() as file:
+                return filters.with_ignored(read_ignored(file.read(), child.label))
+    return filters
+
+
 def _walk_remote(inventory: Inventory, folder: RemoteObject, below: str, filters: Filters) -> None:
     for child in folder.children():
         still_wanted()
@@ -362,6 +363,9 @@ def _walk_remote(inventory: Inventory, folder: RemoteObject, below: str, filters
         if child.name.startswith(".") or child.name.lower() in _JUNK:
             inventory.skip(child.label, "hidden")
         elif child.is_folder:
+            if filters.leaves_out(relative):
+                inventory.skip(child.label, EXCLUDED_FOLDER)
+                continue
             _walk_remote(inventory, child, relative, filters)
         elif not filters.takes(relative):
             inventory.skip(child.label, "excluded")
@@ -437,6 +441,7 @@ def name_problem(name: str) -> str | None:
 
 
 def _walk(inventory: Inventory, root: str, filters: Filters) -> None:
+    filters = filters.beside(root)
     seen: set[tuple[int, int]] = set()
     pending: list[tuple[str, str]] = [(root, "")]
     while pending:
@@ -489,6 +494,8 @@ def _classify(entry: os.DirEntry[str], relative: str, filters: Filters) -> int |
     name = entry.name
     try:
         if entry.is_dir():
+            if filters.leaves_out(relative):
+                return EXCLUDED_FOLDER
             if entry.is_symlink() and not filters.follow_links:
                 return "symlinked folder"
             return "hidden" if name.startswith(".") else "folder"

@@ -114,5 +114,6 @@ def verify(given: argparse.Namespace) -> int:
         if rows:
             say("\n".join(aligned(rows, left={0, 1})))
         complain(printable(str(result)))
+        output.tell_notes(result.notes)
     output.tell_failures(result.failures)
     return exits.DONE if result.ok else exits.FAILED

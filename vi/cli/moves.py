@@ -130,6 +130,7 @@ def tell_upload(given: argparse.Namespace, result: Any) -> int:
         if result.total_skipped:
             reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(result.skip_reasons.items()))
             complain(printable(f"  {result.total_skipped} skipped: {reasons}"))
+        output.tell_notes(result.notes)
         if given.no_wait:
             for session_id in result.session_ids:
                 complain(f"  not waited for: vi-sdk assets wait {given.dataset} {session_id}")
@@ -185,6 +186,7 @@ def tell_download(given: argparse.Namespace, result: Any) -> int:
         ):
             if count:
                 complain(f"  {count} {word}")
+        output.tell_notes(result.notes)
     if result.conflicts:
         complain(f"  {result.total_conflicts} local files with other content were kept; --overwrite replaces them:")
         output.tell_failures(result.conflicts)

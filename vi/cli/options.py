@@ -91,9 +91,19 @@ def add_patterns(parser: argparse.ArgumentParser) -> None:
     """Add how to choose files by name."""
     group = parser.add_argument_group("files")
     group.add_argument(
-        "--include", action="append", default=[], metavar="GLOB", help="take only these names; repeatable"
+        "--include",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="take only what matches, as in .gitignore ('*.png', 'train/'); repeatable",
     )
-    group.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="leave these out; repeatable")
+    group.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="leave out what matches, as in .gitignore and a .viignore in the folder; repeatable",
+    )
 
 
 def add_naming(parser: argparse.ArgumentParser) -> None:

@@ -89,6 +89,12 @@ def tell_failures(failures: Sequence[FileFailure]) -> None:
         complain(f"  and {len(failures) - LISTED} more; --json lists them all")
 
 
+def tell_notes(notes: Sequence[str]) -> None:
+    """Say on stderr what is to be told beside the counts."""
+    for note in notes[:LISTED]:
+        complain(printable(f"  note: {note}"))
+
+
 def pages_of(response: Any) -> Iterator[Any]:
     """Iterate over the items of a listing, saying on stderr what could not be read."""
     for page in response:

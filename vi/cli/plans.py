@@ -78,11 +78,13 @@ def carry_out(
         plan.save(given.plan)
         if not given.quiet:
             complain(printable(f"Saved to {given.plan}: {headline(plan)}. Nothing was done."))
+            output.tell_notes(plan.notes)
         return nothing(given, len(plan) == plan.counts.get("keep", 0))
     if given.dry_run:
         show_items(given, plan, COLUMNS, none="")
         if not given.json and not given.quiet:
             complain(f"{headline(plan)}. Nothing was done.")
+            output.tell_notes(plan.notes)
         return nothing(given, len(plan) == plan.counts.get("keep", 0))
     if plan.deletions:
         if not hasattr(given, "max_delete"):
@@ -118,6 +120,7 @@ def tell(given: argparse.Namespace, result: SyncResult) -> int:
         complain(f"{result.plan.existing} files were the same on both sides.")
         for part in moved:
             complain(printable(part.summary().split("\n", 1)[0]))
+        output.tell_notes(result.plan.notes)
         if result.deleted:
             complain(f"{result.deleted} deleted.")
     kept = [entry for entry in result.plan if entry.action == "keep"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ....._transfer.discovery import Filters, Inventory, Naming, discover
+from ....._transfer.discovery import Inventory, Naming, discover
+from ....._transfer.filters import Filters, read_patterns
 from ....._transfer.record import FileRecord
 from ....._transfer.remote_folders import is_remote
 from ....._transfer.sources.remote import is_file_address, local_path
@@ -17,6 +18,8 @@ from ...base import check_text
 from .responses import FailureMode
 
 Filter = str | Mapping[str, Any]
+Patterns = str | Iterable[str] | None
+"""Patterns as in a .gitignore: one, several in any iterable, or none."""
 
 
 def query(filter_criteria: Filter | None, metadata_query: str | None, strict_query: bool) -> dict[str, str]:
@@ -59,17 +62,9 @@ def _as_json(criteria: object) -> object:
         ) from None
 
 
-def _patterns(patterns: Sequence[str], parameter: str) -> Sequence[str]:
-    if isinstance(patterns, str):
-        return (patterns,)
-    if not all(isinstance(pattern, str) for pattern in patterns):
-        raise ViInvalidParameterError(f"{parameter} must be a list of glob patterns.", parameter=parameter)
-    return patterns
-
-
-def filters(include: Sequence[str], exclude: Sequence[str], follow_links: bool) -> Filters:
-    """Return what of a folder is taken."""
-    return Filters(tuple(_patterns(include, "include")), tuple(_patterns(exclude, "exclude")), follow_links)
+def filters(include: Patterns, exclude: Patterns, follow_links: bool = False) -> Filters:
+    """Return what of a folder or a dataset is taken; each argument is read once."""
+    return Filters(read_patterns(include, "include"), read_patterns(exclude, "exclude"), follow_links)
 
 
 def folder(save_dir: object, call: str) -> Path:

@@ -55,6 +55,8 @@ class TransferPlan(Displayed):
     entries: list[PlannedTransfer] = attrs.Factory(list)
     existing: int = 0
     skipped: dict[str, int] = attrs.Factory(dict)
+    notes: list[str] = attrs.Factory(list)
+    """What is to be told beside the counts: patterns that matched nothing."""
 
     def __iter__(self) -> Iterator[PlannedTransfer]:
         return iter(self.entries)
@@ -130,6 +132,7 @@ class TransferPlan(Displayed):
         """Describe the plan in a few lines."""
         words = ", ".join(f"{count} to {action.replace('_', ' ')}" for action, count in sorted(self.counts.items()))
         lines = [f"{words or 'nothing to do'}; {self.existing} the same on both sides; {self.bytes} bytes to move"]
+        lines += note_lines(self.notes)
         lines += [f"  {entry.action} {entry.filename}: {entry.reason}" for entry in self.entries[:LISTED]]
         if len(self.entries) > LISTED:
             lines.append(f"  and {len(self.entries) - LISTED} more")
@@ -137,6 +140,12 @@ class TransferPlan(Displayed):
 
     def __str__(self) -> str:
         return self.summary()
+
+
+def note_lines(notes: list[str]) -> list[str]:
+    """Return notes as lines of a summary."""
+    lines = [f"  note: {note}" for note in notes[:LISTED]]
+    return lines + [f"  and {len(notes) - LISTED} more notes"] * (len(notes) > LISTED)
 
 
 def _check(plan: TransferPlan) -> TransferPlan:
@@ -147,6 +156,8 @@ def _check(plan: TransferPlan) -> TransferPlan:
         or not all(type(text) is str for text in texts)
         or not all(type(reason) is str and _is_count(count) for reason, count in skipped)
         or not _is_count(plan.existing)
+        or type(plan.notes) is not list
+        or not all(type(note) is str for note in plan.notes)
     ):
         raise ValueError("of another shape")
     return plan

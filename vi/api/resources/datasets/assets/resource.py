@@ -240,8 +240,8 @@ class AsyncAssets(Resource):
         *,
         custom_metadata: metadata.CustomMetadata | None = None,
         names: Naming = "basename",
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
+        include: arguments.Patterns = (),
+        exclude: arguments.Patterns = (),
         follow_links: bool = False,
         skip_existing: bool = False,
         dry_run: bool = False,
@@ -294,9 +294,11 @@ class AsyncAssets(Resource):
             await self._http.document("GET", self._path(_routes.DATASET, dataset_id=dataset_id))
             if dry_run:
                 plan = await self._transfers.plan_up(dataset_id, inventory, skip_existing=skip_existing)
-                return AssetUploadResult(plan=plan)
+                return AssetUploadResult(plan=plan, notes=plan.notes)
             run = self._transfers.upload(options, tracker)
-            return await run.run(inventory)
+            result = await run.run(inventory)
+            result.notes = inventory.notes
+            return result
         raise AssertionError("unreachable")
 
     upload_events: Final = with_events(
@@ -342,8 +344,8 @@ class AsyncAssets(Resource):
         filter_criteria: arguments.Filter | None = None,
         metadata_query: str | None = None,
         strict_query: bool = False,
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
+        include: arguments.Patterns = (),
+        exclude: arguments.Patterns = (),
         limit: int | None = None,
         dry_run: bool = False,
         max_concurrency: int | None = None,
@@ -368,6 +370,7 @@ class AsyncAssets(Resource):
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
             raise ViInvalidParameterError(f"limit must be an integer above 0, got {limit!r}.", parameter="limit")
         query = arguments.query(filter_criteria, metadata_query, strict_query)
+        chosen = arguments.filters(include, exclude)
         if asset_ids is not None and query:
             raise ViInvalidParameterError("Give asset_ids or a filter, not both.", parameter="asset_ids")
         remote = await in_thread(remote_folder, save_dir) if is_remote(save_dir) and not dry_run else None
@@ -380,7 +383,7 @@ class AsyncAssets(Resource):
             asset_ids=None if asset_ids is None else check_ids(asset_ids, "asset_ids"),
             limit=limit,
             limits=self._limits(max_concurrency),
-            filters=arguments.filters(include, exclude, False) if include or exclude else None,
+            filters=chosen if chosen.include or chosen.exclude else None,
         )
         if dry_run:
             with deadline(self._http, timeout, "The plan was not made"):
@@ -391,6 +394,7 @@ class AsyncAssets(Resource):
             document = await self._http.document("GET", self._path(_routes.DATASET, dataset_id=dataset))
             tracker.files_total = expected_total(options, document)
             result = await run.run()
+            result.notes = chosen.notes
             if result.failures and raise_on_failure:
                 first = result.failures[0]
                 raise ViDownloadError(
@@ -419,8 +423,8 @@ class AsyncAssets(Resource):
         *,
         max_delete: int = DEFAULT_MAX_DELETE,
         names: Naming = "basename",
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
+        include: arguments.Patterns = (),
+        exclude: arguments.Patterns = (),
         follow_links: bool = False,
         dry_run: bool = False,
         timeout: float | None = None,
@@ -450,6 +454,7 @@ class AsyncAssets(Resource):
         with deadline(
             self._http, timeout, "The sync did not end", lambda: run.result if run else None, resume_hint=SYNC_GOES_ON
         ):
+            given = await in_thread(given.beside, place)
             if direction == "up":
                 inventory = await in_thread(scan_folder, place, names, given)
                 plan = await self._transfers.plan_up(dataset_id, inventory, folder=place, filters=given, delete=delete)
@@ -493,8 +498,8 @@ class AsyncAssets(Resource):
         folder: str | os.PathLike[str],
         *,
         names: Naming = "basename",
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
+        include: arguments.Patterns = (),
+        exclude: arguments.Patterns = (),
         follow_links: bool = False,
         timeout: float | None = None,
     ) -> VerifyResult:
@@ -502,6 +507,7 @@ class AsyncAssets(Resource):
         filters = arguments.filters(include, exclude, follow_links)
         place = arguments.folder(folder, "verify")
         with deadline(self._http, timeout, "The check did not end"):
+            filters = await in_thread(filters.beside, place)
             inventory = await in_thread(scan_folder, place, names, filters)
             return await self._transfers.verify(dataset_id, inventory, filters)
         raise AssertionError("unreachable")

@@ -11,7 +11,7 @@ from ....._show.units import size as size_text
 from ....._transfer.record import FileFailure, Ledger, Outcome, SkippedFile
 from ....._transfer.sources.local import shown
 from ....display import Displayed
-from .plans import TransferPlan
+from .plans import TransferPlan, note_lines
 from .responses import AssetIngestionSession
 
 __all__ = ["AssetDownloadResult", "AssetUploadResult", "BulkDeletionResult", "FileFailure", "SkippedFile"]
@@ -46,6 +46,8 @@ class AssetUploadResult(Displayed):
     skipped: list[SkippedFile] = attrs.field(factory=list, repr=False)
     """The first ten thousand files left out; *skip_reasons* counts all of them."""
     skip_reasons: dict[str, int] = attrs.Factory(dict)
+    notes: list[str] = attrs.Factory(list)
+    """What is to be told beside the counts: patterns that matched nothing."""
     plan: TransferPlan | None = None
     """What would be sent, when it was only to be planned."""
 
@@ -110,6 +112,7 @@ class AssetUploadResult(Displayed):
         if self.total_skipped:
             reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.skip_reasons.items()))
             lines.append(f"  {self.total_skipped} skipped: {reasons}")
+        lines += note_lines(self.notes)
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -129,6 +132,7 @@ class AssetUploadResult(Displayed):
             "cancelled": [attrs.asdict(entry) for entry in self.cancelled],
             "skipped": [attrs.asdict(entry) for entry in self.skipped],
             "skip_reasons": self.skip_reasons,
+            "notes": self.notes,
         }
 
     def __str__(self) -> str:
@@ -153,6 +157,8 @@ class AssetDownloadResult(Displayed):
     failures: list[FileFailure] = attrs.Factory(list)
     conflicts: list[FileFailure] = attrs.Factory(list)
     renamed: dict[str, str] = attrs.field(factory=dict, repr=False)
+    notes: list[str] = attrs.Factory(list)
+    """What is to be told beside the counts: patterns that matched nothing."""
     plan: TransferPlan | None = None
     """What would be fetched, when it was only to be planned."""
     address: str = attrs.field(default="", repr=False)
@@ -197,6 +203,7 @@ class AssetDownloadResult(Displayed):
             if count:
                 lines.append(f"  {count} {word}")
         lines += _failure_lines(self.failures)
+        lines += note_lines(self.notes)
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -214,6 +221,7 @@ class AssetDownloadResult(Displayed):
             "failures": [attrs.asdict(failure) for failure in self.failures],
             "conflicts": [attrs.asdict(conflict) for conflict in self.conflicts],
             "renamed": self.renamed,
+            "notes": self.notes,
         }
 
     def __str__(self) -> str:

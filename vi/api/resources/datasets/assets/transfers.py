@@ -13,7 +13,8 @@ from ..... import _routes
 from ....._connections import Connections
 from ....._http import Http
 from ....._pacing import Slots
-from ....._transfer.discovery import Filters, Inventory
+from ....._transfer.discovery import Inventory
+from ....._transfer.filters import Filters
 from ....._transfer.progress import ProgressTracker
 from ....._transfer.storage import Storage
 from ....._transfer.threads.lanes import Lanes
@@ -119,6 +120,7 @@ class Transfers:
 
         work = partial(plan_down, options.dataset_id, options.folder, index, overwrite=options.overwrite, takes=takes)
         plan = await in_thread(work)
+        plan.notes = options.filters.notes if options.filters is not None else []
         for missing in (ids or frozenset()) - {asset.asset_id for _, asset in index}:
             plan.entries.append(PlannedTransfer("keep", missing, "", 0, "there is no such asset", missing))
         return plan

@@ -21,8 +21,9 @@ from ......_connections import TRANSPORT_ERRORS
 from ......_http import Http
 from ......_pacing import Slots
 from ......_transfer import files
-from ......_transfer.discovery import Filters, os_failure
+from ......_transfer.discovery import os_failure
 from ......_transfer.download import RemoteFile, fetch
+from ......_transfer.filters import Filters
 from ......_transfer.journals.downloads import PartJournal
 from ......_transfer.journals.uploads import JournalKey
 from ......_transfer.names import LocalNames

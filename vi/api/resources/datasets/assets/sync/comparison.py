@@ -8,11 +8,13 @@ from typing import Any
 
 import attrs
 
-from ......_transfer.discovery import Filters, Inventory
+from ......_transfer.discovery import Inventory
+from ......_transfer.filters import Filters
 from ......_transfer.preparation import prepare
 from ......_transfer.record import FileFailure, FileRecord
 from ......_transfer.threads.lanes import Lanes
 from .....display import Displayed
+from ..plans import note_lines
 from ..remote_index import RemoteAsset, RemoteIndex, same_content
 
 NO_FILTERS = Filters()
@@ -41,6 +43,8 @@ class VerifyResult(Displayed):
     only_remote: list[str] = attrs.Factory(list)
     failures: list[FileFailure] = attrs.Factory(list)
     """Local files that cannot be read or are not supported."""
+    notes: list[str] = attrs.Factory(list)
+    """What is to be told beside the counts: patterns that matched nothing."""
 
     @property
     def ok(self) -> bool:
@@ -60,6 +64,7 @@ class VerifyResult(Displayed):
                 more = ", ..." if len(names) > 5 else ""
                 lines.append(f"  {len(names)} {word}: {', '.join(names[:5])}{more}")
         lines += [f"  {failure.path}: {failure.message}" for failure in self.failures[:5]]
+        lines += note_lines(self.notes)
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -118,4 +123,5 @@ async def verify(inventory: Inventory, index: RemoteIndex, lanes: Lanes, filters
             result.different.append(name)
     result.failures = comparison.failures
     result.only_remote = [name for name, _ in comparison.only_remote()]
+    result.notes = filters.notes
     return result

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from ......_media import media_type
 from ......_transfer import files
-from ......_transfer.discovery import Filters, Inventory, Naming, discover, name_problem
+from ......_transfer.discovery import EXCLUDED_FOLDER, Inventory, Naming, discover, name_problem
+from ......_transfer.filters import Filters
 from ......_transfer.names import LocalNames, key_of
 from ......_transfer.threads.lanes import Lanes
-from ......_transfer.threads.stopping import still_wanted
+from ......_transfer.threads.stopping import in_thread, still_wanted
 from ......errors import ViInvalidParameterError, ViOperationError, ViPathError
 from ..plans import Action, PlannedTransfer, TransferPlan
 from ..remote_index import RemoteAsset, RemoteIndex
@@ -63,14 +64,16 @@ async def plan_up(
         plan.entries.append(PlannedTransfer("upload", record.filename, record.path, record.size, reason))
     for failure in comparison.failures:
         plan.entries.append(PlannedTransfer("keep", failure.filename, failure.path, 0, failure.message))
+    only_remote = comparison.only_remote()
+    plan.notes = [*inventory.notes] if filters is NO_FILTERS else filters.notes
     if delete:
         if comparison.failures:
             raise ViOperationError(
                 f"Nothing is deleted: {len(comparison.failures)} local files could not be read; the first: "
                 f"{comparison.failures[0].message}"
             )
-        left_out = _names_left_out(inventory, folder)
-        surplus = [(name, asset) for name, asset in comparison.only_remote() if name not in left_out]
+        left_out = await in_thread(_names_left_out, inventory, folder)
+        surplus = [(name, asset) for name, asset in only_remote if name not in left_out]
         if not comparison.seen:
             _refuse_empty(len(surplus), f"the folder {folder} holds no image or video")
         for name, asset in surplus:
@@ -87,7 +90,26 @@ def _names_left_out(inventory: Inventory, folder: str) -> set[str]:
     if counted > len(named):
         raise ViOperationError(f"Nothing is deleted: {counted} files of {folder} are left out, too many to tell apart.")
     paths = [Path(os.path.relpath(skip.path, folder)) for skip in named]
+    for skip in named:
+        if skip.reason == EXCLUDED_FOLDER and not inventory.named_by_path:
+            paths += _files_below(skip.path, folder)
     return {name for path in paths for name in (path.name, path.as_posix())}
+
+
+def _files_below(excluded: str, folder: str) -> list[Path]:
+    """Return the files of an excluded folder, below *folder*: assets with their bare names may be theirs."""
+
+    def fail(error: OSError) -> None:
+        raise ViOperationError(
+            f"Nothing is deleted: the excluded folder {error.filename} cannot be read ({error.strerror}), so its assets "
+            "cannot be told from others."
+        )
+
+    return [
+        Path(os.path.relpath(os.path.join(place, name), folder))  # noqa: PTH118
+        for place, _, files_here in os.walk(excluded, onerror=fail)
+        for name in files_here
+    ]
 
 
 def plan_down(
@@ -129,6 +151,7 @@ def plan_down(
         )
     if delete and folder.is_dir():
         _plan_deletions(plan, folder, wanted, filters)
+    plan.notes = filters.notes
     return plan
 
 

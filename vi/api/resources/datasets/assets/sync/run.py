@@ -23,7 +23,7 @@ from ....base import check_id
 from .. import metadata
 from ..deletion import AT_ONCE
 from ..download.run import DownloadOptions
-from ..plans import PlannedTransfer, TransferPlan
+from ..plans import PlannedTransfer, TransferPlan, note_lines
 from ..responses import FailureMode, ResourceRetentionMode
 from ..results import AssetDownloadResult, AssetUploadResult
 from ..upload.run import UploadOptions
@@ -65,6 +65,7 @@ class SyncResult(Displayed):
         kept = [entry for entry in self.plan if entry.action == "keep"]
         lines += [f"  left: {entry.filename}: {entry.reason}" for entry in kept[:LISTED]]
         lines += [f"  not done: {failure.message}" for failure in self.failures[:LISTED]]
+        lines += note_lines(self.plan.notes)
         more = max(0, len(kept) - LISTED) + max(0, len(self.failures) - LISTED)
         lines += [f"  and {more} more, in .plan and .failures"] if more else []
         return "\n".join(lines)
@@ -78,6 +79,7 @@ class SyncResult(Displayed):
             "download": self.download.to_dict() if self.download else None,
             "deleted": self.deleted,
             "failures": [attrs.asdict(failure) for failure in self.failures],
+            "notes": self.plan.notes,
         }
 
     def __str__(self) -> str:

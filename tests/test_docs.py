@@ -91,15 +91,15 @@ def test_every_code_and_class_has_an_entry_and_no_other_is_there() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(entries()))
-def test_an_entry_says_whether_another_run_helps_and_what_to_do(name: str) -> None:
+def test_an_entry_says_whether_a_retry_helps_and_how_to_fix_it(name: str) -> None:
     text = " ".join(entries()[name].split())
-    assert re.search(r"\*\*Another run:\*\* \S", text)
-    assert re.search(r"\*\*Do:\*\* \S", text)
+    assert re.search(r"\*\*Retry:\*\* \S", text)
+    assert re.search(r"\*\*Fix:\*\* \S", text)
     assert len(text) > 60
 
 
-def test_what_the_page_says_of_another_run_is_what_the_errors_say() -> None:
+def test_the_page_and_the_errors_agree_on_retries() -> None:
     for code in vi.ViErrorCode:
-        said = re.search(r"\*\*Another run:\*\* (\w+)", " ".join(entries()[code].split()))
+        said = re.search(r"\*\*Retry:\*\* (\w+)", " ".join(entries()[code].split()))
         assert said is not None
         assert (said[1] == "yes") is vi.ViError("", error_code=code).is_retryable(), code

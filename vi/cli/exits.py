@@ -32,13 +32,13 @@ INTERRUPTED = 130
 
 TABLE: tuple[tuple[int, str], ...] = (
     (DONE, "all done"),
-    (FAILED, "some or all files failed, differ or were kept; or a question was answered with no"),
-    (WRONG_USE, "wrong use: arguments or settings"),
+    (FAILED, "at least one file failed, differed or was left in place, or you answered no"),
+    (WRONG_USE, "usage error: invalid arguments or settings"),
     (DENIED, "authentication or permission"),
     (MISSING, "not found"),
-    (TEMPORARY, "temporary, worth another run; also when every failed file failed for such a reason"),
-    (FATAL, "fatal, another run will not help"),
-    (NOTHING, "nothing to do, with --fail-if-nothing only"),
+    (TEMPORARY, "temporary failure, retry later (also if every failed file failed temporarily)"),
+    (FATAL, "fatal: another run will not help"),
+    (NOTHING, "nothing to do (only with --fail-if-nothing)"),
     (INTERRUPTED, "interrupted by Ctrl+C"),
 )
 

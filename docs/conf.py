@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import attrs
-from docutils.nodes import Element
+from docutils.nodes import Element, Node
 from sphinx.application import Sphinx
 from sphinx.domains.python import PyXRefRole
 from sphinx.environment import BuildEnvironment
+from sphinx.util.docutils import SphinxDirective
 
 import vi
+
+sys.path.insert(0, str(Path(__file__).parent))
+import command_line
 
 project = "vi"
 author = "the vi authors"
 copyright = author
 release = version = vi.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
 exclude_patterns = ["_build", "examples", "**.ipynb_checkpoints"]
 default_role = "py:anywhere"
 nitpicky = True
@@ -26,7 +38,7 @@ suppress_warnings = ["ref.python"]  # of several methods of one name the first i
 # What is not ours is not looked up: the build needs no network. Type variables are documented nowhere.
 nitpick_ignore_regex = [("py:(class|data|exc|meth|func|attr)", r"(?!vi\.).*|vi\..*\.[A-Z](_co|_contra)?")]
 
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
 
 autodoc_default_options = {"members": True, "undoc-members": True}
@@ -36,6 +48,11 @@ autodoc_preserve_defaults = True
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 python_maximum_signature_line_length = 90
+
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+
+copybutton_exclude = ".linenos, .gp, .go"
 
 html_theme = "furo"
 html_static_path = ["_static"]
@@ -70,6 +87,14 @@ class Anywhere(PyXRefRole):
         return title, target
 
 
+class CommandLine(SphinxDirective):
+    """``command-line``: the reference of ``vi-sdk``, in place of the directive."""
+
+    def run(self) -> list[Node]:
+        """Parse the generated text where the directive stands."""
+        return self.parse_text_to_nodes(command_line.reference(), allow_section_headings=True)
+
+
 def class_signature(
     _app: Sphinx, what: str, name: str, documented: Any, _options: Any, signature: str | None, _returns: str | None
 ) -> tuple[str, None] | None:
@@ -97,5 +122,6 @@ def without_makers(_app: Sphinx, what: str, name: str, *_: Any) -> bool | None:
 def setup(app: Sphinx) -> None:
     """Add what is said above."""
     app.add_role_to_domain("py", "anywhere", Anywhere())
+    app.add_directive("command-line", CommandLine)
     app.connect("autodoc-process-signature", class_signature)
     app.connect("autodoc-skip-member", without_makers)

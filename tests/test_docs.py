@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +14,11 @@ import pytest
 
 import vi
 from tests.readme_blocks import ROOT, Section, check_printed, page
-from vi.cli import exits
+from vi import _media
+from vi.cli import build_parser, exits
+from vi.server.identity import Identity
+from vi.server.inspection.frames import InspectionLimits
+from vi.server.store import assets, query_grammar
 from vi.testing.faults import Faults
 
 DOCS = ROOT / "docs"
@@ -21,6 +27,7 @@ PAGES = [
     for path in sorted(DOCS.rglob("*.md"))
     if "_build" not in path.parts
 ]
+(FIRST_STEPS,) = (one for one in PAGES if one.title == "first-steps.md")
 ERRORS = (DOCS / "errors.md").read_text("utf-8")
 
 
@@ -29,6 +36,9 @@ ERRORS = (DOCS / "errors.md").read_text("utf-8")
 def test_the_blocks_of_a_page_run_and_print_no_secret(
     whole: Section, reader: Callable[..., dict[str, Any]], capfd: pytest.CaptureFixture[str]
 ) -> None:
+    (block,) = [block for block in FIRST_STEPS.blocks if '.save(f"images/' in block.text]
+    shutil.rmtree("images")  # the pages say what they print for the folder that this page makes
+    exec(block.text, {})
     reader(whole, whole.title)
     check_printed("".join(capfd.readouterr()))
 
@@ -103,3 +113,77 @@ def test_the_page_and_the_errors_agree_on_retries() -> None:
         said = re.search(r"\*\*Retry:\*\* (\w+)", " ".join(entries()[code].split()))
         assert said is not None
         assert (said[1] == "yes") is vi.ViError("", error_code=code).is_retryable(), code
+
+
+# Pages that say what the code says.
+
+
+def table(name: str, heading: str) -> list[list[str]]:
+    """The rows of the first table below a heading, each as its cells without backticks."""
+    text = (DOCS / name).read_text("utf-8")
+    _, _, below = text.partition(f"\n{heading}\n")
+    assert below, f"{name} has no heading {heading!r}"
+    rows = re.search(r"(?:^\|.*\n)+", below, flags=re.MULTILINE)
+    assert rows is not None
+    cells = [[cell.strip().replace("`", "") for cell in row.strip("|").split(" | ")] for row in rows[0].splitlines()]
+    return cells[2:]
+
+
+def test_every_path_on_the_pages_for_developers_exists() -> None:
+    texts = [(DOCS / name).read_text("utf-8") for name in ("architecture.md", "contributing.md", "architecture.svg")]
+    paths = set(re.findall(r"\b(?:vi|tests|benchmarks|docs)/[\w./-]*\w", "\n".join(texts)))
+    assert len(paths) > 50
+    made_up = {"benchmarks/bench_NAME.py"}
+    assert sorted(path for path in paths - made_up if not (ROOT / path).exists()) == []
+
+
+def test_every_environment_variable_of_the_code_is_in_the_table() -> None:
+    named = {
+        name for row in table("settings.md", "## Environment variables") for name in re.findall(r"[A-Z_]{2,}", row[0])
+    }
+    read = set()
+    for path in (ROOT / "vi").rglob("*.py"):
+        text = path.read_text("utf-8")
+        read |= set(re.findall(r'"((?:DATATURE_VI|VI)_[A-Z_]+)"', text))
+        read |= set(re.findall(r'environ(?:\.get)?[\[(]"([A-Z_]+)"', text))
+    assert len(read) > 10
+    assert read - named == set()
+    proxies = {"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE"}  # read by Python and by aiohttp
+    assert named - read == proxies
+
+
+def test_the_tables_of_settings_have_every_field_with_its_default() -> None:
+    classes = (vi.Timeouts, vi.RetryPolicy, vi.TransferLimits)
+    fields = {f"{cls.__name__}.{field.name}": repr(field.default) for cls in classes for field in attrs.fields(cls)}
+    assert {row[0]: row[1] for row in table("settings.md", "## In a program")} == fields
+
+
+def test_the_page_of_queries_has_the_grammar_and_every_path() -> None:
+    text = (DOCS / "queries.md").read_text("utf-8")
+    for line in re.findall(r"^    (\w+ +=.*)$", query_grammar.__doc__ or "", flags=re.MULTILINE):
+        assert line in text
+    paths = {name for row in table("queries.md", "## Filtering by fields") for name in re.findall(r"[\w.]+", row[0])}
+    known = assets.columns(Identity("org", "name", "user", 0, "key", "key"), "dataset")
+    assert known.keys() - {"metadata.dimensions.width", "metadata.dimensions.height"} <= paths
+    for limit in (query_grammar.MAX_LENGTH, query_grammar.MAX_COMPARISONS, query_grammar.MAX_DEPTH):
+        assert f"{limit:,} " in text
+
+
+def test_the_page_of_refusals_has_every_type_and_the_limit_of_pixels() -> None:
+    rows = table("refused.md", "## Supported types")
+    assert {name for row in rows for name in re.findall(r"\.\w+", row[1])} == {*_media.IMAGE_TYPES, *_media.VIDEO_TYPES}
+    assert f"{InspectionLimits().max_pixels:,} pixels" in (DOCS / "refused.md").read_text("utf-8")
+
+
+def test_the_reference_of_the_command_line_has_every_command_and_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS))
+    command_line = importlib.import_module("command_line")
+    text = command_line.reference()
+    commands = list(command_line.commands(build_parser()))
+    assert len(commands) > 20
+    for command in commands:
+        assert f"\n.. program:: {command.prog}\n" in text
+        for action in command._actions:
+            assert all(
+                f"{name} " in text or f"{name}\n" in text or f"{name}," in text for name in action.option_strings
+            )

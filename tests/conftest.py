@@ -54,12 +54,12 @@ def anyio_backend() -> str:
 class ServiceThread:
     """A service in the loop of a thread of its own."""
 
-    def __init__(self, data: Path, middlewares: Sequence[Any] = (), **settings: Any) -> None:
+    def __init__(self, data: Path, middlewares: Sequence[Any] = (), host: str = "127.0.0.1", **settings: Any) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="service", daemon=True)
         self._thread.start()
         self._local: LocalService = self._run(
-            serve(data, port=0, config=ServiceConfig(**settings), middlewares=middlewares)
+            serve(data, host=host, port=0, config=ServiceConfig(**settings), middlewares=middlewares)
         )
         self.url = self._local.url
         self.secret_key = self._local.secret_key

@@ -12,11 +12,11 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "vi"
 
 FOUNDATION = (
-    "_version", "_kernel", "errors", "config", "_events", "_redact", "_media", "_checksums", "_wire", "_wire_fast", "_routes", "_retry", "_pacing", "_lock"
+    "_version", "_kernel", "errors", "config", "_events", "_redact", "_media", "_checksums", "_wire", "_wire_fast", "_routes", "_retry", "_pacing", "_lock", "_paths"
 )  # fmt: skip
 LAYERS: dict[str, int] = {
     **dict.fromkeys(FOUNDATION, 0),
-    **dict.fromkeys(("_sockets", "_connections", "_running", "_http", "_transfer"), 1),
+    **dict.fromkeys(("_sockets", "_proxies", "_connections", "_running", "_http", "_transfer"), 1),
     # Resources are async and sync in one file, so the twin of a method is as deep as they are.
     **dict.fromkeys(("api", "_loop_thread", "_show"), 2),
     **dict.fromkeys(("client", "transfers"), 3),
@@ -29,14 +29,14 @@ LAYERS: dict[str, int] = {
 BESIDE = ("server",)
 """Not a layer: what it may import is said one by one, and so is who may import it."""
 
-SERVER_MAY = ("errors", "_wire", "_routes", "_checksums", "_media", "_redact", "_lock", "config")
+SERVER_MAY = ("errors", "_paths", "_wire", "_routes", "_checksums", "_media", "_redact", "_lock", "config")
 MODELS = ("types", "responses", "shared")
 MAY_USE_SERVER = ("client", "cli", "__main__", "testing", "fastapi")
 MAY_PRINT = ("_show", "cli", "__main__")
 
 THIRD_PARTY = {
     "aiohttp": ("_sockets", "_connections", "_http", "_transfer", "server", "testing"),
-    "yarl": ("_connections", "_http", "_transfer", "server", "testing"),
+    "yarl": ("_proxies", "_connections", "_http", "_transfer", "server", "testing", "cli"),
     "cattrs": ("_wire",),
     "crcmod": ("_checksums",),
     "fastcrc": ("_checksums",),

@@ -15,7 +15,6 @@ import os
 import platform
 import ssl
 import sys
-import urllib.request
 import weakref
 from functools import lru_cache
 from typing import Any
@@ -26,17 +25,21 @@ import attrs
 from yarl import URL
 
 from ._events import Hooks
+from ._proxies import proxy_of
 from ._retry import FailureKind
 from ._sockets import ConnectionLost, KeptConnector, Resolver, one_attempt, spare_descriptors
 from ._version import __version__
-from .config import Settings, is_loopback
-from .errors import ViError, ViNetworkError, ViTimeoutError
+from .config import Settings
+from .errors import ViError, ViNetworkError, ViOperationError, ViTimeoutError
 
 USER_AGENT = f"vi/{__version__} (Python/{platform.python_version()}; {platform.system()}/{platform.release()})"
 
 KEEP_ALIVE_SECONDS = 60.0
 API_CONNECTIONS = 64
 MANY_DESCRIPTORS = 4096
+MAX_HEADER_BYTES = 64 << 10
+"""Of one header: gateways add policies and cookies far above the 8 KiB that aiohttp takes by itself."""
+MAX_HEADERS = 1000
 
 
 @attrs.frozen
@@ -93,11 +96,14 @@ class Connections:
         self._settings = settings
         self._ssl_context = ssl_context
         self.hooks: Hooks = Hooks()
+        self.closed: bool = False
         self._proxies: dict[str, dict[str, Any]] = {}
         self._by_loop: dict[asyncio.AbstractEventLoop, LoopConnections] = {}
 
     def current(self) -> LoopConnections:
         """Return the sessions of the running loop."""
+        if self.closed:
+            raise client_is_closed()
         loop = asyncio.get_running_loop()
         found = self._by_loop.get(loop)
         if found is None or found.pid != os.getpid():
@@ -128,7 +134,8 @@ class Connections:
         return bool(self._by_loop)
 
     async def aclose(self) -> None:
-        """Close the sessions of the running loop; let go of those whose loop has ended."""
+        """Close the sessions of the running loop; let go of those whose loop has ended. None is opened after that."""
+        self.closed = True
         running = asyncio.get_running_loop()
         for loop, connections in list(self._by_loop.items()):
             if loop is running and connections.pid == os.getpid():
@@ -155,10 +162,16 @@ class Connections:
             "resolver": Resolver(connect),
         }
         kept: dict[str, Any] = {**common, "keepalive_timeout": KEEP_ALIVE_SECONDS}
-        api: dict[str, Any] = {
-            "headers": {"User-Agent": USER_AGENT},
+        answers: dict[str, Any] = {
             "cookie_jar": aiohttp.DummyCookieJar(),
             "middlewares": (one_attempt,),
+            "max_line_size": MAX_HEADER_BYTES,
+            "max_field_size": MAX_HEADER_BYTES,
+            "max_headers": MAX_HEADERS,
+        }
+        api: dict[str, Any] = {
+            "headers": {"User-Agent": USER_AGENT},
+            **answers,
             "timeout": aiohttp.ClientTimeout(
                 total=None, sock_connect=connect, sock_read=min(timeouts.stall, timeouts.request)
             ),
@@ -168,9 +181,8 @@ class Connections:
             # Where descriptors are few, requests wait for a connection; a file needs one as well.
             connector=KeptConnector(limit=max(1, spare // 3) if scarce and spare is not None else 0, **kept),
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
-            cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            middlewares=(one_attempt,),
+            **answers,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect),
         )
         some = max(1, min(API_CONNECTIONS, spare // 6)) if spare is not None else API_CONNECTIONS
@@ -184,18 +196,14 @@ class Connections:
 
 
 def _proxy_arguments(url: URL) -> dict[str, Any]:
-    """Return aiohttp's proxy arguments for *url*, from ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY``.
-
-    This machine is reached without one: a proxy would look for the service on its own.
-    """
-    host = url.host or ""
-    address = urllib.request.getproxies().get(url.scheme)
-    if not address or is_loopback(host):
+    """Return aiohttp's proxy arguments for *url*."""
+    proxy = proxy_of(url)
+    if proxy is None:
         return {}
-    if urllib.request.proxy_bypass(host if url.port is None else f"{host}:{url.port}"):
-        return {}
-    # Name and password stay in the URL: with headers for the proxy aiohttp would send it ours as well.
-    return {"proxy": URL(address if "://" in address else f"http://{address}")}
+    # Name and password stay in the URL: with headers for the proxy aiohttp would send it ours as well. It would write
+    # them in Latin-1; with the bytes of their UTF-8 as letters, it writes UTF-8.
+    login = [part and part.encode().decode("latin-1") for part in (proxy.user, proxy.password)]
+    return {"proxy": proxy if proxy.user is None else proxy.with_user(login[0]).with_password(login[1])}
 
 
 @attrs.frozen
@@ -259,6 +267,11 @@ def to_error(failure: Failure, doing: str) -> ViError:
     )
 
 
+def client_is_closed() -> ViError:
+    """Make the error of a call after the client was closed."""
+    return ViOperationError("The client is closed.", suggestion="Make a new one, or close it after its last call.")
+
+
 def origin_of(url: URL) -> str:
     """Return scheme, host and port of *url*."""
     return _origin(url.scheme, url.raw_host, url.port)
@@ -266,7 +279,8 @@ def origin_of(url: URL) -> str:
 
 @lru_cache(maxsize=256)
 def _origin(scheme: str, host: str | None, port: int | None) -> str:
-    return str(URL.build(scheme=scheme, host=host or "", port=port, encoded=True).origin())
+    place = f"[{host}]" if host is not None and ":" in host else host or ""
+    return str(URL.build(scheme=scheme, authority=place if port is None else f"{place}:{port}", encoded=True).origin())
 
 
 def split_endpoint(endpoint: str) -> tuple[str, str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Literal
+from contextvars import ContextVar
+from typing import Literal, TypeVar
 
 import attrs
+
+from .errors import ViInvalidParameterError
 
 logger = logging.getLogger("vi.hooks")
 
@@ -59,6 +62,23 @@ class TransferProgress:
 Listener = Callable[[TransferProgress], None]
 """Who is called with the progress of one transfer: ``on_progress=``."""
 
+leave: ContextVar[Callable[[BaseException], None] | None] = ContextVar("vi_leave", default=None)
+"""Where a call runs in the loop thread of a sync client: ends the call as Ctrl+C does, and raises in the caller's."""
+
+E = TypeVar("E")
+
+
+def tell(listener: Callable[[E], object], event: E) -> None:
+    """Call a listener of the caller's. One that ends the program ends its call first: it must not end the loop alone."""
+    try:
+        listener(event)
+    except (SystemExit, KeyboardInterrupt) as error:
+        end = leave.get()
+        if end is None:
+            raise
+        end(error)
+
+
 EventListener = Callable[[RequestEvent | RetryEvent | TransferProgress], None]
 
 
@@ -79,6 +99,10 @@ class Hooks:
 
     def add(self, listener: EventListener) -> Callable[[], None]:
         """Add a listener; returns a function that takes it away again."""
+        if not callable(listener):
+            raise ViInvalidParameterError(
+                f"listener must be a function of an event, got {type(listener).__name__}.", parameter="listener"
+            )
         self._listeners.append(listener)
 
         def remove() -> None:
@@ -91,6 +115,6 @@ class Hooks:
         """Call every listener with *event*."""
         for listener in list(self._listeners):
             try:
-                listener(event)
+                tell(listener, event)
             except Exception:  # a broken watcher must not break what it watches
                 logger.exception("A hook failed on %s", type(event).__name__)

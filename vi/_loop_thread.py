@@ -15,6 +15,7 @@ import contextlib
 import math
 import os
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -26,6 +27,8 @@ from typing import Any, Generic, TypeVar, cast
 import anyio
 import attrs
 
+from ._connections import client_is_closed
+from ._events import leave
 from ._kernel import in_kernel
 from .errors import ViError, ViOperationError
 
@@ -34,6 +37,10 @@ R = TypeVar("R")
 CLEAN_UP_SECONDS = 2.0
 LOOK_SECONDS = 0.2
 STUCK_SECONDS = 0.5
+
+
+class _Thread(threading.Thread):
+    """The thread of a client's loop, told from those that others run loops in."""
 
 
 @attrs.frozen
@@ -62,8 +69,11 @@ class LoopInThread:
                     raise
                 started.set_exception(error)
 
-        thread = threading.Thread(target=run, name=name, daemon=True)
-        thread.start()
+        thread = _Thread(target=run, name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # Python 3.12 starts no thread once the main one has ended
+            raise _at_exit() from None
         return cls(thread, *started.result())
 
     def call(self, work: Coroutine[Any, Any, R]) -> Future[R]:
@@ -106,6 +116,7 @@ class RunningLoop:
         self.current: LoopInThread | None = None
         self.patience = math.inf
         """How long closing waits: little after a call that was given up and did not end, not at all after two Ctrl+C."""
+        self.closed: bool = False
         self._at_close = at_close
         self._name = name
         self._lock = threading.Lock()
@@ -118,9 +129,17 @@ class RunningLoop:
                 # The parent's thread did not come along; its loop must not be touched.
                 self.current = None
                 self._pid = os.getpid()
+            if self.closed:
+                raise client_is_closed()
             if self.current is None:
                 self.current, self.patience = LoopInThread.begin(self._name), math.inf
             return self.current
+
+    @property
+    def is_this_thread(self) -> bool:
+        """Whether the caller is in the loop: what it waits for would never come."""
+        current = self.current
+        return current is not None and current.thread is threading.current_thread() and self._pid == os.getpid()
 
     def end(self) -> bool:
         """Run the closing call and end the thread; false when there was none."""
@@ -155,20 +174,30 @@ class _UnderWay(Generic[R]):
         self._given_up = False
         self._ended = threading.Event()
         self._notes: list[str] = []
+        self.left: BaseException | None = None
+        """What a callback of the caller's raised to end the program."""
 
     async def run(self) -> R:
+        leave.set(self._leave)
         try:
             with anyio.CancelScope() as self._scope:
                 if self._given_up:
                     self._scope.cancel()
                 try:
                     return await self._call()
+                except (SystemExit, KeyboardInterrupt) as error:
+                    self._leave(error)
                 except asyncio.CancelledError as error:
                     self._notes += getattr(error, "__notes__", ())
                     raise
         finally:
             self._ended.set()
         return cast("R", None)  # given up: nobody waits for it
+
+    def _leave(self, error: BaseException) -> None:
+        self.left = error
+        assert self._scope is not None  # it runs
+        self._scope.cancel()
 
     def stop(self, reason: BaseException, loop: asyncio.AbstractEventLoop) -> bool:
         """Cancel the call and wait a moment for its clean-up; *reason* then tells how to go on. False if it goes on."""
@@ -203,10 +232,17 @@ class LoopThread:
 
     def run(self, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
         """Run *call* in the loop thread and return what it returns."""
+        if sys.is_finalizing():
+            raise _at_exit()
+        if self._loop.is_this_thread:
+            raise ViOperationError(
+                "A callback of this client called the client, which would wait for itself.",
+                suggestion="Use another client there, or note what is needed and call after the transfer.",
+            )
         self._warn_inside_loop()
         loop, under_way = self._loop.start(), _UnderWay(call)
         try:
-            return loop.wait_for(loop.call(under_way.run()))
+            result = loop.wait_for(loop.call(under_way.run()))
         except CancelledError:
             raise ViOperationError("The call was ended, since its client was closed.") from None
         except ViError:
@@ -215,14 +251,18 @@ class LoopThread:
             self._loop.patience = 0.0  # for a second Ctrl+C, here in the middle
             self._loop.patience = math.inf if under_way.stop(error, loop.loop) else STUCK_SECONDS
             raise
+        if under_way.left is not None:
+            raise under_way.left
+        return result
 
     def close(self) -> None:
-        """Run the closing call and end the thread; does nothing when there is none."""
+        """Run the closing call and end the thread; does nothing when there is none. No call is taken after that."""
+        self._loop.closed = True
         self._loop.end()
 
     def _warn_inside_loop(self) -> None:
-        if self._warned:
-            return
+        if self._warned or isinstance(threading.current_thread(), _Thread):
+            return  # in a callback of another client, where nothing can be awaited
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -237,6 +277,13 @@ class LoopThread:
             )
         self._warned = True
         warnings.warn(message, RuntimeWarning, stacklevel=5)
+
+
+def _at_exit() -> ViError:
+    return ViOperationError(
+        "The interpreter is shutting down; the client can do nothing more.",
+        suggestion="Make the call before the program ends, or from an atexit function.",
+    )
 
 
 def _forgotten(loop: RunningLoop) -> None:

@@ -15,11 +15,12 @@ _SIGNATURE = re.compile(r"(?i)((?:x-[a-z0-9-]*signature|x-amz-credential|sig|sig
 
 def redact(text: str) -> str:
     """Return *text* with keys, credentials and signed query strings replaced."""
-    text = _KEY.sub("dtvi_***", text)
-    text = _BEARER.sub(r"\1 ***", text)
-    text = _USERINFO.sub(r"\1***@", text)
-    text = _QUERY.sub(r"\1?***", text)
-    return _SIGNATURE.sub(r"\1***", text)
+    # Functions, for a template would be compiled at need, and nothing can be imported when the interpreter ends.
+    text = _KEY.sub(lambda _: "dtvi_***", text)
+    text = _BEARER.sub(lambda found: f"{found[1]} ***", text)
+    text = _USERINFO.sub(lambda found: f"{found[1]}***@", text)
+    text = _QUERY.sub(lambda found: f"{found[1]}?***", text)
+    return _SIGNATURE.sub(lambda found: f"{found[1]}***", text)
 
 
 def redact_value(value: Any) -> Any:

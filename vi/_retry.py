@@ -49,7 +49,7 @@ def wait_before_retry(
     if not _may_repeat(attempt):
         return None
     if attempt.failure is FailureKind.NEVER_SENT:
-        if attempt.elapsed >= policy.connect_patience:
+        if attempt.elapsed >= policy.connect_patience or policy.max_attempts == 1:
             return None
         return (0.5 + 0.5 * chance()) * min(1.0, policy.backoff * 2.0 ** min(attempt.number - 1, 30))
     if attempt.number >= policy.max_attempts:

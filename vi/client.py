@@ -20,7 +20,7 @@ from .api.resources.datasets.assets.resource import Assets, AsyncAssets
 from .api.resources.datasets.assets.transfers import Transfers
 from .api.resources.datasets.resource import AsyncDatasets, Datasets
 from .api.resources.organizations.resource import AsyncOrganizations, Organizations
-from .config import RetryPolicy, Settings, Timeouts, TransferLimits, load_settings
+from .config import RetryPolicy, Settings, Timeouts, TransferLimits, check_ssl_context, load_settings
 from .errors import ViError
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 class AsyncClient:
     """The asynchronous client.
 
-    Without arguments it takes its settings from the environment or the default settings file (``vi.config``). It may be
-    used from any event loop and by any number of tasks; connections open at the first request. Close it with
-    ``async with`` or `aclose`.
+    Without arguments it takes its settings from the environment or the default settings file (``vi.config``). *retries*
+    may be a number: 0 means none. It may be used from any event loop and by any number of tasks; connections open at the
+    first request. Close it with ``async with`` or `aclose`; a call after that raises `ViOperationError`.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class AsyncClient:
         config_file: str | os.PathLike[str] | None = None,
         profile: str | None = None,
         timeouts: Timeouts | None = None,
-        retries: RetryPolicy | None = None,
+        retries: RetryPolicy | int | None = None,
         limits: TransferLimits | None = None,
         ssl_context: ssl.SSLContext | None = None,
         allow_http: bool = False,
@@ -65,6 +65,7 @@ class AsyncClient:
         )
 
     def _connect(self, settings: Settings, ssl_context: ssl.SSLContext | None) -> None:
+        check_ssl_context(ssl_context)
         log_as_asked()
         self._settings = settings
         self._service: LocalService | None = None
@@ -82,7 +83,7 @@ class AsyncClient:
         data: str | os.PathLike[str] = "./vi-data",
         *,
         timeouts: Timeouts | None = None,
-        retries: RetryPolicy | None = None,
+        retries: RetryPolicy | int | None = None,
         limits: TransferLimits | None = None,
     ) -> LocalClient:
         """Return a client of the embedded service over the folder *data*: ``async with AsyncClient.local() as client``.
@@ -140,7 +141,7 @@ class LocalClient:
 
     _data: str | os.PathLike[str]
     _timeouts: Timeouts | None
-    _retries: RetryPolicy | None
+    _retries: RetryPolicy | int | None
     _limits: TransferLimits | None
     _client: AsyncClient | None = attrs.field(default=None, init=False)
 
@@ -182,7 +183,8 @@ class Client:
 
     It runs an event loop in a thread of its own, which starts at the first call, so it works in scripts, notebooks,
     thread pools, inside a running loop, and again after a fork. It may be shared by threads. Close it with ``with`` or
-    `close`.
+    `close`; a call after that raises `ViOperationError`, and so does a call from a callback of the client's own
+    (``on_progress``, ``custom_metadata``, hooks), which would wait for itself.
     """
 
     def __init__(
@@ -194,7 +196,7 @@ class Client:
         config_file: str | os.PathLike[str] | None = None,
         profile: str | None = None,
         timeouts: Timeouts | None = None,
-        retries: RetryPolicy | None = None,
+        retries: RetryPolicy | int | None = None,
         limits: TransferLimits | None = None,
         ssl_context: ssl.SSLContext | None = None,
         allow_http: bool = False,
@@ -226,7 +228,7 @@ class Client:
         data: str | os.PathLike[str] = "./vi-data",
         *,
         timeouts: Timeouts | None = None,
-        retries: RetryPolicy | None = None,
+        retries: RetryPolicy | int | None = None,
         limits: TransferLimits | None = None,
     ) -> Self:
         """Return a client of the embedded service over the folder *data*, which runs until the client is closed.

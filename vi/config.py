@@ -6,17 +6,20 @@ default file. The default file is ``vi/config.toml`` in the user's configuration
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import re
+import ssl
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import attrs
 
+from ._paths import as_path, home
 from .errors import ViConfigurationError, ViInvalidParameterError
 
 DEFAULT_ENDPOINT = "https://api.vi.datature.com"
@@ -29,7 +32,7 @@ PROFILE_VARIABLE = "VI_PROFILE"
 
 KEY_LENGTH = 103
 _KEY = re.compile(r"dtvi_[A-Za-z0-9_-]{98}")
-_LOOPBACK = re.compile(r"localhost|.*\.localhost|127(\.\d{1,3}){3}|::1")
+_LOOPBACK = re.compile(r"localhost|.*\.localhost|127(\.\d{1,3}){3}")
 
 MIB = 1 << 20
 
@@ -58,7 +61,8 @@ class RetryPolicy:
     """How often and how patiently a failed request is repeated.
 
     Waits are random between 0 and ``backoff * 2 ** attempt`` seconds, at most *backoff_max*. A ``Retry-After`` longer
-    than *retry_after_max* is not waited for: the error comes at once.
+    than *retry_after_max* is not waited for: the error comes at once. A connection that cannot be made is tried again
+    for *connect_patience* seconds. With one attempt nothing is repeated.
     """
 
     max_attempts: int = attrs.field(default=5, validator=_positive)
@@ -66,6 +70,13 @@ class RetryPolicy:
     backoff_max: float = attrs.field(default=20.0, validator=_positive)
     retry_after_max: float = attrs.field(default=60.0, validator=_positive)
     connect_patience: float = attrs.field(default=10.0, validator=_positive)
+
+    @classmethod
+    def of(cls, retries: int) -> RetryPolicy:
+        """Return a policy of *retries* after the first attempt; 0 means none."""
+        if retries < 0:
+            raise ViInvalidParameterError(f"retries must be 0 or more, got {retries}.", parameter="retries")
+        return cls(max_attempts=retries + 1)
 
 
 @attrs.frozen
@@ -108,18 +119,24 @@ class Settings:
 
 def is_loopback(host: str | None) -> bool:
     """Tell whether *host* can only be this machine."""
-    return host is not None and _LOOPBACK.fullmatch(host.lower()) is not None
+    if host is None or ":" not in host:
+        return host is not None and _LOOPBACK.fullmatch(host.lower()) is not None
+    try:
+        address = ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or (address.ipv4_mapped is not None and address.ipv4_mapped.is_loopback)
 
 
-def default_config_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the path of the default settings file, whether or not it exists."""
+def default_config_path(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the path of the default settings file, whether or not it exists; None where there is no home folder."""
     if named := environ.get(CONFIG_VARIABLE):
-        return Path(named).expanduser()
-    if os.name == "nt":
-        base = Path(environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
-    else:
-        base = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return base / "vi" / "config.toml"
+        return as_path(named, CONFIG_VARIABLE, ViConfigurationError)
+    base, below = ("APPDATA", "AppData/Roaming") if os.name == "nt" else ("XDG_CONFIG_HOME", ".config")
+    if named := environ.get(base):
+        return Path(named) / "vi" / "config.toml"
+    folder = home()
+    return folder / below / "vi" / "config.toml" if folder is not None else None
 
 
 def load_settings(
@@ -131,11 +148,19 @@ def load_settings(
     profile: str | None = None,
     allow_http: bool = False,
     timeouts: Timeouts | None = None,
-    retries: RetryPolicy | None = None,
+    retries: RetryPolicy | int | None = None,
     limits: TransferLimits | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Settings:
-    """Put settings together; raises `ViConfigurationError` that names the source of a bad or missing value."""
+    """Put settings together; raises `ViConfigurationError` that names the source of a bad or missing value.
+
+    An empty text counts as a value that was not given. *retries* as a number is `RetryPolicy.of` that number.
+    """
+    check_type(allow_http, "allow_http", bool, "True or False")
+    if timeouts is not None:
+        check_type(timeouts, "timeouts", Timeouts, "a vi.Timeouts, such as Timeouts(request=30)")
+    if limits is not None:
+        check_type(limits, "limits", TransferLimits, "a vi.TransferLimits, such as TransferLimits(max_concurrency=8)")
     found = find_settings(
         secret_key, organization_id, endpoint, config_file=config_file, profile=profile, environ=environ
     )
@@ -144,10 +169,32 @@ def load_settings(
         secret_key=_check_key(key.value, key.source),
         organization_id=_check_organization(organization.value, organization.source),
         endpoint=_check_endpoint(address.value or DEFAULT_ENDPOINT, address.source, allow_http),
-        timeouts=timeouts or Timeouts(),
-        retries=retries or RetryPolicy(),
-        limits=limits or TransferLimits(),
+        timeouts=timeouts if timeouts is not None else Timeouts(),
+        retries=_policy(retries),
+        limits=limits if limits is not None else TransferLimits(),
     )
+
+
+def _policy(retries: object) -> RetryPolicy:
+    if isinstance(retries, int) and not isinstance(retries, bool):
+        return RetryPolicy.of(retries)
+    if retries is None:
+        return RetryPolicy()
+    check_type(retries, "retries", RetryPolicy, "a vi.RetryPolicy or a number of retries")
+    assert isinstance(retries, RetryPolicy)
+    return retries
+
+
+def check_type(value: object, name: str, kind: type, expected: str) -> None:
+    """Refuse an argument of another type; the error does not show it, for it may be a secret."""
+    if not isinstance(value, kind):
+        raise ViInvalidParameterError(f"{name} must be {expected}, got {type(value).__name__}.", parameter=name)
+
+
+def check_ssl_context(value: object) -> None:
+    """Refuse an *ssl_context* that is none."""
+    if value is not None:
+        check_type(value, "ssl_context", ssl.SSLContext, "an ssl.SSLContext")
 
 
 @attrs.frozen
@@ -173,12 +220,15 @@ def find_settings(
         "organization_id": organization_id,
         "endpoint": endpoint,
     }
+    for name, value in {**given, "profile": profile}.items():
+        if value is not None:
+            check_type(value, name, str, "text")
     sources: list[tuple[str, Mapping[str, str | None]]] = [("the argument", given)]
     if config_file is not None:
-        path = Path(config_file).expanduser()
+        path = as_path(config_file, "config_file", ViConfigurationError)
         sources.append((f"the file {path}", _read_file(path, profile)))
     elif profile is not None:
-        path = default_config_path(environ)
+        path = _file_of_profiles(profile, environ)
         sources.append((f"profile {profile!r} of {path}", _read_file(path, profile)))
     variables = {
         "secret_key": environ.get(KEY_VARIABLE),
@@ -187,10 +237,20 @@ def find_settings(
     }
     sources.append(("the environment", variables))
     if config_file is None and profile is None and not all(_pick(sources, name).value for name in given):
-        path = default_config_path(environ)
-        if path.is_file() or environ.get(CONFIG_VARIABLE):
-            sources.append((f"the file {path}", _read_file(path, environ.get(PROFILE_VARIABLE))))
+        default = default_config_path(environ)
+        if default is not None and (default.is_file() or environ.get(CONFIG_VARIABLE)):
+            sources.append((f"the file {default}", _read_file(default, environ.get(PROFILE_VARIABLE))))
     return {name: _pick(sources, name) for name in given}
+
+
+def _file_of_profiles(profile: str, environ: Mapping[str, str]) -> Path:
+    path = default_config_path(environ)
+    if path is None:
+        raise ViConfigurationError(
+            f"There is no home folder, so there is no settings file with a profile {profile!r}.",
+            suggestion=f"Name the file: {CONFIG_VARIABLE} or config_file=.",
+        )
+    return path
 
 
 def _pick(sources: list[tuple[str, Mapping[str, str | None]]], name: str) -> FoundSetting:
@@ -274,12 +334,15 @@ def _check_organization(organization: str | None, source: str) -> str:
 
 
 def _check_endpoint(endpoint: str, source: str, allow_http: bool) -> str:
+    endpoint = endpoint.strip()
+    odd = any(c.isspace() or ord(c) < 32 or ord(c) == 127 for c in endpoint)
     try:
         parts = urlsplit(endpoint)
         port = parts.port
+        parts = parts._replace(netloc=_ascii_host(parts))
     except ValueError:
         parts, port = urlsplit(""), None
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+    if odd or parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise ViConfigurationError(
             f"The endpoint {endpoint!r} from {source} is not an http(s) address.",
             suggestion="It looks like https://api.vi.datature.com or http://127.0.0.1:8787.",
@@ -291,4 +354,14 @@ def _check_endpoint(endpoint: str, source: str, allow_http: bool) -> str:
             f"The endpoint {endpoint!r} from {source} would send the secret key unencrypted.",
             suggestion="Use https, or pass allow_http=True if the network is your own.",
         )
-    return endpoint.rstrip("/")
+    return parts.geturl().rstrip("/")
+
+
+def _ascii_host(parts: SplitResult) -> str:
+    """Return host and port with a name in other letters in its ASCII form (RFC 5891); `ValueError` if it has none."""
+    if parts.netloc.isascii() or "@" in parts.netloc:
+        return parts.netloc
+    import idna  # only for the few whose names are not ASCII
+
+    host = idna.encode(parts.hostname or "", uts46=True).decode()
+    return host if parts.port is None else f"{host}:{parts.port}"

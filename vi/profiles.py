@@ -18,7 +18,8 @@ from typing import Any
 
 import attrs
 
-from .config import PROFILE_VARIABLE, Settings, default_config_path, load_settings, read_document
+from ._paths import as_path
+from .config import CONFIG_VARIABLE, PROFILE_VARIABLE, Settings, default_config_path, load_settings, read_document
 from .errors import ViConfigurationError, ViInvalidParameterError
 
 _FIELDS = ("secret_key", "organization_id", "endpoint")
@@ -42,7 +43,7 @@ def list_profiles(
 ) -> list[Profile]:
     """List the profiles of the settings file, none when there is no file."""
     path = _path(config_file, environ)
-    if not path.is_file():
+    if path is None or not path.is_file():
         return []
     document = read_document(path)
     selected = environ.get(PROFILE_VARIABLE) or document.get("profile") or "default"
@@ -72,6 +73,11 @@ def save_profile(
     """
     settings = load_settings(secret_key, organization_id, endpoint, environ={})
     path = _path(config_file, environ)
+    if path is None:
+        raise ViConfigurationError(
+            "There is no home folder to save the settings in.",
+            suggestion=f"Name a file: {CONFIG_VARIABLE}, config_file= or --config.",
+        )
     if path.suffix == ".json":
         raise ViConfigurationError(f"{path} is of the published client's format; profiles are saved as TOML.")
     path = path.resolve()
@@ -150,8 +156,10 @@ def _replace(path: Path, text: str) -> None:
         raise
 
 
-def _path(config_file: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> Path:
-    return Path(config_file).expanduser() if config_file is not None else default_config_path(environ)
+def _path(config_file: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> Path | None:
+    if config_file is None:
+        return default_config_path(environ)
+    return as_path(config_file, "config_file", ViConfigurationError)
 
 
 def _table(document: Mapping[str, Any], name: str) -> dict[str, Any]:

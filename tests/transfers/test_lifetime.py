@@ -111,26 +111,30 @@ def test_a_forgotten_async_client_warns_and_leaves_no_trace_of_aiohttp(script: A
     assert "Unclosed" not in err
 
 
-def test_closing_twice_is_allowed_and_a_closed_client_of_a_service_opens_again(service: Any) -> None:
+def test_closing_twice_is_allowed_and_a_closed_client_takes_no_call(service: Any, images: Path) -> None:
     client = service.client()
     dataset = client.datasets.create(name="twice").dataset_id
     client.close()
     client.close()
-    assert client.datasets.get(dataset).name == "twice"
+    for call in (lambda: client.datasets.get(dataset), lambda: client.assets.upload(dataset, images)):
+        with pytest.raises(vi.ViOperationError, match="The client is closed"):
+            call()
+
+
+def test_a_client_that_was_never_used_closes_and_takes_no_call(service: Any) -> None:
+    client = service.client()
     client.close()
-
-
-def test_a_client_that_was_never_used_closes(service: Any) -> None:
-    service.client().close()
+    with pytest.raises(vi.ViOperationError, match="The client is closed"):
+        client.datasets.create(name="never")
 
 
 @pytest.mark.anyio
 async def test_an_async_client_closes_twice(service: Any) -> None:
     client = service.async_client()
     await client.aclose()
-    await client.datasets.create(name="again")
     await client.aclose()
-    await client.aclose()
+    with pytest.raises(vi.ViOperationError, match="The client is closed"):
+        await client.datasets.create(name="again")
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # of the loop that ended before the client was closed

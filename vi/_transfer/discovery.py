@@ -20,6 +20,7 @@ from typing import IO, Any, Literal
 import attrs
 
 from .._media import IMAGE_TYPES, MAX_IMAGE_BYTES, extension_of, media_type, size_limit
+from .._paths import current_folder, expand
 from ..errors import ViFileTooLargeError, ViInvalidParameterError, ViPathError
 from .filters import IGNORE_FILE, Filters, read_ignored
 from .record import KEPT_SKIPS, FileRecord, SkippedFile
@@ -243,7 +244,9 @@ def discover(paths: Any, names: Naming, filters: Filters, *, may_be_empty: bool 
         raise ViPathError(
             f"No such file or folder: {listed}.",
             path=missing[0],
-            suggestion=f"Check the spelling; relative paths are looked up in {Path.cwd()}.",
+            suggestion=f"Check the spelling; relative paths are looked up in {place}."
+            if (place := current_folder()) is not None
+            else "The current folder was deleted: change to another one, or give whole paths.",
             details={"paths": missing[:1000]},
         )
     inventory.notes = filters.notes
@@ -385,7 +388,7 @@ def _add_path(inventory: Inventory, given: str | os.PathLike[str], filters: Filt
         raise ViInvalidParameterError(f"A path must be text that is not empty, got {given!r}.", parameter="paths")
     if is_file_address(label):
         label = local_path(label)
-    path = os.path.expanduser(label)  # noqa: PTH111
+    path = expand(label)
     try:
         status = os.stat(path)  # noqa: PTH116
     except FileNotFoundError:

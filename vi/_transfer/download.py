@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable
 
 import aiohttp
 import anyio
-import anyio.to_thread
 import attrs
 
 from .. import _checksums
@@ -31,6 +30,7 @@ from .storage import SignedTransfer, Storage, TargetGone, TransferFailed, UrlExp
 from .threads.descriptors import when_possible
 from .threads.lanes import Lanes
 from .threads.pool import TaskPool
+from .threads.stopping import to_end_in_thread
 from .upload import CUT_SHORT
 
 logger = logging.getLogger("vi.transfer")
@@ -475,7 +475,7 @@ class _Follower:
             if self.check.join(self._checks.pop(byte_range.number), byte_range.size):
                 continue
             for start in range(byte_range.start, byte_range.end, 16 * GATHER):
-                await anyio.to_thread.run_sync(self._digest, start, min(start + 16 * GATHER, byte_range.end))
+                await to_end_in_thread(self._digest, start, min(start + 16 * GATHER, byte_range.end))
 
     def _digest(self, start: int, end: int) -> None:
         while start < end:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import Literal
 
-from .._events import Listener, TransferProgress
+from .._events import Listener, TransferProgress, tell
 
 EVENTS_PER_SECOND = 10
 
@@ -76,4 +76,4 @@ class ProgressTracker:
             finished,
         )
         for listener in self._listeners:
-            listener(event)
+            tell(listener, event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from typing import Any, Generic, TypeVar
@@ -132,11 +133,30 @@ class PaginatedResponse(Page[T]):
     def __iter__(self) -> Iterator[Page[T]]:
         return self.pages()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The way to the other pages is a live client, which is of this process.
+        return PaginatedResponse, (self.items, self.next_page, self.prev_page, self.bad_items)
+
+    def __copy__(self) -> PaginatedResponse[T]:
+        return attrs.evolve(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PaginatedResponse[T]:
+        return attrs.evolve(self, items=copy.deepcopy(self.items, memo), bad_items=copy.deepcopy(self.bad_items, memo))
+
     def pages(self) -> Iterator[Page[T]]:
-        """Iterate over every page, in order, this one included."""
-        if self.next_page is None or self._listing is None or self._run is None:
+        """Iterate over every page, in order, this one included.
+
+        A page that was pickled has no client any more: more pages than itself raise `ViOperationError`.
+        """
+        if self.next_page is None:
             yield self
             return
+        if self._listing is None or self._run is None:
+            yield self
+            raise ViOperationError(
+                "This page was pickled without its client, and more pages follow it.",
+                suggestion="List again, with PaginationParams(page_token=page.next_page) to go on from here.",
+            )
         listing = self._listing
         if listing.pagination is None:
             # Reading everything in pages of ten would cost a hundred times the requests: start again in large ones.

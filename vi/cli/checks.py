@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import attrs
+from yarl import URL
 
 from .. import _checksums
+from .._proxies import bypasses, named_proxy, proxy_of, read_proxy
 from .._redact import redact
-from ..config import is_loopback
 from ..errors import ViError
 
 if TYPE_CHECKING:
@@ -56,7 +57,10 @@ class Check:
 def service(client: Client) -> Iterator[Check]:
     """Ask the service from the outside in: proxy, address, clock, then the key."""
     endpoint = client.settings.endpoint
-    yield proxy(endpoint)
+    way = proxy(endpoint)
+    yield way
+    if way.state == "fail":
+        return
     began = time.monotonic()
     try:
         date = _head(endpoint)
@@ -70,24 +74,31 @@ def service(client: Client) -> Iterator[Check]:
 
 def proxy(endpoint: str) -> Check:
     """Say which way requests go, as the client finds it."""
-    parts = urllib.parse.urlsplit(endpoint)
-    address = urllib.request.getproxies().get(parts.scheme)
-    if not address:
+    url = URL(endpoint)
+    named = named_proxy(url)
+    if named is None:
         return Check("proxy", "ok", "none")
-    if is_loopback(parts.hostname):
-        return Check("proxy", "ok", f"{redact(address)} is set, and not used for this machine")
-    if urllib.request.proxy_bypass(parts.netloc):
-        return Check("proxy", "ok", f"{redact(address)} is set, and NO_PROXY leaves this service out")
+    why = bypasses(url)
+    if why == "loopback":
+        return Check("proxy", "ok", f"{named[1]} is set, and not used for this machine")
+    if why == "NO_PROXY":
+        return Check("proxy", "ok", f"{named[1]} is set, and NO_PROXY leaves this service out")
+    try:
+        address = read_proxy(*named)
+    except ViError as error:
+        return Check("proxy", "fail", error.message, error.suggestion or "")
     advice = "Set NO_PROXY for this service if the proxy does not reach it."
-    return Check("proxy", "note", f"requests go through {redact(address)}", advice)
+    return Check("proxy", "note", f"requests go through {redact(str(address))}", advice)
 
 
 def _head(endpoint: str) -> str | None:
     """Return the Date of whatever the service answers to a request without a key."""
     request = urllib.request.Request(endpoint, method="HEAD")  # noqa: S310 - the endpoint was checked to be http(s)
-    direct = [urllib.request.ProxyHandler({})] if is_loopback(urllib.parse.urlsplit(endpoint).hostname) else []
+    url = URL(endpoint)
+    proxy = proxy_of(url)
+    through = urllib.request.ProxyHandler({url.scheme: str(proxy)} if proxy is not None else {})
     try:
-        with urllib.request.build_opener(*direct).open(request, timeout=PATIENCE) as answer:
+        with urllib.request.build_opener(through).open(request, timeout=PATIENCE) as answer:
             return str(answer.headers.get("Date"))
     except urllib.error.HTTPError as answer:
         with answer:

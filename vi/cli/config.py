@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
+from .._paths import as_path
 from .._redact import redact
 from .._show.console import complain, printable, say
 from ..config import DEFAULT_ENDPOINT, default_config_path, find_settings
@@ -49,7 +49,11 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
 
 def path(given: argparse.Namespace) -> int:
     """Print where the settings file is, or would be."""
-    say(printable(str(default_config_path())))
+    file = default_config_path()
+    if file is None:
+        complain("There is no home folder, so there is no settings file; VI_CONFIG can name one.")
+        return exits.MISSING
+    say(printable(str(file)))
     return exits.DONE
 
 
@@ -58,7 +62,8 @@ def show(given: argparse.Namespace) -> int:
     found = find_settings(
         organization_id=given.organization, endpoint=given.endpoint, config_file=given.config, profile=given.profile
     )
-    file = Path(given.config) if given.config else default_config_path()
+    file = as_path(given.config, "--config") if given.config else default_config_path()
+    there = file is not None and file.exists()
     settings: dict[str, dict[str, Any]] = {}
     for name, setting in found.items():
         found_value = setting.value or (DEFAULT_ENDPOINT if name == "endpoint" else None)
@@ -66,9 +71,9 @@ def show(given: argparse.Namespace) -> int:
         shown: Any = setting.value is not None if name == "secret_key" else value
         settings[name] = {"value": shown, "source": source_of(name, setting.source)}
     if given.json:
-        show_document({"file": str(file), "file_exists": file.exists(), **settings})
+        show_document({"file": str(file) if file else None, "file_exists": there, **settings})
         return exits.DONE
-    rows = [("File", f"{file}{'' if file.exists() else ' (not there)'}")]
+    rows = [("File", f"{file or 'none: there is no home folder'}{'' if there or not file else ' (not there)'}")]
     for name, label in (("endpoint", "Service"), ("organization_id", "Organization"), ("secret_key", "Key")):
         value = settings[name]["value"]
         word = value if isinstance(value, str) else "set" if value else "not set"
@@ -80,7 +85,7 @@ def show(given: argparse.Namespace) -> int:
 def profiles(given: argparse.Namespace) -> int:
     """List the profiles of the settings file."""
     show_items(given, list_profiles(given.config), COLUMNS, none="There are no profiles; vi-sdk login makes one.")
-    if given.config and not Path(given.config).exists():
+    if given.config and not as_path(given.config, "--config").exists():
         complain(printable(f"{given.config} is not there."))
         return exits.MISSING
     return exits.DONE

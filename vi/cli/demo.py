@@ -12,6 +12,7 @@ from pathlib import Path
 
 import attrs
 
+from .._paths import as_path
 from .._show.console import complain, say, table
 from . import exits, options
 
@@ -71,7 +72,7 @@ def _tour(given: argparse.Namespace, scratch: Path) -> int:
         row.seconds = time.perf_counter() - began
         steps.append(row)
 
-    folder = Path(given.folder).expanduser() if given.folder else scratch / "images"
+    folder = as_path(given.folder, "folder") if given.folder else scratch / "images"
     if not given.folder:
         if importlib.util.find_spec("PIL") is None:
             raise exits.WrongUseError("demo needs the local service: pip install 'vi-async-sdk[local]'")

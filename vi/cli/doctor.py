@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from .._paths import current_folder
 from .._show.console import aligned, printable, say, styled
 from .._version import __version__
 from ..config import RetryPolicy, Timeouts, find_settings
@@ -80,6 +81,10 @@ def look(given: argparse.Namespace) -> Iterator[Check]:
     yield checks.crc()
     yield checks.extensions()
     yield checks.folder("cache", vi.transfers.folder(), "Set VI_CACHE_DIR: without it uploads cannot go on later.")
-    yield checks.folder("this folder", Path.cwd(), "Change to another folder for downloads.")
+    place = current_folder()
+    if place is None:
+        yield Check("this folder", "fail", "the current folder was deleted", "Change to another folder.")
+    else:
+        yield checks.folder("this folder", Path(place), "Change to another folder for downloads.")
     yield checks.open_files()
     yield from checks.extras()

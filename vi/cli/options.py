@@ -7,9 +7,9 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._paths import as_path
 from . import exits
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def custom_metadata(given: argparse.Namespace) -> dict[str, Any] | None:
     if given.metadata_file is None:
         return dict(given.metadata) or None
     try:
-        document = json.loads(Path(given.metadata_file).read_text("utf-8"))
+        document = json.loads(as_path(given.metadata_file, "--metadata-file").read_text("utf-8"))
     except OSError as error:
         raise exits.WrongUseError(f"--metadata-file {given.metadata_file}: {error.strerror}") from None
     except ValueError:

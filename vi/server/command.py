@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from .._paths import as_path
 from ..errors import ViConfigurationError
 from .config import Folder, ServiceConfig
 from .disk.files import write_private
@@ -69,7 +70,7 @@ async def _run(
     stopping.cancel()
     async with await starting as service:
         if env_file is not None:
-            _write_settings(Path(env_file), service)
+            _write_settings(as_path(env_file, "env_file"), service)
         key = env_file if env_file is not None else Folder(service.data).identity
         announce(
             f"Serving {service.data} at {service.url} (organization {service.organization_id}); "

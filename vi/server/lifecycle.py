@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from .._paths import as_path
 from ..errors import ViConfigurationError
 from .config import Folder, ServiceConfig
 from .disk.files import flush_folder
@@ -146,7 +147,7 @@ async def open_service(
 
 
 def _join(data: Data, url: str) -> LocalService:
-    folder = Folder(Path(data).resolve())
+    folder = _folder(data)
     return LocalService(url, read_identity(folder.identity), folder.root, None)
 
 
@@ -161,8 +162,12 @@ async def _answers(url: str) -> bool:
         return False
 
 
+def _folder(data: Data) -> Folder:
+    return Folder(as_path(data, "data").resolve())
+
+
 def _prepare(data: Data) -> Folder:
-    folder = Folder(Path(data).resolve())
+    folder = _folder(data)
     try:
         made = [path for path in (folder.root, *folder.root.parents) if not path.exists()]
         folder.root.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ..._lock import try_lock
+from ..._paths import as_path, home, temporary_folder
+from ...errors import ViConfigurationError
 
 CACHE_VARIABLE = "VI_CACHE_DIR"
 MAX_BYTES = 256 << 20
@@ -29,14 +31,14 @@ _NAMES_TRIED = 100
 
 
 def cache_folder() -> Path:
-    """Return where what is unfinished is written down."""
+    """Return where unfinished transfers are recorded: in the temporary folder where there is no home folder."""
     if named := os.environ.get(CACHE_VARIABLE):
-        return Path(named).expanduser() / "transfers"
-    if os.name == "nt":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "vi" / "transfers"
+        return as_path(named, CACHE_VARIABLE, ViConfigurationError) / "transfers"
+    base, below = ("LOCALAPPDATA", "AppData/Local") if os.name == "nt" else ("XDG_CACHE_HOME", ".cache")
+    if named := os.environ.get(base):
+        return Path(named) / "vi" / "transfers"
+    folder = home()
+    return folder / below / "vi" / "transfers" if folder is not None else temporary_folder() / "transfers"
 
 
 def create(folder: Path, prefix: str) -> tuple[Path, int]:

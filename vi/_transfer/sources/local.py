@@ -17,14 +17,13 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from typing import IO, Any, NamedTuple, Protocol, Self, cast
 
 import aiofiles.threadpool
-import anyio
-import anyio.to_thread
 import attrs
 
 from ..._checksums import crc32c
 from ..._media import SNIFF_BYTES
 from ...errors import ViInvalidParameterError
 from ..threads.descriptors import open_when_possible, when_possible
+from ..threads.stopping import in_thread, to_end_in_thread
 
 CHUNK = 1 << 20
 HASHED_AT_ONCE = 256 << 10
@@ -101,7 +100,7 @@ class PathSource:
     async def examine(self) -> Facts:
         stop = threading.Event()
         try:
-            return await anyio.to_thread.run_sync(examine_path, self.path, stop, abandon_on_cancel=True)
+            return await in_thread(examine_path, self.path, stop)
         finally:
             stop.set()
 
@@ -262,7 +261,7 @@ class BytesSource:
         self.data = memoryview(data).cast("B") if not isinstance(data, bytes) else memoryview(data)
 
     async def examine(self) -> Facts:
-        crc = await anyio.to_thread.run_sync(crc32c, self.data) if len(self.data) > CHUNK else crc32c(self.data)
+        crc = await to_end_in_thread(crc32c, self.data) if len(self.data) > CHUNK else crc32c(self.data)
         return Facts(len(self.data), crc, bytes(self.data[:SNIFF_BYTES]))
 
     async def chunks(self, start: int, end: int) -> AsyncGenerator[bytes | memoryview]:
@@ -288,7 +287,7 @@ class FileObjectSource:
         self._lock = threading.Lock()
 
     async def examine(self) -> Facts:
-        return await anyio.to_thread.run_sync(self._examine)
+        return await to_end_in_thread(self._examine)
 
     def _examine(self) -> Facts:
         head, crc, size = b"", 0, 0
@@ -308,7 +307,7 @@ class FileObjectSource:
     async def chunks(self, start: int, end: int) -> AsyncGenerator[bytes | memoryview]:
         at = start
         while at < end:
-            data = await anyio.to_thread.run_sync(self._read, at, min(CHUNK, end - at))
+            data = await to_end_in_thread(self._read, at, min(CHUNK, end - at))
             if not data:
                 raise SourceChangedError(f"{self.label} has become shorter")
             at += len(data)
@@ -384,7 +383,7 @@ class SpooledSource(FileObjectSource):
             if held <= SPOOL_IN_MEMORY:
                 self._file.write(data)
             else:
-                await anyio.to_thread.run_sync(self._file.write, data)
+                await to_end_in_thread(self._file.write, data)
         return await super().examine()
 
     def close(self) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 from typing import Any
 
-import anyio.to_thread
-
 from ...errors import ViConfigurationError
+from ..threads.stopping import to_end_in_thread
 from .local import BytesSource, Facts, SourceFailedError
 
 LOSSY_QUALITY = 95
@@ -32,7 +31,7 @@ class PictureSource(BytesSource):
         self._picture = picture
 
     async def examine(self) -> Facts:
-        self.data = memoryview(await anyio.to_thread.run_sync(encode, self._picture, self.label))
+        self.data = memoryview(await to_end_in_thread(encode, self._picture, self.label))
         return await super().examine()
 
     def close(self) -> None:

@@ -15,13 +15,13 @@ from typing import IO, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-import anyio.to_thread
 import attrs
 
 from ..._checksums import crc32c
 from ..._media import SNIFF_BYTES
 from ..._redact import redact
 from ...errors import ViConfigurationError
+from ..threads.stopping import to_end_in_thread
 from .local import CHUNK, Facts, SourceChangedError, SourceFailedError, Stamp
 
 R = TypeVar("R")
@@ -143,7 +143,7 @@ class RemoteSource:
         self.label = found.label
 
     async def examine(self) -> Facts:
-        return await anyio.to_thread.run_sync(_asked, self.label, self._examine)
+        return await to_end_in_thread(_asked, self.label, self._examine)
 
     def _examine(self) -> Facts:
         head, crc, size = b"", 0, 0
@@ -155,12 +155,12 @@ class RemoteSource:
         return Facts(size, crc, head)
 
     async def chunks(self, start: int, end: int) -> AsyncGenerator[bytes | memoryview]:
-        file = await anyio.to_thread.run_sync(_asked, self.label, lambda: self._open_at(start))
+        file = await to_end_in_thread(_asked, self.label, lambda: self._open_at(start))
         try:
             left = end - start
             while left > 0:
                 read = functools.partial(file.read, min(CHUNK, left))
-                data = await anyio.to_thread.run_sync(_asked, self.label, read)
+                data = await to_end_in_thread(_asked, self.label, read)
                 if not data:
                     raise SourceChangedError(f"{self.label} has become shorter")
                 left -= len(data)

@@ -6,12 +6,14 @@ interpreter from ending. So the work asks, now and then, whether it is still wan
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TypeVar, TypeVarTuple
 
-import anyio.to_thread
+import anyio
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -28,10 +30,24 @@ async def in_thread(call: Callable[[*Ts], R], *arguments: *Ts) -> R:
     stop = threading.Event()
     token = _stop.set(stop)
     try:
-        return await anyio.to_thread.run_sync(call, *arguments, abandon_on_cancel=True)
+        return await _begun(call, *arguments)
     finally:
         stop.set()
         _stop.reset(token)
+
+
+async def to_end_in_thread(call: Callable[[*Ts], R], *arguments: *Ts) -> R:
+    """Run *call* in a thread; a cancelled wait lasts until it has ended."""
+    with anyio.CancelScope(shield=True):
+        result = await _begun(call, *arguments)
+    return result  # noqa: RET504 - a block of anyio may swallow what ends it, says its type
+
+
+def _begun(call: Callable[[*Ts], R], *arguments: *Ts) -> asyncio.Future[R]:
+    # Not a thread of anyio's: those end by a callback that never runs where nest_asyncio has patched asyncio, and the
+    # program would not end.
+    context = contextvars.copy_context()
+    return asyncio.get_running_loop().run_in_executor(None, lambda: context.run(call, *arguments))
 
 
 def still_wanted() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ....._paths import as_path
 from ....._transfer.discovery import Inventory, Naming, discover
 from ....._transfer.filters import Filters, read_patterns
 from ....._transfer.record import FileRecord
@@ -77,9 +77,7 @@ def folder(save_dir: object, call: str) -> Path:
         )
     if isinstance(save_dir, str) and is_file_address(save_dir):
         save_dir = local_path(save_dir)
-    if not isinstance(save_dir, (str, os.PathLike)) or not os.fspath(save_dir) or "\0" in str(save_dir):
-        raise ViInvalidParameterError(f"save_dir must be a path, got {save_dir!r}.", parameter="save_dir")
-    return Path(save_dir).expanduser()
+    return as_path(save_dir, "save_dir")
 
 
 def build_inventory(paths: Any, names: Naming, filters: Filters, failure_mode: FailureMode) -> Inventory:

@@ -7,11 +7,11 @@ import os
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 import attrs
 
+from ....._paths import as_path
 from .....errors import ViInvalidParameterError, ViPathError
 from ....display import Displayed
 
@@ -99,7 +99,7 @@ class TransferPlan(Displayed):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan as JSON lines, the first one its head."""
         head = attrs.asdict(self, filter=lambda attribute, _: attribute.name != "entries")
-        with Path(path).open("w", encoding="utf-8") as file:
+        with as_path(path, "path").open("w", encoding="utf-8") as file:
             file.write(json.dumps({"vi-plan": FORMAT, **head, "entries": len(self.entries)}) + "\n")
             for entry in self.entries:
                 file.write(json.dumps(attrs.asdict(entry, filter=lambda _, value: value is not None)) + "\n")
@@ -108,8 +108,9 @@ class TransferPlan(Displayed):
     def load(cls, path: str | os.PathLike[str]) -> TransferPlan:
         """Read a saved plan; `ViInvalidParameterError` names the line that cannot be read."""
         number = 0
+        file_of_plan = as_path(path, "path")
         try:
-            with Path(path).open(encoding="utf-8") as file:
+            with file_of_plan.open(encoding="utf-8") as file:
                 number = 1
                 head = json.loads(file.readline())
                 if head.pop("vi-plan") != FORMAT:

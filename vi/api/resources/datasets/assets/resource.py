@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
-import anyio.to_thread
 import attrs
 
 from ..... import _routes

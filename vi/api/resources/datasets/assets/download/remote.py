@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.to_thread
 
 from ......_transfer import files
 from ......_transfer.download import RemoteFile, fetch
 from ......_transfer.journals.downloads import PartJournal
 from ......_transfer.remote_folders import RemoteFolder, to_the_end
-from ......_transfer.threads.stopping import in_thread
+from ......_transfer.threads.stopping import in_thread, to_end_in_thread
 from ..results import AssetDownloadResult
 from .run import Download
 
@@ -39,7 +38,7 @@ class RemoteDownload(Download):
         finally:
             if self._made:
                 with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(functools.partial(shutil.rmtree, self._folder, ignore_errors=True))
+                    await to_end_in_thread(functools.partial(shutil.rmtree, self._folder, ignore_errors=True))
 
     async def _prepare(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="vi-"))

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.to_thread
 import attrs
 from anyio.streams.memory import MemoryObjectSendStream
 
@@ -34,7 +33,7 @@ from ......_transfer.sources.local import shown
 from ......_transfer.storage import Storage, TargetGone, TransferFailed, UrlExpired, signed_transfer
 from ......_transfer.threads.lanes import Lanes
 from ......_transfer.threads.pool import TaskPool, first_error, slots_for
-from ......_transfer.threads.stopping import in_thread
+from ......_transfer.threads.stopping import in_thread, to_end_in_thread
 from ......config import TransferLimits
 from ......errors import ViDownloadError, ViError, ViNetworkError, ViNotFoundError, ViOperationError, ViTimeoutError
 from .....pagination import TokenTrail
@@ -182,9 +181,9 @@ class Download:
     async def _prepare(self) -> None:
         folder, settings = self._options.folder, self._http.settings
         key = JournalKey(settings.endpoint, settings.organization_id, self._options.dataset_id)
-        self._parts = await anyio.to_thread.run_sync(PartJournal.open, folder, key)
+        self._parts = await to_end_in_thread(PartJournal.open, folder, key)
         probe = self._parts.path_for(str(folder / "probe"))
-        await anyio.to_thread.run_sync(files.check_folder, folder, probe)
+        await to_end_in_thread(files.check_folder, folder, probe)
 
     async def _check_folder(self) -> None:
         problem: tuple[str, str] | None = None

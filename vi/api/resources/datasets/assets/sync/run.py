@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anyio.to_thread
 import attrs
 
 from ......_events import Listener
@@ -16,6 +15,7 @@ from ......_transfer.progress import ProgressTracker
 from ......_transfer.record import FileFailure
 from ......_transfer.sources.local import PathSource
 from ......_transfer.threads.pool import TaskPool
+from ......_transfer.threads.stopping import to_end_in_thread
 from ......config import TransferLimits
 from ......errors import ViAuthenticationError, ViError, ViNotFoundError, ViPermissionError
 from .....display import Displayed
@@ -184,7 +184,7 @@ class PlanRun:
             return "the local file" if mtime_ns_of(path) != entry.mtime_ns else None
 
         good: list[PlannedTransfer] = []
-        for entry, what in zip(entries, await anyio.to_thread.run_sync(lambda: [*map(changed, entries)]), strict=True):
+        for entry, what in zip(entries, await to_end_in_thread(lambda: [*map(changed, entries)]), strict=True):
             if what is None:
                 good.append(entry)
             else:
@@ -200,7 +200,7 @@ class PlanRun:
             for entry in self._plan:
                 if entry.action == "delete_asset":
                     await pool.submit(self._delete_asset, entry)
-        deleted, failures = await anyio.to_thread.run_sync(delete_files, self._plan)
+        deleted, failures = await to_end_in_thread(delete_files, self._plan)
         self.result.deleted += deleted
         self.result.failures += failures
 

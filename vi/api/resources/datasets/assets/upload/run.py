@@ -15,7 +15,6 @@ from contextlib import aclosing
 from typing import Any
 
 import anyio
-import anyio.to_thread
 import attrs
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -33,6 +32,7 @@ from ......_transfer.sources.local import BytesSource, SourceChangedError
 from ......_transfer.storage import Storage, TargetGone, TransferFailed, UrlExpired, signed_transfer
 from ......_transfer.threads.lanes import Lanes
 from ......_transfer.threads.pool import TaskPool, first_error, slots_for
+from ......_transfer.threads.stopping import to_end_in_thread
 from ......_transfer.upload import CUT_SHORT, send_parts, send_whole
 from ......config import TransferLimits
 from ......errors import (
@@ -175,7 +175,7 @@ class Upload:
         settings = self._http.settings
         key = JournalKey(settings.endpoint, settings.organization_id, self._options.dataset_id)
         try:
-            self._journal = self._settlement.journal = await anyio.to_thread.run_sync(Journal.open, key)
+            self._journal = self._settlement.journal = await to_end_in_thread(Journal.open, key)
         except OSError as error:
             reason = error.strerror or type(error).__name__
             logger.warning("No journal can be kept (%s): a run that dies will be repeated in full", reason)

@@ -1,0 +1,104 @@
+"""Paths as people give them: ``~``, relative ones, no home folder, a current folder that was deleted.
+
+`Path.home()` and `Path.expanduser()` raise where the system knows no home folder of the user (a container that runs
+under a number without a name), `Path.cwd()` where the current folder is gone. Here neither reaches the caller.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+
+from .errors import ViError, ViInvalidParameterError, ViPathError
+
+
+def as_path(value: object, name: str, error: type[ViError] = ViPathError) -> Path:
+    """Return a path that was given as *name*, with ``~`` and ``~user`` replaced.
+
+    Raises `ViInvalidParameterError` for what cannot be a path, and *error* where ``~`` stands for no folder or the
+    current folder, to which a relative path belongs, was deleted.
+    """
+    if not isinstance(value, (str, os.PathLike)) or not isinstance(text := os.fspath(value), str):
+        raise ViInvalidParameterError(f"{name} must be a path, got {value!r}.", parameter=name)
+    if not text or "\0" in text:
+        raise ViInvalidParameterError(f"{name} must be a path, got {text!r}.", parameter=name)
+    path = expand(text)
+    first = path.split("/", 1)[0] if os.name != "nt" else path.replace("\\", "/").split("/", 1)[0]
+    if first.startswith("~") and not os.path.lexists(first):
+        whose = f"user {first[1:]!r} has" if first != "~" else "you have"
+        raise error(
+            f"{name} {text!r} cannot be used: {whose} no home folder here.",
+            path=text,
+            suggestion="Give the whole path.",
+        )
+    if not Path(path).is_absolute() and current_folder() is None:
+        raise error(
+            f"{name} {text!r} cannot be used: the current folder was deleted.",
+            path=text,
+            suggestion="Change to another folder, or give the whole path.",
+        )
+    return Path(path)
+
+
+def expand(text: str) -> str:
+    """Return *text* with a leading ``~`` or ``~user`` replaced; as it is where no such home folder is known."""
+    if text == "~" or text.startswith(("~/", "~" + os.sep)):
+        base = home()
+        return text if base is None else os.path.join(base, text[2:]) if text[2:] else str(base)  # noqa: PTH118
+    return os.path.expanduser(text)  # noqa: PTH111
+
+
+def home() -> Path | None:
+    """Return the user's home folder; None where the system knows none."""
+    found = os.path.expanduser("~") if os.name == "nt" or os.environ.get("HOME") else _home_of_account()  # noqa: PTH111
+    return path if (path := Path(found)).is_absolute() else None
+
+
+def _home_of_account() -> str:
+    try:
+        import pwd
+
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except (ImportError, KeyError):
+        return ""
+
+
+def current_folder() -> str | None:
+    """Return the current folder; None when it was deleted."""
+    try:
+        return os.getcwd()  # noqa: PTH109
+    except OSError:
+        return None
+
+
+def temporary_folder() -> Path:
+    """Return a folder for this user's private files where there is no home folder: made at need, closed to others.
+
+    In a folder that all users share, the name may have been taken by somebody else: then the folder is of this process
+    alone. Where there is no temporary folder either, what is returned cannot be used.
+    """
+    try:
+        shared = tempfile.gettempdir()
+    except OSError:
+        return Path(os.devnull)
+    folder = Path(shared) / f"vi-{os.getuid() if os.name != 'nt' else os.environ.get('USERNAME', '')}"
+    with suppress(OSError):
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        status = folder.lstat()
+        ours = os.name == "nt" or (status.st_uid == os.getuid() and not status.st_mode & 0o077)
+        if stat.S_ISDIR(status.st_mode) and ours:
+            return folder
+    return _folder_of_process(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _folder_of_process(_: int) -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="vi-"))
+    except OSError:
+        return Path(os.devnull)

@@ -31,6 +31,7 @@ P = TypeVar("P")
 logger = logging.getLogger("vi.http")
 
 MAX_DOCUMENT_BYTES = 64 << 20
+MAX_ERROR_BYTES = 1 << 20
 MAX_VALUES = 4_000_000
 MAX_REDIRECTS = 5
 EXCERPT = 200
@@ -50,7 +51,8 @@ class Answer:
     @property
     def request_id(self) -> str | None:
         """The trace id (protocol section 4.2)."""
-        return self.headers.get("x-cloud-trace-context", "").split("/")[0] or None
+        named = self.headers.get("x-cloud-trace-context", "")[: 4 * _redact.WORD_LENGTH].split("/")[0]
+        return _redact.limited(named, _redact.WORD_LENGTH) or None
 
 
 class Http:
@@ -66,6 +68,7 @@ class Http:
         """Whether an answer has shown that the service honours ``Idempotency-Key``."""
         self._base = URL(settings.endpoint)
         self._origin = origin_of(self._base)
+        _redact.hold_key(settings.secret_key)
         self._headers = {
             "Authorization": f"Bearer {settings.secret_key}",
             "Organization-Id": settings.organization_id,
@@ -215,8 +218,10 @@ class Http:
             ) as response:
                 if response.headers.get("Idempotency-Key"):
                     self.honours_keys = True
-                if response.status not in (301, 302, 303, 307, 308):
+                if 200 <= response.status < 300:
                     return Answer(response.status, response.headers, await read_capped(response, MAX_DOCUMENT_BYTES))
+                if response.status not in (301, 302, 303, 307, 308):
+                    return Answer(response.status, response.headers, await read_excerpt(response, MAX_ERROR_BYTES))
                 url = self._follow(method, url, response)
         raise ViOperationError(f"{method} {url.raw_path} was redirected more than {MAX_REDIRECTS} times.")
 
@@ -264,7 +269,7 @@ class Http:
         raise self._unusable(answer, doing, problem)
 
     def _unusable(self, answer: Answer, doing: str, problem: str) -> ViOperationError:
-        excerpt = _redact.redact(answer.body[: EXCERPT * 4].decode("utf-8", "replace")[:EXCERPT])
+        excerpt = _redact.limited(answer.body[: EXCERPT * 4].decode("utf-8", "replace"), EXCERPT)
         return ViOperationError(
             f"{doing}: the answer cannot be read: {problem}.",
             status_code=answer.status,
@@ -285,6 +290,19 @@ async def read_capped(response: aiohttp.ClientResponse, limit: int) -> bytes:
                 f"The answer is larger than {limit} bytes and was not read further.", status_code=response.status
             )
         parts.append(part)
+    return b"".join(parts)
+
+
+async def read_excerpt(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """Return the first *limit* bytes of a body; the connection of a longer one is closed."""
+    parts: list[bytes] = []
+    left = limit
+    async for part in response.content.iter_any():
+        parts.append(part[:left])
+        left -= len(part)
+        if left < 0:
+            response.close()
+            break
     return b"".join(parts)
 
 

@@ -21,8 +21,8 @@
         ├── ViUploadError               with .result
         └── ViDownloadError             with .result
 
-Status and wire code become a class in `from_response`, nowhere else (protocol section 4.3). Text is redacted on the
-way in, so no error can show a key or a signed URL.
+Status and wire code become a class in `from_response`, nowhere else (protocol section 4.3). Every text is cut and
+redacted on the way in, so no error can show a key or a signed URL, nor be larger than a few hundred kilobytes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from ._redact import redact, redact_value
+from ._redact import WORD_LENGTH, limited, limited_value
 
 
 class ViErrorCode(StrEnum):
@@ -95,15 +95,16 @@ class ViError(Exception):
         request_id: str | None = None,
         path: str | None = None,
     ) -> None:
-        self.message: str = redact(message)
+        self.message: str = limited(message)
         super().__init__(self.message)
-        self.error_code: ViErrorCode | str = error_code if error_code is not None else self.default_code
+        code = error_code if error_code is not None else self.default_code
+        self.error_code: ViErrorCode | str = code if isinstance(code, ViErrorCode) else limited(code, WORD_LENGTH)
         self.status_code = status_code
-        self.suggestion: str | None = suggestion if suggestion is not None else self.default_suggestion
-        self.details: dict[str, Any] = redact_value(details) if details else {}
+        self.suggestion: str | None = limited(suggestion) if suggestion is not None else self.default_suggestion
+        self.details: dict[str, Any] = limited_value(details) if details else {}
         self.retry_after = retry_after
-        self.request_id = request_id
-        self.path: str | None = redact(path) if path is not None else None
+        self.request_id: str | None = limited(request_id, WORD_LENGTH) if request_id is not None else None
+        self.path: str | None = limited(path) if path is not None else None
 
     @property
     def trace_id(self) -> str | None:
@@ -346,7 +347,7 @@ def from_response(
 
 def _read_body(body: object) -> tuple[str | None, str | None, dict[str, Any] | None]:
     if isinstance(body, str):
-        return body.strip()[:200] or None, None, None
+        return body[:1000].strip()[:200] or None, None, None
     if not isinstance(body, dict):
         return None, None, None
     nested = body.get("error")

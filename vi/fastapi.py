@@ -60,7 +60,7 @@ PROBLEM = "application/problem+json"
 CLIENT_GONE = 499
 
 _READ = "vi.body_read"
-_RANGE = re.compile(r"bytes=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*")
+_RANGE = re.compile(r"bytes=\s*+(\d{0,18})\s*+-\s*+(\d{0,18})\s*+")
 
 
 class State(TypedDict):

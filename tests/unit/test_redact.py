@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vi._redact import redact, redact_value
+from vi._redact import limited_value, redact
 
 KEY = "dtvi_" + "s3cr3t-s3cr3t_" * 7
 
@@ -76,7 +76,7 @@ def test_hiding_twice_hides_no_more(text: str) -> None:
 
 
 def test_values_are_redacted_at_any_depth() -> None:
-    assert redact_value({"a": [KEY, (KEY, 7)], 1: {"b": None}}) == {
+    assert limited_value({"a": [KEY, (KEY, 7)], 1: {"b": None}}) == {
         "a": ["dtvi_***", ["dtvi_***", 7]],
         "1": {"b": None},
     }

@@ -130,12 +130,12 @@ def say(text: str) -> None:
 
 def complain(text: str) -> None:
     """Print anything else to stderr."""
-    print(printable(text, keep="\n"), file=sys.stderr, flush=True)
+    print(printable(redact(text), keep="\n"), file=sys.stderr, flush=True)
 
 
 def report(error: str) -> None:
     """Print what went wrong to stderr, as one line."""
-    print(f"{styled('error:', 'red', sys.stderr)} {printable(error)}", file=sys.stderr, flush=True)
+    print(f"{styled('error:', 'red', sys.stderr)} {printable(redact(error))}", file=sys.stderr, flush=True)
 
 
 def can_ask() -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 from .._events import TransferProgress
 from .._media import sniff
-from .._redact import redact
+from .._redact import limited
 from .._transfer.record import FileFailure
 from ..api.pagination import Listing, Page
 from ..api.resources.datasets.assets.plans import TransferPlan
@@ -44,7 +44,7 @@ _NAME = "overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
 
 def text(value: object) -> str:
     """Return anything as text that is safe inside an element or an attribute."""
-    words = printable(redact(str(value)))
+    words = printable(limited(str(value), LONGEST))
     return html.escape(words if len(words) <= LONGEST else f"{words[: LONGEST - 3]}...")
 
 

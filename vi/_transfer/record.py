@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .._redact import WORD_LENGTH, limited
 from ..errors import ViOperationError
 
 if TYPE_CHECKING:
@@ -57,14 +58,21 @@ class FileRecord:
         return self.source.label
 
 
+def _word(text: str) -> str:
+    return limited(text, WORD_LENGTH)
+
+
 @attrs.frozen
 class FileFailure:
-    """A file that was not transferred: where it is, its *code*, and why in words."""
+    """A file that was not transferred: where it is, its *code*, and why in words.
+
+    Code and words may be the service's own: they are cut, and secrets in them hidden.
+    """
 
     path: str
     filename: str
-    code: str
-    message: str
+    code: str = attrs.field(converter=_word)
+    message: str = attrs.field(converter=limited)
     attempts: int = 0
 
 

@@ -25,6 +25,7 @@ from .. import _checksums
 from .._connections import TRANSPORT_ERRORS, Connections, Failure, origin_of, read_failure
 from .._events import Hooks, RequestEvent, RetryEvent
 from .._pacing import Pacing
+from .._redact import hold_signatures
 from .._retry import Attempt, FailureKind, RetryBudget, read_date, read_retry_after, wait_before_retry
 from .._sockets import watch
 from ..config import Settings
@@ -128,6 +129,7 @@ def signed_transfer(
     for name, value in (headers or {}).items():
         if not isinstance(value, str) or not _may_be_dictated(name) or _BREAKS.search(value):
             raise TransferFailed("EBADURL", f"The service demands the header {name[:40]!r}, which is refused.")
+    hold_signatures(target.raw_query_string)
     return SignedTransfer(target, headers or {}, method, expires, origin_of(target))
 
 

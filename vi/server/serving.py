@@ -23,7 +23,7 @@ SMALL = 256 << 10
 _FIRST = 64 << 10
 _SHORTEST, _LONGEST = 256 << 10, 4 << 20
 _PATIENT = 2 << 20
-_RANGE = re.compile(r"bytes=\s*(\d{0,19})-(\d{0,19})\s*")
+_RANGE = re.compile(r"bytes=\s*+(\d{0,19})-(\d{0,19})\s*+")
 
 
 @attrs.frozen

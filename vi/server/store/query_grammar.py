@@ -104,8 +104,8 @@ def check_text(text: str, what: str) -> str:
 
 
 _TOKEN = re.compile(
-    r"""\s*(?:
-        (?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
+    r"""\s*+(?:
+        (?P<text>"(?:[^"\\]++|\\.)*+"|'(?:[^'\\]++|\\.)*+')
       | (?P<operator>==|!=|<=|>=|<|>)
       | (?P<mark>[():])
       | (?P<word>[^\s()"'=!<>:&|]+)
@@ -113,7 +113,7 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE | re.DOTALL,
 )
-_COLON_WORD = re.compile(r"""\s*(?P<word>[^\s()"']+)""")
+_COLON_WORD = re.compile(r"""\s*+(?P<word>[^\s()"']+)""")
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _ESCAPES = {"n": "\n", "b": "\b", "f": "\f", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "'": "'", "/": "/"}

@@ -26,7 +26,8 @@ from vi._transfer.filters import Filters
 from vi._transfer.journals.downloads import PartJournal
 from vi._transfer.preparation import prepare
 from vi._transfer.record import FileRecord
-from vi._transfer.storage import SignedTransfer, Storage, signed_transfer
+from vi._transfer.signed import SignedTransfer, signed_transfer
+from vi._transfer.storage import Storage
 from vi._transfer.threads.lanes import Lanes
 from vi._transfer.threads.pool import TaskPool, slots_for
 from vi._transfer.upload import PartTransfer, send_parts, send_whole

@@ -180,7 +180,8 @@ async def test_S4_a_url_of_another_kind_is_refused_by_name(scene: Scene, url: An
 
 
 async def test_S4_plain_http_is_refused_where_the_service_is_https() -> None:
-    from vi._transfer.storage import TransferFailed, signed_transfer
+    from vi._transfer.outcomes import TransferFailed
+    from vi._transfer.signed import signed_transfer
 
     with pytest.raises(TransferFailed, match="unencrypted"):
         signed_transfer("http://store.example/x", None, "GET", 0, endpoint="https://api.example")

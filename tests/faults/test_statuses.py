@@ -13,7 +13,8 @@ import pytest
 import vi
 from tests.faults import breaks
 from tests.faults.stage import RETRIES, TIMEOUTS, Scene, ServiceProcess, caught, check_sums
-from vi._transfer.storage import SignedTransfer, Storage
+from vi._transfer.signed import SignedTransfer
+from vi._transfer.storage import Storage
 from vi.api.resources.datasets.assets.upload import run as ingestion
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_tasks")]

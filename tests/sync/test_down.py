@@ -12,7 +12,7 @@ from aiohttp import web
 import vi
 from tests.resume.stage import CountingService, digests, other_content, picture, stored
 from tests.sync.test_up import without_digests
-from vi.api.resources.datasets.assets import remote_index
+from vi.api.resources.datasets.assets import calls
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_an_empty_dataset_deletes_nothing(client: vi.Client, dataset: str, folde
 def test_a_listing_that_fails_on_its_third_page_leads_to_nothing(
     do: Any, dataset: str, both: Path, service: CountingService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote_index, "PAGE", 2)
+    monkeypatch.setattr(calls, "PAGE", 2)
     (both / "0.png").unlink()
     (both / "surplus.png").write_bytes(picture(91))
     before = digests(both)

@@ -12,7 +12,7 @@ from aiohttp import web
 
 import vi
 from tests.resume.stage import CountingService, digests, other_content, picture, stored
-from vi.api.resources.datasets.assets import remote_index
+from vi.api.resources.datasets.assets import calls
 
 
 def test_the_difference_is_sent_and_nothing_else(
@@ -101,7 +101,7 @@ def test_a_listing_that_fails_on_its_third_page_leads_to_nothing(
     do: Any, client: vi.Client, dataset: str, both: Path, service: CountingService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is sent and nothing deleted, and the error says so."""
-    monkeypatch.setattr(remote_index, "PAGE", 2)
+    monkeypatch.setattr(calls, "PAGE", 2)
     (both / "0.png").unlink()
     (both / "new.png").write_bytes(picture(50))
     pages: list[str] = []

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 import vi
-from vi.api.resources.datasets.assets.download import run as retrieval
+from vi.api.resources import base
+from vi.api.resources.datasets.assets import calls
+from vi.api.resources.datasets.assets.download.run import Download
 
 
 def names_in(folder: Any) -> list[str]:
@@ -73,7 +75,7 @@ def test_an_empty_dataset_gives_an_empty_folder(client: vi.Client, dataset: str,
 def test_every_page_is_fetched(
     client: vi.Client, service: Any, filled: str, tmp_path: Path, contents: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retrieval, "PAGE", 2)
+    monkeypatch.setattr(calls, "PAGE", 2)
     assert client.assets.download(filled, tmp_path / "out").total_downloaded == 6
     assert contents(tmp_path / "out") == contents(tmp_path / "images")
     assert len(service.requests("GET", "/assets")) == 3
@@ -160,7 +162,7 @@ def test_assets_are_chosen_by_filter(
 def test_a_limit_bounds_the_number(
     client: vi.Client, filled: str, tmp_path: Path, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retrieval, "PAGE", 3)
+    monkeypatch.setattr(calls, "PAGE", 3)
     result = client.assets.download(filled, tmp_path / "out", limit=limit)
     assert result.total_files == len(names_in(tmp_path / "out")) == min(limit, 6)
 
@@ -169,7 +171,7 @@ def test_pages_that_come_after_the_limit_are_let_go(
     client: vi.Client, filled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The listing is ahead of the fetching, and waits to hand over its next page when the last file is there."""
-    fetch_one, read_envelope = retrieval.Download._fetch_one, retrieval.read_envelope
+    fetch_one, read_envelope = Download._fetch_one, base.read_envelope
     third, pages = asyncio.Event(), itertools.count(1)
 
     def reading(*envelope: Any) -> Any:
@@ -177,12 +179,12 @@ def test_pages_that_come_after_the_limit_are_let_go(
             third.set()
         return read_envelope(*envelope)
 
-    async def after_it(self: retrieval.Download, *remote: Any) -> None:
+    async def after_it(self: Download, *remote: Any) -> None:
         await third.wait()
         await fetch_one(self, *remote)
 
-    monkeypatch.setattr(retrieval, "read_envelope", reading)
-    monkeypatch.setattr(retrieval.Download, "_fetch_one", after_it)
+    monkeypatch.setattr(base, "read_envelope", reading)
+    monkeypatch.setattr(Download, "_fetch_one", after_it)
     assert client.assets.download(filled, tmp_path / "out", limit=1).total_files == 1
 
 

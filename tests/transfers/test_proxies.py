@@ -25,7 +25,9 @@ from vi._connections import Connections
 from vi._pacing import Pacing
 from vi._retry import RetryBudget
 from vi._transfer.bodies import BytesBody
-from vi._transfer.storage import Storage, TransferFailed, signed_transfer
+from vi._transfer.outcomes import TransferFailed
+from vi._transfer.signed import signed_transfer
+from vi._transfer.storage import Storage
 from vi.config import load_settings
 from vi.server import ServiceConfig
 
@@ -238,7 +240,7 @@ async def test_a_proxy_that_takes_a_connection_and_says_nothing_is_given_up(
                     await storage.put(transfer, lambda: BytesBody(b"x"), 1)
                 assert "no connection to storage.test in time" in refused.value.message.lower()
             else:
-                with pytest.raises(TimeoutError), storage.floor():
+                with pytest.raises(TimeoutError), storage.minimum_rate():
                     async with storage.get(transfer):
                         pass
         await connections.aclose()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -284,7 +284,7 @@ def sync_pages(response: PaginatedResponse[Asset]) -> None:
 
 
 async def async_pages(listing: Listing[Asset]) -> None:
-    assert_type(listing.pages(), AsyncIterator[Page[Asset]])
+    assert_type(listing.pages(), AsyncGenerator[Page[Asset], None])
     assert_type(listing.all_items(), AsyncIterator[Asset])
     async for page in listing:
         assert_type(page, Page[Asset])

@@ -21,7 +21,8 @@ from aiohttp.payload import Payload
 
 from .. import _checksums
 from .minimum_rate import MinimumRate
-from .sources.local import PathSource, Source, SourceChangedError, SourceFailedError
+from .outcomes import SourceChangedError, SourceFailedError
+from .sources.local import PathSource, Source
 
 AHEAD = 4 << 20
 SEAM = 64 << 10

@@ -23,13 +23,13 @@ from .._media import IMAGE_TYPES, MAX_IMAGE_BYTES, extension_of, media_type, siz
 from .._paths import current_folder, expand
 from ..errors import ViFileTooLargeError, ViInvalidParameterError, ViPathError
 from .filters import IGNORE_FILE, Filters, read_ignored
+from .outcomes import SourceFailedError
 from .record import KEPT_SKIPS, FileRecord, SkippedFile
 from .sources.local import (
     BytesSource,
     FileObjectSource,
     PathSource,
     Source,
-    SourceFailedError,
     SpooledSource,
     StreamSource,
     is_seekable,

@@ -26,7 +26,17 @@ from ..config import TransferLimits
 from . import byte_ranges, files
 from .journals.downloads import KeptPart, PartJournal
 from .minimum_rate import MinimumRate
-from .storage import SignedTransfer, Storage, TargetGone, TransferFailed, UrlExpired, refuse_encoding
+from .outcomes import (
+    ChangedError,
+    NoRangesError,
+    StartOverError,
+    StatusRefused,
+    TargetGone,
+    TransferFailed,
+    UrlExpired,
+)
+from .signed import SignedTransfer
+from .storage import Storage, refuse_encoding
 from .threads.descriptors import when_possible
 from .threads.lanes import Lanes
 from .threads.pool import TaskPool
@@ -66,18 +76,6 @@ class RemoteFile:
 
 Renew = Callable[[RemoteFile], Awaitable[None]]
 """Asks the service for the object again and gives it a fresh URL; raises `TargetGone` when it is no more."""
-
-
-class ChangedError(Exception):
-    """What came is not what was announced."""
-
-
-class StartOverError(Exception):
-    """The object is no longer the one that was begun: nothing of it may be mixed with what comes now."""
-
-
-class NoRangesError(Exception):
-    """The storage answers with the whole object where a range was asked for."""
 
 
 async def fetch(
@@ -131,7 +129,7 @@ class Exchange:
                 with self.storage.minimum_rate() as rate:
                     await attempt(rate)
                 return
-            except _Refused as refused:
+            except StatusRefused as refused:
                 status, retry_after = refused.status, refused.retry_after
                 problem = TransferFailed("EREFUSED", f"The storage answered with status {status}.")
             except (UrlExpired, TargetGone) as ended:
@@ -203,7 +201,7 @@ class Exchange:
             raise UrlExpired
         if status in (404, 410):
             raise TargetGone
-        raise _Refused(status, read_retry_after(response.headers))
+        raise StatusRefused(status, read_retry_after(response.headers))
 
     def _pin(self, response: aiohttp.ClientResponse) -> None:
         tag = response.headers.get("ETag")
@@ -220,13 +218,6 @@ class Exchange:
         if not check and (crc := _checksums.from_goog_hash(response.headers.get("x-goog-hash"))) is not None:
             check.expect_crc(crc)
         return check
-
-
-class _Refused(Exception):
-    def __init__(self, status: int, retry_after: float | None) -> None:
-        super().__init__(status)
-        self.status = status
-        self.retry_after = retry_after
 
 
 @attrs.define(eq=False)

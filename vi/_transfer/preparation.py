@@ -11,8 +11,9 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 
 from .._media import family_of, media_type, sniff
 from .discovery import os_failure, too_large, unsupported
+from .outcomes import SourceChangedError, SourceFailedError
 from .record import FileRecord
-from .sources.local import Facts, PathSource, SourceChangedError, SourceFailedError, examine_path
+from .sources.local import Facts, PathSource, examine_path
 from .threads.lanes import Lanes
 
 GROUP_FILES = 32

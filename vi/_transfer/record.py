@@ -13,8 +13,8 @@ from .._redact import WORD_LENGTH, limited
 from ..errors import ViOperationError
 
 if TYPE_CHECKING:
+    from .signed import SignedTransfer
     from .sources.local import Source, Stamp
-    from .storage import SignedTransfer
 
 
 class Outcome(StrEnum):

@@ -1,8 +1,7 @@
 """Signed transfers: one URL, one object, no API header (protocol sections 3.4, 9.4, 11).
 
-A signed URL is used exactly as given: aiohttp would normalise its query and break the signature. What a transfer came
-to is a return value or one of three exceptions: `UrlExpired` (ask for a new URL), `TargetGone` (the session or object
-is no more), `TransferFailed` (with the code that goes into the report).
+What a transfer came to is a return value or one of three exceptions: `UrlExpired` (ask for a new URL), `TargetGone`
+(the session or object is no more), `TransferFailed` (with the code that goes into the report).
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import re
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from types import TracebackType
 
 import aiohttp
@@ -25,117 +23,22 @@ from .. import _checksums
 from .._connections import TRANSPORT_ERRORS, Connections, Failure, origin_of, read_failure
 from .._events import Hooks, RequestEvent, RetryEvent
 from .._pacing import Pacing
-from .._redact import hold_signatures
 from .._retry import Attempt, FailureKind, RetryBudget, read_date, read_retry_after, wait_before_retry
 from .._sockets import watch
 from ..config import Settings
 from ..errors import ViOperationError
 from .bodies import Body
 from .minimum_rate import MinimumRate, RateWatch
-from .sources.local import SourceFailedError
+from .outcomes import SourceFailedError, TargetGone, TransferFailed, UrlExpired
+from .signed import SignedTransfer
 
 logger = logging.getLogger("vi.transfer")
 
 MAX_REDIRECTS = 5
 EXPIRY_MARGIN = 5.0
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_BREAKS = re.compile(r"[\r\n\0]")
-_FORBIDDEN_HEADERS = frozenset(
-    {
-        "accept-encoding",
-        "authorization",
-        "connection",
-        "content-length",
-        "cookie",
-        "expect",
-        "host",
-        "keep-alive",
-        "organization-id",
-        "proxy-authorization",
-        "proxy-connection",
-        "range",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
 _PAGE = re.compile(rb"(?i)\s*<(!doctype html|html)\b")
 _EXPIRED = re.compile(rb"(?i)expired")
-
-
-class UrlExpired(Exception):
-    """The signed URL is past its life; the same bytes may go to a fresh one."""
-
-
-class TargetGone(Exception):
-    """The session ended, or the object was removed, by another hand.
-
-    *may_be_stored* tells that an earlier attempt, whose answer was lost, may have stored the bytes.
-    """
-
-    def __init__(self, *, may_be_stored: bool = False) -> None:
-        super().__init__()
-        self.may_be_stored = may_be_stored
-
-
-class TransferFailed(Exception):
-    """A transfer that no retry will mend."""
-
-    def __init__(self, code: str, message: str, attempts: int = 0) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.attempts = attempts
-
-
-@attrs.frozen
-class SignedTransfer:
-    """A checked signed URL with the headers it demands, and its *origin*.
-
-    *expires* is in seconds since 1970 by the service's clock, 0 when unknown; *came* is when it was taken, by the
-    monotonic clock.
-    """
-
-    url: URL
-    headers: Mapping[str, str]
-    method: str
-    expires: float
-    origin: str
-    came: float = attrs.field(factory=time.monotonic, init=False)
-
-    def __repr__(self) -> str:
-        return f"SignedTransfer({self.method} {self.url.host})"
-
-
-def signed_transfer(
-    url: str, headers: Mapping[str, str] | None, method: str, expires: float, *, endpoint: str
-) -> SignedTransfer:
-    """Check what the service dictates before it is used; raises `TransferFailed` naming what was refused."""
-    try:
-        target = URL(url, encoded=True)
-        scheme, host, user = target.scheme, target.host, target.user
-    except (ValueError, TypeError):
-        raise TransferFailed("EBADURL", "The service gave a transfer URL that cannot be read.") from None
-    if scheme not in ("http", "https") or not host:
-        raise TransferFailed("EBADURL", f"The service gave a transfer URL of scheme {scheme or 'none'!r}, refused.")
-    if scheme == "http" and endpoint.startswith("https:"):
-        raise TransferFailed("EBADURL", "The service gave an unencrypted transfer URL although it is https itself.")
-    if user is not None:
-        raise TransferFailed("EBADURL", "The service gave a transfer URL with credentials in it, refused.")
-    if not isinstance(headers or {}, Mapping):
-        raise TransferFailed("EBADURL", "The service demands headers that cannot be read.")
-    for name, value in (headers or {}).items():
-        if not isinstance(value, str) or not _may_be_dictated(name) or _BREAKS.search(value):
-            raise TransferFailed("EBADURL", f"The service demands the header {name[:40]!r}, which is refused.")
-    hold_signatures(target.raw_query_string)
-    return SignedTransfer(target, headers or {}, method, expires, origin_of(target))
-
-
-@lru_cache(maxsize=256)
-def _may_be_dictated(header: str) -> bool:
-    return _TOKEN.fullmatch(header) is not None and header.lower() not in _FORBIDDEN_HEADERS
 
 
 @attrs.define

@@ -14,9 +14,9 @@ import aiohttp
 import attrs
 
 from .._checksums import Expected
-from .download import ChangedError, Exchange, StartOverError, is_range
+from .download import Exchange, is_range
 from .minimum_rate import BYTES_PER_SECOND, MinimumRate
-from .storage import TransferFailed
+from .outcomes import ChangedError, StartOverError, TransferFailed
 
 READ_BUFFER = 256 << 10
 

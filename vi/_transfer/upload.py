@@ -13,16 +13,11 @@ from ..config import TransferLimits
 from ..errors import ViTimeoutError
 from . import byte_ranges
 from .bodies import Body, BytesBody, SourceBody
+from .outcomes import SourceChangedError, TargetGone, TransferFailed, UrlExpired
 from .record import FileRecord
-from .sources.local import CHUNK, BytesSource, PathSource, SourceChangedError, read_cached, read_whole
-from .storage import (
-    SignedTransfer,
-    Storage,
-    TargetGone,
-    TransferFailed,
-    UrlExpired,
-    check_stored,
-)
+from .signed import SignedTransfer
+from .sources.local import CHUNK, BytesSource, PathSource, read_cached, read_whole
+from .storage import Storage, check_stored
 from .threads.lanes import Lanes
 from .threads.pool import TaskPool
 

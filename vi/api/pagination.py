@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import functools
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -72,17 +71,19 @@ class Listing(Displayed, Generic[T]):
     def __aiter__(self) -> AsyncIterator[Page[T]]:
         return self.pages()
 
-    async def pages(self) -> AsyncIterator[Page[T]]:
-        """Iterate over every page, in order."""
+    async def pages(self, after: Page[T] | None = None) -> AsyncGenerator[Page[T], None]:
+        """Iterate over every page, in order, or over those that come *after* one."""
         params = self.pagination or PaginationParams(page_size=MAX_PAGE_SIZE)
         tokens = TokenTrail()
+        page = after
         while True:
+            if page is not None:
+                if page.next_page is None:
+                    return
+                tokens.follow(page.next_page, empty=not page.items and not page.bad_items)
+                params = attrs.evolve(params, page_token=page.next_page)
             page = await self.fetch(params)
             yield page
-            if page.next_page is None:
-                return
-            tokens.follow(page.next_page, empty=not page.items and not page.bad_items)
-            params = attrs.evolve(params, page_token=page.next_page)
 
     async def all_items(self) -> AsyncIterator[T]:
         """Iterate over every item of every page."""
@@ -157,21 +158,17 @@ class PaginatedResponse(Page[T]):
                 "This page was pickled without its client, and more pages follow it.",
                 suggestion="List again, with PaginationParams(page_token=page.next_page) to go on from here.",
             )
-        listing = self._listing
-        if listing.pagination is None:
-            # Reading everything in pages of ten would cost a hundred times the requests: start again in large ones.
-            params, tokens = PaginationParams(page_size=MAX_PAGE_SIZE), TokenTrail()
-        else:
-            yield self
-            params, tokens = attrs.evolve(listing.pagination, page_token=self.next_page), TokenTrail()
-            tokens.follow(self.next_page, empty=not self.items and not self.bad_items)
-        while True:
-            page: Page[T] = self._run(functools.partial(listing.fetch, params))
+        # Reading everything in pages of ten would cost a hundred times the requests: start again in large ones.
+        after = None if self._listing.pagination is None else self
+        pages = self._listing.pages(after)
+
+        async def following() -> Page[T] | None:
+            return await anext(pages, None)
+
+        if after is not None:
+            yield after
+        while (page := self._run(following)) is not None:
             yield page
-            if page.next_page is None:
-                return
-            tokens.follow(page.next_page, empty=not page.items and not page.bad_items)
-            params = attrs.evolve(params, page_token=page.next_page)
 
     def all_items(self) -> Iterator[T]:
         """Iterate over every item of every page."""

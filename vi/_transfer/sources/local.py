@@ -22,6 +22,7 @@ import attrs
 from ..._checksums import crc32c
 from ..._media import SNIFF_BYTES
 from ...errors import ViInvalidParameterError
+from ..outcomes import SourceChangedError, SourceFailedError
 from ..threads.descriptors import open_when_possible, when_possible
 from ..threads.stopping import in_thread, to_end_in_thread
 
@@ -60,14 +61,6 @@ class Facts:
 def shown(text: str) -> str:
     """Return *text* in a form that can always be printed."""
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-class SourceChangedError(Exception):
-    """The source is no longer what was prepared."""
-
-
-class SourceFailedError(Exception):
-    """The caller's stream raised, or gave something else than bytes."""
 
 
 class Source(Protocol):

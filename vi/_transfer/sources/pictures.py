@@ -6,8 +6,9 @@ import io
 from typing import Any
 
 from ...errors import ViConfigurationError
+from ..outcomes import SourceFailedError
 from ..threads.stopping import to_end_in_thread
-from .local import BytesSource, Facts, SourceFailedError
+from .local import BytesSource, Facts
 
 LOSSY_QUALITY = 95
 

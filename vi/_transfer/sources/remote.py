@@ -21,8 +21,9 @@ from ..._checksums import crc32c
 from ..._media import SNIFF_BYTES
 from ..._redact import redact
 from ...errors import ViConfigurationError
+from ..outcomes import SourceChangedError, SourceFailedError
 from ..threads.stopping import to_end_in_thread
-from .local import CHUNK, Facts, SourceChangedError, SourceFailedError, Stamp
+from .local import CHUNK, Facts, Stamp
 
 R = TypeVar("R")
 

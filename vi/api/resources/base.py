@@ -43,12 +43,29 @@ class Resource:
         http = self._http
 
         async def fetch(page: PaginationParams) -> Page[T]:
-            query = {**(params or {}), "s": str(page.page_size)}
-            if page.page_token:
-                query["p"] = page.page_token
+            query = page_query(page, params)
             return await http.page(path, cls, query, lambda document: read_page(document, cls, path))
 
         return Listing(fetch, pagination)
+
+
+def list_documents(http: Http, path: str, pagination: PaginationParams, params: Mapping[str, str]) -> Listing[Any]:
+    """List documents as they are, without building models."""
+
+    async def fetch(page: PaginationParams) -> Page[Any]:
+        document = await http.document("GET", path, params=page_query(page, params))
+        next_page, prev_page, items = read_envelope(document, path)
+        return Page(items, next_page, prev_page)
+
+    return Listing(fetch, pagination)
+
+
+def page_query(page: PaginationParams, params: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the query that asks for a page."""
+    query = {**(params or {}), "s": str(page.page_size)}
+    if page.page_token:
+        query["p"] = page.page_token
+    return query
 
 
 def read_page(document: Any, cls: type[T], path: str) -> Page[T]:

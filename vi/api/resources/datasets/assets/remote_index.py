@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import attrs
 
 from ..... import _routes
 from ....._checksums import Expected
-from ....._http import Http
+from ....._transfer.outcomes import SourceChangedError
 from ....._transfer.record import FileRecord
-from ....._transfer.sources.local import CHUNK, PathSource, SourceChangedError
+from ....._transfer.sources.local import CHUNK, PathSource
 from ....._transfer.threads.stopping import in_thread, still_wanted
 from .....errors import ViOperationError
-from ....pagination import TokenTrail
-from ...base import read_envelope
-
-PAGE = 1000
+from .calls import AssetCalls
 
 
 @attrs.frozen
@@ -44,23 +42,16 @@ class RemoteIndex:
 
     @classmethod
     async def load(
-        cls, http: Http, base: dict[str, str], names: Container[str] | None = None, query: dict[str, str] | None = None
+        cls, calls: AssetCalls, names: Container[str] | None = None, query: Mapping[str, str] | None = None
     ) -> RemoteIndex:
         """List the dataset, keeping *names* only if given; `ViOperationError` when an item cannot be read."""
-        path = _routes.fill(_routes.ASSETS, org=base["org"], dataset=base["dataset"])
-        params = {**(query or {}), "s": str(PAGE)}
         found: dict[str, RemoteAsset] = {}
-        tokens = TokenTrail()
-        while True:
-            token, _, items = read_envelope(await http.document("GET", path, params=params), path)
-            for item in items:
-                name, asset = _read(item, path)
+        async for page in calls.pages(query or {}):
+            for item in page.items:
+                name, asset = _read(item, calls.path(_routes.ASSETS))
                 if names is None or name in names:
                     found[name] = asset
-            if token is None:
-                return cls(found)
-            tokens.follow(token, empty=not items)
-            params["p"] = token
+        return cls(found)
 
     def get(self, name: str) -> RemoteAsset | None:
         """Return the asset of a name."""
@@ -88,6 +79,23 @@ def _read(item: Any, path: str) -> tuple[str, RemoteAsset]:
             f"GET {path}: an asset of the listing cannot be read, so the dataset cannot be compared."
         ) from None
     return name, asset
+
+
+async def stored_since(calls: AssetCalls, began: int) -> dict[str, int]:
+    """Return name and size of every asset whose contents changed at or after *began* (ms by the service's clock).
+
+    It tells what a session stored before it ended early, since the counts of a session name no files.
+    """
+    found: dict[str, int] = {}
+    async with aclosing(calls.pages({"sortBy": "lastModified.contents", "o": "d"})) as pages:
+        async for page in pages:
+            for item in page.items:
+                metadata = item.get("metadata", {}) if isinstance(item, dict) else {}
+                if metadata.get("contentsLastUpdated", began) < began:
+                    return found
+                if isinstance(item.get("filename"), str) and isinstance(metadata.get("fileSize"), int):
+                    found[item["filename"]] = metadata["fileSize"]
+    return found
 
 
 async def same_content(record: FileRecord, asset: RemoteAsset) -> bool | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,8 +28,8 @@ from ....types import PaginationParams
 from ...base import Resource, check_id, check_ids, check_text
 from ...deadline import deadline
 from ...shared import choose
-from ..responses import BulkAssetDeletionSession
 from . import arguments, deletion, metadata
+from .calls import AssetCalls
 from .download.run import DownloadOptions, expected_total
 from .events import BlockingTransferEvents, TransferEvents, with_events  # noqa: F401 - named in signatures
 from .plans import Direction, TransferPlan
@@ -38,12 +38,21 @@ from .reading.one import OneAsset
 from .reading.stream import AssetFile, AssetOpening
 from .responses import Asset, AssetIngestionSession, DeletedAsset, FailureMode, ResourceRetentionMode
 from .results import AssetDownloadResult, AssetUploadResult, BulkDeletionResult
-from .sync.comparison import VerifyResult
-from .sync.planning import DEFAULT_MAX_DELETE, check_deletions, check_max_delete, scan_folder
+from .sync.comparison import VerifyResult, verify
+from .sync.planning import (
+    DEFAULT_MAX_DELETE,
+    check_deletions,
+    check_max_delete,
+    plan_down,
+    plan_download,
+    plan_up,
+    scan_folder,
+)
 from .sync.run import PlanRun, SyncResult
 from .transfers import Transfers
 from .types import AssetSortCriterion, SortCriterion, SortOrder
-from .upload.run import Upload, UploadOptions
+from .upload.context import UploadOptions
+from .upload.run import Upload
 
 UPLOAD_GOES_ON = "The same call goes on with what is missing; vi.transfers lists what is unfinished."
 DOWNLOAD_GOES_ON = "The same call goes on: what has arrived is kept."
@@ -114,9 +123,8 @@ class AsyncAssets(Resource):
         *contents* adds signed URLs, *thumbnail* its small picture, if that comes within five seconds. Raises
         `ViNotFoundError`.
         """
-        base = self._transfers.base(dataset_id)
-        one = OneAsset.of("get", base, asset_id, filename)
-        asset = await one.ask(self._http, base, contents=contents or thumbnail)
+        calls = self._calls(dataset_id)
+        asset = await OneAsset.of("get", calls, asset_id, filename).ask(calls, contents=contents or thumbnail)
         if thumbnail:
             await self._illustrate([asset], contents)
         return asset
@@ -142,8 +150,8 @@ class AsyncAssets(Resource):
         own. The async form is entered or awaited and gives an `AssetStream`; the sync form is an `AssetFile`, a binary file
         as ``open(path, "rb")`` returns it. Memory stays within one piece; an expired URL is renewed, a cut is gone on from.
         """
-        base = self._transfers.base(dataset_id)
-        return self._transfers.opening(base, OneAsset.of("open", base, asset_id, filename), start, end)
+        calls = self._calls(dataset_id)
+        return self._transfers.opening(calls, OneAsset.of("open", calls, asset_id, filename), start, end)
 
     async def count(
         self,
@@ -155,8 +163,7 @@ class AsyncAssets(Resource):
     ) -> int:
         """Return how many assets match, or how many there are."""
         params = arguments.query(filter_criteria, metadata_query, strict_query)
-        path = self._path(_routes.ASSET_COUNT, dataset_id=dataset_id)
-        return deletion.read_count(await self._http.document("GET", path, params=params), path)
+        return await self._calls(dataset_id).count(params)
 
     async def rename(
         self, dataset_id: str, new_name: str, asset_id: str | Asset | None = None, filename: str | None = None
@@ -166,21 +173,17 @@ class AsyncAssets(Resource):
         Raises `ViConflictError` when another asset has the new name.
         """
         check_text(new_name, "new_name")
-        base = self._transfers.base(dataset_id)
-        one = OneAsset.of("rename", base, asset_id, filename)
-        if one.asset_id is not None:
-            path = _routes.fill(_routes.ASSET_NAME, **base, asset=one.asset_id)
-        else:
-            path = _routes.fill(_routes.ASSET_FILE_NAME, **base, filename=one.filename or "")
-        return await self._http.request("POST", path, Asset, body={"filename": new_name})
+        calls = self._calls(dataset_id)
+        one = OneAsset.of("rename", calls, asset_id, filename)
+        return await calls.rename(new_name, one.asset_id, one.filename)
 
     async def delete(
         self, dataset_id: str, asset_id: str | Asset | None = None, *, filename: str | None = None
     ) -> DeletedAsset:
         """Delete an asset, found by *asset_id* or by *filename*, and its annotations, for good."""
-        base = self._transfers.base(dataset_id)
-        found = await OneAsset.of("delete", base, asset_id, filename).find_id(self._http, base)
-        await self._http.document("DELETE", _routes.fill(_routes.ASSET, **base, asset=found))
+        calls = self._calls(dataset_id)
+        found = await OneAsset.of("delete", calls, asset_id, filename).find_id(calls)
+        await calls.delete(found)
         return DeletedAsset(found)
 
     async def delete_many(
@@ -200,34 +203,23 @@ class AsyncAssets(Resource):
         With *dry_run* nothing is deleted and the result says how many would be. Waits until the service is done, or
         raises `ViTimeoutError` after *timeout* seconds; the service goes on then.
         """
-        dataset = check_id(dataset_id, "dataset_id")
+        calls = self._calls(dataset_id)
         with deadline(self._http, timeout, "The deletion did not end"):
             if asset_ids is not None:
                 if filter_criteria or metadata_query or all:
                     raise ViInvalidParameterError("Give asset_ids, or a filter, or all=True, and only one of them.")
                 ids = check_ids(asset_ids, "asset_ids")
-                return await deletion.delete_ids(self, dataset, ids, dry_run=dry_run)
+                return await deletion.delete_ids(calls, ids, dry_run=dry_run)
             params = arguments.query(filter_criteria, metadata_query, strict_query)
             if arguments.is_selection(params) == all:
                 raise ViInvalidParameterError(
                     "delete_many needs a selection: asset_ids, a filter or query that is not empty, or all=True."
                 )
-            count = await self.count(dataset, filter_criteria, metadata_query, strict_query=strict_query)
+            count = await calls.count(params)
             if dry_run or not count:
                 return BulkDeletionResult(count, 0, dry_run=dry_run)
-            session = await self._delete_selected(dataset, params)
-            await deletion.wait_for(self._http, self._path(_routes.BULK_DELETIONS, dataset_id=dataset), session)
+            await deletion.delete_selected(calls, params)
             return BulkDeletionResult(count, count)
-
-    async def _delete_selected(self, dataset_id: str, params: Mapping[str, str]) -> BulkAssetDeletionSession:
-        spec = {
-            "filter": params.get("filter"),
-            "metadataQuery": params.get("metadataQuery"),
-            "ruleQuery": None,
-            "strictQuery": True if "strictQuery" in params else None,
-        }
-        path = self._path(_routes.BULK_DELETIONS, dataset_id=dataset_id)
-        return await self._http.request("POST", path, BulkAssetDeletionSession, body={"spec": spec})
 
     async def upload(
         self,
@@ -269,8 +261,8 @@ class AsyncAssets(Resource):
         Raises: `ViPathError` for a missing path, `ViFileTooLargeError` before anything is sent,
         `ViInvalidParameterError` for two files of one name.
         """
+        calls = self._calls(dataset_id)
         options = UploadOptions(
-            dataset_id=check_id(dataset_id, "dataset_id"),
             wait=wait_until_done,
             failure_mode=choose(FailureMode, failure_mode, "failure_mode"),
             retention=choose(ResourceRetentionMode, on_asset_overwritten, "on_asset_overwritten"),
@@ -290,11 +282,11 @@ class AsyncAssets(Resource):
         ):
             inventory = await in_thread(arguments.build_inventory, paths, names, filters, options.failure_mode)
             options = attrs.evolve(options, metadata_of=metadata.reader(custom_metadata, inventory))
-            await self._http.document("GET", self._path(_routes.DATASET, dataset_id=dataset_id))
+            await calls.dataset()
             if dry_run:
-                plan = await self._transfers.plan_up(dataset_id, inventory, skip_existing=skip_existing)
+                plan = await plan_up(calls, inventory, self._transfers.lanes(), skip_existing=skip_existing)
                 return AssetUploadResult(plan=plan, notes=plan.notes)
-            run = self._transfers.upload(options, tracker)
+            run = self._transfers.upload(calls, options, tracker)
             result = await run.run(inventory)
             result.notes = inventory.notes
             return result
@@ -313,12 +305,12 @@ class AsyncAssets(Resource):
 
         Raises `ViTimeoutError`, with the session as last seen, after *timeout* seconds.
         """
-        path = self._session_path(_routes.SESSION, dataset_id, asset_ingestion_session_id)
+        calls, session_id = self._calls(dataset_id), check_id(asset_ingestion_session_id, "asset_ingestion_session_id")
         last: AssetIngestionSession | None = None
         polling = Polling()
         with deadline(self._http, timeout, "The session did not end", session=lambda: last):
             while True:
-                last = await self._http.request("GET", path, AssetIngestionSession)
+                last = await calls.session(session_id)
                 if last.status.finished:
                     return last
                 count = last.status.progressCount
@@ -327,10 +319,9 @@ class AsyncAssets(Resource):
 
     async def cancel(self, dataset_id: str, asset_ingestion_session_id: str) -> AssetIngestionSession:
         """Cancel an upload session; files that it has already stored stay. A finished session is left as it is."""
-        path = self._session_path(_routes.SESSION_CANCEL, dataset_id, asset_ingestion_session_id)
-        await self._http.document("POST", path, idempotent=True)
-        path = self._session_path(_routes.SESSION, dataset_id, asset_ingestion_session_id)
-        return await self._http.request("GET", path, AssetIngestionSession)
+        calls, session_id = self._calls(dataset_id), check_id(asset_ingestion_session_id, "asset_ingestion_session_id")
+        await calls.cancel_session(session_id)
+        return await calls.session(session_id)
 
     async def download(
         self,
@@ -365,7 +356,7 @@ class AsyncAssets(Resource):
         file is fetched and verified in a temporary folder of this machine, and then put there; *dry_run* is for local
         folders.
         """
-        dataset = check_id(dataset_id, "dataset_id")
+        calls = self._calls(dataset_id)
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
             raise ViInvalidParameterError(f"limit must be an integer above 0, got {limit!r}.", parameter="limit")
         query = arguments.query(filter_criteria, metadata_query, strict_query)
@@ -374,7 +365,6 @@ class AsyncAssets(Resource):
             raise ViInvalidParameterError("Give asset_ids or a filter, not both.", parameter="asset_ids")
         remote = await in_thread(remote_folder, save_dir) if is_remote(save_dir) and not dry_run else None
         options = DownloadOptions(
-            dataset_id=dataset,
             folder=Path() if remote is not None else arguments.folder(save_dir, "download(dry_run=True)"),
             remote_folder=remote,
             overwrite=overwrite,
@@ -386,12 +376,11 @@ class AsyncAssets(Resource):
         )
         if dry_run:
             with deadline(self._http, timeout, "The plan was not made"):
-                return AssetDownloadResult(options.folder, plan=await self._transfers.plan_download(options))
+                return AssetDownloadResult(options.folder, plan=await plan_download(calls, options))
         tracker = ProgressTracker("download", progress_listeners("download", show_progress, on_progress))
-        run = self._transfers.download(options, tracker)
+        run = self._transfers.download(calls, options, tracker)
         with deadline(self._http, timeout, "The download did not end", run.result, resume_hint=DOWNLOAD_GOES_ON):
-            document = await self._http.document("GET", self._path(_routes.DATASET, dataset_id=dataset))
-            tracker.files_total = expected_total(options, document)
+            tracker.files_total = expected_total(options, await calls.dataset())
             result = await run.run()
             result.notes = chosen.notes
             if result.failures and raise_on_failure:
@@ -449,6 +438,7 @@ class AsyncAssets(Resource):
                 parameter="follow_links" if follow_links else "names",
             )
         check_max_delete(max_delete)
+        calls = self._calls(dataset_id)
         run: PlanRun | None = None
         with deadline(
             self._http, timeout, "The sync did not end", lambda: run.result if run else None, resume_hint=SYNC_GOES_ON
@@ -456,14 +446,16 @@ class AsyncAssets(Resource):
             given = await in_thread(given.beside, place)
             if direction == "up":
                 inventory = await in_thread(scan_folder, place, names, given)
-                plan = await self._transfers.plan_up(dataset_id, inventory, folder=place, filters=given, delete=delete)
+                plan = await plan_up(
+                    calls, inventory, self._transfers.lanes(), folder=place, filters=given, delete=delete
+                )
             else:
-                plan = await self._transfers.plan_down(dataset_id, place, filters=given, delete=delete)
+                plan = await plan_down(calls, place, filters=given, delete=delete)
             if dry_run:
                 return SyncResult(plan)
             check_deletions(plan, max_delete)
             progress = (show_progress, on_progress)
-            run = PlanRun(self, self._transfers, plan, self._limits(None), fresh=True, progress=progress)
+            run = PlanRun(calls, self._transfers, plan, self._limits(None), fresh=True, progress=progress)
             return await run.run(ResourceRetentionMode.REMOVE_LINKED_RESOURCE, None)
         raise AssertionError("unreachable")
 
@@ -486,7 +478,8 @@ class AsyncAssets(Resource):
             raise ViInvalidParameterError(f"plan must be a TransferPlan, got {type(plan).__name__}.", parameter="plan")
         retention = choose(ResourceRetentionMode, on_asset_overwritten, "on_asset_overwritten")
         progress = (show_progress, on_progress)
-        run = PlanRun(self, self._transfers, plan, self._limits(None), fresh=False, progress=progress)
+        calls = AssetCalls(self._http, check_id(plan.dataset_id, "plan.dataset_id"))
+        run = PlanRun(calls, self._transfers, plan, self._limits(None), fresh=False, progress=progress)
         with deadline(self._http, timeout, "The plan was not done", lambda: run.result, resume_hint=SYNC_GOES_ON):
             return await run.run(retention, custom_metadata)
         raise AssertionError("unreachable")
@@ -505,19 +498,19 @@ class AsyncAssets(Resource):
         """Compare *folder* with the dataset by name, size and digest, without moving anything."""
         filters = arguments.filters(include, exclude, follow_links)
         place = arguments.folder(folder, "verify")
+        calls = self._calls(dataset_id)
         with deadline(self._http, timeout, "The check did not end"):
             filters = await in_thread(filters.beside, place)
             inventory = await in_thread(scan_folder, place, names, filters)
-            return await self._transfers.verify(dataset_id, inventory, filters)
+            return await verify(calls, inventory, self._transfers.lanes(), filters)
         raise AssertionError("unreachable")
 
     def _limits(self, max_concurrency: int | None) -> Any:
         limits = self._http.settings.limits
         return limits if max_concurrency is None else attrs.evolve(limits, max_concurrency=max_concurrency)
 
-    def _session_path(self, template: str, dataset_id: str, session_id: str) -> str:
-        session = check_id(session_id, "asset_ingestion_session_id")
-        return self._path(template, dataset_id=dataset_id, session=session, **_routes.MANAGED_SOURCE)
+    def _calls(self, dataset_id: str) -> AssetCalls:
+        return AssetCalls(self._http, dataset_id)
 
 
 class Assets(Blocking[AsyncAssets]):

@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,9 @@ import anyio
 import attrs
 from anyio.streams.memory import MemoryObjectSendStream
 
-from ...... import _routes, _wire
+from ...... import _wire
 from ......_checksums import Expected, from_goog_hash
 from ......_connections import TRANSPORT_ERRORS
-from ......_http import Http
 from ......_pacing import Slots
 from ......_transfer import files
 from ......_transfer.discovery import os_failure
@@ -26,21 +26,20 @@ from ......_transfer.filters import Filters
 from ......_transfer.journals.downloads import PartJournal
 from ......_transfer.journals.uploads import JournalKey
 from ......_transfer.names import LocalNames
+from ......_transfer.outcomes import TargetGone, TransferFailed, UrlExpired
 from ......_transfer.progress import ProgressTracker
 from ......_transfer.record import FileFailure
 from ......_transfer.remote_folders import RemoteFolder
+from ......_transfer.signed import signed_transfer
 from ......_transfer.sources.local import shown
-from ......_transfer.storage import Storage, TargetGone, TransferFailed, UrlExpired, signed_transfer
+from ......_transfer.storage import Storage
 from ......_transfer.threads.lanes import Lanes
 from ......_transfer.threads.pool import TaskPool, first_error, slots_for
 from ......_transfer.threads.stopping import in_thread, to_end_in_thread
 from ......config import TransferLimits
 from ......errors import ViDownloadError, ViError, ViNetworkError, ViNotFoundError, ViOperationError, ViTimeoutError
-from .....pagination import TokenTrail
-from ....base import read_envelope
+from ..calls import WITH_CONTENTS, AssetCalls
 from ..results import AssetDownloadResult
-
-PAGE = 1000
 
 _MISSING = "vi:missing"  # no field of the protocol holds a colon
 
@@ -51,7 +50,6 @@ _FATAL = frozenset({"ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM"})
 class DownloadOptions:
     """What the caller asked for; *query* holds the listing's parameters."""
 
-    dataset_id: str
     folder: Path
     overwrite: bool
     query: dict[str, str]
@@ -84,14 +82,14 @@ class Download:
 
     def __init__(
         self,
-        http: Http,
+        calls: AssetCalls,
         storage: Storage,
         lanes: Lanes,
         slots: Slots,
         options: DownloadOptions,
         tracker: ProgressTracker,
     ) -> None:
-        self._http = http
+        self._calls = calls
         self._storage = storage
         self._lanes = lanes
         self._slots = slots
@@ -99,7 +97,6 @@ class Download:
         self._folder = options.folder
         """Where files are fetched to."""
         self._tracker = tracker
-        self._dataset = _routes.composite(http.settings.organization_id, options.dataset_id)
         self._names = LocalNames()
         self._entered = 0
         self._bytes = 0
@@ -161,7 +158,7 @@ class Download:
     async def _begin(self, item: Any, pool: TaskPool) -> None:
         self._entered += 1
         try:
-            remote = read_remote(item, self._http.settings.endpoint)
+            remote = read_remote(item, self._calls.endpoint)
         except TransferFailed as problem:
             name = _name_of(item)
             self._fail(name, name, problem.code, f"{name}: {problem.message}")
@@ -179,8 +176,8 @@ class Download:
         return result
 
     async def _prepare(self) -> None:
-        folder, settings = self._options.folder, self._http.settings
-        key = JournalKey(settings.endpoint, settings.organization_id, self._options.dataset_id)
+        folder, settings = self._options.folder, self._calls.http.settings
+        key = JournalKey(settings.endpoint, settings.organization_id, self._calls.dataset_id)
         self._parts = await to_end_in_thread(PartJournal.open, folder, key)
         probe = self._parts.path_for(str(folder / "probe"))
         await to_end_in_thread(files.check_folder, folder, probe)
@@ -204,33 +201,19 @@ class Download:
     # list
 
     async def _list(self, send: MemoryObjectSendStream[list[Any]]) -> None:
-        path = _routes.fill(_routes.ASSETS, org=self._http.settings.organization_id, dataset=self._dataset)
-        size = PAGE if self._options.limit is None else min(PAGE, self._options.limit)
-        query = {**self._options.query, "s": str(size), "contents": "y"}
-        tokens = TokenTrail()
-        async with send:
-            while True:
-                token, _, items = read_envelope(await self._http.document("GET", path, params=query), path)
-                await send.send(items)
-                if token is None:
-                    return
-                tokens.follow(token, empty=not items)
-                query["p"] = token
+        query = {**self._options.query, **WITH_CONTENTS}
+        async with send, aclosing(self._calls.pages(query, self._options.limit)) as pages:
+            async for page in pages:
+                await send.send(page.items)
 
     async def _list_ids(self, send: MemoryObjectSendStream[list[Any]]) -> None:
         async with send:
             for asset_id in self._options.asset_ids or ():
                 try:
-                    item = await self._ask(asset_id)
+                    item = await self._calls.contents(asset_id)
                 except ViNotFoundError:
                     item = {"assetId": asset_id, _MISSING: True}
                 await send.send([item])
-
-    async def _ask(self, asset_id: str) -> Any:
-        path = _routes.fill(
-            _routes.ASSET, org=self._http.settings.organization_id, dataset=self._dataset, asset=asset_id
-        )
-        return await self._http.document("GET", path, params={"contents": "y"})
 
     # name
 
@@ -350,11 +333,7 @@ class Download:
             raise TransferFailed("ENOSPC", f"it has {remote.size} bytes and {free} are free on the disk.")
 
     async def _renew(self, remote: RemoteFile) -> None:
-        try:
-            fresh = read_remote(await self._ask(remote.asset_id), self._http.settings.endpoint)
-        except ViNotFoundError:
-            raise TargetGone from None
-        remote.transfer, remote.size, remote.expected = fresh.transfer, fresh.size, fresh.expected
+        await renew(self._calls, remote)
 
     def _fail(self, path: str, filename: str, code: str, message: str, attempts: int = 0) -> None:
         self._result.failures.append(FileFailure(path, filename, code, message, attempts))
@@ -364,6 +343,15 @@ class Download:
         self._result.conflicts.append(
             FileFailure(target, remote.filename, "ECONFLICT", f"{remote.filename}: {reason}.", remote.attempts)
         )
+
+
+async def renew(calls: AssetCalls, remote: RemoteFile) -> None:
+    """Ask the service for an asset again and take its fresh URL; `TargetGone` when it is no more."""
+    try:
+        fresh = read_remote(await calls.contents(remote.asset_id), calls.endpoint)
+    except ViNotFoundError:
+        raise TargetGone from None
+    remote.transfer, remote.size, remote.expected = fresh.transfer, fresh.size, fresh.expected
 
 
 def read_remote(item: Any, endpoint: str) -> RemoteFile:

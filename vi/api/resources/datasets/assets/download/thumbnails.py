@@ -13,7 +13,9 @@ import attrs
 
 from ......_connections import TRANSPORT_ERRORS
 from ......_media import sniff
-from ......_transfer.storage import Storage, TransferFailed, refuse_encoding, signed_transfer
+from ......_transfer.outcomes import TransferFailed
+from ......_transfer.signed import signed_transfer
+from ......_transfer.storage import Storage, refuse_encoding
 from ......_transfer.threads.pool import TaskPool
 from ......errors import ViError
 from ..responses import Asset, Contents

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
-
 import attrs
 
-from ...... import _routes, _wire
+from ...... import _wire
 from ......_checksums import Expected
-from ......_http import Http
 from ......_transfer.download import RemoteFile
-from ......_transfer.storage import Storage, TransferFailed, signed_transfer
+from ......_transfer.outcomes import TransferFailed
+from ......_transfer.signed import signed_transfer
+from ......_transfer.storage import Storage
 from ......errors import ViInvalidParameterError, ViNotFoundError
-from ....base import check_id, check_text, read_page
+from ....base import check_id, check_text
+from ..calls import AssetCalls
 from ..responses import Asset
 
 
@@ -25,13 +25,12 @@ class OneAsset:
     asset: Asset | None = None
 
     @classmethod
-    def of(cls, call: str, base: dict[str, str], asset_id: str | Asset | None, filename: str | None) -> OneAsset:
-        """Check the arguments of *call* before anything is sent; *base* fills the dataset's routes."""
+    def of(cls, call: str, calls: AssetCalls, asset_id: str | Asset | None, filename: str | None) -> OneAsset:
+        """Check the arguments of *call* before anything is sent."""
         if (asset_id is None) == (filename is None):
             raise ViInvalidParameterError(f"{call} needs either asset_id or filename, and not both.")
         if isinstance(asset_id, Asset):
-            theirs = _routes.composite(base["org"], asset_id.dataset_id)
-            if asset_id.dataset_id and theirs != base["dataset"]:
+            if asset_id.dataset_id and not calls.are_of(asset_id.dataset_id):
                 raise ViInvalidParameterError(
                     f"The asset {asset_id.asset_id} is of the dataset {asset_id.dataset_id}, not of the one given.",
                     parameter="asset_id",
@@ -42,35 +41,30 @@ class OneAsset:
             return cls(check_id(asset_id, "asset_id"), None)
         return cls(None, check_text(filename, "filename"))
 
-    async def ask(self, http: Http, base: dict[str, str], *, contents: bool) -> Asset:
+    async def ask(self, calls: AssetCalls, *, contents: bool) -> Asset:
         """Ask the service for it, with one request; raises `ViNotFoundError`."""
-        params = {"contents": "y"} if contents else None
         if self.asset_id is not None:
-            path = _routes.fill(_routes.ASSET, **base, asset=self.asset_id)
-            return await http.request("GET", path, Asset, params=params)
-        path = _routes.fill(_routes.ASSETS, **base)
-        query = {"filter": json.dumps({"filename": self.filename}), "strictQuery": "y", "s": "10", **(params or {})}
-        page = await http.page(path, Asset, query, lambda document: read_page(document, Asset, path))
-        for asset in page.items:
+            return await calls.asset(self.asset_id, contents=contents)
+        for asset in await calls.named(self.filename or "", contents=contents):
             if asset.filename == self.filename:
                 return asset
         raise ViNotFoundError(f"The dataset has no asset named {self.filename!r}.", status_code=404)
 
-    async def find_id(self, http: Http, base: dict[str, str]) -> str:
+    async def find_id(self, calls: AssetCalls) -> str:
         """Return its id, asking the service only where a filename was given."""
-        return self.asset_id if self.asset_id is not None else (await self.ask(http, base, contents=False)).asset_id
+        return self.asset_id if self.asset_id is not None else (await self.ask(calls, contents=False)).asset_id
 
-    async def ready(self, http: Http, storage: Storage, base: dict[str, str]) -> tuple[Asset, RemoteFile]:
+    async def ready(self, calls: AssetCalls, storage: Storage) -> tuple[Asset, RemoteFile]:
         """Return it with a URL that can be used; one that is at hand and fresh costs no request.
 
         Raises `TransferFailed` for an asset without contents.
         """
         if self.asset is not None and self.asset.contents is not None and self.asset.contents.asset is not None:
-            remote = remote_of(self.asset, http.settings.endpoint)
+            remote = remote_of(self.asset, calls.endpoint)
             if not storage.ended(remote.transfer):
                 return self.asset, remote
-        asset = await self.ask(http, base, contents=True)
-        return asset, remote_of(asset, http.settings.endpoint)
+        asset = await self.ask(calls, contents=True)
+        return asset, remote_of(asset, calls.endpoint)
 
 
 def remote_of(asset: Asset, endpoint: str) -> RemoteFile:

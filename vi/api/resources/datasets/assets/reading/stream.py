@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 import attrs
 
 from ......_transfer.download import RemoteFile
-from ......_transfer.storage import Storage, TargetGone, TransferFailed
+from ......_transfer.outcomes import TargetGone, TransferFailed
+from ......_transfer.storage import Storage
 from ......_transfer.streaming import ObjectStream
 from ......errors import (
     ViDownloadError,
@@ -27,13 +28,13 @@ from ......errors import (
     ViTimeoutError,
 )
 from .....pagination import Run
+from ..calls import AssetCalls
+from ..download.run import renew
 from ..responses import Asset
-from .one import OneAsset, remote_of
+from .one import OneAsset
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
-
-    from ......_http import Http
 
 
 class AssetStream:
@@ -44,10 +45,9 @@ class AssetStream:
     read goes on where the last one ended.
     """
 
-    def __init__(self, http: Http, storage: Storage, base: dict[str, str], asset: Asset, remote: RemoteFile) -> None:
-        self._http = http
+    def __init__(self, calls: AssetCalls, storage: Storage, asset: Asset, remote: RemoteFile) -> None:
+        self._calls = calls
         self._storage = storage
-        self._base = base
         self._remote = remote
         self.asset = asset
         self.size: int = remote.size
@@ -60,17 +60,15 @@ class AssetStream:
         self._stream = self._begin(0, remote.size)
 
     @classmethod
-    async def open(
-        cls, http: Http, storage: Storage, base: dict[str, str], one: OneAsset, start: int, end: int | None
-    ) -> AssetStream:
+    async def open(cls, calls: AssetCalls, storage: Storage, one: OneAsset, start: int, end: int | None) -> AssetStream:
         """Ask for an asset, unless it is at hand with a fresh URL; `ViNotFoundError` if there is none."""
         try:
-            asset, remote = await one.ready(http, storage, base)
+            asset, remote = await one.ready(calls, storage)
         except TransferFailed as problem:
             raise ViDownloadError(
                 f"{one.filename or one.asset_id}: {problem.message}", error_code=problem.code
             ) from None
-        stream = cls(http, storage, base, asset, remote)
+        stream = cls(calls, storage, asset, remote)
         await stream.select(start, end)
         return stream
 
@@ -153,7 +151,7 @@ class AssetStream:
         return ObjectStream(self._remote, self._storage, self._renew, start, end)
 
     async def _renew(self, remote: RemoteFile) -> None:
-        await renew(self._http, self._base, remote)
+        await renew(self._calls, remote)
 
     async def _next(self) -> bytes:
         name = self.asset.filename
@@ -165,16 +163,6 @@ class AssetStream:
             raise error_of(problem, name) from None
         except TargetGone:
             raise gone(name) from None
-
-
-async def renew(http: Http, base: dict[str, str], remote: RemoteFile) -> None:
-    """Ask the service for the object again and give it a fresh URL; raises `TargetGone` when it is no more."""
-    try:
-        asset = await OneAsset(remote.asset_id, None).ask(http, base, contents=True)
-    except ViNotFoundError:
-        raise TargetGone from None
-    fresh = remote_of(asset, http.settings.endpoint)
-    remote.transfer, remote.size, remote.expected = fresh.transfer, fresh.size, fresh.expected
 
 
 def gone(name: str) -> ViNotFoundError:

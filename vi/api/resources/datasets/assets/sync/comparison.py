@@ -14,6 +14,7 @@ from ......_transfer.preparation import prepare
 from ......_transfer.record import FileFailure, FileRecord
 from ......_transfer.threads.lanes import Lanes
 from .....display import Displayed
+from ..calls import AssetCalls
 from ..plans import note_lines
 from ..remote_index import RemoteAsset, RemoteIndex, same_content
 
@@ -107,9 +108,9 @@ class Comparison:
         self.failures.append(FileFailure(record.path, record.filename, code, message))
 
 
-async def verify(inventory: Inventory, index: RemoteIndex, lanes: Lanes, filters: Filters = NO_FILTERS) -> VerifyResult:
+async def verify(calls: AssetCalls, inventory: Inventory, lanes: Lanes, filters: Filters = NO_FILTERS) -> VerifyResult:
     """Compare what the filters take of a folder and of a dataset."""
-    comparison = Comparison(inventory, index, lanes, filters)
+    comparison = Comparison(inventory, await RemoteIndex.load(calls), lanes, filters)
     result = VerifyResult()
     async for compared in comparison:
         name = compared.record.filename

@@ -6,9 +6,11 @@ allowed end it before anything is sent or deleted.
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ......_media import media_type
@@ -19,6 +21,8 @@ from ......_transfer.names import LocalNames, key_of
 from ......_transfer.threads.lanes import Lanes
 from ......_transfer.threads.stopping import in_thread, still_wanted
 from ......errors import ViInvalidParameterError, ViOperationError, ViPathError
+from ..calls import AssetCalls
+from ..download.run import DownloadOptions
 from ..plans import Action, PlannedTransfer, TransferPlan
 from ..remote_index import RemoteAsset, RemoteIndex
 from .comparison import NO_FILTERS, Comparison
@@ -39,12 +43,11 @@ def scan_folder(folder: Path, names: Naming, filters: Filters) -> Inventory:
 
 
 async def plan_up(
-    dataset_id: str,
+    calls: AssetCalls,
     inventory: Inventory,
-    index: RemoteIndex,
     lanes: Lanes,
     *,
-    folder: str = "",
+    folder: Path | None = None,
     filters: Filters = NO_FILTERS,
     delete: bool = False,
     skip_existing: bool = True,
@@ -53,8 +56,9 @@ async def plan_up(
 
     Nothing is deleted that the filters leave out, or that a local file left out for another reason has the name of.
     """
-    plan = TransferPlan(dataset_id, "up", folder, skipped=dict(inventory.skip_reasons))
-    comparison = Comparison(inventory, index, lanes, filters)
+    root = str(folder) if folder is not None else ""
+    plan = TransferPlan(calls.dataset_id, "up", root, skipped=dict(inventory.skip_reasons))
+    comparison = Comparison(inventory, await RemoteIndex.load(calls), lanes, filters)
     async for compared in comparison:
         record, asset = compared.record, compared.asset
         if compared.same and skip_existing:
@@ -72,10 +76,10 @@ async def plan_up(
                 f"Nothing is deleted: {len(comparison.failures)} local files could not be read; the first: "
                 f"{comparison.failures[0].message}"
             )
-        left_out = await in_thread(_names_left_out, inventory, folder)
+        left_out = await in_thread(_names_left_out, inventory, root)
         surplus = [(name, asset) for name, asset in only_remote if name not in left_out]
         if not comparison.seen:
-            _refuse_empty(len(surplus), f"the folder {folder} holds no image or video")
+            _refuse_empty(len(surplus), f"the folder {root} holds no image or video")
         for name, asset in surplus:
             plan.entries.append(
                 PlannedTransfer("delete_asset", name, "", asset.size, "not in the folder", asset.asset_id, asset.etag)
@@ -112,7 +116,32 @@ def _files_below(excluded: str, folder: str) -> list[Path]:
     ]
 
 
-def plan_down(
+async def plan_down(calls: AssetCalls, folder: Path, *, filters: Filters = NO_FILTERS, delete: bool) -> TransferPlan:
+    """Plan to make the folder like the dataset."""
+    index = await RemoteIndex.load(calls)
+    return await in_thread(partial(_compare_down, calls.dataset_id, folder, index, filters=filters, delete=delete))
+
+
+async def plan_download(calls: AssetCalls, options: DownloadOptions) -> TransferPlan:
+    """Plan what a download would do: compare what it selects with its folder."""
+    index = await RemoteIndex.load(calls, query=options.query)
+    ids = None if options.asset_ids is None else frozenset(options.asset_ids)
+    left = itertools.count(1)
+
+    def takes(name: str, asset: RemoteAsset) -> bool:
+        selected = (ids is None or asset.asset_id in ids) and (options.filters is None or options.filters.takes(name))
+        return selected and (options.limit is None or next(left) <= options.limit)
+
+    plan = await in_thread(
+        partial(_compare_down, calls.dataset_id, options.folder, index, overwrite=options.overwrite, takes=takes)
+    )
+    plan.notes = options.filters.notes if options.filters is not None else []
+    for missing in (ids or frozenset()) - {asset.asset_id for _, asset in index}:
+        plan.entries.append(PlannedTransfer("keep", missing, "", 0, "there is no such asset", missing))
+    return plan
+
+
+def _compare_down(
     dataset_id: str,
     folder: Path,
     index: RemoteIndex,
@@ -122,7 +151,7 @@ def plan_down(
     overwrite: bool = True,
     takes: Callable[[str, RemoteAsset], bool] = lambda name, asset: True,
 ) -> TransferPlan:
-    """Plan to make the folder like the dataset, or like what *takes* leaves of it; blocking, since files are read.
+    """Compare the folder with the dataset, or with what *takes* leaves of it; blocking, since files are read.
 
     Without *overwrite* a local file with other content is kept.
     """

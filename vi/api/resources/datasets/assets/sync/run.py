@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
@@ -19,20 +19,17 @@ from ......_transfer.threads.stopping import to_end_in_thread
 from ......config import TransferLimits
 from ......errors import ViAuthenticationError, ViError, ViNotFoundError, ViPermissionError
 from .....display import Displayed
-from ....base import check_id
 from .. import metadata
+from ..calls import AssetCalls
 from ..deletion import AT_ONCE
 from ..download.run import DownloadOptions
 from ..plans import PlannedTransfer, TransferPlan, note_lines
+from ..remote_index import RemoteIndex
 from ..responses import FailureMode, ResourceRetentionMode
 from ..results import AssetDownloadResult, AssetUploadResult
-from ..upload.run import UploadOptions
+from ..transfers import Transfers
+from ..upload.context import UploadOptions
 from .planning import is_ours_to_delete, mtime_ns_of
-
-if TYPE_CHECKING:
-    from ..resource import AsyncAssets
-    from ..transfers import Transfers
-
 
 LISTED = 5
 
@@ -91,7 +88,7 @@ class PlanRun:
 
     def __init__(
         self,
-        assets: AsyncAssets,
+        calls: AssetCalls,
         transfers: Transfers,
         plan: TransferPlan,
         limits: TransferLimits,
@@ -100,13 +97,12 @@ class PlanRun:
         progress: tuple[bool, Listener | None],
     ) -> None:
         """Take on *plan*; one that is *fresh* was made a moment ago and is not compared with the service again."""
-        self._assets = assets
+        self._calls = calls
         self._transfers = transfers
         self._plan = plan
         self._limits = limits
         self._fresh = fresh
         self._progress = progress
-        self._dataset_id = check_id(plan.dataset_id, "plan.dataset_id")
         self.result: SyncResult = SyncResult(plan)
 
     async def run(
@@ -138,7 +134,6 @@ class PlanRun:
             inventory.add_source(PathSource(entry.path), entry.filename, entry.size)
         inventory.check_names()
         options = UploadOptions(
-            dataset_id=self._dataset_id,
             wait=True,
             failure_mode=FailureMode.FAIL_AFTER_ALL,
             retention=retention,
@@ -146,7 +141,7 @@ class PlanRun:
             limits=self._limits,
         )
         tracker = ProgressTracker("upload", progress_listeners("upload", *self._progress))
-        self.result.upload = await self._transfers.upload(options, tracker).run(inventory)
+        self.result.upload = await self._transfers.upload(self._calls, options, tracker).run(inventory)
 
     async def _download(self, entries: list[PlannedTransfer]) -> None:
         if not self._fresh:
@@ -157,7 +152,6 @@ class PlanRun:
             if not wanted:
                 continue
             options = DownloadOptions(
-                dataset_id=self._dataset_id,
                 folder=Path(self._plan.folder),
                 overwrite=overwrite,
                 query={},
@@ -168,12 +162,12 @@ class PlanRun:
             )
             tracker = ProgressTracker("download", progress_listeners("download", *self._progress))
             tracker.files_total = len(wanted)
-            result = await self._transfers.download(options, tracker).run()
+            result = await self._transfers.download(self._calls, options, tracker).run()
             self.result.download = result if self.result.download is None else _sum(self.result.download, result)
 
     async def _still_as_planned(self, entries: list[PlannedTransfer]) -> list[PlannedTransfer]:
         """Return the downloads of assets and onto files that are what they were; the others are reported."""
-        index = await self._transfers.index(self._dataset_id)
+        index = await RemoteIndex.load(self._calls)
         folder, names = Path(self._plan.folder), LocalNames()
         there = {asset.asset_id: (asset, folder / names.choose(name, asset.asset_id)) for name, asset in index}
 
@@ -206,11 +200,11 @@ class PlanRun:
 
     async def _delete_asset(self, entry: PlannedTransfer) -> None:
         try:
-            asset = await self._assets.get(self._dataset_id, entry.asset_id or "")
+            asset = await self._calls.asset(entry.asset_id or "")
             if asset.etag != (entry.etag or "") or asset.filename != entry.filename:
                 self._changed(entry, "the asset")
                 return
-            await self._assets.delete(self._dataset_id, asset.asset_id)
+            await self._calls.delete(asset.asset_id)
             self.result.deleted += 1
         except ViNotFoundError:
             return

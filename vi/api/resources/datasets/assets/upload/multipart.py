@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...... import _routes, _wire
-from ......_http import Http
 from ......_transfer.journals.uploads import BegunMultipart, Identity, Journal
 from ......_transfer.record import FileRecord
-from ......_transfer.storage import signed_transfer
+from ......_transfer.signed import signed_transfer
 from ......_transfer.upload import PartTransfer
 from ......errors import ViConflictError, ViNotFoundError, ViOperationError, ViValidationError
+from ..calls import AssetCalls
 from ..responses import AssetIngestionSession
 
 
@@ -25,21 +25,18 @@ class Multipart:
 
     def __init__(
         self,
-        http: Http,
-        base: dict[str, str],
+        calls: AssetCalls,
         session: AssetIngestionSession,
         record: FileRecord,
         journal: Journal | None,
         begun: BegunMultipart | None = None,
     ) -> None:
-        self._http = http
-        self._values: dict[str, str] = {**base}
+        self._calls = calls
         self._session = session
         self._record = record
         self._journal = journal
         self._begun = begun
-        if begun is not None:
-            self._values["upload"] = begun.upload_id
+        self._upload_id = begun.upload_id if begun is not None else ""
 
     async def begin(self) -> int:
         """Open the upload, or go on with the one that was begun; the service chooses the number of parts."""
@@ -60,7 +57,7 @@ class Multipart:
                 raise MultipartNotOfferedError from None
             raise
         try:
-            self._values["upload"] = document["multipartUploadId"]
+            self._upload_id = document["multipartUploadId"]
             count = document["status"]["partCount"]
         except (KeyError, TypeError):
             raise _unreadable("multipart upload", "multipartUploadId and status.partCount are required") from None
@@ -68,9 +65,7 @@ class Multipart:
             raise _unreadable("multipart upload", "status.partCount must be an integer")
         if self._journal is not None and (identity := Identity.of(self._record)) is not None:
             session_id = self._session.asset_ingestion_session_id
-            self._journal.begun(
-                BegunMultipart(self._values["upload"], self._record.filename, session_id, identity, count)
-            )
+            self._journal.begun(BegunMultipart(self._upload_id, self._record.filename, session_id, identity, count))
         return count
 
     async def part(self, number: int) -> PartTransfer:
@@ -83,7 +78,7 @@ class Multipart:
                 document.get("headers"),
                 document.get("method") or "PUT",
                 _wire.to_seconds(document.get("expiry") or 0),
-                endpoint=self._http.settings.endpoint,
+                endpoint=self._calls.endpoint,
             )
         except (KeyError, TypeError, AttributeError):
             raise _unreadable("part", "url, responseHeaders and responseBody are required") from None
@@ -96,7 +91,7 @@ class Multipart:
             report["responseBody"] = base64.b64encode(body).decode()
         await self._post(_routes.PART_COMPLETION, report, part=str(number))
         if self._journal is not None:
-            self._journal.part(self._values["upload"], number, crc32c)
+            self._journal.part(self._upload_id, number, crc32c)
 
     async def complete(self) -> None:
         """Join the parts; a repetition after a lost answer finds them joined."""
@@ -104,18 +99,20 @@ class Multipart:
 
     async def abort(self) -> None:
         """Drop the parts; nothing is wrong when they are gone already."""
-        if "upload" not in self._values:
+        if not self._upload_id:
             return
         if self._journal is not None:
-            self._journal.dropped(self._values["upload"])
+            self._journal.dropped(self._upload_id)
         try:
-            await self._http.document("DELETE", _routes.fill(_routes.MULTIPART_UPLOAD, **self._values))
+            await self._calls.http.document("DELETE", self._path(_routes.MULTIPART_UPLOAD))
         except (ViNotFoundError, ViConflictError):
             return
 
     async def _post(self, template: str, body: Any, **values: str) -> Any:
-        path = _routes.fill(template, **self._values, **values)
-        return await self._http.document("POST", path, body=body, idempotent=True)
+        return await self._calls.http.document("POST", self._path(template, **values), body=body, idempotent=True)
+
+    def _path(self, template: str, **values: str) -> str:
+        return self._calls.path(template, upload=self._upload_id, **values)
 
 
 def _unreadable(what: str, problem: str) -> ViOperationError:

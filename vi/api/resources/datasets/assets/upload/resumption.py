@@ -13,12 +13,11 @@ import time
 
 import anyio
 
-from ...... import _routes
-from ......_http import Http
 from ......_transfer.journals.uploads import BegunMultipart, Identity, Journal, Unfinished
 from ......_transfer.record import FileRecord
 from ......_transfer.threads.pool import TaskPool
 from ......errors import ViError, ViNotFoundError, ViValidationError
+from ..calls import AssetCalls
 from ..polling import Polling
 from ..remote_index import RemoteIndex, same_content
 from ..responses import AssetIngestionSession
@@ -32,9 +31,8 @@ POLL_FIRST, POLL_LAST = 0.1, 2.0
 class Resumption:
     """What of earlier runs can be used; it shrinks as the new run comes across the files."""
 
-    def __init__(self, http: Http, base: dict[str, str], found: Unfinished) -> None:
-        self._http = http
-        self._base = base
+    def __init__(self, calls: AssetCalls, found: Unfinished) -> None:
+        self._calls = calls
         self._found = found
         self._used: set[str] = set()
         self._index: RemoteIndex | None = None
@@ -49,12 +47,11 @@ class Resumption:
         self._found.sessions = {name: self._found.sessions[name] for name in self.sessions}
 
     async def _ask_session(self, session_id: str, names: set[str]) -> None:
-        path = _routes.fill(_routes.SESSION, **self._base, session=session_id)
         settled, give_up = -1, 0.0
         polling = Polling(POLL_FIRST, POLL_LAST)
         while True:
             try:
-                session = await self._http.request("GET", path, AssetIngestionSession)
+                session = await self._calls.session(session_id)
             except (ViNotFoundError, ViValidationError):
                 return
             # Files that expired without having come are errors too, and say nothing of those that were acknowledged.
@@ -75,9 +72,8 @@ class Resumption:
             await self._cancel(session_id)
 
     async def _cancel(self, session_id: str) -> None:
-        path = _routes.fill(_routes.SESSION_CANCEL, **self._base, session=session_id)
         try:
-            await self._http.document("POST", path, idempotent=True)
+            await self._calls.cancel_session(session_id)
         except ViError:
             return  # it ends by itself when its URLs do
 
@@ -95,7 +91,7 @@ class Resumption:
         if identity is None or identity not in (acknowledged, *joined):
             return False
         if self._index is None:
-            self._index = await RemoteIndex.load(self._http, self._base, {record.filename, *self._names()})
+            self._index = await RemoteIndex.load(self._calls, {record.filename, *self._names()})
         asset = self._index.get(record.filename)
         if asset is None:
             return False

@@ -1,0 +1,139 @@
+"""Each request about the assets of one dataset, written once.
+
+What makes up an operation (an upload, a sync, a bulk deletion) asks the service through this, never through its owner.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+from ..... import _routes, _wire
+from ....._http import Http
+from .....errors import ViOperationError
+from ....pagination import Page
+from ....types import MAX_PAGE_SIZE, PaginationParams
+from ...base import check_id, list_documents, read_page
+from ..responses import BulkAssetDeletionSession
+from .responses import Asset, AssetIngestionSession
+
+PAGE = MAX_PAGE_SIZE
+WITH_CONTENTS = {"contents": "y"}
+
+
+class AssetCalls:
+    """The requests about one dataset's assets; `ViInvalidParameterError` for what cannot be the id of one."""
+
+    def __init__(self, http: Http, dataset_id: str) -> None:
+        self.http = http
+        self.dataset_id = check_id(dataset_id, "dataset_id")
+        """As it was given, short or composite."""
+        organization = http.settings.organization_id
+        dataset = _routes.composite(organization, dataset_id)
+        self._values = {"org": organization, "dataset": dataset, **_routes.MANAGED_SOURCE}
+
+    @property
+    def endpoint(self) -> str:
+        """The address of the service."""
+        return self.http.settings.endpoint
+
+    def are_of(self, dataset_id: str) -> bool:
+        """Tell whether *dataset_id*, short or composite, names the same dataset."""
+        return _routes.composite(self._values["org"], dataset_id) == self._values["dataset"]
+
+    def path(self, template: str, **values: str) -> str:
+        """Fill a route below the dataset."""
+        return _routes.fill(template, **self._values, **values)
+
+    async def dataset(self) -> Any:
+        """Return the document of the dataset; `ViNotFoundError` if there is none."""
+        return await self.http.document("GET", self.path(_routes.DATASET))
+
+    def pages(self, params: Mapping[str, str], limit: int | None = None) -> AsyncGenerator[Page[Any], None]:
+        """List the documents of assets page by page; *limit* is how many are wanted at most."""
+        size = PAGE if limit is None else min(PAGE, limit)
+        return list_documents(self.http, self.path(_routes.ASSETS), PaginationParams(page_size=size), params).pages()
+
+    async def asset(self, asset_id: str, *, contents: bool = False) -> Asset:
+        """Return an asset, with signed URLs if *contents*."""
+        params = WITH_CONTENTS if contents else None
+        return await self.http.request("GET", self._asset_path(asset_id), Asset, params=params)
+
+    async def named(self, filename: str, *, contents: bool) -> list[Asset]:
+        """Return the assets that the service finds for a filename, with signed URLs if *contents*."""
+        path = self.path(_routes.ASSETS)
+        query = {"filter": json.dumps({"filename": filename}), "strictQuery": "y", "s": "10"}
+        query |= WITH_CONTENTS if contents else {}
+        page = await self.http.page(path, Asset, query, lambda document: read_page(document, Asset, path))
+        return page.items
+
+    async def contents(self, asset_id: str) -> Any:
+        """Return the document of an asset with its signed URLs, as it is."""
+        return await self.http.document("GET", self._asset_path(asset_id), params=WITH_CONTENTS)
+
+    async def rename(self, new_name: str, asset_id: str | None, filename: str | None) -> Asset:
+        """Rename an asset, found by id or else by its name."""
+        if asset_id is not None:
+            path = self.path(_routes.ASSET_NAME, asset=asset_id)
+        else:
+            path = self.path(_routes.ASSET_FILE_NAME, filename=filename or "")
+        return await self.http.request("POST", path, Asset, body={"filename": new_name})
+
+    async def delete(self, asset_id: str) -> None:
+        """Delete an asset."""
+        await self.http.document("DELETE", self._asset_path(asset_id))
+
+    async def count(self, params: Mapping[str, str]) -> int:
+        """Return how many assets a selection has; the answer is an object or a bare integer (protocol section 8.6)."""
+        path = self.path(_routes.ASSET_COUNT)
+        document = await self.http.document("GET", path, params=params)
+        count = document.get("count") if isinstance(document, dict) else document
+        if type(count) is not int:
+            raise ViOperationError(f"GET {path}: the answer cannot be read: count: expected an integer.")
+        return count
+
+    async def delete_selected(self, spec: Mapping[str, Any]) -> BulkAssetDeletionSession:
+        """Begin a bulk deletion (protocol section 7.6)."""
+        path = self.path(_routes.BULK_DELETIONS)
+        return await self.http.request("POST", path, BulkAssetDeletionSession, body={"spec": spec})
+
+    async def bulk_deletion(self, session_id: str) -> BulkAssetDeletionSession:
+        """Return how far a bulk deletion is."""
+        path = self.path(_routes.BULK_DELETION, deletion=session_id)
+        return await self.http.request("GET", path, BulkAssetDeletionSession)
+
+    async def open_session(self, spec: Mapping[str, Any]) -> Any:
+        """Open an upload session; its document as it is, with a signed URL for each file."""
+        return await self.http.document("POST", self.path(_routes.SESSIONS), body={"spec": spec})
+
+    async def session(self, session_id: str) -> AssetIngestionSession:
+        """Return an upload session."""
+        return await self.http.request("GET", self._session_path(_routes.SESSION, session_id), AssetIngestionSession)
+
+    async def cancel_session(self, session_id: str) -> AssetIngestionSession | None:
+        """Cancel an upload session; what it is now, without URLs, or None when the answer does not say."""
+        path = self._session_path(_routes.SESSION_CANCEL, session_id)
+        document = await self.http.document("POST", path, idempotent=True)
+        if not isinstance(document, dict):
+            return None
+        take_signed_urls(document)
+        try:
+            return _wire.structure(document, AssetIngestionSession)
+        except _wire.WireError:
+            return None
+
+    def _asset_path(self, asset_id: str) -> str:
+        return self.path(_routes.ASSET, asset=asset_id)
+
+    def _session_path(self, template: str, session_id: str) -> str:
+        return self.path(template, session=session_id)
+
+
+def take_signed_urls(session: Any) -> list[Any]:
+    """Take the signed URLs out of the document of a session; they are read apart and not kept."""
+    try:
+        assets = session["status"].pop("assets", None)
+    except (KeyError, TypeError, AttributeError):
+        return []
+    return assets if isinstance(assets, list) else []

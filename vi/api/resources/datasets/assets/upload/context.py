@@ -1,0 +1,92 @@
+"""What the stages of one upload share: what was asked for, the ledger, the journal, and its sessions while they are open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from ......_pacing import Slots
+from ......_transfer.journals.uploads import BegunMultipart, Journal
+from ......_transfer.progress import ProgressTracker
+from ......_transfer.record import FileRecord, Ledger
+from ......_transfer.storage import Storage
+from ......_transfer.threads.lanes import Lanes
+from ......config import TransferLimits
+from ..calls import AssetCalls
+from ..responses import AssetIngestionSession, FailureMode, ResourceRetentionMode
+from .resumption import Resumption
+
+
+@attrs.frozen
+class UploadOptions:
+    """What the caller asked for."""
+
+    wait: bool
+    failure_mode: FailureMode
+    retention: ResourceRetentionMode
+    metadata_of: Callable[[FileRecord], dict[str, Any] | None]
+    limits: TransferLimits
+    skip_existing: bool = False
+
+
+class FirstFailure(Exception):
+    """A file failed, and one failure is to stop the rest."""
+
+
+@attrs.define(eq=False)
+class OpenSession:
+    """A session, and its files by name until their verdict."""
+
+    session: AssetIngestionSession
+    records: dict[str, FileRecord]
+    pending: int
+    """Files that are not sent yet, and one for as long as more may come."""
+    sent: dict[str, FileRecord] = attrs.Factory(dict)
+    begun: dict[str, BegunMultipart] = attrs.Factory(dict)
+    """Multipart uploads of an earlier run that are gone on with."""
+    attempted: int = 0
+    """Files of which bytes may have reached the storage."""
+    in_parts: set[str] = attrs.Factory(set)
+    """Large files that are on their way in parts, or were cut short: the next run goes on with them."""
+    settled: int = 0
+
+    @property
+    def id(self) -> str:
+        return self.session.asset_ingestion_session_id
+
+    @property
+    def counts_are_ours(self) -> bool:
+        """Whether the session's counts can only be about the files known as sent."""
+        return not self.begun and self.attempted == len(self.sent)
+
+
+@attrs.define(eq=False)
+class UploadContext:
+    """One upload, as its stages know it."""
+
+    calls: AssetCalls
+    storage: Storage
+    lanes: Lanes
+    slots: Slots
+    options: UploadOptions
+    tracker: ProgressTracker
+    ledger: Ledger = attrs.Factory(Ledger)
+    journal: Journal | None = None
+    resumption: Resumption | None = None
+    """What earlier runs have left, if anything."""
+    acknowledged: int = 0
+    """Files whose bytes the storage has accepted."""
+
+    @property
+    def stops_at_first_failure(self) -> bool:
+        """Whether one failure ends the upload."""
+        return self.options.failure_mode is FailureMode.FAIL_AFTER_ONE
+
+    def fail(self, record: FileRecord, code: str, message: str) -> None:
+        """Settle a file as failed, which may end the upload."""
+        self.ledger.fail(record, code, message)
+        self.tracker.settle(failed=True)
+        if self.stops_at_first_failure:
+            raise FirstFailure

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import doctest
 import importlib.metadata
 import inspect
+import io
 import os
 import re
 import subprocess
@@ -31,6 +33,7 @@ DIRECTIVES = ("{toctree}", "{include}", "{literalinclude}")
 _HEADING = re.compile(r"#{1,6} (.+)")
 _FENCE = re.compile(r"```(?:(\{[\w-]+\})(?: .*)?|(\S*)\s*)")
 _EXEMPTION = re.compile(r"<!-- not run: (.+?) -->")
+_PRINTED = "<!-- printed by the block above -->"
 _COMMAND = re.compile(r"((?:[A-Z_]+=\S+ )*)(?:python3? -m vi|vi-sdk)(?= |$)")
 _TEST = re.compile(r"^(?:async )?def test_", re.MULTILINE)
 _ASSIGNMENT = re.compile(r"([A-Z]+)=\$\((.+)\)")
@@ -40,12 +43,16 @@ _SECONDS = 60
 
 @attrs.frozen
 class Block:
-    """A fenced block: its language, its text, the line it begins at, and why it is not run, if it is not."""
+    """A fenced block: its language, its text, the line it begins at, and why it is not run, if it is not.
+
+    *printed* is the text that a later block says this one prints; ``...`` stands for anything.
+    """
 
     language: str
     text: str
     line: int
     exempt: str | None = None
+    printed: str | None = None
 
 
 @attrs.define
@@ -64,6 +71,7 @@ def sections(markdown: str) -> list[Section]:
     """Return the sections that hold blocks; raises `ValueError` for a fence without an end or a language unknown."""
     found = [Section("the beginning")]
     exempt: str | None = None
+    is_printed = False
     lines = iter(enumerate(markdown.splitlines(), 1))
     for number, line in lines:
         if fence := _FENCE.fullmatch(line):
@@ -77,15 +85,19 @@ def sections(markdown: str) -> list[Section]:
                 body.append(inner)
             else:
                 raise ValueError(f"line {number}: a block without an end")
-            if language not in DIRECTIVES:
+            if is_printed:
+                if not (found[-1].blocks and found[-1].blocks[-1].language == "python"):
+                    raise ValueError(f"line {number}: no Python block above prints this")
+                found[-1].blocks[-1] = attrs.evolve(found[-1].blocks[-1], printed="\n".join(body) + "\n")
+            elif language not in DIRECTIVES:
                 found[-1].blocks.append(Block(language, "\n".join(body) + "\n", number, exempt))
-            exempt = None
+            exempt, is_printed = None, False
         elif heading := _HEADING.fullmatch(line):
             found.append(Section(heading[1]))
         elif exemption := _EXEMPTION.fullmatch(line.strip()):
             exempt = exemption[1]
         elif line.strip():
-            exempt = None
+            exempt, is_printed = None, line.strip() == _PRINTED
     return [section for section in found if section.blocks]
 
 
@@ -115,10 +127,14 @@ def run(section: Section, folder: Path, environment: Mapping[str, str], source: 
                 # Leading blank lines make the lines of a traceback those of the file.
                 text = "\n" * block.line + block.text
                 code = compile(text, source, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-                if code.co_flags & inspect.CO_COROUTINE:
-                    runner.run(_evaluate(code, scope))
-                else:
-                    exec(code, scope)
+                with contextlib.redirect_stdout(io.StringIO()) if block.printed else contextlib.nullcontext() as out:
+                    if code.co_flags & inspect.CO_COROUTINE:
+                        runner.run(_evaluate(code, scope))
+                    else:
+                        exec(code, scope)
+                if block.printed and out is not None:
+                    check_printed(out.getvalue())
+                    _compare(f"line {block.line}: the block", block.printed, out.getvalue())
         finally:
             _close(scope, runner)
     if modules:
@@ -209,5 +225,10 @@ def run_console(block: Block, folder: Path, environment: Mapping[str, str]) -> N
             raise AssertionError(f"line {block.line}: {command} ended with {ended.returncode}: {ended.stderr}")
         if assigned:
             kept[assigned[1]] = ended.stdout.strip()
-        if expected and not doctest.OutputChecker().check_output(expected, ended.stdout, doctest.ELLIPSIS):
-            raise AssertionError(f"line {block.line}: {command} printed {ended.stdout!r}, the text says {expected!r}")
+        if expected:
+            _compare(f"line {block.line}: {command}", expected, ended.stdout)
+
+
+def _compare(what: str, expected: str, printed: str) -> None:
+    if not doctest.OutputChecker().check_output(expected, printed, doctest.ELLIPSIS):
+        raise AssertionError(f"{what} printed {printed!r}, the text says {expected!r}")

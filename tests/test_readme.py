@@ -151,6 +151,16 @@ class TestMechanism:
         assert scope["two"]._closed
         assert scope["one"]._loop_thread.runs is False
 
+    def test_what_a_block_prints_is_compared(self, tmp_path: Path) -> None:
+        text = "# T\n```python\nprint('a 1 b')\n```\nIt prints:\n\n<!-- printed by the block above -->\n```text\na ... {}\n```\n"
+        (section,) = sections(text.format("b"))
+        assert len(section.blocks) == 1
+        run(section, tmp_path, {})
+        with pytest.raises(AssertionError, match="line 2: the block printed 'a 1 b"):
+            run(sections(text.format("c"))[0], tmp_path, {})
+        with pytest.raises(ValueError, match="no Python block above"):
+            sections("# T\n<!-- printed by the block above -->\n```text\na\n```\n")
+
     def test_commands_with_prompts_and_output(self) -> None:
         block = Block("console", "$ vi-sdk a \\\n    --b\nout 1\nout 2\n$ vi-sdk c\n", 1)
         assert commands(block) == [("vi-sdk a --b", "out 1\nout 2\n"), ("vi-sdk c", "")]

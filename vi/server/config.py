@@ -7,6 +7,8 @@ from pathlib import Path
 import attrs
 
 MIB = 1 << 20
+IN_WORKER = "VI_INSPECTION_WORKER"
+"""Set in the environment of every process that looks at images: no service starts there."""
 
 
 @attrs.frozen(kw_only=True)

@@ -27,7 +27,7 @@ from .. import _checksums
 from .config import ServiceConfig
 from .disk.blobs import Blobs
 from .http.api_errors import ApiError
-from .inspection.inspector import InspectionJob, InspectionUnavailableError, Inspector, Verdict
+from .inspection.inspector import InspectionJob, InspectionState, InspectionUnavailableError, Inspector, Verdict
 from .inspection.worker_slots import Slots
 from .store import idempotency, multipart, sessions, settling
 from .store.database import Database
@@ -122,6 +122,11 @@ class Ingestion:
         if tasks:
             await asyncio.wait(tasks)
         await self._inspector.aclose()
+
+    @property
+    def inspection(self) -> InspectionState:
+        """Whether images can be looked at."""
+        return self._inspector.state
 
     def opened(self, row: sa.Row[Any]) -> OpenSession:
         """Take in a session that was made, or that a repeated request has made before."""

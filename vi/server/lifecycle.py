@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .._paths import as_path
 from ..errors import ViConfigurationError
-from .config import Folder, ServiceConfig
+from .config import IN_WORKER, Folder, ServiceConfig
 from .disk.files import flush_folder
 from .disk.lock import FolderLock, read_address
 from .identity import Identity, load_identity, read_identity
@@ -96,6 +96,12 @@ async def serve(
     already served.
     """
     config = config or ServiceConfig()
+    if IN_WORKER in os.environ:
+        # It would start workers in its turn, and each of them this program again.
+        raise ViConfigurationError(
+            "A local service cannot start in a process that was itself started to look at images.",
+            suggestion=f"sys.executable must be a Python interpreter where a service runs; {IN_WORKER} is set by it.",
+        )
     await asyncio.to_thread(_require_libraries)
     folder = _prepare(data)
     try:

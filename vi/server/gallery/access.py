@@ -19,10 +19,10 @@ import attrs
 from aiohttp import MultipartReader, web
 from aiohttp.typedefs import Handler, Middleware
 
-from ..context import Context
+from ..context import CONTEXT, Context
 from ..http.api_errors import ApiError
 from . import forms
-from .paths import LOGIN, STATIC, is_gallery
+from .paths import HOME, LOGIN, STATIC, is_gallery
 
 IDLE_SECONDS = 12 * 3600
 _MAX_SESSIONS = 1000
@@ -162,6 +162,9 @@ def wants_json(request: web.Request) -> bool:
 
 
 def _is_open(request: web.Request) -> bool:
+    if request.path == HOME and wants_json(request):
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and request.app[CONTEXT].identity.accepts(key.strip())
     return request.path == LOGIN or request.path.startswith(STATIC.partition("{")[0])
 
 

@@ -10,14 +10,15 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from ... import _routes
-from ..context import CONTEXT
+from ..context import CONTEXT, Context
+from ..handlers.answers import json_answer
 from ..handlers.datasets import DatasetChanges, make
 from ..http.api_errors import invalid
 from ..store import assets, datasets
 from ..store.paging import Page, listing
 from ..store.schema import dataset
-from .access import FORM
-from .html import Markup, h
+from .access import FORM, wants_json
+from .html import Child, Markup, h
 from .layout import command, form, name_of, page, plural, size
 from .paths import DATASET, DATASETS, HOME, THUMBNAIL, asking, path_to
 
@@ -32,8 +33,10 @@ class _Shelf:
 
 
 async def home(request: web.Request) -> web.Response:
-    """Show a page of datasets, newest first."""
+    """Show a page of datasets, newest first; a program is told how the service does."""
     context = request.app[CONTEXT]
+    if wants_json(request):
+        return json_answer({"inspection": attrs.asdict(context.ingestion.inspection)})
     asked = listing("gallery datasets", _PER_PAGE, request.query.get("p"), context.signer, 1)
 
     def read(connection: sa.Connection) -> _Shelf:
@@ -43,15 +46,24 @@ async def home(request: web.Request) -> web.Response:
     shelf = await context.database.read(read)
     rows = shelf.page.rows
     if not rows and asked.position is None:
-        return page(request, "Datasets", _welcome(request), here=HOME)
+        return page(request, "Datasets", _troubles(context), _welcome(request), here=HOME)
     return page(
         request,
         "Datasets",
+        _troubles(context),
         h("div", h("h1", "Datasets"), _new(request), class_="heading"),
         h("ul", *(h("li", _card(row, shelf.covers[row.seq])) for row in rows), class_="shelf"),
         turning(HOME, {}, asked.token(shelf.page.previous), asked.token(shelf.page.next)),
         here=HOME,
     )
+
+
+def _troubles(context: Context) -> Child:
+    state = context.ingestion.inspection
+    lines = [f"{name} cannot be used, and files that need it are refused: {why}" for name, why in state.missing.items()]
+    if state.reason is not None:
+        lines.append(f"Images are refused for now, because no decoder starts: {state.reason}")
+    return h("section", *(h("p", line) for line in lines), class_="card", role="status") if lines else None
 
 
 def _welcome(request: web.Request) -> Markup:

@@ -1,17 +1,14 @@
-"""Look at one arrived file: its size, checksum, type by content, and for an image every pixel.
+"""Decoding images: dimensions, frames and a thumbnail, or why not.
 
-Runs in a worker process, so that a bomb or a hole in a decoder costs one file. Order matters for the verdict: what is
-wrong on the way (size, then checksum) is said before what is wrong with the content. Content that does not
-begin as what was announced is EBADMIME, as the SDK says before it sends it. What begins so and cannot be read to its
-end is ECORRUPT; what is sound and too large to be decoded is EBADSIZE.
+Runs in a worker process, so that a bomb or a hole in a decoder costs one file.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -28,18 +25,19 @@ from PIL import (
     TiffImagePlugin,
     UnidentifiedImageError,
     WebPImagePlugin,
+    features,
 )
 
-from ... import _checksums, _media
 from . import structure
-from .frames import InspectionJob, InspectionLimits, Verdict
+from .checking import Picture, RefusedError
+from .frames import InspectionLimits
 
 # Importing a plug-in registers it; with these there, `Image.open` never loads the other forty.
 _PLUGINS = (BmpImagePlugin, GifImagePlugin, Jpeg2KImagePlugin, JpegImagePlugin, WebPImagePlugin)
 _FORMATS = {"jpeg2000": "JPEG2000"}
-_PIECE = 1 << 20
+_HEIF = "pi_heif"
+_FEATURES = {"avif": "avif", "jpeg": "jpg", "jpeg2000": "jpg_2000", "png": "zlib", "webp": "webp"}
 _IMAGE_WIDTH, _IMAGE_LENGTH = 256, 257
-_KNOWN_TYPES = frozenset({*_media.IMAGE_TYPES.values(), *_media.VIDEO_TYPES.values()})
 _DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 _LARGE = 64_000_000
 """Pixels beyond which a preview is made of some of them."""
@@ -47,19 +45,15 @@ _LARGE = 64_000_000
 _LEAST_FRAME = 4096
 
 
-class _RefusedError(Exception):
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
+def libraries() -> dict[str, Callable[[], None]]:
+    """Return how to load what is not always there, by name; loading may raise anything, or end the process."""
+    return {_HEIF: _load_heif}
 
 
-@attrs.frozen
-class _Picture:
-    width: int
-    height: int
-    frames: int
-    thumbnail: bytes | None
+def _load_heif() -> None:
+    import pi_heif
+
+    pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
 
 
 def prepare() -> None:
@@ -69,106 +63,45 @@ def prepare() -> None:
     Image.MAX_IMAGE_PIXELS = None  # `_check_pixels` is stricter, and does not warn first
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20  # long comments are no reason to refuse a picture
-    try:
-        import pi_heif
-    except ImportError:  # no wheel for Windows on ARM
-        return
-    pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
 
 
-def inspect(job: InspectionJob, limits: InspectionLimits) -> Verdict:
-    """Return the verdict on one file; never raises for what the file holds."""
-    verdict = Verdict(None, None, 0, mime=job.mime)
-    try:
-        with open(job.path, "rb", buffering=0) as file:  # noqa: PTH123 - one name lookup instead of five
-            verdict = attrs.evolve(verdict, size=file.seek(0, io.SEEK_END))
-            file.seek(0)
-            _check_size(job, verdict.size)
-            if _media.family_of(job.mime) == "video":
-                return _inspect_video(job, file, verdict)
-            return _inspect_image(job, file.readall(), verdict, limits)
-    except _RefusedError as refused:
-        return attrs.evolve(verdict, error=refused.code, message=refused.message)
-    except OSError as error:
-        return attrs.evolve(verdict, error="EUNKNOWN", message=f"The stored bytes cannot be read: {error.strerror}.")
+@attrs.frozen
+class Decoder:
+    """Decodes within *limits*; *missing* are the libraries that are not there, and why."""
+
+    limits: InspectionLimits
+    missing: Mapping[str, str] = attrs.Factory(dict)
+
+    def __call__(self, family: str, mime: str, data: bytes) -> Picture:
+        """Decode an image; raises `RefusedError` for one that cannot be, or may not be, read."""
+        self._require(family)
+        try:
+            structure.check(family, data)
+            return _decode(family, data, self.limits)
+        except RefusedError:
+            raise
+        except MemoryError:
+            allowed = self.limits.memory_bytes >> 20
+            message = f"Decoding the image takes more than the {allowed} MiB of memory that one image may take."
+            raise RefusedError("EBADSIZE", message) from None
+        except UnidentifiedImageError:
+            raise RefusedError("ECORRUPT", f"The content cannot be read as {mime}.") from None
+        except Exception as error:  # noqa: BLE001 - decoders raise whatever they like; each means "unreadable"
+            raise RefusedError("ECORRUPT", f"The content cannot be read as {mime}: {str(error)[:200]}.") from None
+
+    def _require(self, family: str) -> None:
+        if family == "heif" and _HEIF in self.missing:
+            why = self.missing[_HEIF]
+            raise RefusedError(
+                "EBADMIME", f"HEIF is not supported here: install pi-heif where the service runs ({why})."
+            )
+        if family in _FEATURES and not features.check(_FEATURES[family]):
+            message = f"{family.upper()} is not supported here: the service's Pillow was built without it."
+            raise RefusedError("EBADMIME", message)
 
 
-def _check_size(job: InspectionJob, size: int) -> None:
-    if size == 0:
-        raise _RefusedError("EBADSIZE", "The file is empty.")
-    if size != job.size:
-        raise _RefusedError("EBADSIZE", f"{job.size} bytes were announced, {size} arrived.")
-    if size > (limit := _media.size_limit(job.kind)):
-        raise _RefusedError("EBADSIZE", f"The file has {size} bytes; the limit is {limit}.")
-    if job.mime not in _KNOWN_TYPES:
-        raise _RefusedError("EBADMIME", f"Files of type {job.mime[:80]!r} are not accepted.")
-    if (job.kind == "Video") != (_media.family_of(job.mime) == "video"):
-        raise _RefusedError("EBADMIME", f"The type {job.mime} does not belong to the kind {job.kind[:80]}.")
-
-
-def _check_digest(job: InspectionJob, crc: int) -> None:
-    if job.crc32c is not None and _checksums.to_unsigned(job.crc32c) != crc:
-        raise _RefusedError("ECORRUPT", "The bytes do not match the announced CRC32C.")
-
-
-def _check_family(job: InspectionJob, head: bytes) -> str:
-    announced, found = _media.family_of(job.mime), _media.sniff(head)
-    if found is None:
-        raise _RefusedError("EBADMIME", f"The content is not {job.mime}, nor any other supported type.")
-    if found != announced:
-        raise _RefusedError("EBADMIME", f"The file was announced as {job.mime} but holds {found} data.")
-    return found
-
-
-def _inspect_video(job: InspectionJob, file: io.FileIO, verdict: Verdict) -> Verdict:
-    crc, digest, head = 0, hashlib.sha256(), b""
-    buffer = bytearray(_PIECE)
-    view = memoryview(buffer)
-    while length := file.readinto(buffer):
-        piece = view[:length]
-        head = head or bytes(piece[: _media.SNIFF_BYTES])
-        crc = _checksums.crc32c(piece, crc)
-        digest.update(piece)
-    _check_digest(job, crc)
-    _check_family(job, head)
-    return attrs.evolve(verdict, crc32c=crc, sha256=digest.hexdigest())
-
-
-def _inspect_image(job: InspectionJob, data: bytes, verdict: Verdict, limits: InspectionLimits) -> Verdict:
-    crc = _checksums.crc32c(data)
-    _check_digest(job, crc)
-    family = _check_family(job, data[: _media.SNIFF_BYTES])
-    try:
-        structure.check(family, data)
-        picture = _decode(family, data, limits)
-    except _RefusedError:
-        raise
-    except MemoryError:
-        allowed = limits.memory_bytes >> 20
-        message = f"Decoding the image takes more than the {allowed} MiB of memory that one image may take."
-        raise _RefusedError("EBADSIZE", message) from None
-    except UnidentifiedImageError:
-        raise _RefusedError("ECORRUPT", f"The content cannot be read as {job.mime}.") from None
-    except Exception as error:  # noqa: BLE001 - decoders raise whatever they like; each means "unreadable"
-        raise _RefusedError("ECORRUPT", f"The content cannot be read as {job.mime}: {str(error)[:200]}.") from None
-    return Verdict(
-        None,
-        None,
-        len(data),
-        crc,
-        hashlib.sha256(data).hexdigest(),
-        job.mime,
-        picture.width,
-        picture.height,
-        picture.frames,
-        picture.thumbnail,
-    )
-
-
-def _decode(family: str, data: bytes, limits: InspectionLimits) -> _Picture:
+def _decode(family: str, data: bytes, limits: InspectionLimits) -> Picture:
     name = _FORMATS.get(family, family.upper())
-    if name not in Image.OPEN:
-        raise _RefusedError("EUNKNOWN", f"This service cannot read {family} files: install pi-heif.")
     with Image.open(io.BytesIO(data), formats=(name,)) as image:
         _check_pixels(image, limits)
         size = _raster_size(image)
@@ -183,7 +116,7 @@ def _decode(family: str, data: bytes, limits: InspectionLimits) -> _Picture:
         frames = 1 if family == "jpeg" else getattr(image, "n_frames", 1)
         if frames > 1:
             _decode_others(image, frames, limits)
-    return _Picture(*size, frames, thumbnail)
+    return Picture(*size, frames, thumbnail)
 
 
 def _decode_others(image: Image.Image, frames: int, limits: InspectionLimits) -> None:
@@ -202,7 +135,7 @@ def _decode_others(image: Image.Image, frames: int, limits: InspectionLimits) ->
 
 def _check_pixels(image: Image.Image, limits: InspectionLimits) -> None:
     if image.width * image.height > limits.max_pixels:
-        raise _RefusedError(
+        raise RefusedError(
             "EBADSIZE",
             f"The image has {image.width} x {image.height} pixels ({image.width * image.height:,}); "
             f"at most {limits.max_pixels:,} are accepted: divide it into smaller ones.",

@@ -3,8 +3,10 @@
 Each worker process takes batches, the next before it is done with the last, and answers file by file, in order, so that
 when it dies the file it was at is known. That file is tried once more in a new worker, because a worker can also be killed
 for reasons that are not the file's; if it dies again the file is ECORRUPT. A worker that overruns the time of a file is
-killed and the file is EUNKNOWN; where the system says so, time without a processor does not count. Either way the rest is
-done by another worker.
+killed and the file is EUNKNOWN. Either way the rest is done by another worker.
+
+Where no worker can be started, images are refused with the reason, and another start is tried later; videos, of which
+nothing is decoded, are looked at here.
 
 There is no background task: work happens inside `Inspector.inspect`, and cancelling that kills the workers it was using.
 """
@@ -12,22 +14,30 @@ There is no background task: work happens inside `Inspector.inspect`, and cancel
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
-from typing import Any
+from contextlib import asynccontextmanager
 
-import anyio
 import attrs
 
+from ... import _media
 from ...errors import ViServerError
-from .frames import FrameReader, InspectionJob, InspectionLimits, Verdict, frame, read_verdict, write_jobs
+from . import checking
+from .frames import InspectionJob, InspectionLimits, Verdict, read_verdict, write_jobs
+from .worker_process import CannotStartError, DiedError, OverrunError, WorkerProcess
 from .worker_slots import Slots
 
-__all__ = ["InspectionJob", "InspectionLimits", "InspectionUnavailableError", "Inspector", "Verdict"]
+__all__ = [
+    "InspectionJob",
+    "InspectionLimits",
+    "InspectionState",
+    "InspectionUnavailableError",
+    "Inspector",
+    "Verdict",
+]
+
+logger: logging.Logger = logging.getLogger("vi.server")
 
 _BATCH = 8
 _AHEAD = 2
@@ -36,19 +46,25 @@ _STINT = 16
 """Files after which a worker is given to others who wait for one."""
 _SLOW = 2.0
 _SLOW_WORKERS = 4
-_START_SECONDS = 60.0
-_END_SECONDS = 5.0
-_LEAST_SECONDS = 0.05
-"""What is left of a file's time when no more is waited for."""
-_READ = 1 << 18
+_STARTS = 3
+"""Attempts to start a worker that end without a word before it is taken that none can be started."""
+_START_PAUSE = 0.2
+_REST_SECONDS = 30.0
+"""After which a start is tried again."""
+_SHORTAGE_SECONDS = 60.0
+"""How long a machine may be short of processes or memory before that counts as not being able to start."""
 
 
 class InspectionUnavailableError(ViServerError):
-    """No worker process can be started; it says nothing about the files."""
+    """No worker process can be started just now, or the inspector is closed; it says nothing about the files."""
 
 
-class _DiedError(Exception):
-    """A worker process ended by itself."""
+@attrs.frozen
+class InspectionState:
+    """Whether images can be looked at: *reason* says why not, *missing* which libraries are not there, and why."""
+
+    reason: str | None = None
+    missing: dict[str, str] = attrs.Factory(dict)
 
 
 @attrs.frozen
@@ -69,9 +85,15 @@ class Inspector:
         self._workers = workers or _processors()
         self._limits = limits or InspectionLimits()
         self._slots = Slots(self._workers, _SLOW_WORKERS)
+        self._starts = _Starts()
         self._idle: list[_Worker] = []
         self._busy: set[_Worker] = set()
         self._closed = False
+
+    @property
+    def state(self) -> InspectionState:
+        """What is known of the workers so far; nothing before the first was wanted."""
+        return InspectionState(self._starts.reason, dict(self._starts.missing))
 
     async def inspect(self, jobs: Sequence[InspectionJob], found: dict[int, Verdict] | None = None) -> list[Verdict]:
         """Return one verdict per job, in order; each is put into *found*, by its index, as soon as it is known."""
@@ -91,10 +113,10 @@ class Inspector:
         """End every worker; whatever is still being looked at is given up."""
         self._closed = True
         for worker in self._busy:
-            worker.kill()
+            worker.process.kill()
         await self._slots.empty()  # once each call that was under way has noticed
         while self._idle:
-            await self._idle.pop().aclose()
+            await self._idle.pop().process.aclose()
 
     async def _serve(self, round_: _Round) -> None:
         while batch := round_.take():
@@ -105,8 +127,13 @@ class Inspector:
 
     async def _serve_batch(self, round_: _Round, batch: list[int], make_room: Callable[[], None]) -> None:
         while batch:
-            async with self._borrowed() as worker:
-                done, lost = await worker.look(round_, batch, make_room, self._slots)
+            try:
+                async with self._borrowed() as worker:
+                    done, lost = await worker.look(round_, batch, make_room, self._slots)
+            except CannotStartError as error:
+                for index in batch:
+                    round_.tell(index, await _without_worker(round_.jobs[index], error.reason))
+                return
             del batch[:done]
             if lost and batch and round_.blame(batch[0], lost, self._limits):
                 del batch[0]
@@ -117,8 +144,8 @@ class Inspector:
         if self._closed:
             raise InspectionUnavailableError("The inspector is closed.")
         while self._idle and not self._idle[-1].usable:
-            await self._idle.pop().aclose()
-        worker = self._idle.pop() if self._idle else await _Worker.start(self._limits)
+            await self._idle.pop().process.aclose()
+        worker = self._idle.pop() if self._idle else _Worker(await self._starts.start(self._limits), self._limits)
         self._busy.add(worker)
         try:
             yield worker
@@ -127,8 +154,69 @@ class Inspector:
             if worker.usable and not self._closed:
                 self._idle.append(worker)
             else:
-                worker.kill()
-                await worker.aclose()
+                worker.process.kill()
+                await worker.process.aclose()
+
+
+class _Starts:
+    """Starts workers, and knows when that is in vain."""
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self.missing: dict[str, str] = {}
+        self._again = 0.0
+        self._short_since: float | None = None
+
+    async def start(self, limits: InspectionLimits) -> WorkerProcess:
+        """Start a worker; raises `CannotStartError` where none can be, `InspectionUnavailableError` if it may pass."""
+        loop = asyncio.get_running_loop()
+        attempts = _STARTS
+        if self.reason is not None:
+            if loop.time() < self._again:
+                raise CannotStartError(self.reason)
+            # Whoever comes meanwhile is answered with the reason: one attempt at a time is enough.
+            attempts, self._again = 1, loop.time() + _REST_SECONDS
+        for attempt in range(1, attempts + 1):
+            try:
+                process = await WorkerProcess.start(limits, self.missing)
+            except CannotStartError as error:
+                if error.temporary and not self._lasts(loop.time()):
+                    raise InspectionUnavailableError(f"A worker process cannot be started: {error.reason}.") from None
+                if attempt == attempts or error.certain or error.temporary:
+                    self._give_up(error.reason, loop.time())
+                    raise
+                await asyncio.sleep(_START_PAUSE * attempt)
+            else:
+                self._note(process)
+                return process
+        raise AssertionError("unreachable")
+
+    def _lasts(self, now: float) -> bool:
+        if self._short_since is None:
+            self._short_since = now
+        return now - self._short_since > _SHORTAGE_SECONDS
+
+    def _give_up(self, reason: str, now: float) -> None:
+        if self.reason is None:
+            logger.error("Images cannot be inspected and are refused, because no decoder starts: %s", reason)
+        self.reason, self._again = reason, now + _REST_SECONDS
+
+    def _note(self, process: WorkerProcess) -> None:
+        if self.reason is not None:
+            logger.warning("Images are inspected again")
+        self.reason = self._short_since = None
+        for name, why in process.missing.items():
+            if name not in self.missing:
+                logger.warning("%s cannot be used, and files that need it are refused: %s", name, why)
+        self.missing = dict(process.missing)
+
+
+async def _without_worker(job: InspectionJob, reason: str) -> Verdict:
+    """Return the verdict on a file where there is no worker."""
+    if _media.family_of(job.mime) == "video":
+        return await asyncio.to_thread(checking.inspect, job, None)
+    message = f"The service cannot look into images now, because no decoder starts: {reason}."
+    return Verdict("EUNKNOWN", message, job.size, mime=job.mime)
 
 
 class _Round:
@@ -158,7 +246,7 @@ class _Round:
         """Settle the file at which a worker was lost; false if it is to be tried once more."""
         job = self.jobs[index]
         if lost.overrun:
-            message = f"Looking at the file took more than {limits.seconds_for(job.size):.0f} seconds."
+            message = f"Looking at the file took more than {limits.seconds_for(job.size):.0f} seconds of a processor."
             self.tell(index, Verdict("EUNKNOWN", message, job.size, mime=job.mime))
             return True
         if index not in self._suspects:
@@ -170,47 +258,16 @@ class _Round:
 
 @attrs.define(eq=False)
 class _Worker:
-    process: asyncio.subprocess.Process
-    limits: InspectionLimits
-    frames: FrameReader = attrs.Factory(FrameReader)
-    waiting: int = 0
+    """A process with the files that it has not answered yet."""
 
-    @classmethod
-    async def start(cls, limits: InspectionLimits) -> _Worker:
-        try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",
-                "-m",
-                f"{__package__}.worker",
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env=_environment(),
-                **_detached(),
-            )
-        except OSError as error:
-            raise InspectionUnavailableError(f"A worker process cannot be started: {error.strerror}.") from None
-        worker = cls(process, limits)
-        try:
-            async with asyncio.timeout(_START_SECONDS):
-                worker.send(frame(attrs.asdict(limits)))
-                while not list(worker.frames.feed(await worker.read())):
-                    pass
-        except (_DiedError, TimeoutError) as error:
-            worker.kill()
-            await worker.aclose()
-            reason = str(error) or "it did not become ready"
-            raise InspectionUnavailableError(f"A worker process cannot be started: {reason}.") from None
-        except BaseException:
-            worker.kill()
-            await worker.aclose()
-            raise
-        return worker
+    process: WorkerProcess
+    limits: InspectionLimits
+    waiting: int = 0
 
     @property
     def usable(self) -> bool:
         """Whether the process runs and owes no answer."""
-        return self.waiting == 0 and self.process.returncode is None
+        return self.waiting == 0 and self.process.runs
 
     async def look(
         self, round_: _Round, batch: list[int], make_room: Callable[[], None], slots: Slots
@@ -226,8 +283,8 @@ class _Worker:
         while self.waiting > 0:
             slow = loop.call_later(_SLOW, make_room)
             try:
-                data = await self._read_within(self.limits.seconds_for(round_.jobs[batch[done]].size))
-                for message, blob in self.frames.feed(data):
+                data = await self.process.read_within(self.limits.seconds_for(round_.jobs[batch[done]].size))
+                for message, blob in self.process.frames.feed(data):
                     round_.tell(batch[done], read_verdict(message, blob))
                     done += 1
                     self.waiting -= 1
@@ -235,9 +292,9 @@ class _Worker:
                 if ahead and (more := round_.take()):
                     batch += more
                     self._hand_over(round_, more)
-            except TimeoutError:
+            except OverrunError:
                 return done, _Lost("it took too long", overrun=True)
-            except _DiedError as died:
+            except DiedError as died:
                 return done, _Lost(str(died))
             except (ValueError, KeyError, TypeError, IndexError):
                 return done, _Lost("its worker wrote nonsense")
@@ -247,86 +304,10 @@ class _Worker:
 
     def _hand_over(self, round_: _Round, batch: Sequence[int]) -> None:
         self.waiting += len(batch)
-        self.send(write_jobs([round_.jobs[index] for index in batch]))
-
-    def send(self, data: bytes) -> None:
-        assert self.process.stdin is not None
-        # A batch is a few kilobytes, and the next is sent when it is nearly answered: there is nothing to drain.
-        # A process that has died shows when its answer is read; uvloop tells it here already.
-        with suppress(RuntimeError, OSError):
-            self.process.stdin.write(data)
-
-    async def read(self) -> bytes:
-        assert self.process.stdout is not None
-        data = await self.process.stdout.read(_READ)
-        if not data:
-            code = await self.process.wait()
-            raise _DiedError(f"the worker process ended with {_exit_name(code)}")
-        return data
-
-    async def _read_within(self, seconds: float) -> bytes:
-        """Read within so many seconds, of which those do not count in which the process waited for a processor.
-
-        It gives way to all others, so on a busy machine they say nothing of the file.
-        """
-        loop = asyncio.get_running_loop()
-        began, waited, left = loop.time(), self._waited(), seconds
-        while True:
-            try:
-                async with asyncio.timeout(left):
-                    return await self.read()
-            except TimeoutError:
-                left = seconds - (loop.time() - began) + (self._waited() - waited)
-                if left < _LEAST_SECONDS:
-                    raise
-
-    def _waited(self) -> float:
-        """Return how many seconds the process has waited for a processor (proc(5)), 0 where the system does not say."""
-        try:
-            return int(Path(f"/proc/{self.process.pid}/schedstat").read_text().split()[1]) / 1e9
-        except (OSError, ValueError, IndexError):
-            return 0.0
-
-    def kill(self) -> None:
-        """Stop the process wherever it is; `aclose` sees to the rest."""
-        with suppress(ProcessLookupError):
-            self.process.kill()
-
-    async def aclose(self) -> None:
-        """Let the process see the end of its input, which ends it at once, and take leave of it."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        with anyio.move_on_after(_END_SECONDS, shield=True) as patience:
-            await self.process.communicate()
-        if patience.cancelled_caught:
-            self.kill()
-            with anyio.CancelScope(shield=True):
-                await self.process.communicate()
-
-
-def _exit_name(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"code {code}"
+        self.process.send(write_jobs([round_.jobs[index] for index in batch]))
 
 
 def _processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _environment() -> dict[str, str]:
-    """Let the child import this very package, from wherever it was imported here; it decodes, so it gets no keys."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("DATATURE_VI_")}
-    root = str(Path(__file__).resolve().parents[3])
-    # An installed package is found anyway, and its neighbours must not come before the standard library.
-    if Path(root).name not in ("site-packages", "dist-packages"):
-        known = environment.get("PYTHONPATH")
-        environment["PYTHONPATH"] = root + os.pathsep + known if known else root
-    return environment
-
-
-def _detached() -> dict[str, Any]:
-    """Keep the terminal's Ctrl+C away from the workers: their parent decides when they end."""
-    if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-    return {"start_new_session": True}

@@ -6,12 +6,14 @@ process ends at once when its parent dies, also in the middle of a decode.
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import signal
 import sys
 import threading
-from typing import Any
+import time
+from typing import IO, Any
 
 from .frames import FrameReader, InspectionLimits, frame, read_jobs, write_verdict
 
@@ -27,21 +29,36 @@ def main() -> None:
     os.dup2(nowhere, 1)
     messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(messages,), daemon=True).start()
-    limits = InspectionLimits(**messages.get())
-    from . import decoding
+    asked = messages.get()
+    limits = InspectionLimits(**asked["limits"])
+    from . import checking, decoding
 
     decoding.prepare()
+    missing: dict[str, str] = dict(asked["without"])
+    for name, load in decoding.libraries().items():
+        if name not in missing:
+            _say(out, {"loading": name})
+            try:
+                load()
+            except Exception as error:  # noqa: BLE001 - a library that does not load costs the files that need it
+                missing[name] = f"{type(error).__name__}: {str(error)[:200]}"
+    decode = decoding.Decoder(limits, missing)
     _restrict(limits)
-    out.write(frame({"ready": True}))
-    out.flush()
     os.dup2(nowhere, 2)
+    _say(out, {"ready": True, "missing": missing})
     gives_way = _give_way()
     while True:
         for job in read_jobs(messages.get()):
             gives_way = gives_way or _give_way()
             # Flushed one by one: if the next file kills the process, this one is known to be done.
-            out.write(write_verdict(decoding.inspect(job, limits)))
+            _allow(limits.seconds_for(job.size))
+            out.write(write_verdict(checking.inspect(job, decode)))
             out.flush()
+
+
+def _say(out: IO[bytes], message: dict[str, Any]) -> None:
+    out.write(frame(message))
+    out.flush()
 
 
 def _receive(messages: queue.SimpleQueue[dict[str, Any]]) -> None:
@@ -64,6 +81,18 @@ def _restrict(limits: InspectionLimits) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (_address_space() + limits.memory_bytes,) * 2)
     except (OSError, ValueError):  # some systems know the limit and do not set it
         return
+
+
+def _allow(seconds: float) -> None:
+    """Let the system end this process when the next file takes it more than so many seconds of a processor."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    soft = math.ceil(time.process_time() + seconds) + 1
+    if hard == resource.RLIM_INFINITY or soft < hard:
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
 def _give_way() -> bool:

@@ -1,0 +1,248 @@
+"""One worker process as the service sees it: starting it, asking it, and how it ends.
+
+Starting one never starts this program again: a frozen program has no interpreter to start, a program that embeds Python is
+not one, and every child carries a variable under which no service can be started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+import attrs
+
+from ..._redact import redact
+from ..config import IN_WORKER
+from .frames import FrameReader, InspectionLimits, frame
+from .processor_time import ProcessorTime
+
+_START_SECONDS = 60.0
+_END_SECONDS = 5.0
+_LEAST_SECONDS = 0.05
+"""What is left of a file's time when no more is waited for."""
+_STEP = 0.25
+_CEILING = 30
+_LEAST_CEILING = 600.0
+"""No file is waited for longer than this, or so many times what it may cost, whatever the process does."""
+_READ = 1 << 18
+_TOLD = 4096
+_TEMPORARY = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+_INTERPRETER = re.compile(r"(?i)(python|pypy|graalpy)[\w.]*")
+
+
+class CannotStartError(Exception):
+    """A worker did not become ready; *certain* if it cannot be otherwise, *temporary* if the machine is short of something."""
+
+    def __init__(self, reason: str, *, certain: bool = False, temporary: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.certain = certain
+        self.temporary = temporary
+
+
+class DiedError(Exception):
+    """A worker process ended by itself."""
+
+
+class OverrunError(Exception):
+    """A worker took longer over a file than it may."""
+
+
+@attrs.define(eq=False)
+class WorkerProcess:
+    """A process that looks at files; *missing* are the libraries that it works without, and why."""
+
+    process: asyncio.subprocess.Process
+    frames: FrameReader = attrs.Factory(FrameReader)
+    missing: dict[str, str] = attrs.Factory(dict)
+
+    @classmethod
+    async def start(cls, limits: InspectionLimits, without: Mapping[str, str]) -> WorkerProcess:
+        """Start a process that does not try to load the libraries *without*; raises `CannotStartError`.
+
+        A library that ends the process while it is loaded is left out of the next attempt.
+        """
+        left_out = dict(without)
+        while True:
+            loading: list[str] = []
+            try:
+                return await cls._start(limits, left_out, loading)
+            except CannotStartError as error:
+                if not loading or loading[-1] in left_out:
+                    raise
+                left_out[loading[-1]] = error.reason
+
+    @classmethod
+    async def _start(cls, limits: InspectionLimits, without: Mapping[str, str], loading: list[str]) -> WorkerProcess:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                interpreter(),
+                *("-P", "-W", "ignore", "-m", f"{__package__}.worker"),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=_environment(),
+                **_detached(),
+            )
+        except OSError as error:
+            temporary = error.errno in _TEMPORARY
+            raise CannotStartError(error.strerror or str(error), certain=not temporary, temporary=temporary) from None
+        except NotImplementedError:
+            raise CannotStartError(
+                "this event loop cannot start processes (on Windows, use asyncio.ProactorEventLoop)", certain=True
+            ) from None
+        worker = cls(process)
+        telling = asyncio.ensure_future(_last_of(process.stderr))
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                worker.send(frame({"limits": attrs.asdict(limits), "without": dict(without)}))
+                await worker._become_ready(loading)
+                await telling  # a worker that is ready has closed it
+        except (DiedError, TimeoutError, ValueError, KeyError, TypeError, AttributeError) as error:
+            worker.kill()
+            await worker.aclose()
+            said = await telling
+            how = {TimeoutError: "it did not become ready", DiedError: str(error)}.get(type(error), "it wrote nonsense")
+            # One that hangs is not waited for again.
+            certain = isinstance(error, TimeoutError)
+            raise CannotStartError(f"{how}; it said: {said}" if said else how, certain=certain) from None
+        except BaseException:
+            telling.cancel()
+            worker.kill()
+            await worker.aclose()
+            raise
+        return worker
+
+    async def _become_ready(self, loading: list[str]) -> None:
+        while True:
+            for message, _ in self.frames.feed(await self.read()):
+                if "loading" in message:
+                    loading.append(str(message["loading"]))
+                elif message["ready"] is True:
+                    self.missing = {str(name): str(why)[:_TOLD] for name, why in message["missing"].items()}
+                    return
+
+    @property
+    def runs(self) -> bool:
+        """Whether the process has not ended."""
+        return self.process.returncode is None
+
+    def send(self, data: bytes) -> None:
+        """Write a frame."""
+        assert self.process.stdin is not None
+        # A batch is a few kilobytes, and the next is sent when it is nearly answered: there is nothing to drain.
+        # A process that has died shows when its answer is read; uvloop tells it here already.
+        with suppress(RuntimeError, OSError):
+            self.process.stdin.write(data)
+
+    async def read(self) -> bytes:
+        """Return what the process says next; raises `DiedError`, or `OverrunError` if it used up its processor time."""
+        assert self.process.stdout is not None
+        data = await self.process.stdout.read(_READ)
+        if not data:
+            code = await self.process.wait()
+            if sys.platform != "win32" and code == -signal.SIGXCPU:
+                raise OverrunError
+            raise DiedError(f"the worker process ended with {_exit_name(code)}")
+        return data
+
+    async def read_within(self, seconds: float) -> bytes:
+        """Read what the process says before it has cost so many seconds; raises `OverrunError`."""
+        step = min(_STEP, seconds / 2)
+        cost = ProcessorTime(self.process.pid, step)
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + max(_CEILING * seconds, _LEAST_CEILING)
+        while True:
+            try:
+                async with asyncio.timeout(step):
+                    return await self.read()
+            except TimeoutError:
+                if seconds - cost.seconds() < _LEAST_SECONDS or loop.time() > give_up:
+                    raise OverrunError from None
+
+    def kill(self) -> None:
+        """Stop the process wherever it is; `aclose` waits for it."""
+        with suppress(ProcessLookupError):
+            self.process.kill()
+
+    async def aclose(self) -> None:
+        """Close the input of the process, which ends it at once, and wait for it to exit."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        with anyio.move_on_after(_END_SECONDS, shield=True) as patience:
+            await self._drain()
+        if patience.cancelled_caught:
+            self.kill()
+            with anyio.CancelScope(shield=True):
+                await self._drain()
+
+    async def _drain(self) -> None:
+        assert self.process.stdout is not None
+        while await self.process.stdout.read(_READ):
+            pass
+        await self.process.wait()
+
+
+def interpreter() -> str:
+    """Return the path of a Python that can import this package; raises `CannotStartError` where there is none."""
+    if getattr(sys, "frozen", False):
+        raise CannotStartError("this program is frozen and has no Python to start", certain=True)
+    names = ("python.exe",) if sys.platform == "win32" else (f"python3.{sys.version_info[1]}", "python3", "python")
+    folder = Path(sys.exec_prefix) if sys.platform == "win32" else Path(sys.exec_prefix, "bin")
+    for path in (sys.executable, *(str(folder / name) for name in names)):
+        # A program that embeds Python is often its `sys.executable`; to start it would be to run it again.
+        if path and _INTERPRETER.fullmatch(Path(path).name) and os.access(path, os.X_OK):
+            return path
+    raise CannotStartError(f"there is no Python beside {sys.executable!r} to start", certain=True)
+
+
+async def _last_of(stream: asyncio.StreamReader | None) -> str:
+    """Return the last line that a process wrote to its standard error, fit to be shown."""
+    assert stream is not None
+    kept = b""
+    with suppress(OSError):
+        while data := await stream.read(_READ):
+            kept = (kept + data)[-_TOLD:]
+    lines = [line.strip() for line in kept.decode(errors="replace").splitlines() if line.strip()]
+    last = redact(lines[-1][:300]) if lines else ""
+    return "".join(c if c.isprintable() else " " for c in last)
+
+
+def _exit_name(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"code {code}"
+
+
+_KEPT = (
+    # What finds programs, libraries and the temporary folder; nothing that may be a secret.
+    *("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH"),
+    *("SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "TEMP", "TMP", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE"),
+)
+
+
+def _environment() -> dict[str, str]:
+    """Let the child import this very package, from wherever it was imported here; it decodes, so it gets no more."""
+    environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    environment[IN_WORKER] = "1"
+    root = str(Path(__file__).resolve().parents[3])
+    # An installed package is found anyway, and its neighbours must not come before the standard library.
+    if Path(root).name not in ("site-packages", "dist-packages"):
+        known = environment.get("PYTHONPATH")
+        environment["PYTHONPATH"] = root + os.pathsep + known if known else root
+    return environment
+
+
+def _detached() -> dict[str, Any]:
+    """Keep the terminal's Ctrl+C away from the workers: their parent decides when they end."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}

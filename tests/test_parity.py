@@ -77,7 +77,8 @@ class TestMethods:
         asynchronous = getattr(one, name)
         returned = inspect.signature(asynchronous).return_annotation.split("[")[0]
         at_once = getattr(inspect.getmodule(asynchronous), returned, None)
-        assert inspect.iscoroutinefunction(asynchronous) or hasattr(at_once, "__await__")
+        waits = hasattr(at_once, "__await__") or hasattr(at_once, "__anext__")
+        assert inspect.iscoroutinefunction(asynchronous) or waits
         assert not inspect.iscoroutinefunction(getattr(two, name))
         assert not inspect.isasyncgenfunction(getattr(two, name))
 

@@ -121,6 +121,11 @@ def sync_assets(client: vi.Client, plan: TransferPlan, folder: Path) -> None:
     assert_type(assets.cancel("d", "s"), AssetIngestionSession)
     assert_type(assets.download("d", folder), AssetDownloadResult)
     assert_type(assets.open("d", "a", 0, end=None), AssetFile)
+    assert_type(assets.read("d", filename="a.png"), bytes)
+    for asset, data in assets.stream("d", metadata_query="a:b", ahead=5, on_failure="skip"):
+        assert_type(asset, Asset)
+        assert_type(data, bytes)
+    assert_type(assets.stream("d").report.total_read, int)
     with assets.upload_events("d", folder, timeout=5) as upload, assets.download_events("d", folder) as download:
         assert_type(list(upload), list[vi.TransferProgress])
         assert_type(upload.result(), AssetUploadResult)
@@ -159,6 +164,8 @@ def sync_mistakes(client: vi.Client, folder: Path) -> None:
     assets.cancel("d")  # type: ignore[call-arg]
     assets.download("d")  # type: ignore[call-arg]
     assets.open("d", 7)  # type: ignore[arg-type]
+    assets.read("d", 7)  # type: ignore[arg-type]
+    assets.stream("d", on_failure="pass")  # type: ignore[arg-type]
     assets.open("d", "a", start="0")  # type: ignore[arg-type]
     assets.download("d", folder, limit="5")  # type: ignore[arg-type]
     assets.download("d", folder, asset_ids=7)  # type: ignore[arg-type]
@@ -182,6 +189,12 @@ async def async_assets(client: vi.AsyncClient, plan: TransferPlan, folder: Path)
     assert_type(await assets.cancel("d", "s"), AssetIngestionSession)
     assert_type(await assets.download("d", folder, raise_on_failure=False), AssetDownloadResult)
     assert_type(await assets.open("d", "a"), AssetStream)
+    assert_type(await assets.read("d", "a"), bytes)
+    async for asset, data in assets.stream("d", memory=5):
+        assert_type(asset, Asset)
+        assert_type(data, bytes)
+    for _ in assets.stream("d"):  # type: ignore[attr-defined]
+        pass
     async with assets.upload_events("d", folder, timeout=5) as upload:
         async for event in upload:
             assert_type(event, vi.TransferProgress)

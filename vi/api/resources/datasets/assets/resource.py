@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ from .download.run import DownloadOptions, expected_total
 from .events import BlockingTransferEvents, TransferEvents, with_events  # noqa: F401 - named in signatures
 from .plans import Direction, TransferPlan
 from .polling import Polling
+from .reading.many import AHEAD, MEMORY, AssetReader, BlockingAssetReader, OnFailure, pages_of
 from .reading.one import OneAsset
 from .reading.stream import AssetFile, AssetOpening
 from .responses import Asset, AssetIngestionSession, DeletedAsset, FailureMode, ResourceRetentionMode
@@ -152,6 +154,49 @@ class AsyncAssets(Resource):
         """
         calls = self._calls(dataset_id)
         return self._transfers.opening(calls, OneAsset.of("open", calls, asset_id, filename), start, end)
+
+    async def read(self, dataset_id: str, asset_id: str | Asset | None = None, *, filename: str | None = None) -> bytes:
+        """Return the bytes of an asset, found by *asset_id* or by *filename*, once their digest is right.
+
+        An `Asset` that was listed with its contents costs one request. Raises `ViDownloadError` for damage, and
+        `ViNotFoundError`.
+        """
+        calls = self._calls(dataset_id)
+        return await self._transfers.reader(calls).read(OneAsset.of("read", calls, asset_id, filename))
+
+    def stream(
+        self,
+        dataset_id: str,
+        filter_criteria: arguments.Filter | None = None,
+        metadata_query: str | None = None,
+        *,
+        strict_query: bool = False,
+        sort_by: AssetSortCriterion | None = None,
+        assets: Iterable[Asset] | None = None,
+        ahead: int = AHEAD,
+        memory: int = MEMORY,
+        on_failure: OnFailure = "raise",
+    ) -> AssetReader:
+        """Iterate over assets and their bytes, ``(asset, bytes)``, in the order of the listing, each digest checked.
+
+        Up to *ahead* assets and *memory* bytes are asked for before they are wanted; one larger than *memory* comes alone.
+        An asset costs one request: the listing brings the URLs, and what is near expiry is renewed. *assets* gives those to
+        read instead of a listing, best with their contents.
+
+        Nothing is sent before the first is wanted. A failure ends it with the error of that asset, in its place; with
+        ``on_failure="skip"`` it is named in ``report.failures``. A listing that fails always raises, after what came.
+        """
+        calls = self._calls(dataset_id)
+        if assets is None:
+            listing = self.list(
+                dataset_id, None, True, sort_by, filter_criteria, metadata_query, strict_query=strict_query
+            )
+            pages: Callable[[], AsyncIterator[Page[Asset]]] = listing.pages
+        elif filter_criteria or metadata_query or sort_by:
+            raise ViInvalidParameterError("Give assets, or a selection and an order, and not both.", parameter="assets")
+        else:
+            pages = partial(pages_of, assets, calls)
+        return AssetReader(self._transfers.reader(calls), pages, ahead, memory, on_failure)
 
     async def count(
         self,
@@ -519,6 +564,8 @@ class Assets(Blocking[AsyncAssets]):
     list: Final = blocking_pages(AsyncAssets.list)
     get: Final = blocking(AsyncAssets.get)
     open: Final = blocking_view(AsyncAssets.open, AssetFile.of)
+    read: Final = blocking(AsyncAssets.read)
+    stream: Final = blocking_view(AsyncAssets.stream, BlockingAssetReader)
     count: Final = blocking(AsyncAssets.count)
     rename: Final = blocking(AsyncAssets.rename)
     delete: Final = blocking(AsyncAssets.delete)

@@ -17,6 +17,7 @@ from .calls import AssetCalls
 from .download.remote import RemoteDownload
 from .download.run import Download, DownloadOptions
 from .download.thumbnails import fetch_thumbnails
+from .reading.many import ByteReader
 from .reading.one import OneAsset
 from .reading.stream import AssetOpening, AssetStream
 from .responses import Asset
@@ -53,6 +54,10 @@ class Transfers:
     def opening(self, calls: AssetCalls, one: OneAsset, start: int, end: int | None) -> AssetOpening:
         """Make a reading of one asset."""
         return AssetOpening(partial(AssetStream.open, calls, self._storage, one, start, end))
+
+    def reader(self, calls: AssetCalls) -> ByteReader:
+        """Make what reads assets into memory."""
+        return ByteReader(calls, self._storage, self.lanes, self._http.pacing.slots)
 
     async def fetch_thumbnails(self, assets: Sequence[Asset]) -> None:
         """Give assets that were listed with their contents their thumbnails, as far as these come in time."""

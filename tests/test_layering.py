@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "vi"
 
 FOUNDATION = (
-    "_version", "_kernel", "errors", "config", "_events", "_redact", "_media", "_checksums", "_wire", "_wire_fast", "_routes", "_retry", "_pacing", "_lock", "_paths"
+    "_version", "_kernel", "errors", "config", "_events", "_redact", "_media", "_checksums", "_wire", "_wire_fast", "_routes", "_retry", "_pacing", "_attempts", "_lock", "_paths"
 )  # fmt: skip
 LAYERS: dict[str, int] = {
     **dict.fromkeys(FOUNDATION, 0),

@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import aiohttp
-import anyio
 import attrs
 from yarl import URL
 
 from . import _redact, _wire, _wire_fast, errors
+from ._attempts import Attempts, Failed
 from ._connections import TRANSPORT_ERRORS, Connections, Failure, origin_of, read_failure, to_error
-from ._events import RequestEvent, RetryEvent
+from ._events import RequestEvent
 from ._pacing import Pacing
-from ._retry import IDEMPOTENT, Attempt, FailureKind, RetryBudget, read_retry_after, wait_before_retry
+from ._retry import IDEMPOTENT, FailureKind, RetryBudget, read_retry_after
 from ._running import Running
 from ._wire_fast import DecodedPage
 from .config import Settings
@@ -63,6 +63,7 @@ class Http:
         self.connections = connections
         self.pacing: Pacing = Pacing(settings.limits.max_concurrency)
         self.budget: RetryBudget = RetryBudget()
+        self._attempts = Attempts("api", settings.retries, self.pacing, self.budget, connections.hooks, logger)
         self.running: Running = Running()
         self.honours_keys: bool = False
         """Whether an answer has shown that the service honours ``Idempotency-Key``."""
@@ -144,14 +145,13 @@ class Http:
     ) -> Answer:
         gate = self.pacing.of(self._origin)
         left = self.settings.timeouts.request
-        began = time.monotonic()
-        number = 0
         uncertain = False
         self.budget.earn()
-        while True:
+
+        async def attempt(number: int) -> Answer | Failed:
+            nonlocal left, uncertain
             await gate.wait()
             repeatable = idempotent or self.honours_keys
-            number += 1
             started = time.monotonic()
             answer, failure = await self._attempt(method, url, headers, data, left, once=not repeatable)
             took = time.monotonic() - started
@@ -166,27 +166,18 @@ class Http:
                 return attrs.evolve(answer, status=204, body=b"")
             uncertain = uncertain or (answer.status in _UNCERTAIN if answer is not None else _may_have_acted(failure))
             retry_after = read_retry_after(answer.headers) if answer is not None else None
-            wait = wait_before_retry(
-                Attempt(
-                    number=number,
-                    method=method,
-                    status=answer.status if answer else None,
-                    failure=failure.kind if failure else None,
-                    retry_after=retry_after,
-                    elapsed=time.monotonic() - began,
-                    repeatable=repeatable,
-                ),
-                self.settings.retries,
+            return Failed(
+                self._failure(answer, failure, doing, retry_after),
+                failure.reason if failure else f"status {answer.status if answer else '?'}",
+                self._origin,
+                status=answer.status if answer else None,
+                kind=failure.kind if failure else None,
+                retry_after=retry_after,
+                repeatable=repeatable,
+                final=left <= 0,
             )
-            free = failure is not None and failure.kind in (FailureKind.NEVER_SENT, FailureKind.STALE)
-            if wait is None or left <= 0 or not (free or self.budget.spend()):
-                raise self._failure(answer, failure, doing, retry_after)
-            if retry_after is not None and answer is not None and answer.status in (429, 503):
-                gate.close_for(retry_after)
-            reason = failure.reason if failure else f"status {answer.status if answer else '?'}"
-            logger.info("%s: attempt %d failed (%s); next in %.2f s", doing, number, reason, wait)
-            self.connections.hooks.tell(RetryEvent("api", doing, number, reason, wait))
-            await anyio.sleep(wait)
+
+        return await self._attempts.make(attempt, method=method, request=doing)
 
     async def _attempt(
         self, method: str, url: URL, headers: dict[str, str], data: bytes | None, seconds: float, *, once: bool

@@ -167,6 +167,8 @@ class Pacing:
         self._limit = limit
         self._gates: dict[str, Gate] = {}
         self._slots: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Slots] = weakref.WeakKeyDictionary()
+        self._others: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.WeakSet[Slots]]
+        self._others = weakref.WeakKeyDictionary()
 
     def of(self, origin: str) -> Gate:
         """Return the gate of *origin* (scheme, host and port)."""
@@ -175,9 +177,13 @@ class Pacing:
             gate = self._gates[origin] = Gate()
         return gate
 
-    def slots(self) -> Slots:
-        """Return the slots of the running loop."""
+    def slots(self, limit: int | None = None) -> Slots:
+        """Return the slots of the running loop, or ones of its own for a call with another *limit* than the client's."""
         loop = asyncio.get_running_loop()
+        if limit is not None and limit != self._limit:
+            own = Slots(limit)
+            self._others.setdefault(loop, weakref.WeakSet()).add(own)
+            return own
         found = self._slots.get(loop)
         if found is None:
             found = self._slots[loop] = Slots(self._limit)
@@ -185,4 +191,5 @@ class Pacing:
 
     def trouble(self) -> None:
         """Take note of a 429, a 503 or a time-out: fewer transfers at once from now on."""
-        self.slots().ease()
+        for slots in (self.slots(), *self._others.get(asyncio.get_running_loop(), ())):
+            slots.ease()

@@ -146,6 +146,19 @@ async def test_H4_a_429_of_the_api_holds_the_api(scene: Scene) -> None:
         assert time.monotonic() - began >= 0.97
 
 
+@pytest.mark.parametrize(("status", "slower"), [(429, True), (503, True), (500, False)])
+async def test_H4_a_429_of_the_api_slows_transfers_as_one_of_the_storage_does(
+    scene: Scene, status: int, slower: bool
+) -> None:
+    dataset = scene.dataset()
+    scene.plan(breaks.answer(status), "GET", "/datasets/", at=1)
+    async with scene.client(limits=vi.TransferLimits()) as client:
+        slots = client._http.pacing.slots()
+        before = slots.level
+        await client.datasets.get(dataset)
+        assert slots.level == (before // 2 if slower else before)
+
+
 @pytest.mark.parametrize("skew", [-86400, 0, 86400], ids=["behind", "equal", "ahead"])
 async def test_H5_a_date_counts_from_the_answers_own_date(scene: Scene, skew: int) -> None:
     now = time.time() + skew

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import time
 from collections.abc import Awaitable, Callable
 
 import aiohttp
@@ -18,10 +17,10 @@ import anyio
 import attrs
 
 from .. import _checksums
+from .._attempts import AGAIN, Again, Failed
 from .._checksums import Expected
 from .._connections import TRANSPORT_ERRORS, read_failure
-from .._events import RetryEvent
-from .._retry import Attempt, FailureKind, read_retry_after, wait_before_retry
+from .._retry import FailureKind, read_retry_after
 from ..config import TransferLimits
 from . import byte_ranges, files
 from .journals.downloads import KeptPart, PartJournal
@@ -36,7 +35,7 @@ from .outcomes import (
     UrlExpired,
 )
 from .signed import SignedTransfer
-from .storage import Storage, refuse_encoding
+from .storage import Storage, failed, refuse_encoding, refused
 from .threads.descriptors import when_possible
 from .threads.lanes import Lanes
 from .threads.pool import TaskPool
@@ -114,24 +113,24 @@ class Exchange:
 
     async def _retrying(self, attempt: Callable[[MinimumRate], Awaitable[None]]) -> None:
         """Repeat *attempt* on cuts, time-outs, retried statuses, damage and expired URLs, each a bounded number of times."""
-        began = time.monotonic()
-        number = renewals = 0
-        while True:
-            number += 1
+        renewals = 0
+        changed = False
+
+        async def once(number: int) -> Failed | Again | None:
+            nonlocal renewals, changed
+            if changed:
+                changed = False
+                await self._renew()  # the service tells whether the object was damaged on the way or replaced
             self.remote.attempts += 1
-            status: int | None = None
-            lost: FailureKind | None = None
-            retry_after: float | None = None
-            changed = False
+            transfer = self.remote.transfer
             try:
-                if self.storage.near_expiry(self.remote.transfer):
+                if self.storage.near_expiry(transfer):
                     raise UrlExpired
                 with self.storage.minimum_rate() as rate:
                     await attempt(rate)
-                return
-            except StatusRefused as refused:
-                status, retry_after = refused.status, refused.retry_after
-                problem = TransferFailed("EREFUSED", f"The storage answered with status {status}.")
+                return None
+            except StatusRefused as answer:
+                return refused(transfer, answer.status, answer.retry_after, number)
             except (UrlExpired, TargetGone) as ended:
                 # Gone may mean replaced: the service knows, and says so when it is asked for the URL again.
                 renewals += 1
@@ -140,44 +139,19 @@ class Exchange:
                         raise
                     raise TransferFailed("ETIMEOUT", "The download URL expired again and again.", number) from None
             except ChangedError:
-                lost, changed = FailureKind.CUT, True
-                problem = TransferFailed("ECORRUPT", "The bytes received are not those that were announced.")
+                changed = True
+                problem = TransferFailed("ECORRUPT", "The bytes received are not those that were announced.", number)
+                return Failed(problem, problem.message.rstrip("."), transfer.origin, kind=FailureKind.CUT)
             except TRANSPORT_ERRORS as error:
                 if isinstance(error, OSError) and not isinstance(
                     error, (aiohttp.ClientError, TimeoutError, ConnectionError)
                 ):
                     raise  # the disk's, not the wire's
-                failure = read_failure(error, self.remote.transfer.url)
-                lost = failure.kind
-                code = "ETIMEOUT" if failure.kind is FailureKind.TIMED_OUT else "ENETWORK"
-                problem = TransferFailed(code, f"{failure.reason[0].upper()}{failure.reason[1:]}.")
-            if status is None and lost is None:
-                await self._renew()
-                continue
-            wait = wait_before_retry(
-                Attempt(
-                    number=number,
-                    method="GET",
-                    status=status,
-                    failure=lost,
-                    retry_after=retry_after,
-                    elapsed=time.monotonic() - began,
-                ),
-                self.storage.settings.retries,
-            )
-            free = lost in (FailureKind.NEVER_SENT, FailureKind.STALE)
-            if wait is None or not (free or self.storage.may_retry()):
-                problem.attempts = number
-                raise problem
-            self.storage.note_trouble(status, lost)
-            if retry_after is not None and status in (429, 503):
-                self.storage.hold(self.remote.transfer, retry_after)
-            host, reason = self.remote.transfer.url.host, problem.message.rstrip(".")
-            logger.info("GET from %s: attempt %d failed (%s); next in %.2f s", host, number, reason, wait)
-            self.storage.hooks.tell(RetryEvent("storage", f"GET from {host}", number, reason, wait))
-            await anyio.sleep(wait)
-            if changed:
-                await self._renew()  # the service tells whether the object was damaged on the way or replaced
+                return failed(transfer, read_failure(error, transfer.url), number)
+            await self._renew()
+            return AGAIN
+
+        await self.storage.attempts.make(once, method="GET", request=f"GET from {self.remote.transfer.url.host}")
 
     async def _renew(self) -> None:
         size, digest = self.remote.size, self.remote.expected.value

@@ -15,15 +15,15 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 
 import aiohttp
-import anyio
 import attrs
 from yarl import URL
 
 from .. import _checksums
+from .._attempts import Attempts, Failed
 from .._connections import TRANSPORT_ERRORS, Connections, Failure, origin_of, read_failure
-from .._events import Hooks, RequestEvent, RetryEvent
+from .._events import Hooks, RequestEvent
 from .._pacing import Pacing
-from .._retry import Attempt, FailureKind, RetryBudget, read_date, read_retry_after, wait_before_retry
+from .._retry import FailureKind, RetryBudget, read_date, read_retry_after
 from .._sockets import watch
 from ..config import Settings
 from ..errors import ViOperationError
@@ -60,6 +60,7 @@ class Storage:
         self._pacing = pacing
         self._budget = budget
         self.hooks: Hooks = connections.hooks
+        self.attempts: Attempts = Attempts("storage", settings.retries, pacing, budget, self.hooks, logger)
         self._rate_watches: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, RateWatch] = (
             weakref.WeakKeyDictionary()
         )
@@ -109,16 +110,15 @@ class Storage:
         counts as a failed attempt.
         """
         gate = self._pacing.of(transfer.origin)
-        began = time.monotonic()
-        number = 0
         uncertain = False
-        self._budget.earn()
-        while True:
+        self.count_attempt()
+
+        async def attempt(number: int) -> Received | Failed:
+            nonlocal uncertain
             if self.near_expiry(transfer):
                 raise UrlExpired
             if gate.closed:
                 await gate.wait()
-            number += 1
             body = make_body()
             started = time.monotonic()
             answer, failure = await self._put_once(transfer, body, size, keep_body)
@@ -133,28 +133,13 @@ class Storage:
                 return answer
             self._raise_final(answer, number, uncertain=uncertain)
             uncertain = uncertain or answer is None or answer.status >= 500
-            retry_after = read_retry_after(answer.headers) if answer is not None else None
-            wait = wait_before_retry(
-                Attempt(
-                    number=number,
-                    method="PUT" if repeatable else "POST",
-                    status=answer.status if answer else None,
-                    failure=failure.kind if failure else None,
-                    retry_after=retry_after,
-                    elapsed=time.monotonic() - began,
-                ),
-                self.settings.retries,
-            )
-            free = failure is not None and failure.kind in (FailureKind.NEVER_SENT, FailureKind.STALE)
-            if wait is None or not (free or self._budget.spend()):
-                raise TransferFailed(*_describe(answer, failure), attempts=number)
-            self.note_trouble(answer.status if answer else None, failure.kind if failure else None)
-            if retry_after is not None and answer is not None and answer.status in (429, 503):
-                gate.close_for(retry_after)
-            reason = _describe(answer, failure)[1].rstrip(".")
-            logger.info("PUT to %s: attempt %d failed (%s); next in %.2f s", transfer.url.host, number, reason, wait)
-            self.hooks.tell(RetryEvent("storage", f"PUT to {transfer.url.host}", number, reason, wait))
-            await anyio.sleep(wait)
+            if answer is None:
+                assert failure is not None
+                return failed(transfer, failure, number)
+            return refused(transfer, answer.status, read_retry_after(answer.headers), number)
+
+        method = "PUT" if repeatable else "POST"
+        return await self.attempts.make(attempt, method=method, request=f"PUT to {transfer.url.host}")
 
     async def _put_once(
         self, transfer: SignedTransfer, body: Body, size: int, keep_body: bool
@@ -255,19 +240,6 @@ class Storage:
         host = transfer.url.host or ""
         self.hooks.tell(RequestEvent("storage", transfer.method, host, "", status, reason, attempt, seconds))
 
-    def hold(self, transfer: SignedTransfer, seconds: float) -> None:
-        """Close the gate of the transfer's origin, as its answer asked."""
-        self._pacing.of(transfer.origin).close_for(seconds)
-
-    def note_trouble(self, status: int | None, lost: FailureKind | None) -> None:
-        """Press less hard after a 429, a 503 or a time-out."""
-        if status in (429, 503) or lost is FailureKind.TIMED_OUT:
-            self._pacing.trouble()
-
-    def may_retry(self) -> bool:
-        """Take a retry out of the client's budget."""
-        return self._budget.spend()
-
     def count_attempt(self) -> None:
         """Count a first attempt towards the client's retry budget."""
         self._budget.earn()
@@ -321,14 +293,18 @@ class Getting:
             self._storage.tell_request(self._transfer, status, failure, self._started)
 
 
-def _describe(answer: Received | None, failure: Failure | None) -> tuple[str, str]:
-    if failure is not None:
-        return (
-            "ETIMEOUT" if failure.kind is FailureKind.TIMED_OUT else "ENETWORK",
-            f"{failure.reason[0].upper()}{failure.reason[1:]}.",
-        )
-    assert answer is not None
-    return "EREFUSED", f"The storage answered with status {answer.status}."
+def failed(transfer: SignedTransfer, failure: Failure, number: int) -> Failed:
+    """Return what attempt *number* came to, which got no answer."""
+    code = "ETIMEOUT" if failure.kind is FailureKind.TIMED_OUT else "ENETWORK"
+    reason = f"{failure.reason[0].upper()}{failure.reason[1:]}"
+    return Failed(TransferFailed(code, f"{reason}.", number), reason, transfer.origin, kind=failure.kind)
+
+
+def refused(transfer: SignedTransfer, status: int, retry_after: float | None, number: int) -> Failed:
+    """Return what attempt *number* came to, whose answer is a *status* that brings nothing."""
+    reason = f"The storage answered with status {status}"
+    problem = TransferFailed("EREFUSED", f"{reason}.", number)
+    return Failed(problem, reason, transfer.origin, status=status, retry_after=retry_after)
 
 
 def check_stored(answer: Received, crc: int) -> None:

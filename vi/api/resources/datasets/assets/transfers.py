@@ -9,7 +9,6 @@ from functools import partial
 
 from ....._connections import Connections
 from ....._http import Http
-from ....._pacing import Slots
 from ....._transfer.progress import ProgressTracker
 from ....._transfer.storage import Storage
 from ....._transfer.threads.lanes import Lanes
@@ -35,13 +34,13 @@ class Transfers:
 
     def upload(self, calls: AssetCalls, options: UploadOptions, tracker: ProgressTracker) -> Upload:
         """Make an upload."""
-        slots = self._slots(options.limits.max_concurrency)
+        slots = self._http.pacing.slots(options.limits.max_concurrency)
         self._let_hooks_follow(tracker)
         return Upload(UploadContext(calls, self._storage, self.lanes(), slots, options, tracker))
 
     def download(self, calls: AssetCalls, options: DownloadOptions, tracker: ProgressTracker) -> Download:
         """Make a download."""
-        slots = self._slots(options.limits.max_concurrency)
+        slots = self._http.pacing.slots(options.limits.max_concurrency)
         self._let_hooks_follow(tracker)
         kind = Download if options.remote_folder is None else RemoteDownload
         return kind(calls, self._storage, self.lanes(), slots, options, tracker)
@@ -76,7 +75,3 @@ class Transfers:
         if found is None:
             found = self._by_loop[loop] = Lanes()
         return found
-
-    def _slots(self, limit: int) -> Slots:
-        """Return the client's slots, or ones of its own for a call with another limit."""
-        return self._http.pacing.slots() if limit == self._http.settings.limits.max_concurrency else Slots(limit)

@@ -22,7 +22,7 @@ LAYERS: dict[str, int] = {
     **dict.fromkeys(("client", "transfers"), 3),
     "_samples": 0,
     "profiles": 1,
-    **dict.fromkeys(("cli", "__main__", "fastapi", "testing", "rows", "otel"), 4),
+    **dict.fromkeys(("cli", "__main__", "fastapi", "testing", "rows", "otel", "contract"), 4),
 }
 """Which layer a top-level module is in; it may import its own and those below."""
 
@@ -136,7 +136,7 @@ def _problem(own: str, item: Import) -> str | None:
         is_model = target == "api" and item.of.split(".")[-1] in MODELS
         return None if target in SERVER_MAY or is_model else "the service must not know the client"
     if target == "_samples":
-        return None if own in ("cli", "testing", "__main__") else "samples are for demo and tests"
+        return None if own in ("cli", "testing", "contract", "__main__") else "samples are for demo and tests"
     if own == "":
         return None  # the package hands out every layer
     return None if LAYERS.get(target, -1) <= LAYERS.get(own, -1) else "that is a higher layer"

@@ -128,17 +128,38 @@ class Http:
         with _wire.uncollected():
             return read(_wire_fast.read_page(answer.body, cls) or self._read(answer, doing))
 
+    async def once(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Send a request one time and return the answer whatever it says, for callers that judge it themselves."""
+        url, data = self._prepared(path, params, body)
+        given = {"Content-Type": "application/json", **(headers or {})}
+        answer, failure = await self._attempt(method, url, given, data, self.settings.timeouts.request, once=False)
+        if answer is None:
+            assert failure is not None
+            raise to_error(failure, f"{method} {path}")
+        return answer
+
     async def _ask(
         self, method: str, path: str, params: Mapping[str, str] | None, body: Any, idempotent: bool
     ) -> Answer:
         headers = {"Content-Type": "application/json"}
         if method == "POST":
             headers["Idempotency-Key"] = uuid.uuid4().hex
+        url, data = self._prepared(path, params, body)
+        return await self._send(method, url, headers, data, f"{method} {path}", idempotent)
+
+    def _prepared(self, path: str, params: Mapping[str, str] | None, body: Any) -> tuple[URL, bytes | None]:
         url = URL(f"{self.settings.endpoint}{path}", encoded=True)
         if params:
             url = url.with_query(params)
-        data = json.dumps(body, ensure_ascii=False, allow_nan=False).encode() if body is not None else None
-        return await self._send(method, url, headers, data, f"{method} {path}", idempotent)
+        return url, json.dumps(body, ensure_ascii=False, allow_nan=False).encode() if body is not None else None
 
     async def _send(
         self, method: str, url: URL, headers: dict[str, str], data: bytes | None, doing: str, idempotent: bool

@@ -13,7 +13,7 @@ from .._show.console import aligned, printable, say, styled
 from .._version import __version__
 from ..config import RetryPolicy, Timeouts, find_settings
 from ..errors import ViError
-from . import checks, exits, options
+from . import checks, contract, exits, options
 from .account import VARIABLES, source_of
 from .checks import Check
 from .output import as_json, document
@@ -27,16 +27,19 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
         verbs,
         "doctor",
         "check settings, service, clock, proxy, checksums, disk and limits, and say what to do",
-        "  vi-sdk doctor\n",
+        "  vi-sdk doctor\n  vi-sdk doctor --contract\n",
         description="Check what transfers depend on, and say what to do; exit code 1 if anything fails.",
     )
     options.add_output(parser, ids="failures only")
+    contract.add_to(parser)
     options.add_connection(parser)
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> int:
     """Check everything, showing each finding as it comes."""
+    if contract.is_asked(given):
+        return contract.run(given)
     failed = False
     for check in look(given):
         failed = failed or check.state == "fail"

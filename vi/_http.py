@@ -8,7 +8,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import aiohttp
 import attrs
@@ -55,11 +55,20 @@ class Answer:
         return _redact.limited(named, _redact.WORD_LENGTH) or None
 
 
+class Recipe(Protocol):
+    """Makes another client like that which has it."""
+
+    def resource(self, name: str) -> Any:
+        """Return the resource of class *name*, of a client of its own."""
+
+
 class Http:
     """Sends the API requests of one client."""
 
-    def __init__(self, settings: Settings, connections: Connections) -> None:
+    def __init__(self, settings: Settings, connections: Connections, recipe: Recipe | None = None) -> None:
         self.settings = settings
+        self.recipe = recipe
+        """What makes the client again, for pickling what uses this."""
         self.connections = connections
         self.pacing: Pacing = Pacing(settings.limits.max_concurrency)
         self.budget: RetryBudget = RetryBudget()

@@ -6,8 +6,9 @@ import os
 import ssl
 import warnings
 from collections.abc import Coroutine, Generator
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import attrs
 
@@ -21,10 +22,12 @@ from .api.resources.datasets.assets.transfers import Transfers
 from .api.resources.datasets.resource import AsyncDatasets, Datasets
 from .api.resources.organizations.resource import AsyncOrganizations, Organizations
 from .config import RetryPolicy, Settings, Timeouts, TransferLimits, check_ssl_context, load_settings
-from .errors import ViError
+from .errors import ViError, ViOperationError
 
 if TYPE_CHECKING:
     from .server import LocalService
+
+C = TypeVar("C", bound="AsyncClient | Client")
 
 
 class AsyncClient:
@@ -64,14 +67,15 @@ class AsyncClient:
             ssl_context,
         )
 
-    def _connect(self, settings: Settings, ssl_context: ssl.SSLContext | None) -> None:
+    def _connect(self, settings: Settings, ssl_context: ssl.SSLContext | None, local_data: Path | None = None) -> None:
         check_ssl_context(ssl_context)
         log_as_asked()
         self._settings = settings
+        self._recipe = ClientRecipe(settings, ssl_context, local_data)
         self._service: LocalService | None = None
         self._closed = False
         self._connections = Connections(settings, ssl_context)
-        self._http = Http(settings, self._connections)
+        self._http = Http(settings, self._connections, self._recipe)
         self._transfers = Transfers(self._http, self._connections)
         self.assets: AsyncAssets = AsyncAssets(self._http, self._transfers)
         self.datasets: AsyncDatasets = AsyncDatasets(self._http)
@@ -124,6 +128,16 @@ class AsyncClient:
     ) -> None:
         await self.aclose()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the settings alone: a copy starts anew, without hooks, and one of a local service joins it."""
+        return self._recipe.client, (type(self),)
+
+    def __copy__(self) -> Self:
+        return self._recipe.client(type(self))
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self._recipe.client(type(self))
+
     def __repr__(self) -> str:
         return f"AsyncClient(organization_id={self._settings.organization_id!r}, endpoint={self._settings.endpoint!r})"
 
@@ -133,6 +147,49 @@ class AsyncClient:
         warnings.warn("a vi.AsyncClient was not closed; use async with", ResourceWarning, stacklevel=2, source=self)
         self._transfers.close()
         self._connections.abandon()
+
+
+@attrs.frozen
+class ClientRecipe:
+    """What another client is made of, here or in another process; its pickle has the settings, the key among them."""
+
+    _settings: Settings
+    _ssl_context: ssl.SSLContext | None
+    _local_data: Path | None
+    """The folder of the local service, None for the hosted one."""
+
+    def client(self, cls: type[C]) -> C:
+        """Make a client that has opened nothing yet."""
+        client = AsyncClient.__new__(cls if issubclass(cls, AsyncClient) else AsyncClient)
+        client._connect(self._settings, self._ssl_context, self._local_data)
+        if not issubclass(cls, Client):
+            return cast("C", client)
+        blocking = cls.__new__(cls)
+        blocking._wrap(client, LoopThread(client.aclose, "vi-client"))
+        return cast("C", blocking)
+
+    def resource(self, name: str) -> Any:
+        """Return the resource of class *name*, of a client of its own."""
+        client = self.client(AsyncClient if name.startswith("Async") else Client)
+        return getattr(client, name.removeprefix("Async").lower())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._ssl_context is not None:
+            raise ViOperationError(
+                "A client with an ssl_context cannot be pickled.",
+                suggestion="Make the client in the other process, or name the certificates in SSL_CERT_FILE.",
+            )
+        return _recipe_again, (self._settings, self._local_data)
+
+
+def _recipe_again(settings: Settings, local_data: Path | None) -> ClientRecipe:
+    """Return a pickled recipe; a local service may have another address by now."""
+    if local_data is not None:
+        from .server.config import Folder
+        from .server.disk.lock import read_address
+
+        settings = attrs.evolve(settings, endpoint=read_address(Folder(local_data).lock) or settings.endpoint)
+    return ClientRecipe(settings, None, local_data)
 
 
 @attrs.define(eq=False)
@@ -170,7 +227,7 @@ class LocalClient:
                 retries=self._retries,
                 limits=self._limits,
             )
-            client._connect(settings, None)
+            client._connect(settings, None, service.data)
         except ViError:
             await service.aclose()
             raise
@@ -275,6 +332,16 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the settings alone: a copy starts anew, without hooks, and one of a local service joins it."""
+        return self._client._recipe.client, (type(self),)
+
+    def __copy__(self) -> Self:
+        return self._client._recipe.client(type(self))
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self._client._recipe.client(type(self))
 
     def __repr__(self) -> str:
         settings = self._client.settings

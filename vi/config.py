@@ -12,7 +12,7 @@ import os
 import re
 import ssl
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -29,6 +29,13 @@ ORGANIZATION_VARIABLE = "DATATURE_VI_ORGANIZATION_ID"
 ENDPOINT_VARIABLE = "DATATURE_VI_API_ENDPOINT"
 CONFIG_VARIABLE = "VI_CONFIG"
 PROFILE_VARIABLE = "VI_PROFILE"
+
+ENVIRONMENT = "the environment"
+_VARIABLES = {
+    "secret_key": KEY_VARIABLE,
+    "organization_id": ORGANIZATION_VARIABLE,
+    "endpoint": ENDPOINT_VARIABLE,
+}
 
 KEY_LENGTH = 103
 _KEY = re.compile(r"dtvi_[A-Za-z0-9_-]{98}")
@@ -115,6 +122,45 @@ class Settings:
     timeouts: Timeouts = attrs.Factory(Timeouts)
     retries: RetryPolicy = attrs.Factory(RetryPolicy)
     limits: TransferLimits = attrs.Factory(TransferLimits)
+    _from_environment: frozenset[tuple[str, str]] = attrs.field(
+        default=frozenset(), repr=False, eq=False, alias="from_environment"
+    )
+    """The fields that the environment gave, with their values then."""
+
+    def __copy__(self) -> Settings:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Settings:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what was given and read from files; what the environment gave is read from it again where it is loaded."""
+        values = {field.alias: getattr(self, field.name) for field in attrs.fields(Settings)}
+        del values["from_environment"]
+        there = frozenset(name for name, value in self._from_environment if values[name] == value)
+        plain = {name: value for name, value in values.items() if name not in there}
+        parts = urlsplit(self.endpoint)
+        return _settings_again, (plain, there, parts.scheme == "http" and not is_loopback(parts.hostname))
+
+
+def _settings_again(plain: dict[str, Any], from_environment: frozenset[str], allow_http: bool) -> Settings:
+    """Return pickled settings in the process that loads them."""
+    checks: dict[str, Callable[[str | None, str], str]] = {
+        "secret_key": _check_key,
+        "organization_id": _check_organization,
+        "endpoint": lambda value, source: _check_endpoint(value or DEFAULT_ENDPOINT, source, allow_http),
+    }
+    found: dict[str, Any] = {}
+    for name in sorted(from_environment):
+        value = os.environ.get(_VARIABLES[name]) or None
+        if value is None and name != "endpoint":
+            raise ViConfigurationError(
+                f"The pickled client took its {name} from the environment, and {_VARIABLES[name]} is not set here.",
+                error_code="MissingRequiredField",
+                suggestion=f"Set it for this process too, or pass {name}= where the client is made.",
+            )
+        found[name] = checks[name](value, ENVIRONMENT)
+    return Settings(**plain, **found, from_environment=frozenset(found.items()))
 
 
 def is_loopback(host: str | None) -> bool:
@@ -165,10 +211,15 @@ def load_settings(
         secret_key, organization_id, endpoint, config_file=config_file, profile=profile, environ=environ
     )
     key, organization, address = found["secret_key"], found["organization_id"], found["endpoint"]
+    checked = {
+        "secret_key": _check_key(key.value, key.source),
+        "organization_id": _check_organization(organization.value, organization.source),
+        "endpoint": _check_endpoint(address.value or DEFAULT_ENDPOINT, address.source, allow_http),
+    }
+    from_environment = {n for n in checked if found[n].source == ENVIRONMENT} if environ is os.environ else set()
     return Settings(
-        secret_key=_check_key(key.value, key.source),
-        organization_id=_check_organization(organization.value, organization.source),
-        endpoint=_check_endpoint(address.value or DEFAULT_ENDPOINT, address.source, allow_http),
+        **checked,
+        from_environment=frozenset((name, checked[name]) for name in from_environment),
         timeouts=timeouts if timeouts is not None else Timeouts(),
         retries=_policy(retries),
         limits=limits if limits is not None else TransferLimits(),
@@ -230,12 +281,7 @@ def find_settings(
     elif profile is not None:
         path = _file_of_profiles(profile, environ)
         sources.append((f"profile {profile!r} of {path}", _read_file(path, profile)))
-    variables = {
-        "secret_key": environ.get(KEY_VARIABLE),
-        "organization_id": environ.get(ORGANIZATION_VARIABLE),
-        "endpoint": environ.get(ENDPOINT_VARIABLE),
-    }
-    sources.append(("the environment", variables))
+    sources.append((ENVIRONMENT, {name: environ.get(variable) for name, variable in _VARIABLES.items()}))
     if config_file is None and profile is None and not all(_pick(sources, name).value for name in given):
         default = default_config_path(environ)
         if default is not None and (default.is_file() or environ.get(CONFIG_VARIABLE)):

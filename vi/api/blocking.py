@@ -28,6 +28,11 @@ class Blocking(Generic[A]):
         self._resource = resource
         self._loop_thread = loop_thread
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the client does; a copy has a client of its own."""
+        make, _ = cast("Any", self._resource).__reduce__()
+        return make, (type(self).__name__,)
+
     def _run(self, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
         return self._loop_thread.run(call)
 

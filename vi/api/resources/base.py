@@ -21,6 +21,11 @@ class Resource:
     def __init__(self, http: Http) -> None:
         self._http = http
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the client does; a copy has a client of its own."""
+        assert self._http.recipe is not None
+        return self._http.recipe.resource, (type(self).__name__,)
+
     @property
     def _organization_id(self) -> str:
         return self._http.settings.organization_id

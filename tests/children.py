@@ -1,0 +1,24 @@
+"""What tests run in other processes: it must be importable there by name."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import vi
+
+
+def names(client: vi.Client, dataset: str) -> list[str]:
+    """The names of a dataset, listed by a client that came from another process."""
+    with client:
+        return sorted(asset.filename for asset in client.assets.list(dataset).all_items())
+
+
+def answer(queue: Any, client: vi.Client, dataset: str) -> None:
+    """Put what `names` finds into *queue*."""
+    queue.put((os.getpid(), names(client, dataset)))
+
+
+def key_of(client: vi.Client) -> str:
+    """The key that a client has where it was loaded."""
+    return client.settings.secret_key

@@ -180,7 +180,7 @@ def summary(scene: Scene) -> None:
     assert rows["Asset"] == scene.ids["asset_xyz789"]
     assert rows["Filename"] == "stop sign.png"
     assert rows["Dataset"] == scene.dataset_id
-    assert rows["Dimensions"] == "43 x 30 pixels, 1 frame(s)"
+    assert rows["Dimensions"] == "43 x 30 pixels, 1 frame"
 
 
 def one_uploaded(scene: Scene) -> None:
@@ -190,7 +190,7 @@ def one_uploaded(scene: Scene) -> None:
 
 def folder_uploaded(scene: Scene) -> None:
     assert scene.lines[:2] == ["✓ Uploaded: 5", "✗ Failed: 0"]
-    assert re.fullmatch(r"Uploaded 5 of 5 files in \d+\.\d s \(\d+ files/s, .*/s\)", scene.lines[2])
+    assert re.fullmatch(r"5 files uploaded in \d+\.\d s \(\d+ files/s, .*/s\)", scene.lines[2])
     assert len(scene.lines) == 3
     assert scene.names == sorted([*STORED, *(path.name for path in Path("images").iterdir())])
 

@@ -30,6 +30,8 @@ BESIDE = ("server",)
 """Not a layer: what it may import is said one by one, and so is who may import it."""
 
 SERVER_MAY = ("errors", "_paths", "_wire", "_routes", "_checksums", "_media", "_redact", "_lock", "config")
+UNITS = "vi._show.units"
+"""How sizes and counts are written, in the gallery too."""
 MODELS = ("types", "responses", "shared")
 MAY_USE_SERVER = ("client", "cli", "__main__", "testing", "fastapi")
 MAY_PRINT = ("_show", "cli", "__main__")
@@ -134,7 +136,7 @@ def _problem(own: str, item: Import) -> str | None:
         return None if own in MAY_USE_SERVER else "the service is not for the client's parts"
     if own == "server":
         is_model = target == "api" and item.of.split(".")[-1] in MODELS
-        return None if target in SERVER_MAY or is_model else "the service must not know the client"
+        return None if target in SERVER_MAY or is_model or item.of == UNITS else "the service must not know the client"
     if target == "_samples":
         return None if own in ("cli", "testing", "contract", "__main__") else "samples are for demo and tests"
     if own == "":

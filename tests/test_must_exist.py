@@ -388,10 +388,10 @@ def check_other(promise: Promise, w: World) -> None:
     elif promise.name == "Asset.info()":
         with contextlib.redirect_stdout(io.StringIO()) as out:
             assert w.asset.info() is None
-        for shown in (NAME, w.asset_id, "32 x 24", "image/png", f"{len(w.originals[NAME])} bytes"):
+        for shown in (NAME, w.asset_id, "32 x 24", "image/png", f"{len(w.originals[NAME]):,} bytes"):
             assert shown in out.getvalue()
     elif promise.name == "AssetUploadResult.summary()":
-        assert w.upload.summary().startswith("Uploaded 14 of 14 files")
+        assert w.upload.summary().startswith("14 files uploaded")
         assert "bad.png: EBADMIME" in one_bad(w).summary()
     elif promise.kind == "method":
         method = promise.name.removeprefix("client.assets.").removesuffix("(...)")

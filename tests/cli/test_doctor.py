@@ -132,7 +132,7 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("Usage", (), {"free": checks.NO_SPACE - 1})
     monkeypatch.setattr(checks.shutil, "disk_usage", lambda path: usage)
     assert checks.folder("x", tmp_path, "Move.") == checks.Check(
-        "x", "fail", f"{tmp_path}: 0.1 GB free", "Free some space. Move."
+        "x", "fail", f"{tmp_path}: 64.0 MiB free", "Free some space. Move."
     )
     monkeypatch.setattr(checks.tempfile, "NamedTemporaryFile", refuse)
     assert checks.folder("x", tmp_path, "Move.").found == f"{tmp_path}: no file can be made: Permission denied"

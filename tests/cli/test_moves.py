@@ -27,7 +27,7 @@ class TestUpload:
         (home / "images" / "notes.txt").write_text("x")
         sent = run("assets", "upload", dataset, "images")
         assert (sent.code, sent.out) == (0, "")
-        assert sent.err.startswith("Uploaded 4 of 4 files in ")
+        assert sent.err.startswith("4 files uploaded in ")
         assert "1 skipped: 1 unsupported (.txt)" in sent.err
 
     def test_json_is_the_result(self, run: Run, dataset: str) -> None:
@@ -87,7 +87,7 @@ class TestUpload:
     def test_skip_existing_and_nothing_to_do(self, run: Run, filled: str) -> None:
         again = run("assets", "upload", filled, "images", "--skip-existing")
         assert (again.code, again.out) == (0, "")
-        assert "4 already there" in again.err
+        assert again.err.startswith("4 files unchanged in ")
         assert run("assets", "upload", filled, "images", "--skip-existing", "--fail-if-nothing").code == 9
         assert run("assets", "upload", filled, "images", "--fail-if-nothing").code == 0
 
@@ -96,7 +96,7 @@ class TestUpload:
         assert planned.code == 0
         assert planned.lines[0].split() == ["ACTION", "NAME", "SIZE", "REASON"]
         assert [line.split()[0] for line in planned.lines[1:]] == ["upload"] * 4
-        assert "Nothing was done." in planned.err
+        assert "Dry run: nothing was changed." in planned.err
         rows = run("assets", "upload", dataset, "images", "--dry-run", "--json").json_lines()
         assert sorted(row["filename"] for row in rows) == names(home / "images")
         assert client.assets.count(dataset) == 0
@@ -161,7 +161,7 @@ class TestDownload:
     def test_the_bytes_come_back(self, run: Run, filled: str, home: Path) -> None:
         got = run("assets", "download", filled, "copy")
         assert (got.code, got.out) == (0, "")
-        assert got.err.startswith("Downloaded 4 of 4 files to copy in ")
+        assert got.err.startswith("copy: 4 files downloaded in ")
         assert contents(home / "copy") == contents(home / "images")
         again = run("assets", "download", filled, "copy", "--json", "--fail-if-nothing")
         assert (again.code, again.json()["total_existing"]) == (9, 4)
@@ -186,7 +186,7 @@ class TestDownload:
         victim.write_bytes(b"mine")
         kept = run("assets", "download", filled, "copy")
         assert kept.code == 1
-        assert "1 local files with other content were kept; --overwrite replaces them" in kept.err
+        assert "Local files with other content were kept; --overwrite replaces them" in kept.err
         assert str(victim.relative_to(home)) in kept.err
         assert victim.read_bytes() == b"mine"
         planned = run("assets", "download", filled, "copy", "--dry-run", "--json").json_lines()
@@ -215,7 +215,7 @@ class TestSync:
         assert [(row["action"], row["filename"]) for row in planned] == [("delete_asset", gone)]
         refused = run("assets", "sync", filled, "images", "--delete")
         assert refused.code == 2
-        assert "Delete 1 assets of the dataset, for good?" in refused.err
+        assert "Delete 1 asset of the dataset, for good?" in refused.err
         assert client.assets.count(filled) == 4
         done = run("assets", "sync", filled, "images", "--delete", "--yes", "--json")
         assert (done.code, done.json()["deleted"], done.json()["existing"]) == (0, 1, 3)
@@ -232,7 +232,7 @@ class TestSync:
             (home / "images" / name).unlink()
         refused = run("assets", "sync", filled, "images", "--delete", "--max-delete", "1", "--yes")
         assert (refused.code, refused.out) == (7, "")
-        assert "2 would be deleted, more than --max-delete 1; nothing was done." in refused.err
+        assert "2 would be deleted, more than --max-delete 1; nothing was changed." in refused.err
         run("assets", "sync", filled, "images", "--delete", "--plan", "plan.jsonl")
         assert run("assets", "upload", filled, "--apply", "plan.jsonl").code == 2
         assert run("assets", "sync", filled, "images", "--apply", "plan.jsonl", "--max-delete", "1", "--yes").code == 7
@@ -245,7 +245,7 @@ class TestVerify:
     def test_same(self, run: Run, filled: str) -> None:
         same = run("assets", "verify", filled, "images")
         assert (same.code, same.out) == (0, "")
-        assert same.err == "4 files are the same on both sides\n"
+        assert same.err == "4 files identical\n"
         assert run("assets", "verify", filled, "images", "--json").json()["ok"] is True
 
     def test_different(self, run: Run, filled: str, home: Path, png: Callable[[int], bytes]) -> None:

@@ -20,7 +20,7 @@ from tests.cli.outcomes import Outcome, check_no_secret
 from tests.transfers.conftest import RecordedService
 from vi._checksums import Expected
 from vi._events import TransferProgress
-from vi._show import console as _terminal
+from vi._show import progress, text
 from vi._transfer.journals import locked_lines
 from vi._transfer.journals.downloads import PartJournal
 from vi._transfer.journals.uploads import JournalKey
@@ -90,7 +90,7 @@ class TestProgress:
         shown = terminal.end()
         assert process.returncode == 0
         assert re.search(r"\rupload: 100%.*4/4", shown)
-        assert "Uploaded 4 of 4 files" in shown
+        assert "4 files uploaded" in shown
 
     @pytest.mark.parametrize(
         ("arguments", "env"),
@@ -126,21 +126,21 @@ class TestProgress:
 
     def test_a_log_hears_of_a_stall(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
         """A line comes at its time although no event does."""
-        monkeypatch.setattr(_terminal, "LINE_SECONDS", 0.02)
+        monkeypatch.setattr(progress, "LINE_SECONDS", 0.02)
         printed = threading.Event()
         monkeypatch.setattr(
             "builtins.print", lambda *words, **options: (sys.stderr.write(f"{words[0]}\n"), printed.set())
         )
-        lines = _terminal.Lines()
+        lines = progress.Lines()
         lines(TransferProgress("upload", "sending", 9, 3, 1, 900, 300_000_000, 1.0, False))
         assert printed.wait(10)
         lines(TransferProgress("upload", "settling", 9, 9, 1, 900, 900_000_000, 2.0, True))
         told = capsys.readouterr().err.splitlines()
-        assert told[0].startswith("upload: 3 of 9 files, 1 failed, 300.0 MB, 1 s")
-        assert told[-1] == "upload: 9 of 9 files, 1 failed, 900.0 MB, 2 s"
+        assert told[0].startswith("upload: 3 of 9 files, 1 failed, 286.1 MiB, 1 s")
+        assert told[-1] == "upload: 9 of 9 files, 1 failed, 858.3 MiB, 2 s"
 
     def test_a_short_transfer_leaves_no_line_in_a_log(self, capsys: pytest.CaptureFixture[str]) -> None:
-        lines = _terminal.Lines()
+        lines = progress.Lines()
         for finished in (False, True):
             lines(TransferProgress("upload", "sending", 1, 1, 0, 1, 1, 1.0, finished))
         assert capsys.readouterr() == ("", "")
@@ -186,14 +186,14 @@ class TestColour:
         for name, value in env.items():
             monkeypatch.setenv(name, value)
         with open(terminal.slave, "w", closefd=False) as stream:
-            assert ("\x1b[" in _terminal.styled("error:", "red", stream)) is coloured
+            assert ("\x1b[" in text.styled("error:", "red", stream)) is coloured
         terminal.end()
 
     @pytest.mark.parametrize(("name", "coloured"), [("FORCE_COLOR", True), ("NO_COLOR", False)])
     def test_in_a_pipe(self, name: str, coloured: bool, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
         monkeypatch.setenv(name, "1")
         with Path(os.devnull).open("w") as stream:
-            assert ("\x1b[31m" in _terminal.styled("error:", "red", stream)) is coloured
+            assert ("\x1b[31m" in text.styled("error:", "red", stream)) is coloured
 
 
 def test_a_reader_that_has_enough_is_no_error(start: Start, filled: str) -> None:

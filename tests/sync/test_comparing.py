@@ -32,7 +32,13 @@ def test_verify_tells_every_case_and_moves_nothing(do: Any, dataset: str, both: 
     assert not result.ok
     assert all(asked.startswith("GET ") for asked in service.asked)
     assert digests(both) == before
-    for word in ("3 files are the same", "2 differ", "missing in the dataset: new.png", "missing in the folder: 0.png"):
+    for word in (
+        "3 files identical",
+        "2 different",
+        "new.png: only in the folder",
+        "0.png: only in the dataset",
+        "1 failed",
+    ):
         assert word in result.summary()
     assert result.to_dict()["ok"] is False
 
@@ -40,7 +46,7 @@ def test_verify_tells_every_case_and_moves_nothing(do: Any, dataset: str, both: 
 def test_verify_of_equal_sides(do: Any, dataset: str, both: Path) -> None:
     result = do("verify", dataset, both)
     assert (result.ok, result.matching) == (True, 6)
-    assert str(result) == "6 files are the same on both sides"
+    assert str(result) == "6 files identical"
 
 
 def test_verify_without_a_digest_says_what_it_could_not_compare(
@@ -53,7 +59,7 @@ def test_verify_without_a_digest_says_what_it_could_not_compare(
     assert sorted(result.uncompared) == ["0.png", "1.png", "3.png", "4.png", "5.png"]
     assert result.different == ["2.png"], "sizes can always be compared"
     assert result.matching == 0
-    assert "5 have the same size; the service states no digest to compare" in result.summary()
+    assert "not compared: the size is equal, and the service states no digest" in result.summary()
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "crc32c"])
@@ -141,7 +147,7 @@ def test_a_dry_run_of_an_upload_says_what_it_would_send(
     assert result.plan.existing == (6 if skip_existing else 0)
     assert result.plan.skipped == {"unsupported (.txt)": 1}
     assert all(asked.startswith("GET ") for asked in service.asked)
-    assert result.summary().startswith("Nothing was sent: ")
+    assert result.summary().startswith("Dry run: ")
 
 
 def test_skip_existing_when_the_listing_fails_sends_nothing(

@@ -264,7 +264,7 @@ def test_after_a_failed_upload_nothing_is_deleted(client: vi.Client, dataset: st
     assert [failure.code for failure in result.upload.failures] == ["ECORRUPT"]
     assert result.deleted == 0
     assert "0.png" in stored(client, dataset)
-    assert "1 deletions, since not everything else was done" in result.summary()
+    assert "1 deletion, since not everything else was done" in result.summary()
 
 
 def test_a_deadline_carries_what_was_done(

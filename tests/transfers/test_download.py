@@ -56,7 +56,7 @@ def test_the_result_prints_as_the_folder_and_serves_as_a_path(client: vi.Client,
     result = client.assets.download(filled, tmp_path / "out")
     assert f"Downloaded to: {result}" == f"Downloaded to: {tmp_path / 'out'}"
     assert len(names_in(result)) == 6
-    assert result.summary().startswith(f"Downloaded 6 of 6 files to {tmp_path / 'out'}")
+    assert result.summary().startswith(f"{tmp_path / 'out'}: 6 files downloaded in ")
     assert json.loads(json.dumps(result.to_dict()))["total_downloaded"] == 6
 
 
@@ -64,7 +64,7 @@ def test_a_folder_whose_name_is_not_text_can_be_printed(client: vi.Client, fille
     result = client.assets.download(filled, tmp_path / os.fsdecode(b"out-\xff"))
     assert names_in(result) == names_in(tmp_path / "images")
     assert str(result).encode().endswith(b"/out-\\udcff")
-    assert b"6 of 6" in result.summary().encode()
+    assert b"6 files downloaded" in result.summary().encode()
 
 
 def test_an_empty_dataset_gives_an_empty_folder(client: vi.Client, dataset: str, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_a_terminal_gets_a_bar_on_stderr_alone(
 def test_a_log_gets_a_line_every_ten_seconds_and_one_at_the_end(
     client: vi.Client, dataset: str, folder: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("vi._show.console.LINE_SECONDS", 0.0)
+    monkeypatch.setattr("vi._show.progress.LINE_SECONDS", 0.0)
     client.assets.upload(dataset, folder(40))
     out, err = capsys.readouterr()
     assert out == ""

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vi.server.gallery.html import Markup, escape, h, join
-from vi.server.gallery.layout import size
 
 
 class Read(HTMLParser):
@@ -57,21 +56,3 @@ def test_an_address_leads_nowhere_else(address: str) -> None:
 def test_no_attribute_holds_a_script_or_a_style(name: str) -> None:
     with pytest.raises(ValueError, match="not for pages"):
         h("a", **{name: "x"})
-
-
-@pytest.mark.parametrize(
-    ("count", "shown"),
-    [
-        (0, "0 bytes"),
-        (1, "1 byte"),
-        (999, "999 bytes"),
-        (1000, "1.0 kB"),
-        (99_949, "99.9 kB"),
-        (99_951, "100 kB"),
-        (999_600, "1.0 MB"),
-        (15_700_000, "15.7 MB"),
-        (2 * 10**15, "2000 TB"),
-    ],
-)
-def test_sizes_have_three_digits(count: int, shown: str) -> None:
-    assert size(count) == shown

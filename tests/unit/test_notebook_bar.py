@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from vi._events import TransferProgress
-from vi._show import console as _terminal
 from vi._show import notebook as _notebook
+from vi._show import progress as _progress
 
 pytestmark = pytest.mark.anyio
 
@@ -56,7 +56,7 @@ def progress(done: int, seconds: float, *, finished: bool = False) -> TransferPr
 
 
 async def test_one_display_is_drawn_again_a_few_times_a_second(kernel: Display) -> None:
-    (bar,) = _terminal.progress_listeners("upload", True, None)
+    (bar,) = _progress.progress_listeners("upload", True, None)
     for event in (
         progress(0, 0.0),
         progress(1, 0.1),
@@ -66,9 +66,9 @@ async def test_one_display_is_drawn_again_a_few_times_a_second(kernel: Display) 
     ):
         bar(event)
     assert kernel.texts == [
-        "upload: 0 of 9 files, 0.0 MB, 0 s",
-        "upload: 2 of 9 files, 2.0 MB, 0 s",
-        "upload: 9 of 9 files, 9.0 MB, 0 s",
+        "upload: 0 of 9 files, 0 B, 0 s",
+        "upload: 2 of 9 files, 1.9 MiB, 0 s",
+        "upload: 9 of 9 files, 8.6 MiB, 0 s",
     ]
     assert all("<progress" in state["text/html"] for state in kernel.drawn[0])
 
@@ -77,20 +77,20 @@ async def test_the_time_goes_on_when_nothing_moves_and_stops_at_the_end(
     kernel: Display, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_notebook, "TICK_SECONDS", 0.02)
-    (bar,) = _terminal.progress_listeners("upload", True, None)
+    (bar,) = _progress.progress_listeners("upload", True, None)
     bar(progress(0, 7.0))
     await asyncio.wait_for(kernel.changed.wait(), 10)
     bar(progress(9, 7.1, finished=True))
     count = len(kernel.texts)
     await asyncio.sleep(0.1)
     assert len(kernel.texts) == count
-    assert kernel.texts[1] == "upload: 0 of 9 files, 0.0 MB, 7 s"
+    assert kernel.texts[1] == "upload: 0 of 9 files, 0 B, 7 s"
 
 
 async def test_a_transfer_that_ends_at_once_is_drawn_once(kernel: Display) -> None:
-    (bar,) = _terminal.progress_listeners("upload", True, None)
+    (bar,) = _progress.progress_listeners("upload", True, None)
     bar(progress(9, 0.0, finished=True))
-    assert kernel.texts == ["upload: 9 of 9 files, 9.0 MB, 0 s"]
+    assert kernel.texts == ["upload: 9 of 9 files, 8.6 MiB, 0 s"]
 
 
 @pytest.mark.parametrize("how", ["argument", "variable", "callback"])
@@ -102,7 +102,7 @@ async def test_the_loop_is_woken_also_where_no_bar_is_wanted(
     if how == "variable":
         monkeypatch.setenv("VI_PROGRESS", "0")
     heard: list[TransferProgress] = []
-    bar, *others = _terminal.progress_listeners(
+    bar, *others = _progress.progress_listeners(
         "upload", how != "argument", heard.append if how == "callback" else None
     )
     assert isinstance(bar, _notebook.NotebookBar)
@@ -123,5 +123,5 @@ async def test_without_a_kernel_there_is_no_such_bar(
     kernel: Display, monkeypatch: pytest.MonkeyPatch, shell: Any
 ) -> None:
     monkeypatch.setattr(sys.modules["IPython"], "get_ipython", lambda: shell)
-    (listener,) = _terminal.progress_listeners("upload", True, None)
+    (listener,) = _progress.progress_listeners("upload", True, None)
     assert not isinstance(listener, _notebook.NotebookBar)

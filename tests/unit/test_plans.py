@@ -156,10 +156,10 @@ def test_one_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_it_prints_what_it_would_do() -> None:
     plan = TransferPlan("ds1", "up", existing=7)
-    assert str(plan) == "nothing to do; 7 the same on both sides; 0 bytes to move"
+    assert str(plan) == "Already in sync: 7 files unchanged"
     plan.entries += [PlannedTransfer("upload", f"{number}.png", "", 10, "new") for number in range(12)]
     plan.entries.append(PlannedTransfer("delete_asset", "old.png", "", 5, "not in the folder", "a1", "e1"))
-    lines = str(plan).splitlines()
-    assert lines[0] == "1 to delete asset, 12 to upload; 7 the same on both sides; 120 bytes to move"
-    assert lines[1] == "  upload 0.png: new"
-    assert lines[-1] == "  and 3 more"
+    lines = plan.summary().splitlines()
+    assert lines[0] == "12 files to upload, 1 to delete, 7 unchanged, 120 B to transfer" == str(plan)
+    assert lines[1] == "  upload  0.png  10 B  new"
+    assert lines[-1] == "  and 3 more, in .entries"

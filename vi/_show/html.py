@@ -1,4 +1,4 @@
-"""Documents, pages and results as HTML for notebooks: functions of what an object holds, without any request.
+"""Sheets and progress as HTML for notebooks: functions of what a sheet holds, without any request.
 
 Everything shown is escaped, keys and the queries of URLs are cut out, and pictures are inside the text: a saved
 notebook shows the same and gives nothing away. Styles are inline, since notebooks drop anything else of a stranger.
@@ -9,28 +9,16 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Iterable, Sequence
-from functools import singledispatch
-from typing import Any
 
 from .._events import TransferProgress
 from .._media import sniff
 from .._redact import limited
-from .._transfer.record import FileFailure
-from ..api.pagination import Listing, Page
-from ..api.resources.datasets.assets.plans import TransferPlan
-from ..api.resources.datasets.assets.responses import Asset
-from ..api.resources.datasets.assets.results import AssetDownloadResult, AssetUploadResult
-from ..api.resources.datasets.assets.sync.comparison import VerifyResult
-from ..api.resources.datasets.assets.sync.run import SyncResult
-from ..api.resources.datasets.responses import Dataset
-from . import units as _summaries
-from .console import printable
-from .units import Rows
+from .sheet import Rows, Sheet, Table, Tile
+from .text import printable
+from .units import progress_line
 
-LISTED = 60
 FAILURES = 20
 LONGEST = 300
-HINT = "list(..., thumbnails=True) shows pictures"
 PICTURE_BYTES = 1 << 20
 """How many bytes of pictures one display may hold; a notebook saves them with it."""
 
@@ -48,123 +36,19 @@ def text(value: object) -> str:
     return html.escape(words if len(words) <= LONGEST else f"{words[: LONGEST - 3]}...")
 
 
-@singledispatch
-def shown(thing: object) -> str:
-    """Return *thing* as HTML."""
-    return f"<pre>{text(repr(thing))}</pre>"
-
-
-@shown.register(Page)
-def _(page: Page[Any]) -> str:
-    items = page.items[:LISTED]
-    hint = ""
-    if any(isinstance(item, Asset) and item.thumbnail is not None for item in items):
-        body = _grid([item for item in items if isinstance(item, Asset)])
-    else:
-        body = _table(*_summaries.table_of(items)) if items else ""
-        hint = _line(HINT, _FAINT) if any(isinstance(item, Asset) for item in items) else ""
-    return _block(body, *(_line(note, _FAINT) for note in _summaries.page_notes(page, LISTED)), hint)
-
-
-@shown.register(Listing)
-def _(_: Listing[Any]) -> str:
-    return _block(_line(_summaries.LISTING))
-
-
-@shown.register
-def _(asset: Asset) -> str:
-    picture = _picture(asset, PICTURE_BYTES)
-    return _block(picture or "", _pairs(_summaries.asset_rows(asset)))
-
-
-@shown.register
-def _(dataset: Dataset) -> str:
-    return _block(_pairs(_summaries.dataset_rows(dataset)))
-
-
-@shown.register
-def _(result: AssetUploadResult) -> str:
-    if result.plan is not None:
-        return _block(_line("Nothing was sent."), shown(result.plan))
-    return _report(
-        result.summary(),
-        [
-            ("Stored", result.total_succeeded),
-            ("Already there", result.total_existing),
-            ("Failed", result.total_failed),
-            ("Cancelled", result.total_cancelled),
-            ("Skipped", result.total_skipped),
-        ],
-        [
-            *_failures(result.failures),
-            *((reason, "skipped", f"{n} files") for reason, n in result.skip_reasons.items()),
-        ],
-        len(result.failures) - FAILURES,
-    )
-
-
-@shown.register
-def _(result: AssetDownloadResult) -> str:
-    if result.plan is not None:
-        return _block(_line("Nothing was fetched."), shown(result.plan))
-    problems = [*result.failures, *result.conflicts]
-    return _report(
-        result.summary(),
-        [
-            ("Downloaded", result.total_downloaded),
-            ("Already there", result.total_existing),
-            ("Kept, with other content", result.total_conflicts),
-            ("Failed", result.total_failed),
-            ("Cancelled", result.total_cancelled),
-            ("Saved under another name", len(result.renamed)),
-        ],
-        _failures(problems),
-        len(problems) - FAILURES,
-    )
-
-
-@shown.register
-def _(result: VerifyResult) -> str:
-    kinds = (
-        (result.different, "differs"),
-        (result.only_local, "missing in the dataset"),
-        (result.only_remote, "missing in the folder"),
-        (result.uncompared, "not compared"),
-    )
-    problems = [(name, "", word) for names, word in kinds for name in names]
-    problems += [(failure.path, failure.code, failure.message) for failure in result.failures]
-    return _report(
-        f"The folder and the dataset {'agree' if result.ok else 'differ'}",
-        [("The same", result.matching), *((word.capitalize(), len(names)) for names, word in kinds)],
-        problems[:FAILURES],
-        len(problems) - FAILURES,
-    )
-
-
-@shown.register
-def _(plan: TransferPlan) -> str:
-    rows = [
-        (entry.action.replace("_", " "), entry.filename, _summaries.size(entry.size), entry.reason) for entry in plan
-    ]
-    body = _table(("To do", "Name", "Size", "Why"), rows[:LISTED]) if rows else ""
-    return _block(_line(plan.summary().split("\n", 1)[0]), body, _more(len(rows) - LISTED, ".entries"))
-
-
-@shown.register
-def _(result: SyncResult) -> str:
-    kept = [(entry.filename, "left", entry.reason) for entry in result.plan if entry.action == "keep"]
-    problems = [*kept, *((failure.filename, failure.code, failure.message) for failure in result.failures)]
-    parts = [shown(part) for part in (result.upload, result.download) if part is not None]
-    if not (parts or result.deleted or result.failures):
-        return shown(result.plan)
+def drawn(sheet: Sheet) -> str:
+    """Return a sheet as HTML."""
+    pictured = _picture(sheet.picture, PICTURE_BYTES) if sheet.picture is not None else None
+    told = [(word.capitalize(), f"{count:,}") for count, word in sheet.counts if count]
     return _block(
-        _report(
-            "Everything that differs was done" if result.ok else "Not everything that differs was done",
-            [("The same before", result.plan.existing), ("Deleted", result.deleted)],
-            problems[:FAILURES],
-            len(problems) - FAILURES,
-        ),
-        *parts,
+        f"<div><b>{text(sheet.headline)}</b></div>" if sheet.headline else "",
+        pictured or "",
+        _pairs(sheet.facts),
+        _pairs(told),
+        _grid(sheet.tiles) if sheet.tiles else _table(sheet.table),
+        _table(sheet.details, FAILURES),
+        *(_line(note, _FAINT) for note in sheet.notes),
+        _line(sheet.hint, _FAINT) if sheet.hint else "",
     )
 
 
@@ -172,64 +56,50 @@ def progress_bar(progress: TransferProgress) -> str:
     """Return how far a transfer has come as a bar with a line of words."""
     total = progress.files_total
     portion = f' value="{progress.files_done}" max="{max(total, 1)}"' if total is not None else ""
-    words = text(_summaries.progress_line(progress, progress.seconds))
+    words = text(progress_line(progress, progress.seconds))
     return f'<div><progress style="width:16em;vertical-align:middle"{portion}></progress> <span>{words}</span></div>'
 
 
-def _grid(assets: Sequence[Asset]) -> str:
+def _grid(tiles: Sequence[Tile]) -> str:
     left = PICTURE_BYTES
     cards = []
-    for asset in assets:
-        picture = _picture(asset, left)
+    for tile in tiles:
+        picture = _picture(tile, left)
         if picture is None:
-            picture = (
-                f'<div style="{_FRAME};{_FAINT};padding-top:54px;text-align:center">{text(asset.kind or "asset")}</div>'
-            )
+            picture = f'<div style="{_FRAME};{_FAINT};padding-top:54px;text-align:center">{text(tile.instead)}</div>'
         else:
-            left -= len(asset.thumbnail or b"")
-        name, facts = (
-            text(asset.filename),
-            text(f"{_summaries.pixels(asset)}, {_summaries.size(asset.metadata.file_size)}"),
-        )
+            left -= len(tile.picture or b"")
+        name = text(tile.name)
         cards.append(
             f'<div style="{_CARD}" title="{name}">{picture}<div style="{_NAME}">{name}</div>'
-            f'<div style="{_NAME};{_FAINT}">{facts}</div></div>'
+            f'<div style="{_NAME};{_FAINT}">{text(tile.facts)}</div></div>'
         )
     return f"<div>{''.join(cards)}</div>"
 
 
-def _picture(asset: Asset, room: int) -> str | None:
-    """Return the thumbnail within the text, None where there is none that could be shown."""
-    data = asset.thumbnail
+def _picture(tile: Tile, room: int) -> str | None:
+    """Return a picture within the text, None where there is none that could be shown."""
+    data = tile.picture
     kind = _PICTURES.get(sniff(data[:64]) or "") if data else None
     if data is None or kind is None or len(data) > room:
         return None
     source = f"data:{kind};base64,{base64.b64encode(data).decode()}"
-    return f'<img src="{source}" alt="{text(asset.filename)}" style="{_FRAME};object-fit:contain">'
+    return f'<img src="{source}" alt="{text(tile.name)}" style="{_FRAME};object-fit:contain">'
 
 
-def _failures(failures: Iterable[FileFailure]) -> list[tuple[str, str, str]]:
-    return [(failure.path, failure.code, failure.message) for failure in list(failures)[:FAILURES]]
-
-
-def _report(
-    summary: str, counts: Sequence[tuple[str, int]], problems: Sequence[tuple[str, str, str]], more: int
-) -> str:
-    """Return a headline, what there is of each outcome, and by name what did not go as asked."""
-    told = [(word, str(count)) for number, (word, count) in enumerate(counts) if count or not number]
-    body = _table(("File", "", "Why"), problems) if problems else ""
-    return _block(f"<b>{text(summary.split(chr(10), 1)[0])}</b>", _pairs(told), body, _more(more, ".failures"))
-
-
-def _more(count: int, where: str) -> str:
-    return _line(f"and {count} more, in {where}", _FAINT) if count > 0 else ""
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return f"<table><thead>{_row('th', heads)}</thead><tbody>{''.join(_row('td', row) for row in rows)}</tbody></table>"
+def _table(table: Table | None, most: int | None = None) -> str:
+    if table is None or not table.rows:
+        return ""
+    rows = table.rows[:most]
+    body = "".join(_row("td", row) for row in rows)
+    rest = table.total - len(rows) if table.where else 0
+    note = _line(f"and {rest:,} more, in {table.where}", _FAINT) if rest else ""
+    return f"<table><thead>{_row('th', table.heads)}</thead><tbody>{body}</tbody></table>{note}"
 
 
 def _pairs(rows: Rows) -> str:
+    if not rows:
+        return ""
     lines = (
         f'<tr><th style="{_CELL}">{text(name)}</th><td style="{_CELL}">{text(value)}</td></tr>' for name, value in rows
     )

@@ -1,15 +1,19 @@
 """How results and documents show themselves: HTML in a notebook, a few lines in IPython's terminal.
 
-Showing never sends a request: what is shown is what the object holds.
+Each says what there is to show as a sheet of its own; showing never sends a request.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from .._show import text
+from .._show.sheet import Sheet, Tile
 
 
 class Displayed:
-    """Base of what a notebook shows as more than its repr; `vi._show.html` knows how."""
+    """Base of what a notebook shows as more than its repr."""
 
     __slots__ = ()
 
@@ -18,13 +22,46 @@ class Displayed:
         # IPython takes the first class that has either of the two, and attrs writes a __repr__ into each.
         cls._repr_pretty_ = Displayed._repr_pretty_  # type: ignore[method-assign]
 
-    def _repr_html_(self) -> str:
-        from .._show import html as _html
+    def _sheet(self) -> Sheet:
+        """Return what there is to show."""
+        raise NotImplementedError
 
-        return _html.shown(self)
+    def _repr_html_(self) -> str:
+        from .._show import html
+
+        return html.drawn(self._sheet())
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        from .._show import console as _terminal
-
         alone = len(getattr(printer, "stack", ())) <= 1
-        printer.text(_terminal.described(self) if alone and not cycle else repr(self))
+        printer.text(text.described(self._sheet()) if alone and not cycle else repr(self))
+
+
+class Listed(Displayed):
+    """Base of what a page shows as a row of its table; with *_tile* also as a picture."""
+
+    __slots__ = ()
+
+    _noun: ClassVar[str]
+    _heads: ClassVar[Sequence[str]]
+    _numbers: ClassVar[frozenset[int]] = frozenset()
+
+    def _cells(self) -> Sequence[str]:
+        """Return the row, below *_heads*."""
+        raise NotImplementedError
+
+    def _tile(self) -> Tile | None:
+        """Return the picture, or where it would be; None for what has none."""
+        return None
+
+
+class Report(Displayed):
+    """Base of results: a headline, and what did not go as asked."""
+
+    __slots__ = ()
+
+    def summary(self) -> str:
+        """Describe the result in a few lines."""
+        return text.summary(self._sheet())
+
+    def __str__(self) -> str:
+        return self._sheet().headline

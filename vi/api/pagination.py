@@ -8,8 +8,10 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
+from .._show.sheet import LISTED, Sheet, Table
+from .._show.units import several
 from ..errors import ViOperationError
-from .display import Displayed
+from .display import Displayed, Listed
 from .types import MAX_PAGE_SIZE, PaginationParams
 
 T = TypeVar("T")
@@ -27,7 +29,7 @@ class BadItem:
     problem: str
 
 
-@attrs.define
+@attrs.define(repr=False)
 class Page(Displayed, Generic[T]):
     """One page. *next_page* and *prev_page* are tokens that may be kept and passed to `PaginationParams` later."""
 
@@ -46,6 +48,41 @@ class Page(Displayed, Generic[T]):
     def __bool__(self) -> bool:
         return True
 
+    def __repr__(self) -> str:
+        first = next((item for item in self.items if isinstance(item, Listed)), None)
+        named = f" {first._cells()[0]!r}{' ...' * (len(self.items) > 1)}" if first is not None else ""
+        unread = f", {len(self.bad_items)} unreadable" if self.bad_items else ""
+        more = f"{',' * (unread != '' or ' ...' not in named)} more pages follow" if self.next_page is not None else ""
+        return f"<{type(self).__name__}: {several(len(self.items), self._noun())}{named}{unread}{more}>"
+
+    def _noun(self) -> str:
+        return next((item._noun for item in self.items if isinstance(item, Listed)), "item")
+
+    def _sheet(self) -> Sheet:
+        listed = [item for item in self.items[:LISTED] if isinstance(item, Listed)]
+        tiles = [tile for item in listed if (tile := item._tile()) is not None]
+        pictured = any(tile.picture is not None for tile in tiles)
+        kinds = {type(item) for item in self.items[:LISTED]}
+        if listed and len(kinds) == 1:
+            table = Table.of(listed[0]._heads, listed, lambda item: item._cells(), numbers=listed[0]._numbers)
+        else:
+            table = Table.of(("Item",), self.items, lambda item: (str(item),))
+        return Sheet(
+            table=table,
+            tiles=tiles if pictured else (),
+            notes=self._notes(),
+            hint="list(..., thumbnails=True) shows pictures" if tiles and not pictured else "",
+        )
+
+    def _notes(self) -> list[str]:
+        count = several(len(self.items), self._noun())
+        notes = [f"{count}, the first {LISTED} of them here" if len(self.items) > LISTED else count]
+        if self.bad_items:
+            notes.append(f"{len(self.bad_items)} could not be read: .bad_items")
+        if self.next_page is not None:
+            notes.append("more pages follow: iterate, or all_items()")
+        return notes
+
 
 Fetch = Callable[[PaginationParams], Coroutine[Any, Any, Page[T]]]
 
@@ -60,6 +97,9 @@ class Listing(Displayed, Generic[T]):
 
     fetch: Fetch[T]
     pagination: PaginationParams | None = None
+
+    def _sheet(self) -> Sheet:
+        return Sheet(notes=["A listing not requested yet: await it for its first page, or iterate it with async for."])
 
     async def first(self) -> Page[T]:
         """Return the first page."""
@@ -119,7 +159,7 @@ class TokenTrail:
 Run = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
 
 
-@attrs.define
+@attrs.define(repr=False)
 class PaginatedResponse(Page[T]):
     """The first page of a sync listing; iterating it gives every page, `all_items` every item."""
 

@@ -8,7 +8,8 @@ import os
 import sys
 from typing import Any
 
-from .._show.console import ask, can_ask, complain, printable, say
+from .._show.console import ask, can_ask, complain, say
+from .._show.text import printable
 from ..config import DEFAULT_ENDPOINT, ENDPOINT_VARIABLE, KEY_VARIABLE, ORGANIZATION_VARIABLE, find_settings
 from . import exits, options
 from .output import show_document, show_rows

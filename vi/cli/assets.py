@@ -6,7 +6,9 @@ import argparse
 from itertools import islice
 from typing import Any
 
-from .._show.console import complain, printable
+from .._show.console import complain
+from .._show.text import printable
+from .._show.units import several
 from ..errors import ViNotFoundError
 from . import exits, options, output
 from .output import Columns, show_document, show_items
@@ -235,7 +237,7 @@ def rm(given: argparse.Namespace) -> int:
                 given, there if given.assets else _listed(client, given), COLUMNS, none="Nothing would be deleted."
             )
             return missing
-        question = f"Delete {found.count} assets of dataset {given.dataset}, for good?"
+        question = f"Delete {several(found.count, 'asset')} of dataset {given.dataset}, for good?"
         if found.count and not options.confirm(question, given):
             complain("Nothing was deleted.")
             return exits.FAILED
@@ -245,7 +247,7 @@ def rm(given: argparse.Namespace) -> int:
     elif given.quiet and given.assets:
         show_items(given, [a for a in given.assets if a not in result.missing], IDS, none="")
     elif not given.quiet:
-        complain(f"Deleted {result.deleted} assets.")
+        complain(f"Deleted {several(result.deleted, 'asset')}.")
     return missing
 
 

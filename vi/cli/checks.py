@@ -27,6 +27,7 @@ from yarl import URL
 from .. import _checksums
 from .._proxies import bypasses, named_proxy, proxy_of, read_proxy
 from .._redact import redact
+from .._show.units import size
 from ..errors import ViError
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def crc() -> Check:
     for _ in range(rounds):
         _checksums.crc32c(data)
     speed = rounds * len(data) / max(time.perf_counter() - began, 1e-9)
-    found = f"{_checksums.implementation()}, {speed / 1e9:.2f} GB/s"
+    found = f"{_checksums.implementation()}, {size(speed)}/s"
     if speed >= SLOW_CRC:
         return Check("CRC32C", "ok", found)
     return Check("CRC32C", "warn", found, "Checksums will bound the speed: pip install fastcrc")
@@ -172,7 +173,7 @@ def folder(name: str, path: Path, advice: str) -> Check:
             free = shutil.disk_usage(there).free
     except OSError as error:
         return Check(name, "fail", f"{path}: no file can be made: {error.strerror}", advice)
-    found = f"{path}: {free / 1e9:.1f} GB free"
+    found = f"{path}: {size(free)} free"
     if free < NO_SPACE:
         return Check(name, "fail", found, f"Free some space. {advice}")
     return Check(name, "warn", found, f"Little space. {advice}") if free < LITTLE_SPACE else Check(name, "ok", found)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .._show.console import aligned, complain, printable, say
+from .._show.console import complain, say
+from .._show.text import aligned, printable
 from . import exits, options, output, plans
 from .output import show_document
 

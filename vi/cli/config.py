@@ -7,7 +7,8 @@ from typing import Any
 
 from .._paths import as_path
 from .._redact import redact
-from .._show.console import complain, printable, say
+from .._show.console import complain, say
+from .._show.text import printable
 from ..config import DEFAULT_ENDPOINT, default_config_path, find_settings
 from ..profiles import list_profiles
 from . import exits, options

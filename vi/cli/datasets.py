@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .._show.console import complain, printable
+from .._show.console import complain
+from .._show.text import printable
+from .._show.units import several
 from ..errors import ViNotFoundError
 from . import exits, options, output
 from .output import Columns, show_items
@@ -148,4 +150,4 @@ def _question(datasets: list[Any]) -> str:
     named = ", ".join(f"{dataset.dataset_id} ({dataset.name})" for dataset in datasets[:5])
     more = f" and {len(datasets) - 5} more" if len(datasets) > 5 else ""
     assets = sum(dataset.statistic.asset_total for dataset in datasets)
-    return f"Delete {named}{more} with {assets} assets, for good?"
+    return f"Delete {named}{more} with {several(assets, 'asset')}, for good?"

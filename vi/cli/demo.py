@@ -13,7 +13,9 @@ from pathlib import Path
 import attrs
 
 from .._paths import as_path
-from .._show.console import complain, say, table
+from .._show.console import complain, say
+from .._show.text import aligned
+from .._show.units import several, size, skipped
 from . import exits, options
 
 EXAMPLE = """  vi-sdk demo               # with images that it makes
@@ -35,8 +37,7 @@ class Step:
     def row(self) -> tuple[str, ...]:
         """Return the cells of the report."""
         rate = f"{self.files / self.seconds:,.0f}/s" if self.seconds else ""
-        megabytes = f"{self.bytes / 1e6:,.2f}" if self.bytes else ""
-        return self.name, f"{self.files:,}", megabytes, f"{self.seconds:.2f}", rate
+        return self.name, f"{self.files:,}", size(self.bytes) if self.bytes else "", f"{self.seconds:.2f}", rate
 
 
 def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
@@ -99,16 +100,16 @@ def _tour(given: argparse.Namespace, scratch: Path) -> int:
                 if not _same(folder / asset.filename, copy):
                     different.append(asset.filename)
                 row.files, row.bytes = row.files + 1, row.bytes + asset.metadata.file_size
-    say(table(("step", "files", "MB", "seconds", "rate"), [s.row() for s in steps]))
+    say("\n".join(aligned([("step", "files", "size", "seconds", "rate"), *(s.row() for s in steps)])))
     for failure in (*sent.failures, *received.failures):
         complain(f"{failure.path}: {failure.code}: {failure.message}")
     for name in different:
         complain(f"{name}: came back different")
     if sent.total_skipped:
-        complain(f"{sent.total_skipped} skipped: {', '.join(f'{n} {r}' for r, n in sent.skip_reasons.items())}")
+        complain("\n".join(skipped(sent.skip_reasons)))
     agree = sent.total_succeeded == len(assets) == received.total_downloaded and not different and not sent.failures
     say(
-        f"{len(assets)} of {sent.total_files} files went up, came back, and are the same byte for byte."
+        f"{len(assets):,} of {several(sent.total_files, 'file')} went up, came back, and are the same byte for byte."
         if agree
         else "Not everything agrees; see above."
     )

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .._paths import current_folder
-from .._show.console import aligned, printable, say, styled
+from .._show.console import say
+from .._show.text import aligned, printable, styled
 from .._version import __version__
 from ..config import RetryPolicy, Timeouts, find_settings
 from ..errors import ViError

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from .._show.console import complain, printable, say
+from .._show.console import complain, say
+from .._show.units import several
 from . import exits, options, output, plans
 from .output import show_document
 
@@ -117,23 +118,16 @@ def upload(given: argparse.Namespace) -> int:
 
 def tell_upload(given: argparse.Namespace, result: Any) -> int:
     """Report an upload."""
+    sheet = result._sheet()
+    output.tell_counts(given, sheet, sheet.notes)
     if given.json:
         show_document(result.to_dict())
     elif given.quiet:
         if result.session_ids:
             say("\n".join(result.session_ids))
-    else:
-        complain(printable(str(result)))
-        for count, word in ((result.total_existing, "already there"), (result.total_cancelled, "cancelled")):
-            if count:
-                complain(f"  {count} {word}")
-        if result.total_skipped:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(result.skip_reasons.items()))
-            complain(printable(f"  {result.total_skipped} skipped: {reasons}"))
-        output.tell_notes(result.notes)
-        if given.no_wait:
-            for session_id in result.session_ids:
-                complain(f"  not waited for: vi-sdk assets wait {given.dataset} {session_id}")
+    elif given.no_wait:
+        for session_id in result.session_ids:
+            complain(f"  not waited for: vi-sdk assets wait {given.dataset} {session_id}")
     output.tell_failures(result.failures)
     if result.failures or result.total_cancelled:
         return exits.of_failures(result.failures) or exits.FAILED
@@ -175,20 +169,15 @@ def download(given: argparse.Namespace) -> int:
 
 def tell_download(given: argparse.Namespace, result: Any) -> int:
     """Report a download."""
+    output.tell_counts(given, result._sheet())
     if given.json:
         show_document(result.to_dict())
     elif not given.quiet:
-        complain(printable(result.summary().split("\n", 1)[0]))
-        for count, word in (
-            (result.total_existing, "already there"),
-            (len(result.renamed), "saved under another name"),
-            (result.total_cancelled, "cancelled"),
-        ):
-            if count:
-                complain(f"  {count} {word}")
+        if result.renamed:
+            complain(f"  {len(result.renamed):,} saved under another name")
         output.tell_notes(result.notes)
     if result.conflicts:
-        complain(f"  {result.total_conflicts} local files with other content were kept; --overwrite replaces them:")
+        complain("  Local files with other content were kept; --overwrite replaces them:")
         output.tell_failures(result.conflicts)
     output.tell_failures(result.failures)
     if result.failures or result.conflicts or result.total_cancelled:
@@ -200,5 +189,5 @@ def _hint(given: argparse.Namespace) -> str:
     import vi.transfers
 
     sent = sum(transfer.files_sent for transfer in vi.transfers.unfinished() if transfer.dataset_id == given.dataset)
-    known = f"{sent} files were sent. " if sent else ""
+    known = f"{several(sent, 'file')} sent. " if sent else ""
     return f"{known}The same command goes on with what is missing."

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-from .._show.console import aligned, complain, printable, say
+from .._show.console import complain, say
+from .._show.sheet import Sheet, Table
+from .._show.text import aligned, details, printable
 from .._show.units import size as size
 
 if TYPE_CHECKING:
@@ -83,10 +85,26 @@ def when(moment: dt.datetime | None) -> str:
 
 def tell_failures(failures: Sequence[FileFailure]) -> None:
     """Say on stderr which files failed, and why."""
-    for failure in failures[:LISTED]:
-        complain(printable(f"  {failure.path}: {failure.code}: {failure.message}"))
-    if len(failures) > LISTED:
-        complain(f"  and {len(failures) - LISTED} more; --json lists them all")
+    tell_details(Table.of((), failures, lambda failure: (failure.path, failure.code, failure.message)))
+
+
+def tell_details(table: Table | None) -> None:
+    """Say on stderr, by name, what did not go as asked."""
+    if table is None:
+        return
+    for line in details(table, LISTED):
+        complain(line)
+    if table.total > LISTED:
+        complain(f"  and {table.total - LISTED:,} more; --json lists them all")
+
+
+def tell_counts(given: argparse.Namespace, sheet: Sheet, notes: Iterable[str] = ()) -> None:
+    """Say on stderr what was done, to people."""
+    if given.json or given.quiet:
+        return
+    complain(printable(sheet.headline))
+    for note in notes:
+        complain(printable(f"  {note}"))
 
 
 def tell_notes(notes: Sequence[str]) -> None:

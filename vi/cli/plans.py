@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .._show.console import complain, printable, report
+from .._show.console import complain, report
+from .._show.text import printable
+from .._show.units import several
 from . import exits, options, output
 from .output import Columns, show_document, show_items
 
@@ -77,23 +79,25 @@ def carry_out(
     if given.plan:
         plan.save(given.plan)
         if not given.quiet:
-            complain(printable(f"Saved to {given.plan}: {headline(plan)}. Nothing was done."))
+            complain(printable(f"Saved to {given.plan}: {plan}. Nothing was changed."))
             output.tell_notes(plan.notes)
         return nothing(given, len(plan) == plan.counts.get("keep", 0))
     if given.dry_run:
         show_items(given, plan, COLUMNS, none="")
         if not given.json and not given.quiet:
-            complain(f"{headline(plan)}. Nothing was done.")
+            complain(printable(f"{plan}. Dry run: nothing was changed."))
             output.tell_notes(plan.notes)
         return nothing(given, len(plan) == plan.counts.get("keep", 0))
     if plan.deletions:
         if not hasattr(given, "max_delete"):
             raise exits.WrongUseError(f"the plan deletes {plan.deletions}: use assets sync --apply")
         if plan.deletions > given.max_delete:
-            report(f"{plan.deletions} would be deleted, more than --max-delete {given.max_delete}; nothing was done.")
+            report(
+                f"{plan.deletions} would be deleted, more than --max-delete {given.max_delete}; nothing was changed."
+            )
             return exits.FATAL
         if not options.confirm(_question(plan), given):
-            complain("Nothing was done.")
+            complain("Nothing was changed.")
             return exits.FAILED
     result = client.assets.apply(
         plan, timeout=given.timeout, show_progress=not (given.no_progress or given.quiet), **how
@@ -101,35 +105,22 @@ def carry_out(
     return tell(given, result)
 
 
-def headline(plan: TransferPlan) -> str:
-    """Return the sums of a plan on one line."""
-    return plan.summary().split("\n", 1)[0]
-
-
 def _question(plan: TransferPlan) -> str:
-    what = "assets of the dataset" if plan.direction == "up" else "files of the folder"
-    return f"Delete {plan.deletions} {what}, for good?"
+    what = ("asset", "the dataset") if plan.direction == "up" else ("file", "the folder")
+    return f"Delete {several(plan.deletions, what[0])} of {what[1]}, for good?"
 
 
 def tell(given: argparse.Namespace, result: SyncResult) -> int:
     """Report what became of a plan."""
     if given.json:
         show_document(result.to_dict())
+    sheet = result._sheet()
+    output.tell_counts(given, sheet, sheet.notes)
+    output.tell_details(sheet.details)
     moved = [part for part in (result.upload, result.download) if part is not None]
-    if not given.quiet and not given.json:
-        complain(f"{result.plan.existing} files were the same on both sides.")
-        for part in moved:
-            complain(printable(part.summary().split("\n", 1)[0]))
-        output.tell_notes(result.plan.notes)
-        if result.deleted:
-            complain(f"{result.deleted} deleted.")
-    kept = [entry for entry in result.plan if entry.action == "keep"]
-    for entry in kept[: output.LISTED]:
-        complain(printable(f"  {entry.path or entry.filename}: left alone: {entry.reason}"))
     failures = [failure for part in moved for failure in part.failures] + result.failures
-    output.tell_failures(failures)
     code = exits.of_failures(failures)
-    if code == exits.DONE and (kept or not result.ok):
+    if code == exits.DONE and not result.ok:
         return exits.FAILED
     return code or nothing(given, len(result.plan) == 0)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from .._show.console import printable, say
+from .._show.console import say
+from .._show.text import printable
 from . import options
 
 EXAMPLE = """  vi-sdk serve --data ./vi-data --port 0 --env-file vi.env

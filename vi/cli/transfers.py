@@ -7,6 +7,7 @@ import datetime as dt
 from typing import Any
 
 from .._show.console import complain
+from .._show.units import several
 from . import exits, options, output
 from .output import Columns, show_items
 
@@ -92,12 +93,12 @@ def forget(given: argparse.Namespace) -> int:
     if given.dry_run:
         show_items(given, chosen, COLUMNS, none="Nothing would be forgotten.")
         return code
-    if chosen and not options.confirm(f"Forget {len(chosen)} unfinished transfers?", given):
+    if chosen and not options.confirm(f"Forget {several(len(chosen), 'unfinished transfer')}?", given):
         complain("Nothing was forgotten.")
         return exits.FAILED
     gone = [transfer for transfer in chosen if vi.transfers.forget(transfer.id)]
     if given.json or given.quiet:
         show_items(given, gone, COLUMNS, none="")
     else:
-        complain(f"Forgot {len(gone)} unfinished transfers.")
+        complain(f"Forgot {several(len(gone), 'unfinished transfer')}.")
     return code

@@ -9,6 +9,7 @@ import attrs
 import sqlalchemy as sa
 from aiohttp import web
 
+from ..._show.units import exact_size, size
 from ..contents import StoredObject
 from ..context import CONTEXT, Context
 from ..handlers.storage import send_thumbnail
@@ -19,7 +20,7 @@ from ..store.paging import Listing, Position
 from .datasets import picture
 from .grid import PER_PAGE, View
 from .html import Child, Markup, h
-from .layout import TIMES, crumbs, moment, name_of, page, plural, size
+from .layout import TIMES, crumbs, moment, name_of, page
 from .paths import ASSET, DATASET, FILE, HOME, path_to
 
 _SHOWN = ("image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/bmp")
@@ -134,7 +135,7 @@ def _about(row: sa.Row[Any]) -> list[tuple[str, Child]]:
         facts.append(("Dimensions", f"{row.width} {TIMES} {row.height} pixels"))
     if row.frames > 1:
         facts.append(("Frames", f"{row.frames:,}"))
-    facts += [("Size", f"{size(row.size)} ({plural(row.size, 'byte')})" if row.size >= 1000 else size(row.size))]
+    facts += [("Size", exact_size(row.size))]
     if row.annotation_total:
         facts.append(("Annotations", f"{row.annotation_total:,}"))
     facts += [("Added", moment(row.created))]

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from ... import _routes
+from ..._show.units import several, size
 from ..context import CONTEXT, Context
 from ..handlers.answers import json_answer
 from ..handlers.datasets import DatasetChanges, make
@@ -19,7 +20,7 @@ from ..store.paging import Page, listing
 from ..store.schema import dataset
 from .access import FORM, wants_json
 from .html import Child, Markup, h
-from .layout import command, form, name_of, page, plural, size
+from .layout import command, form, name_of, page
 from .paths import DATASET, DATASETS, HOME, THUMBNAIL, asking, path_to
 
 _PER_PAGE = "24"
@@ -99,7 +100,7 @@ def _card(row: sa.Row[Any], cover: list[sa.Row[Any]]) -> Markup:
         "a",
         h("span", pictures or h("span", "empty", class_="blank"), class_="cover"),
         h("strong", name_of(row.name)),
-        h("span", f"{plural(row.asset_total, 'asset')} · {size(row.byte_total)}", class_="quiet"),
+        h("span", f"{several(row.asset_total, 'asset')} · {size(row.byte_total)}", class_="quiet"),
         href=path_to(DATASET, dataset=row.id),
         class_="dataset",
     )

@@ -10,13 +10,14 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from ... import _media
+from ..._show.units import several, size
 from ..context import CONTEXT
 from ..http.api_errors import invalid
 from ..store import assets, datasets
 from ..store.paging import Listing, Page, listing
 from .datasets import picture, turning
 from .html import Child, Markup, h
-from .layout import TIMES, command, crumbs, form, name_of, page, plural, size
+from .layout import TIMES, command, crumbs, form, name_of, page
 from .paths import ASSET, DATASET, HOME, SESSIONS, UPLOADS, path_to
 
 PER_PAGE = "48"
@@ -90,7 +91,7 @@ async def show(request: web.Request) -> web.Response:
             h("h1", name_of(row.name)),
             h(
                 "p",
-                f"{plural(row.asset_total, 'asset')} · {size(row.byte_total)}",
+                f"{several(row.asset_total, 'asset')} · {size(row.byte_total)}",
                 " · id ",
                 h("code", row.id),
                 " · ",

@@ -1,4 +1,4 @@
-"""The frame around every page, and how sizes, times and names are written."""
+"""The frame around every page, and how times and names are written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from .html import Child, Markup, h
 from .paths import ALL_SESSIONS, HOME, LOGOUT, STATIC, path_to
 
 TIMES = "\N{MULTIPLICATION SIGN}"
-_UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def page(
@@ -92,21 +91,6 @@ def name_of(text: str) -> Markup:
 def command(*lines: str) -> Markup:
     """Show lines to type into a shell."""
     return h("pre", h("code", "\n".join(lines)), tabindex="0")
-
-
-def plural(count: int, one: str, many: str | None = None) -> str:
-    """Return a count with its noun."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
-def size(count: int) -> str:
-    """Return a number of bytes to three digits."""
-    value, unit = float(count), 0
-    while value >= 999.5 and unit < len(_UNITS) - 1:
-        value, unit = value / 1000, unit + 1
-    if unit == 0:
-        return plural(count, "byte")
-    return f"{value:.{0 if value >= 99.95 else 1}f} {_UNITS[unit]}"
 
 
 def moment(milliseconds: int) -> Markup:

@@ -8,6 +8,7 @@ import attrs
 import sqlalchemy as sa
 from aiohttp import web
 
+from ..._show.units import several
 from ...api.resources.datasets.assets.responses import meaning_of
 from ..context import CONTEXT
 from ..handlers.answers import json_answer
@@ -17,7 +18,7 @@ from ..store.paging import Page, listing
 from ..store.schema import SessionState, ingestion_session
 from .datasets import turning
 from .html import Child, Markup, h
-from .layout import command, crumbs, form, moment, name_of, page, plural
+from .layout import command, crumbs, form, moment, name_of, page
 from .paths import (
     ALL_SESSIONS,
     ALL_SESSIONS_STATE,
@@ -59,7 +60,7 @@ class _Shown:
         """How many of how many."""
         row = self.row
         failed = f" · {row.errored:,} failed" if row.errored else ""
-        return f"{row.succeeded:,} of {plural(row.total, 'file')} stored{failed}"
+        return f"{row.succeeded:,} of {several(row.total, 'file')} stored{failed}"
 
     @property
     def problems(self) -> list[dict[str, str]]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import attrs
 
 from .... import _wire
-from ...display import Displayed
+from ...._show.sheet import Sheet
+from ...._show.units import when
+from ...display import Listed
 from ..shared import OperationStatus, ResourceMetadata
 from .types import DatasetType
 
@@ -33,7 +36,7 @@ class DatasetAccess:
 
 
 @attrs.define
-class Dataset(Displayed):
+class Dataset(Listed):
     """A dataset. *dataset_id* is the short form; times are milliseconds since 1970 UTC."""
 
     dataset_id: str
@@ -70,9 +73,31 @@ class Dataset(Displayed):
 
     def info(self) -> None:
         """Print a summary of the dataset."""
-        from ...._show.console import print_dataset
+        from ...._show import console
 
-        print_dataset(self)
+        console.show(self._sheet())
+
+    _noun: ClassVar[str] = "dataset"
+    _heads: ClassVar[Sequence[str]] = ("Name", "Assets", "Annotations", "Type", "Dataset")
+    _numbers: ClassVar[frozenset[int]] = frozenset({1, 2})
+
+    def _cells(self) -> Sequence[str]:
+        counts = self.statistic
+        return self.name, str(counts.asset_total), str(counts.annotation_total), str(self.type), self.dataset_id
+
+    def _sheet(self) -> Sheet:
+        return Sheet(
+            facts=[
+                ("Dataset", self.dataset_id),
+                ("Name", self.name),
+                ("Organization", self.organization_id),
+                ("Type", str(self.type)),
+                ("Description", self.description or ""),
+                ("Assets", str(self.statistic.asset_total)),
+                ("Annotations", str(self.statistic.annotation_total)),
+                ("Created", when(self.created_at)),
+            ]
+        )
 
 
 @attrs.define

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import attrs
 
 from .... import _wire
+from ...._show.sheet import Sheet
+from ...display import Listed
 
 
 @attrs.define
@@ -18,7 +21,7 @@ class OrganizationUser:
 
 
 @attrs.define
-class Organization:
+class Organization(Listed):
     """An organization; its datasets are listed by ``client.datasets``."""
 
     organization_id: str = _wire.field(wire="workspaceId")
@@ -33,3 +36,12 @@ class Organization:
     lock_status: dict[str, Any] = attrs.Factory(dict)
     self_link: str = ""
     etag: str = ""
+
+    _noun: ClassVar[str] = "organization"
+    _heads: ClassVar[Sequence[str]] = ("Name", "Organization")
+
+    def _cells(self) -> Sequence[str]:
+        return self.name, self.organization_id
+
+    def _sheet(self) -> Sheet:
+        return Sheet(facts=[("Organization", self.organization_id), ("Name", self.name)])

@@ -12,14 +12,15 @@ from typing import Any, Literal
 import attrs
 
 from ....._paths import as_path
+from ....._show.sheet import Sheet, Table
+from ....._show.units import counted, noted, size, skipped
 from .....errors import ViInvalidParameterError, ViPathError
-from ....display import Displayed
+from ....display import Report
 
 Action = Literal["upload", "download", "delete_asset", "delete_file", "keep"]
 Direction = Literal["up", "down"]
 
 FORMAT = 1
-LISTED = 10
 
 _ACTIONS = frozenset({"upload", "download", "delete_asset", "delete_file", "keep"})
 
@@ -43,7 +44,7 @@ class PlannedTransfer:
 
 
 @attrs.define
-class TransferPlan(Displayed):
+class TransferPlan(Report):
     """What differs between a folder and a dataset, and what would be done about it.
 
     *existing* counts the files that are the same on both sides; nothing is done about them or about ``keep`` entries.
@@ -129,24 +130,36 @@ class TransferPlan(Displayed):
             )
         return plan
 
-    def summary(self) -> str:
-        """Describe the plan in a few lines."""
-        words = ", ".join(f"{count} to {action.replace('_', ' ')}" for action, count in sorted(self.counts.items()))
-        lines = [f"{words or 'nothing to do'}; {self.existing} the same on both sides; {self.bytes} bytes to move"]
-        lines += note_lines(self.notes)
-        lines += [f"  {entry.action} {entry.filename}: {entry.reason}" for entry in self.entries[:LISTED]]
-        if len(self.entries) > LISTED:
-            lines.append(f"  and {len(self.entries) - LISTED} more")
-        return "\n".join(lines)
+    def _sheet(self) -> Sheet:
+        there = self.counts
+        counts = [
+            (there.get("upload", 0), "to upload"),
+            (there.get("download", 0), "to download"),
+            (self.deletions, "to delete"),
+            (self.existing, "unchanged"),
+            (there.get("keep", 0), "kept"),
+            (sum(self.skipped.values()), "skipped"),
+        ]
+        moves = f", {size(self.bytes)} to transfer" if self.bytes else ""
+        same = "" if self.entries else "Already in sync: " if self.existing else "Nothing to do"
+        return Sheet(
+            f"{same}{counted(counts[:-1])}{moves}",
+            counts,
+            table=Table.of(
+                ("To do", "Name", "Size", "Why"),
+                self.entries,
+                lambda entry: (entry.action.replace("_", " "), entry.filename, size(entry.size), entry.reason),
+                numbers=frozenset({2}),
+                where=".entries",
+            )
+            if self.entries
+            else None,
+            notes=[*skipped(self.skipped), *noted(self.notes)],
+        )
 
-    def __str__(self) -> str:
-        return self.summary()
-
-
-def note_lines(notes: list[str]) -> list[str]:
-    """Return notes as lines of a summary."""
-    lines = [f"  note: {note}" for note in notes[:LISTED]]
-    return lines + [f"  and {len(notes) - LISTED} more notes"] * (len(notes) > LISTED)
+    def _dry_run(self) -> Sheet:
+        sheet = self._sheet()
+        return attrs.evolve(sheet, headline=f"Dry run: {sheet.headline}")
 
 
 def _check(plan: TransferPlan) -> TransferPlan:

@@ -14,7 +14,7 @@ import attrs
 from ..... import _routes
 from ....._events import Listener
 from ....._http import Http
-from ....._show.console import progress_listeners
+from ....._show.progress import progress_listeners
 from ....._transfer.discovery import Naming
 from ....._transfer.progress import ProgressTracker
 from ....._transfer.remote_folders import RemotePath, is_remote, remote_folder

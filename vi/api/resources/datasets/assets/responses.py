@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
 from ..... import _redact, _wire
-from ....display import Displayed
+from ....._show.sheet import Sheet, Tile
+from ....._show.units import exact_size, several, size, when
+from ....display import Listed
 from ...shared import Choice, ConditionStatus, ResourceCondition, ResourceMetadata
 from .types import AssetCustomMetadata
 
@@ -219,7 +222,7 @@ class AssetMetadata:
 
 
 @attrs.define
-class Asset(Displayed):
+class Asset(Listed):
     """An asset of a dataset. *contents* holds signed URLs when they were asked for."""
 
     asset_id: str
@@ -237,9 +240,45 @@ class Asset(Displayed):
 
     def info(self) -> None:
         """Print a summary of the asset."""
-        from ....._show.console import print_asset
+        from ....._show import console
 
-        print_asset(self)
+        console.show(self._sheet())
+
+    _noun: ClassVar[str] = "asset"
+    _heads: ClassVar[Sequence[str]] = ("Name", "Size", "Pixels", "Status", "Asset")
+    _numbers: ClassVar[frozenset[int]] = frozenset({1, 2})
+
+    def _cells(self) -> Sequence[str]:
+        return self.filename, size(self.metadata.file_size), self._pixels, self.metadata.status, self.asset_id
+
+    def _tile(self) -> Tile:
+        facts = f"{self._pixels}, {size(self.metadata.file_size)}"
+        return Tile(self.filename, facts, self.thumbnail, self.kind or "asset")
+
+    @property
+    def _pixels(self) -> str:
+        return f"{self.metadata.width} x {self.metadata.height}"
+
+    def _sheet(self) -> Sheet:
+        metadata = self.metadata
+        return Sheet(
+            picture=self._tile(),
+            facts=[
+                ("Asset", self.asset_id),
+                ("Filename", self.filename),
+                ("Dataset", self.dataset_id),
+                ("Kind", f"{self.kind} ({metadata.mime_type})"),
+                ("Size", exact_size(metadata.file_size)),
+                ("Dimensions", f"{self._pixels} pixels, {several(metadata.frames, 'frame')}"),
+                ("Status", f"{metadata.status} ({metadata.upload_status})"),
+                ("Visibility", metadata.visibility),
+                ("Annotations", str(metadata.annotations.total)),
+                ("Hash", f"{metadata.hash.algorithm} {metadata.hash.contents}".strip()),
+                ("Created", when(metadata.created_at)),
+                ("Updated", when(metadata.updated_at)),
+                *((f"  {key}", str(value)) for key, value in metadata.custom_metadata.items()),
+            ],
+        )
 
 
 @attrs.frozen

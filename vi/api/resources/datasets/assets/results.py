@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from ....._show.units import size as size_text
+from ....._show.sheet import Sheet, Table
+from ....._show.units import counted, noted, rate, skipped
 from ....._transfer.record import FileFailure, Ledger, Outcome, SkippedFile
 from ....._transfer.sources.local import shown
-from ....display import Displayed
-from .plans import TransferPlan, note_lines
+from ....display import Report
+from .plans import TransferPlan
 from .responses import AssetIngestionSession
 
 __all__ = ["AssetDownloadResult", "AssetUploadResult", "BulkDeletionResult", "FileFailure", "SkippedFile"]
 
-LISTED = 5
 
-
-def _rate(files: int, size: int, seconds: float) -> str:
-    if seconds <= 0:
-        return ""
-    return f" in {seconds:.1f} s ({files / seconds:.0f} files/s, {size_text(size / seconds)}/s)"
+def failure_table(failures: Sequence[FileFailure], where: str = ".failures") -> Table | None:
+    """Return what failed, by name; None if nothing did."""
+    if not failures:
+        return None
+    return Table.of(("File", "Code", "Why"), failures, lambda one: (one.path, one.code, one.message), where=where)
 
 
 @attrs.define
-class AssetUploadResult(Displayed):
+class AssetUploadResult(Report):
     """The outcome of an upload.
 
     *total_files* counts the files taken on: succeeded, already there, failed or cancelled. Files that a folder held but
@@ -93,27 +94,22 @@ class AssetUploadResult(Displayed):
         """The paths of the failed files, as they were given; *failures* says why."""
         return [failure.path for failure in self.failures]
 
-    def summary(self) -> str:
-        """Describe the upload in a few lines."""
+    def _sheet(self) -> Sheet:
         if self.plan is not None:
-            return f"Nothing was sent: {self.plan.summary()}"
-        lines = [
-            f"Uploaded {self.total_succeeded} of {self.total_files} files"
-            f"{_rate(self.total_succeeded, self.bytes_sent, self.seconds)}"
-        ]
-        for count, word in (
-            (self.total_existing, "already there"),
-            (self.total_cancelled, "cancelled"),
+            return self.plan._dry_run()
+        counts = [
+            (self.total_succeeded, "uploaded"),
+            (self.total_existing, "unchanged"),
             (self.total_failed, "failed"),
-        ):
-            if count:
-                lines.append(f"  {count} {word}")
-        lines += _failure_lines(self.failures)
-        if self.total_skipped:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.skip_reasons.items()))
-            lines.append(f"  {self.total_skipped} skipped: {reasons}")
-        lines += note_lines(self.notes)
-        return "\n".join(lines)
+            (self.total_cancelled, "cancelled"),
+            (self.total_skipped, "skipped"),
+        ]
+        return Sheet(
+            (counted(counts[:-1]) or "Nothing to upload") + rate(self.total_succeeded, self.bytes_sent, self.seconds),
+            counts,
+            details=failure_table(self.failures),
+            notes=[*skipped(self.skip_reasons), *noted(self.notes)],
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON-ready data; sessions by id."""
@@ -135,12 +131,9 @@ class AssetUploadResult(Displayed):
             "notes": self.notes,
         }
 
-    def __str__(self) -> str:
-        return self.summary().split("\n", 1)[0]
-
 
 @attrs.define
-class AssetDownloadResult(Displayed):
+class AssetDownloadResult(Report):
     """The outcome of a download; printed, it is the folder. It can be used wherever a path is wanted.
 
     *conflicts* are local files with other content that were kept because *overwrite* was false. *renamed* maps an asset
@@ -185,26 +178,31 @@ class AssetDownloadResult(Displayed):
         """The names of the assets that did not arrive; *failures* says why."""
         return [failure.filename for failure in self.failures]
 
-    def summary(self) -> str:
-        """Describe the download in a few lines."""
+    def _sheet(self) -> Sheet:
         if self.plan is not None:
-            return f"Nothing was fetched: {self.plan.summary()}"
-        lines = [
-            f"Downloaded {self.total_downloaded} of {self.total_files} files to {self}"
-            f"{_rate(self.total_downloaded, self.bytes_received, self.seconds)}"
-        ]
-        for count, word in (
-            (self.total_existing, "already there"),
-            (self.total_conflicts, "kept: a local file with other content is there (overwrite=True replaces it)"),
-            (len(self.renamed), "saved under another name"),
-            (self.total_cancelled, "cancelled"),
+            return self.plan._dry_run()
+        counts = [
+            (self.total_downloaded, "downloaded"),
+            (self.total_existing, "unchanged"),
+            (self.total_conflicts, "kept"),
             (self.total_failed, "failed"),
-        ):
-            if count:
-                lines.append(f"  {count} {word}")
-        lines += _failure_lines(self.failures)
-        lines += note_lines(self.notes)
-        return "\n".join(lines)
+            (self.total_cancelled, "cancelled"),
+        ]
+        notes = [
+            f"{count:,} {word}"
+            for count, word in (
+                (self.total_conflicts, "kept: the local file has other content (overwrite=True replaces it)"),
+                (len(self.renamed), "saved under another name: .renamed"),
+            )
+            if count
+        ]
+        return Sheet(
+            f"{self}: {counted(counts) or 'nothing to download'}"
+            f"{rate(self.total_downloaded, self.bytes_received, self.seconds)}",
+            counts,
+            details=failure_table([*self.failures, *self.conflicts], ".failures and .conflicts"),
+            notes=[*notes, *noted(self.notes)],
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON-ready data."""
@@ -242,10 +240,3 @@ class BulkDeletionResult:
     missing: list[str] = attrs.Factory(list)
     """Ids that were given and did not exist."""
     dry_run: bool = False
-
-
-def _failure_lines(failures: list[FileFailure]) -> list[str]:
-    lines = [f"    {failure.path}: {failure.code}: {failure.message}" for failure in failures[:LISTED]]
-    if len(failures) > LISTED:
-        lines.append(f"    and {len(failures) - LISTED} more, in .failures")
-    return lines

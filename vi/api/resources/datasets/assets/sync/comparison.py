@@ -8,14 +8,15 @@ from typing import Any
 
 import attrs
 
+from ......_show.sheet import Sheet, Table
+from ......_show.units import counted, noted
 from ......_transfer.discovery import Inventory
 from ......_transfer.filters import Filters
 from ......_transfer.preparation import prepare
 from ......_transfer.record import FileFailure, FileRecord
 from ......_transfer.threads.lanes import Lanes
-from .....display import Displayed
+from .....display import Report
 from ..calls import AssetCalls
-from ..plans import note_lines
 from ..remote_index import RemoteAsset, RemoteIndex, same_content
 
 NO_FILTERS = Filters()
@@ -31,7 +32,7 @@ class Compared:
 
 
 @attrs.define
-class VerifyResult(Displayed):
+class VerifyResult(Report):
     """How a folder and a dataset agree; nothing was moved.
 
     *uncompared* have the same name and size, but the service states no digest that could be compared.
@@ -52,28 +53,31 @@ class VerifyResult(Displayed):
         """Whether both sides hold the same files with the same contents, as far as could be compared."""
         return not (self.different or self.only_local or self.only_remote or self.failures)
 
-    def summary(self) -> str:
-        """Describe the comparison in a few lines."""
-        lines = [f"{self.matching} files are the same on both sides"]
-        for names, word in (
-            (self.uncompared, "have the same size; the service states no digest to compare"),
-            (self.different, "differ"),
-            (self.only_local, "are missing in the dataset"),
-            (self.only_remote, "are missing in the folder"),
-        ):
-            if names:
-                more = ", ..." if len(names) > 5 else ""
-                lines.append(f"  {len(names)} {word}: {', '.join(names[:5])}{more}")
-        lines += [f"  {failure.path}: {failure.message}" for failure in self.failures[:5]]
-        lines += note_lines(self.notes)
-        return "\n".join(lines)
+    def _sheet(self) -> Sheet:
+        kinds = (
+            (self.different, "different"),
+            (self.only_local, "only in the folder"),
+            (self.only_remote, "only in the dataset"),
+            (self.uncompared, "not compared"),
+        )
+        counts = [
+            (self.matching, "identical"),
+            *((len(names), word) for names, word in kinds),
+            (len(self.failures), "failed"),
+        ]
+        found = [(name, word, "") for names, word in kinds for name in names]
+        found += [(failure.path, failure.code, failure.message) for failure in self.failures]
+        notes = ["not compared: the size is equal, and the service states no digest"] if self.uncompared else []
+        return Sheet(
+            counted(counts) or "Nothing to compare",
+            counts,
+            details=Table.of(("File", "", "Why"), found, tuple, where=".to_dict()") if found else None,
+            notes=[*notes, *noted(self.notes)],
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON-ready data."""
         return {"ok": self.ok, **attrs.asdict(self)}
-
-    def __str__(self) -> str:
-        return self.summary().split("\n", 1)[0]
 
 
 class Comparison:

@@ -8,7 +8,9 @@ from typing import Any
 import attrs
 
 from ......_events import Listener
-from ......_show.console import progress_listeners
+from ......_show.progress import progress_listeners
+from ......_show.sheet import Sheet, Table
+from ......_show.units import counted, noted, rate, several
 from ......_transfer.discovery import Inventory
 from ......_transfer.names import LocalNames
 from ......_transfer.progress import ProgressTracker
@@ -18,12 +20,12 @@ from ......_transfer.threads.pool import TaskPool
 from ......_transfer.threads.stopping import to_end_in_thread
 from ......config import TransferLimits
 from ......errors import ViAuthenticationError, ViError, ViNotFoundError, ViPermissionError
-from .....display import Displayed
+from .....display import Report
 from .. import metadata
 from ..calls import AssetCalls
 from ..deletion import AT_ONCE
 from ..download.run import DownloadOptions
-from ..plans import PlannedTransfer, TransferPlan, note_lines
+from ..plans import PlannedTransfer, TransferPlan
 from ..remote_index import RemoteIndex
 from ..responses import FailureMode, ResourceRetentionMode
 from ..results import AssetDownloadResult, AssetUploadResult
@@ -31,11 +33,9 @@ from ..transfers import Transfers
 from ..upload.context import UploadOptions
 from .planning import is_ours_to_delete, mtime_ns_of
 
-LISTED = 5
-
 
 @attrs.define
-class SyncResult(Displayed):
+class SyncResult(Report):
     """The outcome of a sync: the plan, and what became of it."""
 
     plan: TransferPlan
@@ -48,24 +48,41 @@ class SyncResult(Displayed):
     @property
     def ok(self) -> bool:
         """Whether everything that differs was done, or would be; files that are kept are not."""
-        moved = [result for result in (self.upload, self.download) if result is not None]
-        kept = any(entry.action == "keep" for entry in self.plan)
-        lost = any(result.total_failed or result.total_cancelled for result in moved)
-        return not kept and not lost and not self.failures and not (self.download and self.download.conflicts)
+        lost = any(result.total_failed or result.total_cancelled for result in self._moved)
+        return not self._kept() and not lost and not self.failures and not (self.download and self.download.conflicts)
 
-    def summary(self) -> str:
-        """Describe the sync in a few lines."""
-        lines = [f"{self.plan.existing} files were the same on both sides"]
-        lines += [result.summary() for result in (self.upload, self.download) if result is not None]
-        if self.deleted:
-            lines.append(f"{self.deleted} deleted")
-        kept = [entry for entry in self.plan if entry.action == "keep"]
-        lines += [f"  left: {entry.filename}: {entry.reason}" for entry in kept[:LISTED]]
-        lines += [f"  not done: {failure.message}" for failure in self.failures[:LISTED]]
-        lines += note_lines(self.plan.notes)
-        more = max(0, len(kept) - LISTED) + max(0, len(self.failures) - LISTED)
-        lines += [f"  and {more} more, in .plan and .failures"] if more else []
-        return "\n".join(lines)
+    @property
+    def _moved(self) -> list[AssetUploadResult | AssetDownloadResult]:
+        return [result for result in (self.upload, self.download) if result is not None]
+
+    def _kept(self) -> list[PlannedTransfer]:
+        return [entry for entry in self.plan if entry.action == "keep"]
+
+    def _sheet(self) -> Sheet:
+        if not (self._moved or self.deleted or self.failures):
+            return self.plan._sheet()
+        up, down = self.upload or AssetUploadResult(), self.download or AssetDownloadResult(Path())
+        kept = self._kept()
+        counts = [
+            (up.total_succeeded, "uploaded"),
+            (down.total_downloaded, "downloaded"),
+            (self.deleted, "deleted"),
+            (self.plan.existing + up.total_existing + down.total_existing, "unchanged"),
+            (len(kept) + down.total_conflicts, "kept"),
+            (up.total_failed + down.total_failed, "failed"),
+            (len(self.failures), "not done"),
+            (up.total_cancelled + down.total_cancelled, "cancelled"),
+        ]
+        failed = [*up.failures, *down.failures, *down.conflicts, *self.failures]
+        details = [(entry.path or entry.filename, "kept", entry.reason) for entry in kept]
+        details += [(failure.path, failure.code, failure.message) for failure in failed]
+        moved, size = up.total_succeeded + down.total_downloaded, up.bytes_sent + down.bytes_received
+        return Sheet(
+            (counted(counts) or "Nothing to do") + rate(moved, size, up.seconds + down.seconds),
+            counts,
+            details=Table.of(("File", "", "Why"), details, tuple, where=".to_dict()") if details else None,
+            notes=noted(self.plan.notes),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON-ready data."""
@@ -75,12 +92,10 @@ class SyncResult(Displayed):
             "upload": self.upload.to_dict() if self.upload else None,
             "download": self.download.to_dict() if self.download else None,
             "deleted": self.deleted,
+            "kept": [{"path": e.path, "filename": e.filename, "reason": e.reason} for e in self._kept()],
             "failures": [attrs.asdict(failure) for failure in self.failures],
             "notes": self.plan.notes,
         }
-
-    def __str__(self) -> str:
-        return self.summary().split("\n", 1)[0]
 
 
 class PlanRun:
@@ -119,7 +134,7 @@ class PlanRun:
             if self.result.ok:
                 await self._delete()
             else:
-                message = f"{self._plan.deletions} deletions, since not everything else was done."
+                message = f"{several(self._plan.deletions, 'deletion')}, since not everything else was done."
                 self.result.failures.append(FileFailure("", "", "ECANCELLED", message))
         return self.result
 

@@ -1,0 +1,145 @@
+"""Sheets and what draws them: one wording of sizes and counts, and the same facts as text and as HTML."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vi._show import html, text, units
+from vi._show.sheet import LISTED, Sheet, Table
+from vi._transfer.record import FileFailure
+from vi.api.pagination import BadItem, Page, PaginatedResponse
+from vi.api.resources.datasets.assets.plans import PlannedTransfer, TransferPlan
+from vi.api.resources.datasets.assets.responses import Asset
+from vi.api.resources.datasets.assets.results import AssetDownloadResult, AssetUploadResult
+from vi.api.resources.datasets.assets.sync.comparison import VerifyResult
+from vi.api.resources.datasets.assets.sync.run import SyncResult
+
+COUNTS = st.integers(0, 10**6)
+UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+@given(st.integers(0, 2**52))
+def test_a_size_is_right_to_its_last_digit_and_never_1024_of_a_unit(number: int) -> None:
+    value, unit = units.size(number).split()
+    assert float(value) < 1024 or unit == "TiB"
+    assert abs(float(value) * UNITS[unit] - number) <= UNITS[unit] * 0.051
+
+
+@pytest.mark.parametrize(
+    ("number", "written"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (64 << 20, "64.0 MiB"),
+        ((1 << 20) - 1, "1.0 MiB"),
+        (5 << 40, "5.0 TiB"),
+    ],
+)
+def test_sizes(number: int, written: str) -> None:
+    assert units.size(number) == written
+
+
+def test_a_size_to_the_byte() -> None:
+    assert [units.exact_size(n) for n in (1, 512, 8621)] == ["1 byte", "512 bytes", "8.4 KiB (8,621 bytes)"]
+
+
+@given(st.lists(st.tuples(COUNTS, st.sampled_from(["uploaded", "unchanged", "failed"])), max_size=4))
+def test_counts_leave_out_what_is_not_and_have_the_right_plural(counts: list[tuple[int, str]]) -> None:
+    words = units.counted(counts)
+    there = [(count, word) for count, word in counts if count]
+    assert [int(found.replace(",", "")) for found in re.findall(r"[\d,]*\d", words)] == [count for count, _ in there]
+    assert ("file " in words) is bool(there and there[0][0] == 1)
+    assert ("files " in words) is bool(there and there[0][0] != 1)
+
+
+def test_the_most_frequent_reasons_of_skips_come_first() -> None:
+    reasons = {f"unsupported (.{letter})": number for number, letter in enumerate("abcdefg", 1)}
+    (line,) = units.skipped(reasons)
+    assert line.startswith("28 skipped: 7 unsupported (.g), 6 unsupported (.f)")
+    assert line.endswith(", 3 for other reasons")
+    assert units.skipped({}) == []
+
+
+FAILURE = FileFailure("a/b.png", "b.png", "ECORRUPT", "It is damaged.")
+
+
+def reports(one: int, two: int, three: int) -> list[Any]:
+    plan = TransferPlan("d", "up", "x", [PlannedTransfer("upload", "n.png", "x/n.png", 5, "new")] * one, two)
+    up = AssetUploadResult(one, two, three, failures=[FAILURE] * min(three, 3))
+    down = AssetDownloadResult(Path("x"), one, two, three, failures=[FAILURE] * min(three, 3))
+    return [
+        plan,
+        up,
+        down,
+        AssetUploadResult(plan=plan),
+        SyncResult(plan, up, None, three),
+        SyncResult(plan, None, down),
+        VerifyResult(one, different=["d.png"] * two, only_remote=["r.png"] * three),
+    ]
+
+
+@given(st.integers(0, 80), st.integers(0, 80), st.integers(0, 80))
+def test_text_and_html_state_the_same_counts(one: int, two: int, three: int) -> None:
+    for report in reports(one, two, three):
+        sheet = report._sheet()
+        drawn = re.sub(r"<[^>]*>", " ", html.drawn(sheet))
+        assert sheet.headline
+        assert sheet.headline in unescape(drawn)
+        assert report.summary().splitlines()[0] == sheet.headline
+        assert text.described(sheet).splitlines()[0] == sheet.headline
+        assert units.counted(sheet.counts) in sheet.headline or "skipped" in units.counted(sheet.counts)
+        assert not re.search(r"\b0 (file|uploaded|unchanged|failed|kept)", sheet.headline)
+        if not isinstance(report, AssetDownloadResult):  # which is its folder
+            assert str(report) == sheet.headline
+
+
+def test_a_sync_says_what_it_did() -> None:
+    plan = TransferPlan("d", "up", "x", [PlannedTransfer("upload", f"{n}.png", "", 5, "new") for n in range(10)], 4)
+    done = SyncResult(plan, AssetUploadResult(10, bytes_sent=50, seconds=1.0), None, 2)
+    assert str(done) == "10 files uploaded, 2 deleted, 4 unchanged in 1.0 s (10 files/s, 50 B/s)"
+    assert str(SyncResult(TransferPlan("d", "up", "x", existing=100))) == "Already in sync: 100 files unchanged"
+    assert str(SyncResult(TransferPlan("d", "up", "x"))) == "Nothing to do"
+
+
+def test_what_a_sync_kept_is_named_in_its_data_too() -> None:
+    plan = TransferPlan("d", "up", "x", [PlannedTransfer("keep", "zz.png", "x/zz.png", 0, "not an image")])
+    result = SyncResult(plan)
+    assert not result.ok
+    assert result.to_dict()["kept"] == [{"path": "x/zz.png", "filename": "zz.png", "reason": "not an image"}]
+
+
+def test_tables_keep_the_first_rows_and_know_how_many_there_are() -> None:
+    table = Table.of(("Name",), range(1000), lambda number: (str(number),), where=".entries")
+    assert (len(table.rows), table.total) == (LISTED, 1000)
+    for shown in (text.described(Sheet("x", table=table)), html.drawn(Sheet("x", table=table))):
+        assert "and 940 more, in .entries" in shown
+
+
+def asset(name: str) -> Asset:
+    return Asset("id", "dataset", filename=name)
+
+
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        (Page([]), "<Page: 0 items>"),
+        (Page([asset("a.png")]), "<Page: 1 asset 'a.png'>"),
+        (Page([asset("a.png"), asset("b.png")], "token"), "<Page: 2 assets 'a.png' ... more pages follow>"),
+        (Page([asset("a.png")], "token"), "<Page: 1 asset 'a.png', more pages follow>"),
+        (
+            Page([asset("a\n.png"), asset("b")], None, None, [BadItem(2, "x")]),
+            "<Page: 2 assets 'a\\n.png' ..., 1 unreadable>",
+        ),
+        (PaginatedResponse(["x"]), "<PaginatedResponse: 1 item>"),
+    ],
+)
+def test_the_repr_of_a_page_is_one_line(page: Page[Any], expected: str) -> None:
+    assert repr(page) == expected

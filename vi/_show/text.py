@@ -1,0 +1,105 @@
+"""Sheets and tables as lines for a terminal, in columns and without anything that would control it."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Container, Iterator, Sequence
+from typing import TextIO
+
+from .._redact import redact
+from .sheet import LISTED, Sheet, Table
+
+FAILURES = 5
+BRIEF = 10
+
+_STYLES = {"bold": "1", "red": "31", "green": "32", "yellow": "33"}
+_OFF = ("", "0", "false", "no")
+
+
+def described(sheet: Sheet) -> str:
+    """Return a sheet in full, for an interactive Python."""
+    return printable(redact("\n".join(_lines(sheet, LISTED, heads=True))), keep="\n")
+
+
+def summary(sheet: Sheet) -> str:
+    """Return a sheet in a few lines."""
+    return "\n".join(_lines(sheet, BRIEF, heads=False))
+
+
+def _lines(sheet: Sheet, listed: int, *, heads: bool) -> Iterator[str]:
+    if sheet.headline:
+        yield sheet.headline
+    indent = "  " if sheet.headline else ""
+    yield from (indent + line for line in aligned(sheet.facts, left=(0, 1)))
+    if sheet.table is not None and sheet.table.rows:
+        rows = sheet.table.rows[:listed]
+        left = set(range(len(sheet.table.heads))) - sheet.table.numbers
+        yield from (indent + line for line in aligned([sheet.table.heads, *rows] if heads else rows, left=left))
+        yield from more(sheet.table, len(rows))
+    if sheet.details is not None:
+        yield from details(sheet.details, FAILURES)
+        yield from more(sheet.details, FAILURES)
+    yield from (indent + note for note in sheet.notes)
+
+
+def details(table: Table, most: int) -> Iterator[str]:
+    """Yield the first rows of what failed, by name."""
+    for row in table.rows[:most]:
+        yield f"  {': '.join(printable(cell) for cell in row if cell)}"
+
+
+def more(table: Table, listed: int) -> Iterator[str]:
+    """Yield where the rest of a table is, if it is known and there is a rest."""
+    if table.where and table.total > listed:
+        yield f"  and {table.total - listed:,} more, in {table.where}"
+
+
+def aligned(
+    rows: Sequence[Sequence[str]], *, left: Container[int] = (0,), widths: list[int] | None = None
+) -> list[str]:
+    """Return rows as lines with their cells below each other, made printable; the columns *left* are text.
+
+    *widths* are kept from block to block of a table that is printed in several.
+    """
+    cells = [[printable(cell) for cell in row] for row in rows]
+    needed = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+    known = widths if widths is not None else []
+    known[:] = map(max, needed, known or needed)
+
+    def line(row: Sequence[str]) -> str:
+        placed = []
+        for number, (cell, width) in enumerate(zip(row, known, strict=True)):
+            gap = " " * (width - _width(cell))
+            placed.append(cell + gap if number in left else gap + cell)
+        return "  ".join(placed).rstrip()
+
+    return [line(row) for row in cells]
+
+
+def _width(text: str) -> int:
+    """Count the columns that *text* takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Keep control characters of hostile names off the terminal."""
+    return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
+
+
+def redraws(stream: TextIO | None) -> bool:
+    """Tell whether a line can be drawn again: on a terminal with somebody before it, not in the log of a CI job."""
+    if stream is None or not stream.isatty() or os.environ.get("TERM") == "dumb":
+        return False
+    return os.environ.get("CI", "").lower() in _OFF
+
+
+def styled(text: str, style: str, stream: TextIO | None) -> str:
+    """Return *text* in a style where the stream shows it; ``NO_COLOR`` and ``FORCE_COLOR`` decide before that."""
+    forced = os.environ.get("FORCE_COLOR", "").lower() not in _OFF
+    shows = stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+    if os.environ.get("NO_COLOR") or not (forced or shows):
+        return text
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"

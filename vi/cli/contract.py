@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .._show.console import aligned, complain, say, styled
+from .._show.console import complain, say
+from .._show.text import aligned, styled
 from . import exits, options
 from .output import as_json
 

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 import vi
-from vi import TransferLimits
+from vi import TransferLimits, _samples
 
 
 def test_an_upload_need_not_be_waited_for(client: vi.Client, dataset: str, folder: Any) -> None:
@@ -215,3 +215,16 @@ def test_a_transfer_does_not_wait_for_another_one_that_hangs(
         hold.release()
         thread.join(20)
     assert len(stored(dataset)) == 3
+
+
+def test_a_small_upload_does_not_wait_for_a_large_one(client: vi.Client, dataset: str, folder: Any) -> None:
+    large = _samples.encode(3, ".png", (1200, 1200))
+    other = client.datasets.create(name="other").dataset_id
+    queued = client.assets.upload(
+        other, [(f"large-{number:03d}.png", large) for number in range(200)], wait_until_done=False
+    )
+    assert client.assets.upload(dataset, folder(1)).total_succeeded == 1
+    assert client.assets.count(other) < 200
+    for session_id in queued.session_ids:
+        client.assets.wait_until_done(other, session_id)
+    assert client.assets.count(other) == 200

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -33,6 +33,7 @@ from .store import idempotency, multipart, sessions, settling
 from .store.database import Database
 from .store.schema import ItemState, SessionState, UploadState, ingest_item, ingestion_session
 from .store.sessions import Arrival, Recorded
+from .turns import Turns
 
 logger: logging.Logger = logging.getLogger("vi.server")
 
@@ -87,7 +88,7 @@ class Ingestion:
         self._arrivals: list[_Waiting] = []
         self._taking = threading.Lock()
         """Held to add to the arrivals, or to take them: what takes them runs in the writer's thread."""
-        self._queue: deque[Arrival] = deque()
+        self._queue: Turns = Turns()
         self._doubtful: set[str] = set()
         self._queued = asyncio.Event()
         self._slots = Slots(_ROUNDS, _SLOW_ROUNDS)
@@ -205,7 +206,7 @@ class Ingestion:
 
     def _enqueue(self, arrivals: Sequence[Arrival]) -> None:
         if arrivals:
-            self._queue.extend(arrivals)
+            self._queue.add(arrivals)
             self._queued.set()
 
     async def _inspect_queue(self) -> None:
@@ -214,16 +215,16 @@ class Ingestion:
                 while not self._queue:
                     self._queued.clear()
                     await self._queued.wait()
-                batch = [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH))]
+                batch = self._queue.take(_BATCH)
                 try:
                     await self._inspect(batch, make_room)
                 except InspectionUnavailableError as error:
                     logger.error("No inspection: %s", error)
-                    self._queue.extendleft(reversed(batch))
+                    self._queue.put_back(batch)
                     await asyncio.sleep(_PAUSE)
                 except Exception:
                     logger.exception("A batch of %d files could not be settled and is tried again", len(batch))
-                    self._queue.extend(batch)
+                    self._queue.add(batch)
                     await asyncio.sleep(_PAUSE)
 
     async def _inspect(self, batch: Sequence[Arrival], make_room: Callable[[], None]) -> None:

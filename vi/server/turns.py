@@ -1,0 +1,41 @@
+"""A queue in which sessions take turns: a small upload waits for one batch, however much another one has queued."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+
+from .store.sessions import Arrival
+
+
+class Turns:
+    """Objects that wait for inspection; each batch takes one of every session in turn until it is full."""
+
+    def __init__(self) -> None:
+        self._sessions: OrderedDict[int, deque[Arrival]] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        return bool(self._sessions)
+
+    def add(self, arrivals: Iterable[Arrival]) -> None:
+        """Queue objects behind those of their own sessions."""
+        for arrival in arrivals:
+            self._sessions.setdefault(arrival.session_seq, deque()).append(arrival)
+
+    def put_back(self, arrivals: Iterable[Arrival]) -> None:
+        """Queue objects that were taken in vain before the others of their sessions, in the order given."""
+        for arrival in reversed(list(arrivals)):
+            self._sessions.setdefault(arrival.session_seq, deque()).appendleft(arrival)
+            self._sessions.move_to_end(arrival.session_seq, last=False)
+
+    def take(self, most: int) -> list[Arrival]:
+        """Take up to *most* objects; a session that was served waits until all others were."""
+        batch: list[Arrival] = []
+        while self._sessions and len(batch) < most:
+            session, queue = next(iter(self._sessions.items()))
+            batch.append(queue.popleft())
+            if queue:
+                self._sessions.move_to_end(session)
+            else:
+                del self._sessions[session]
+        return batch

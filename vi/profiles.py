@@ -18,6 +18,7 @@ from typing import Any
 
 import attrs
 
+from ._disk import flush, when_free
 from ._paths import as_path
 from .config import CONFIG_VARIABLE, PROFILE_VARIABLE, Settings, default_config_path, load_settings, read_document
 from .errors import ViConfigurationError, ViInvalidParameterError
@@ -149,8 +150,8 @@ def _replace(path: Path, text: str) -> None:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+            flush(file.fileno())
+        when_free(temporary.replace, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

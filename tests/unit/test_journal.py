@@ -292,7 +292,7 @@ def test_a_name_that_another_run_locks_in_the_making_is_given_up(
             assert try_lock(taken[0])
         return descriptor
 
-    monkeypatch.setattr(module.os, "open", contested)
+    monkeypatch.setattr(os, "open", contested)
     journal = open_journal()
     assert taken
     monkeypatch.undo()
@@ -411,7 +411,7 @@ def test_a_full_disk_costs_lines_and_not_the_lines_after_them(
             raise count
         return real(descriptor, data[:count])
 
-    monkeypatch.setattr(module.os, "write", full)
+    monkeypatch.setattr(os, "write", full)
     journal.opened("torn")
     journal.opened("s2")
     journal.opened("lost")
@@ -427,7 +427,8 @@ def test_only_what_is_needed_is_written(open_journal: Callable[[], Journal]) -> 
     journal.dropped("m1")
     journal.ended("s1")
     lines = [json.loads(line) for line in journal.path.read_bytes().splitlines()]
-    known = {"vi", "endpoint", "organization", "dataset", "began", "session", "ended", "sent", "in", "id"}
+    known = {"vi", "endpoint", "organization", "dataset", "began", "host", "pid", "started"}
+    known |= {"session", "ended", "sent", "in", "id"}
     assert {field for line in lines for field in line} <= known | {
         "multipart",
         "name",
@@ -474,6 +475,6 @@ def test_what_cannot_be_forgotten_is_said(
     def denied(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(module.os, "open", denied)
+    monkeypatch.setattr(os, "open", denied)
     with pytest.raises(ViPathError, match="cannot be removed: Permission denied"):
         vi.transfers.forget(journal.path.stem, folder)

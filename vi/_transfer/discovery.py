@@ -445,18 +445,18 @@ def name_problem(name: str) -> str | None:
 
 def _walk(inventory: Inventory, root: str, filters: Filters) -> None:
     filters = filters.beside(root)
-    seen: set[tuple[int, int]] = set()
+    seen: set[str] = set()
     pending: list[tuple[str, str]] = [(root, "")]
     while pending:
         still_wanted()
         folder, below = pending.pop()
         try:
             if filters.follow_links:
-                status = os.stat(folder)  # noqa: PTH116
-                if (status.st_dev, status.st_ino) in seen:
+                place = os.path.realpath(folder)  # not its inode, which some file systems change at each look
+                if place in seen:
                     inventory.skip(folder, "symlink loop")
                     continue
-                seen.add((status.st_dev, status.st_ino))
+                seen.add(place)
             files, folders = _scan(inventory, folder, below, filters)
         except OSError as error:
             inventory.broken.append(Broken(shown(folder), shown(below), *os_failure(error, folder)))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .._checksums import Expected
+from .._disk import flush, when_free
 from .threads.stopping import still_wanted
 
 CHUNK = 1 << 20
@@ -80,7 +81,7 @@ class PartFile:
     def sync(self) -> None:
         """Flush the contents to the disk."""
         with self._use() as descriptor:
-            os.fsync(descriptor)
+            flush(descriptor)
 
     def close(self) -> None:
         """Close the file, now or when the last thread is done with it."""
@@ -134,7 +135,7 @@ def publish(part: str, target: str, *, replace: bool) -> None:
     """Give the finished *part* its final name; `FileExistsError` when that is taken and may not be replaced."""
     try:
         if replace:
-            os.replace(part, target)  # noqa: PTH105
+            when_free(os.replace, part, target)
             return
         os.link(part, target, follow_symlinks=False)  # fails if the name is taken, in one step
     except (OSError, NotImplementedError) as error:
@@ -144,15 +145,15 @@ def publish(part: str, target: str, *, replace: bool) -> None:
             raise
         if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
-        os.rename(part, target)  # noqa: PTH104 - a file system without hard links
+        when_free(os.rename, part, target)
         return
-    os.unlink(part)  # noqa: PTH108
+    when_free(os.unlink, part)
 
 
 def discard(part: str) -> None:
     """Remove a temporary file if it is there."""
     with contextlib.suppress(OSError):
-        os.unlink(part)  # noqa: PTH108
+        when_free(os.unlink, part)
 
 
 def content_matches(path: str, size: int, expected: Expected) -> bool:

@@ -150,6 +150,7 @@ class PartJournal:
                 "began": time.time(),
                 "folder": place,
                 "run": self._run,
+                **locked_lines.owner(),
             }
         )
 
@@ -159,7 +160,7 @@ class PartJournal:
             return
         said = read_parts(path)
         if said is None or said.folder != place:
-            os.close(descriptor)
+            locked_lines.release(descriptor)
             return
         fresh = time.time() - said.began < KEPT_SECONDS
         for name in parts_left(said):

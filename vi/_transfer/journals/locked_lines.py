@@ -2,6 +2,9 @@
 
 Lines are appended with one system call each, so a process killed at any instant leaves at most a torn last line, which
 is not read. The system lets go of the lock when its holder dies, whatever becomes of the file.
+
+Some file systems grant every lock to everybody. So the first line also names the process that writes, and a file whose
+process lives on this machine is not taken over, whatever the lock says.
 """
 
 from __future__ import annotations
@@ -10,12 +13,15 @@ import contextlib
 import errno
 import json
 import os
+import platform
 import secrets
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..._disk import when_free
 from ..._lock import try_lock
 from ..._paths import as_path, home, temporary_folder
 from ...errors import ViConfigurationError
@@ -28,6 +34,9 @@ KEPT_SECONDS = 30 * 86_400
 _FLAGS = os.O_RDWR | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _FLAGS |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _NAMES_TRIED = 100
+
+_held: dict[int, str] = {}
+"""The files that this process holds, by their descriptors."""
 
 
 def cache_folder() -> Path:
@@ -67,7 +76,9 @@ def lock(path: Path, flags: int = 0) -> int | None:
         return None
     try:
         status = os.fstat(descriptor)
-        if stat.S_ISREG(status.st_mode) and try_lock(descriptor) and os.fstat(descriptor).st_nlink:
+        free = stat.S_ISREG(status.st_mode) and try_lock(descriptor) and os.fstat(descriptor).st_nlink
+        if free and (flags & os.O_CREAT or not _is_written(path)):
+            _held[descriptor] = str(path)
             return descriptor
     except BaseException:
         os.close(descriptor)
@@ -76,12 +87,54 @@ def lock(path: Path, flags: int = 0) -> int | None:
     return None
 
 
+def owner() -> dict[str, Any]:
+    """Return what a file's first line says of the process that writes it."""
+    return {"host": platform.node(), "pid": os.getpid(), "started": _started(os.getpid())}
+
+
+def _is_written(path: Path) -> bool:
+    """Tell whether a living process of this machine writes the file: this one, or that of its first line."""
+    if str(path) in _held.values():
+        return True
+    head = next(read(path), {})
+    pid = head.get("pid")
+    if type(pid) is not int or pid <= 0 or pid == os.getpid() or head.get("host") != platform.node():
+        return False
+    return _lives(pid) and head.get("started") == _started(pid)
+
+
+def _lives(pid: int) -> bool:
+    if sys.platform == "win32":  # a signal would end it, and there the locks are the system's own
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _started(pid: int) -> int | None:
+    """Return when a process began, in the system's own count; it tells one from a later one of the same number."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def release(descriptor: int) -> None:
+    """Let go of a file."""
+    _held.pop(descriptor, None)
+    os.close(descriptor)
+
+
 def is_locked(path: Path) -> bool:
     """Tell whether a living run holds a file."""
     descriptor = lock(path)
     if descriptor is None:
         return True
-    os.close(descriptor)
+    release(descriptor)
     return False
 
 
@@ -91,14 +144,14 @@ def remove(path: Path, descriptor: int) -> None:
     with contextlib.suppress(OSError):
         os.ftruncate(descriptor, 0)
     with contextlib.suppress(OSError):
-        path.unlink()
-    os.close(descriptor)
+        when_free(path.unlink)
+    release(descriptor)
 
 
 def close_all(descriptors: list[int]) -> None:
     """Let go of several files."""
     while descriptors:
-        os.close(descriptors.pop())
+        release(descriptors.pop())
 
 
 class LineWriter:

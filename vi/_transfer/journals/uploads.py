@@ -14,7 +14,6 @@ import contextlib
 import hashlib
 import itertools
 import math
-import os
 import time
 import weakref
 from collections.abc import Iterator
@@ -123,6 +122,7 @@ class Journal:
                 "organization": key.organization_id,
                 "dataset": key.dataset_id,
                 "began": began,
+                **locked_lines.owner(),
             }
         )
         self._head = self._lines.size
@@ -140,11 +140,11 @@ class Journal:
                     if (descriptor := locked_lines.lock(path)) is not None:
                         inherited.append((path, descriptor))
                         if not _take_over(found, key, path):
-                            os.close(inherited.pop()[1])
+                            locked_lines.release(inherited.pop()[1])
             return cls(key, folder, inherited, found, time.time())
         except BaseException:
             for _, descriptor in inherited:
-                os.close(descriptor)
+                locked_lines.release(descriptor)
             raise
 
     def opened(self, session_id: str) -> None:

@@ -37,15 +37,17 @@ _NOWAIT = getattr(os, "RWF_NOWAIT", None)
 
 
 class Stamp(NamedTuple):
-    """What tells whether a file is still the one that was prepared."""
+    """What tells whether a file is still the one that was prepared.
+
+    Not its inode: some file systems give a file another number at each look. The checksum guards what is sent.
+    """
 
     size: int
     mtime_ns: int
-    inode: int
 
     @classmethod
     def of(cls, status: os.stat_result) -> Stamp:
-        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
+        return cls(status.st_size, status.st_mtime_ns)
 
 
 @attrs.frozen

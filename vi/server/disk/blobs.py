@@ -29,6 +29,7 @@ from typing import TypeVar, TypeVarTuple
 import attrs
 
 from ... import _checksums
+from ..._disk import flush
 from .files import begin_flush, copy, flush_folder, open_private, write_all
 
 T = TypeVar("T")
@@ -92,7 +93,7 @@ class Staging:
     def _flush(self) -> None:
         file = self._file or open_private(self.path)
         with file:
-            os.fsync(file.fileno())
+            flush(file.fileno())
         self._file = None
 
     def _remove(self) -> None:
@@ -236,7 +237,7 @@ class Blobs:
             folder, blob, file = made
             try:
                 with file:
-                    os.fsync(file.fileno())
+                    flush(file.fileno())
                 folders.setdefault(folder, []).append(len(outcomes))
                 outcomes.append(blob)
             except OSError as error:
@@ -353,7 +354,7 @@ class Blobs:
                 for part in parts:
                     with part.open("rb", buffering=0) as source:
                         copy(source, target)
-                os.fsync(target.fileno())
+                flush(target.fileno())
             return self._adopt(staged)
         finally:
             _drop(staged)

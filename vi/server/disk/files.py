@@ -12,9 +12,10 @@ from io import FileIO
 from pathlib import Path
 from typing import IO
 
+from ..._disk import flush, when_free
+
 _COPY = 4 << 20
 _NEW = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
-_CANNOT = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # file systems whose folders cannot be flushed
 
 
 def open_private(path: Path | str, *, again: bool = False) -> FileIO:
@@ -64,9 +65,9 @@ def flush_folder(folder: Path | str) -> None:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        flush(descriptor)
     except OSError as error:
-        if error.errno not in _CANNOT:
+        if error.errno != errno.EBADF:  # a file system whose folders cannot be flushed
             raise
     finally:
         os.close(descriptor)
@@ -89,8 +90,8 @@ def write_private(path: Path, content: bytes) -> None:
     try:
         with open_private(staging) as file:
             write_all(file, content)
-            os.fsync(file.fileno())
-        staging.replace(path)
+            flush(file.fileno())
+        when_free(staging.replace, path)
         flush_folder(path.parent)
     except BaseException:
         staging.unlink(missing_ok=True)

@@ -183,7 +183,7 @@ def _entry(fields: dict[str, Any]) -> PlannedTransfer:
     if (
         entry.action not in _ACTIONS
         or not _is_count(entry.size)
-        or not _is_count(entry.mtime_ns or 0)
+        or type(entry.mtime_ns or 0) is not int  # below 0 before 1970
         or not all(type(text) is str for text in texts)
     ):
         raise ValueError("of another shape")

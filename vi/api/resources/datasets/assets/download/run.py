@@ -44,6 +44,7 @@ from ..results import AssetDownloadResult
 _MISSING = "vi:missing"  # no field of the protocol holds a colon
 
 _FATAL = frozenset({"ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM"})
+_READ_ONLY = frozenset({"EACCES", "EPERM", "EROFS"})
 
 
 @attrs.frozen
@@ -102,6 +103,8 @@ class Download:
         self._bytes = 0
         self._result = AssetDownloadResult(options.folder)
         self._parts = PartJournal(options.folder)
+        self._refusal: ViDownloadError | None = None
+        """Why nothing can be saved: to be raised once something has to be, for a complete copy needs nothing."""
 
     async def run(self) -> AssetDownloadResult:
         """Fetch what was selected. A full or read-only disk ends it with `ViDownloadError`."""
@@ -190,13 +193,20 @@ class Download:
         except OSError as error:
             problem = os_failure(error, place)
         if problem is not None:
-            raise ViDownloadError(
+            refusal = ViDownloadError(
                 f"Nothing can be saved in {problem[1]}",
                 error_code=problem[0],
                 path=place,
                 suggestion="Give a folder that can be written to as save_dir.",
                 result=self._result,
             )
+            if (
+                self._options.remote_folder is not None
+                or problem[0] not in _READ_ONLY
+                or not self._options.folder.is_dir()
+            ):
+                raise refusal
+            self._refusal = refusal
 
     # list
 
@@ -233,6 +243,8 @@ class Download:
         target = self._target(name)
         try:
             if not await self._settled_by_local(remote, target):
+                if self._refusal is not None:
+                    raise self._refusal
                 self._check_space(remote)
                 await self._fetch_to(remote, target)
         except TransferFailed as problem:
@@ -241,6 +253,8 @@ class Download:
         except TargetGone:
             self._fail(target, remote.filename, "ENOENT", f"{remote.filename}: the asset is gone.", remote.attempts)
             return
+        except ViDownloadError:
+            raise
         except ViError as error:  # before OSError, which some of them are
             lost = isinstance(error, ViNetworkError | ViTimeoutError)
             code = "ENETWORK" if lost else "EUNKNOWN"

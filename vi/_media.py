@@ -142,6 +142,16 @@ _FAMILIES = {
 }
 
 
+def type_of(family: str) -> str:
+    """Return the MIME type to announce images of a family that `sniff` names by."""
+    return next(mime for mime, known in _FAMILIES.items() if known == family)
+
+
+def extension_for(family: str) -> str:
+    """Return the extension that images of a family usually have."""
+    return next(extension for extension, mime in IMAGE_TYPES.items() if family_of(mime) == family)
+
+
 def family_of(mime: str) -> str:
     """Return the family that a file announced as *mime* must show to `sniff`."""
     return _FAMILIES.get(mime, "video")

@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 
-from .._media import family_of, media_type, sniff
+from .._media import extension_for, family_of, media_type, sniff, type_of
 from .discovery import os_failure, too_large, unsupported
 from .outcomes import SourceChangedError, SourceFailedError
 from .record import FileRecord
@@ -25,17 +25,23 @@ Refuse = Callable[[FileRecord, str, str], None]
 Found = Facts | Exception
 
 
-async def prepare(records: Iterable[FileRecord], lanes: Lanes, refuse: Refuse) -> AsyncGenerator[list[FileRecord]]:
-    """Yield the records that may be sent, filled in, in groups; tell *refuse* of the others, with code and reason."""
+async def prepare(
+    records: Iterable[FileRecord], lanes: Lanes, refuse: Refuse, *, by_content: bool = False
+) -> AsyncGenerator[list[FileRecord]]:
+    """Yield the records that may be sent, filled in, in groups; tell *refuse* of the others, with code and reason.
+
+    The type of a file is that of its extension, which its first bytes must agree with; *by_content*, an image has the type
+    that these show.
+    """
     waiting: deque[tuple[list[FileRecord], asyncio.Task[list[Found]]]] = deque()
     groups = _groups(_of_allowed_size(records, refuse))
     try:
         for group in groups:
             waiting.append((group, asyncio.ensure_future(_examine(group, lanes))))
             if len(waiting) >= GROUPS_AHEAD:
-                yield _judge(*await _next(waiting), refuse)
+                yield _judge(*await _next(waiting), refuse, by_content)
         while waiting:
-            yield _judge(*await _next(waiting), refuse)
+            yield _judge(*await _next(waiting), refuse, by_content)
     finally:
         for _, task in waiting:
             task.cancel()
@@ -99,10 +105,10 @@ def _examine_paths(paths: list[str]) -> list[Found]:
     return found
 
 
-def _judge(group: list[FileRecord], found: list[Found], refuse: Refuse) -> list[FileRecord]:
+def _judge(group: list[FileRecord], found: list[Found], refuse: Refuse, by_content: bool) -> list[FileRecord]:
     good: list[FileRecord] = []
     for record, facts in zip(group, found, strict=True):
-        problem = _problem(record, facts)
+        problem = _problem(record, facts, by_content)
         if problem is None:
             good.append(record)
         else:
@@ -110,7 +116,7 @@ def _judge(group: list[FileRecord], found: list[Found], refuse: Refuse) -> list[
     return good
 
 
-def _problem(record: FileRecord, facts: Found) -> tuple[str, str] | None:
+def _problem(record: FileRecord, facts: Found, by_content: bool) -> tuple[str, str] | None:
     """Fill in *record* and return None, or return code and message of what is wrong with it."""
     if isinstance(facts, SourceChangedError):
         return "ECHANGED", f"{record.path} changed while it was read."
@@ -120,7 +126,15 @@ def _problem(record: FileRecord, facts: Found) -> tuple[str, str] | None:
         return os_failure(facts, record.path)
     assert isinstance(facts, Facts)
     record.size, record.crc32c, record.stamp = facts.size, facts.crc32c, facts.stamp
+    family = sniff(facts.head)
     announced = media_type(record.filename)
+    if (
+        by_content
+        and family is not None
+        and family != "video"
+        and (announced is None or family_of(announced[1]) != family)
+    ):
+        announced = "Image", type_of(family)
     if announced is None:
         return "EBADMIME", unsupported(record.path, record.filename)
     record.kind, record.mime = announced
@@ -128,15 +142,18 @@ def _problem(record: FileRecord, facts: Found) -> tuple[str, str] | None:
         return "EBADSIZE", f"{record.path} is empty (0 bytes): write it again or leave it out."
     if (error := too_large(record)) is not None:
         return "EBADSIZE", error.message
-    family = sniff(facts.head)
-    if record.kind == "Image" and (family is None or family == "video"):
-        return (
-            "EBADMIME",
-            f"{record.path} does not hold an image although it is named as {record.mime}: save it again.",
-        )
-    if record.kind == "Video" and family is not None and family != family_of(record.mime):
-        return (
-            "EBADMIME",
-            f"{record.path} is named as {record.mime} and holds an image of type {family}: correct its extension.",
-        )
-    return None
+    return _contradiction(record, family)
+
+
+def _contradiction(record: FileRecord, family: str | None) -> tuple[str, str] | None:
+    """Return what is wrong with a file whose first bytes show *family*; what these do not show of a video is not known."""
+    if family == family_of(record.mime) or (family is None and record.kind == "Video"):
+        return None
+    if family is None or family == "video":
+        return "EBADMIME", f"{record.path} does not hold an image although it is named as {record.mime}: save it again."
+    right = extension_for(family)
+    return (
+        "EBADMIME",
+        f"{record.path} is named as {record.mime} and holds {family} data: "
+        f"correct its extension to {right}, or give detect='content'.",
+    )

@@ -44,6 +44,12 @@ def _add_upload(group: options.Verbs[options.VerbParser]) -> None:
     options.add_moving(parser)
     options.add_patterns(parser)
     options.add_naming(parser)
+    parser.add_argument(
+        "--detect",
+        choices=("extension", "content"),
+        default="extension",
+        help="what tells the type of an image: its extension, or its first bytes (default: %(default)s)",
+    )
     options.add_metadata(parser)
     plans.add_to(parser)
     options.add_output(parser, ids="ids of the upload sessions only")
@@ -83,6 +89,8 @@ def upload(given: argparse.Namespace) -> int:
     for name in ("no_wait", "fail_fast", "concurrency") if planned else ():
         if getattr(given, name):
             raise exits.WrongUseError(f"--{name.replace('_', '-')} is not for plans and shards")
+    if planned and given.detect != "extension":
+        raise exits.WrongUseError("--detect is not for plans and shards")
     metadata = options.custom_metadata(given)
     retention = "KeepLinkedResource" if given.keep_annotations else "RemoveLinkedResource"
     what: dict[str, Any] = {
@@ -108,6 +116,7 @@ def upload(given: argparse.Namespace) -> int:
             given.paths,
             wait_until_done=not given.no_wait,
             on_asset_overwritten=retention,
+            detect=given.detect,
             max_concurrency=given.concurrency,
             timeout=given.timeout,
             show_progress=not (given.no_progress or given.quiet),

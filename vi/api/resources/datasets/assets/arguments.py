@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ....._paths import as_path
 from ....._transfer.discovery import Inventory, Naming, discover
@@ -20,6 +20,20 @@ from .responses import FailureMode
 Filter = str | Mapping[str, Any]
 Patterns = str | Iterable[str] | None
 """Patterns as in a .gitignore: one, several in any iterable, or none."""
+
+
+Detection = Literal["extension", "content"]
+"""What tells the type of a file."""
+
+
+def is_by_content(detect: Detection, *, dry_run: bool) -> bool:
+    """Tell whether files have the type that their content shows."""
+    if detect not in ("extension", "content"):
+        message = f"detect must be 'extension' or 'content', got {str(detect)[:40]!r}."
+        raise ViInvalidParameterError(message, parameter="detect")
+    if dry_run and detect == "content":
+        raise ViInvalidParameterError("A plan keeps no types: leave detect out of a dry run.", parameter="detect")
+    return detect == "content"
 
 
 def query(filter_criteria: Filter | None, metadata_query: str | None, strict_query: bool) -> dict[str, str]:

@@ -280,6 +280,7 @@ class AsyncAssets(Resource):
         exclude: arguments.Patterns = (),
         follow_links: bool = False,
         skip_existing: bool = False,
+        detect: arguments.Detection = "extension",
         dry_run: bool = False,
         max_concurrency: int | None = None,
         timeout: float | None = None,
@@ -298,6 +299,9 @@ class AsyncAssets(Resource):
         nothing is sent and the result's ``plan`` says what would be. A run that died is gone on with: the same call sends
         only what the service does not have.
 
+        The type of a file is that of its extension, and a file that begins as another is refused before it is sent. With
+        *detect* ``"content"``, an image has the type that its first bytes show, and keeps its name.
+
         Under ``FailAfterOne`` the first failure stops the rest and raises `ViUploadError`; under ``FailAfterAll``
         everything is tried and the result returned. Without *wait_until_done* it returns once the bytes are accepted.
         Broken transfers are retried from the first byte. Cancelling, or *timeout* seconds passing (`ViTimeoutError`),
@@ -314,6 +318,7 @@ class AsyncAssets(Resource):
             metadata_of=arguments.no_metadata,
             limits=self._limits(max_concurrency),
             skip_existing=skip_existing,
+            by_content=arguments.is_by_content(detect, dry_run=dry_run),
         )
         filters = arguments.filters(include, exclude, follow_links)
         tracker = ProgressTracker("upload", progress_listeners("upload", show_progress, on_progress))

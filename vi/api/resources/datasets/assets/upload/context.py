@@ -29,6 +29,7 @@ class UploadOptions:
     metadata_of: Callable[[FileRecord], dict[str, Any] | None]
     limits: TransferLimits
     skip_existing: bool = False
+    by_content: bool = False
 
 
 class FirstFailure(Exception):

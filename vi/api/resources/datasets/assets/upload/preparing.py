@@ -25,10 +25,9 @@ class Preparing:
 
     async def run(self, out: MemoryObjectSendStream[list[FileRecord]]) -> None:
         """Prepare every file of the ledger, in groups."""
-        async with (
-            out,
-            aclosing(prepare(self._upload.ledger.draw(), self._upload.lanes, self._upload.fail)) as prepared,
-        ):
+        upload = self._upload
+        found = prepare(upload.ledger.draw(), upload.lanes, upload.fail, by_content=upload.options.by_content)
+        async with out, aclosing(found) as prepared:
             async for records in prepared:
                 if self._upload.resumption is not None or self._index is not None:
                     records = [record for record in records if not await self._is_there(record)]

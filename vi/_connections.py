@@ -27,9 +27,18 @@ from yarl import URL
 from ._events import Hooks
 from ._proxies import proxy_of
 from ._retry import FailureKind
-from ._sockets import ConnectionLost, KeptConnector, Resolver, one_attempt, spare_descriptors
+from ._sockets import (
+    AddressRefused,
+    ConnectionLost,
+    GuardedConnector,
+    NotingConnector,
+    Reach,
+    Resolver,
+    one_attempt,
+    spare_descriptors,
+)
 from ._version import __version__
-from .config import Settings
+from .config import Settings, is_loopback
 from .errors import ViError, ViNetworkError, ViOperationError, ViTimeoutError
 
 USER_AGENT = f"vi/{__version__} (Python/{platform.python_version()}; {platform.system()}/{platform.release()})"
@@ -96,6 +105,8 @@ class Connections:
         self._settings = settings
         self._ssl_context = ssl_context
         self.hooks: Hooks = Hooks()
+        host = URL(settings.endpoint).host or ""
+        self._reach = Reach(anywhere=settings.allow_private_storage, host=host, near=is_loopback(host))
         self.closed: bool = False
         self._proxies: dict[str, dict[str, Any]] = {}
         self._by_loop: dict[asyncio.AbstractEventLoop, LoopConnections] = {}
@@ -179,7 +190,9 @@ class Connections:
         storage = aiohttp.ClientSession(
             # No time-out between bytes: every transfer has a minimum rate of its own.
             # Where descriptors are few, requests wait for a connection; a file needs one as well.
-            connector=KeptConnector(limit=max(1, spare // 3) if scarce and spare is not None else 0, **kept),
+            connector=GuardedConnector(
+                self._reach, limit=max(1, spare // 3) if scarce and spare is not None else 0, **kept
+            ),
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
             auto_decompress=False,
             **answers,
@@ -187,8 +200,10 @@ class Connections:
         )
         some = max(1, min(API_CONNECTIONS, spare // 6)) if spare is not None else API_CONNECTIONS
         return LoopConnections(
-            api=aiohttp.ClientSession(connector=KeptConnector(limit=some, **kept), **api),
-            api_once=aiohttp.ClientSession(connector=KeptConnector(limit=4, force_close=True, **common), **api),
+            api=aiohttp.ClientSession(connector=NotingConnector(self._reach, limit=some, **kept), **api),
+            api_once=aiohttp.ClientSession(
+                connector=NotingConnector(self._reach, limit=4, force_close=True, **common), **api
+            ),
             storage=storage,
             loop=loop,
             pid=os.getpid(),
@@ -217,6 +232,8 @@ class Failure:
 def read_failure(error: BaseException, url: URL) -> Failure:
     """Say what an exception of aiohttp, asyncio or the socket layer means for the request to *url*."""
     host = url.host or "the host"
+    if isinstance(error, AddressRefused):
+        return Failure(FailureKind.REFUSED, f"{error}, which is refused (see allow_private_storage)")
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         reason = getattr(error.certificate_error, "verify_message", "") or "it does not match"
         return Failure(FailureKind.REFUSED, f"the certificate of {host} was refused: {reason}")

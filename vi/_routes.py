@@ -52,3 +52,8 @@ def short(organization_id: str | None, dataset_id: str) -> str:
 def is_identifier(value: object) -> bool:
     """Tell whether *value* can be an id of a dataset, asset or session (section 2)."""
     return isinstance(value, str) and _IDENTIFIER.fullmatch(value) is not None
+
+
+def is_upload_id(value: object) -> bool:
+    """Tell whether *value* can be the id of a multipart upload: no alphabet is promised, but it is one printable word."""
+    return isinstance(value, str) and 0 < len(value) <= 1024 and value.isprintable() and bool(value.strip(". "))

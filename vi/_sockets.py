@@ -10,10 +10,12 @@ its time nor the end of the program.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import socket
 import threading
 import weakref
+from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -99,6 +101,119 @@ class KeptConnector(aiohttp.TCPConnector):
         limit = timeout.sock_connect * STEPS if timeout.sock_connect is not None else None
         async with asyncio.timeout(limit):
             return await super()._create_connection(req, traces, timeout)
+
+
+class AddressRefused(aiohttp.ClientError):
+    """A name, or an address, that leads where a transfer may not go."""
+
+
+Nearness = int
+"""How near an address is: 0 any host of the internet, 1 a private network, 2 this link, 3 this machine."""
+
+PUBLIC, PRIVATE, LINK, MACHINE = range(4)
+_TRANSLATED = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/96"))
+
+
+def nearness(address: str) -> Nearness:
+    """Return how near *address* is; one that says nothing is taken for a private one."""
+    try:
+        found: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return PRIVATE
+    if isinstance(found, ipaddress.IPv6Address):
+        within = found.ipv4_mapped or found.sixtofour
+        if within is None and any(found in network for network in _TRANSLATED):
+            within = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+        found = within or found
+    if found.is_loopback or found.is_unspecified:
+        return MACHINE
+    if found.is_link_local:
+        return LINK
+    return PUBLIC if found.is_global and not found.is_multicast else PRIVATE
+
+
+class Reach:
+    """Which addresses a transfer may have: those of the internet, and those that are no nearer than the service's own.
+
+    How near the service is, is known from the addresses to which its connections went, the farthest of them; what a
+    name of its own choosing resolves to proves nothing.
+    """
+
+    def __init__(self, *, anywhere: bool, host: str, near: bool) -> None:
+        self._anywhere = anywhere
+        literal = nearness(host) if _is_address(host) else None
+        self._nearest: Nearness | None = MACHINE if near else literal
+
+    def met(self, address: str) -> None:
+        """Take in the address of a connection to the service."""
+        found = nearness(address)
+        self._nearest = found if self._nearest is None else min(self._nearest, found)
+
+    def check(self, host: str, addresses: Iterable[str]) -> list[str]:
+        """Return the *addresses* of *host* that may be connected to; raises when none may."""
+        given = list(addresses)
+        allowed = [one for one in given if self._anywhere or nearness(one) <= (self._nearest or PUBLIC)]
+        if given and not allowed:
+            raise AddressRefused(f"{host} is {given[0]}, an address of a private network")
+        return allowed
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+_proxied: ContextVar[bool] = ContextVar("vi_connection_is_proxied", default=False)
+
+
+class NotingConnector(KeptConnector):
+    """The connector of the API: tells *reach* where the service is."""
+
+    def __init__(self, reach: Reach, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._reach = reach
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.connector.Connection:
+        """Return a connection, and note its other end unless that is a proxy."""
+        connection = await super().connect(req, traces, timeout)
+        transport = connection.transport
+        peer = transport.get_extra_info("peername") if transport is not None and req.proxy is None else None
+        if isinstance(peer, tuple) and peer:
+            self._reach.met(str(peer[0]))
+        return connection
+
+
+class GuardedConnector(KeptConnector):
+    """The connector of transfers: connects only to addresses that *reach* allows.
+
+    The addresses that are checked are those that are connected to, so a name that changes its mind gains nothing. Names
+    that a proxy resolves are the proxy's business; an address as it stands is refused there too.
+    """
+
+    def __init__(self, reach: Reach, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._reach = reach
+
+    async def _create_connection(
+        self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
+    ) -> Any:
+        host = req.url.host or ""
+        _proxied.set(req.proxy is not None)
+        if req.proxy is not None and (_is_address(host) or host.rstrip(".").lower().endswith("localhost")):
+            self._reach.check(host, [host if _is_address(host) else "127.0.0.1"])
+        return await super()._create_connection(req, traces, timeout)
+
+    async def _resolve_host(self, host: str, port: int, traces: Any = None) -> list[ResolveResult]:
+        found = await super()._resolve_host(host, port, traces)
+        if _proxied.get():
+            return found
+        allowed = set(self._reach.check(host, [entry["host"] for entry in found]))
+        return [entry for entry in found if entry["host"] in allowed]
 
 
 class Resolver(AbstractResolver):

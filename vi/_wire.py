@@ -80,6 +80,22 @@ def _text(value: Any) -> str:
     return value
 
 
+IDENTIFIERS = frozenset({"asset_id", "dataset_id", "asset_ingestion_session_id", "delete_many_assets_session_id"})
+"""The fields that hold an id of the service (protocol section 2): an id is put into paths, arguments and terminals."""
+
+
+def identifier(value: str) -> str:
+    """Return an id that is one, or the empty text of a document without it; any other makes its document a bad one."""
+    if (value.isalnum() and value.isascii() and len(value) <= 255) or not value or _routes.is_identifier(value):
+        return value
+    raise WireError(f"not an id: {_show(value)}")
+
+
+def short_identifier(organization_id: str | None, dataset_id: str) -> str:
+    """Return the id of a dataset without the prefix of its organization."""
+    return identifier(_routes.short(organization_id, dataset_id))
+
+
 def _integer(value: Any) -> int:
     if type(value) is float and value.is_integer():
         return int(value)
@@ -237,7 +253,7 @@ def structure_class(cls: Any) -> Read:
 def _generate(cls: Any) -> Read:
     """Write two functions: one for a document that is as promised in every field, and one that it hands the others to."""
     attrs.resolve_types(cls)
-    scope: dict[str, Any] = {"WireError": WireError, "show": _show, "short": _routes.short}
+    scope: dict[str, Any] = {"WireError": WireError, "show": _show, "short": short_identifier, "identifier": identifier}
     promise = _Promise(scope)
     whole = promise.build(cls, "d", "v")
     lines, arguments = [], []
@@ -302,6 +318,8 @@ class _Promise:
             self.tests.append(f"{name} is not None")
         if attribute.name == "dataset_id":
             return f"short({document}.get('workspaceId'), {name})"
+        if attribute.name in IDENTIFIERS:
+            return f"identifier({name})"
         if exact:
             return name
         if not optional and isinstance(attribute.type, type) and attrs.has(attribute.type):
@@ -322,6 +340,9 @@ def _read_field(attribute: attrs.Attribute[Any], name: str, reader: str, scope: 
     call = f"{reader}({name})"
     if attribute.name == "dataset_id":
         call = f"short(get('workspaceId'), {call})"
+        exact = None
+    elif attribute.name in IDENTIFIERS:
+        call = f"identifier({call})"
         exact = None
     if attribute.default is attrs.NOTHING:
         condition = f"if type({name}) is not {exact}: " if exact else ""
@@ -444,4 +465,9 @@ def _find_in_class(value: Mapping[str, Any], cls: Any, path: str) -> WireError |
             continue
         if error := _find(item, attribute.type, below):
             return error
+        if attribute.name in IDENTIFIERS:
+            try:
+                short_identifier(value.get("workspaceId") if attribute.name == "dataset_id" else None, item)
+            except WireError as bad:
+                return WireError(bad.problem, below)
     return None

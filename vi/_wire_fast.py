@@ -18,8 +18,7 @@ from typing import Any, Generic, TypeVar, Union, get_args, get_origin
 
 import attrs
 
-from . import _routes
-from ._wire import wire_name
+from ._wire import IDENTIFIERS, identifier, short_identifier, wire_name
 
 try:
     import msgspec
@@ -46,10 +45,10 @@ def read_page(body: bytes, cls: type[T]) -> DecodedPage[T] | None:
     decode, settle = _page_of(known)
     try:
         page = decode(body)
+        for item in page.items:
+            settle(item)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    for item in page.items:
-        settle(item)
     return DecodedPage(page.items, page.nextPage or None, page.prevPage or None)
 
 
@@ -125,7 +124,7 @@ def _translated(annotation: Any) -> Any:
 @functools.cache
 def _settler(cls: Any) -> Callable[[Any], None]:
     """Return the generated function that makes a twin, and all within it, what it is a twin of."""
-    scope: dict[str, Any] = {"cls0": cls, "short": _routes.short}
+    scope: dict[str, Any] = {"cls0": cls, "short": short_identifier, "identifier": identifier}
     lines = ["def settle(v0):", "    v0.__class__ = cls0"]
     _settle_fields(cls, "v0", "    ", scope, lines)
     exec(compile("\n".join(lines), f"<settler of {cls.__qualname__}>", "exec"), scope)  # noqa: S102 - from classes alone
@@ -138,6 +137,8 @@ def _settle_fields(cls: Any, value: str, indent: str, scope: dict[str, Any], lin
     for field in attrs.fields(cls):
         if field.name == "dataset_id":
             lines.append(f"{indent}{value}.dataset_id = short({value}.organization_id, {value}.dataset_id)")
+        elif field.name in IDENTIFIERS:
+            lines.append(f"{indent}identifier({value}.{field.name})")
         if not field.init:
             lines.append(f"{indent}{value}.{field.name} = None")
         optional, inner = _class_in(field.type)

@@ -51,6 +51,7 @@ class AsyncClient:
         limits: TransferLimits | None = None,
         ssl_context: ssl.SSLContext | None = None,
         allow_http: bool = False,
+        allow_private_storage: bool | None = None,
     ) -> None:
         self._connect(
             load_settings(
@@ -63,6 +64,7 @@ class AsyncClient:
                 timeouts=timeouts,
                 retries=retries,
                 limits=limits,
+                allow_private_storage=allow_private_storage,
             ),
             ssl_context,
         )
@@ -257,6 +259,7 @@ class Client:
         limits: TransferLimits | None = None,
         ssl_context: ssl.SSLContext | None = None,
         allow_http: bool = False,
+        allow_private_storage: bool | None = None,
     ) -> None:
         client = AsyncClient(
             secret_key,
@@ -269,6 +272,7 @@ class Client:
             limits=limits,
             ssl_context=ssl_context,
             allow_http=allow_http,
+            allow_private_storage=allow_private_storage,
         )
         self._wrap(client, LoopThread(client.aclose, "vi-client"))
 

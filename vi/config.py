@@ -29,6 +29,7 @@ ORGANIZATION_VARIABLE = "DATATURE_VI_ORGANIZATION_ID"
 ENDPOINT_VARIABLE = "DATATURE_VI_API_ENDPOINT"
 CONFIG_VARIABLE = "VI_CONFIG"
 PROFILE_VARIABLE = "VI_PROFILE"
+PRIVATE_STORAGE_VARIABLE = "VI_ALLOW_PRIVATE_STORAGE"
 
 ENVIRONMENT = "the environment"
 _VARIABLES = {
@@ -122,6 +123,8 @@ class Settings:
     timeouts: Timeouts = attrs.Factory(Timeouts)
     retries: RetryPolicy = attrs.Factory(RetryPolicy)
     limits: TransferLimits = attrs.Factory(TransferLimits)
+    allow_private_storage: bool = False
+    """Whether signed URLs may lead to private addresses although the service is not at one itself."""
     _from_environment: frozenset[tuple[str, str]] = attrs.field(
         default=frozenset(), repr=False, eq=False, alias="from_environment"
     )
@@ -196,6 +199,7 @@ def load_settings(
     timeouts: Timeouts | None = None,
     retries: RetryPolicy | int | None = None,
     limits: TransferLimits | None = None,
+    allow_private_storage: bool | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Settings:
     """Put settings together; raises `ViConfigurationError` that names the source of a bad or missing value.
@@ -203,6 +207,9 @@ def load_settings(
     An empty text counts as a value that was not given. *retries* as a number is `RetryPolicy.of` that number.
     """
     check_type(allow_http, "allow_http", bool, "True or False")
+    if allow_private_storage is None:
+        allow_private_storage = _switch(PRIVATE_STORAGE_VARIABLE, environ)
+    check_type(allow_private_storage, "allow_private_storage", bool, "True or False")
     if timeouts is not None:
         check_type(timeouts, "timeouts", Timeouts, "a vi.Timeouts, such as Timeouts(request=30)")
     if limits is not None:
@@ -223,7 +230,15 @@ def load_settings(
         timeouts=timeouts if timeouts is not None else Timeouts(),
         retries=_policy(retries),
         limits=limits if limits is not None else TransferLimits(),
+        allow_private_storage=allow_private_storage,
     )
+
+
+def _switch(variable: str, environ: Mapping[str, str]) -> bool:
+    value = environ.get(variable, "").strip().lower()
+    if value not in ("", "0", "1", "false", "true", "no", "yes"):
+        raise ViConfigurationError(f"{variable} must be 1 or 0, got {value[:20]!r}.")
+    return value in ("1", "true", "yes")
 
 
 def _policy(retries: object) -> RetryPolicy:

@@ -20,8 +20,9 @@ from vi._media import sniff
 from vi._retry import read_retry_after
 from vi._show import html
 from vi._transfer.names import safe_name
+from vi._transfer.outcomes import TransferFailed
 from vi._transfer.record import FileFailure
-from vi._transfer.storage import TransferFailed, signed_transfer
+from vi._transfer.signed import signed_transfer
 from vi.api.resources.datasets.assets.responses import Asset
 from vi.errors import ViError, from_response
 from vi.server.store.query import parse_filter

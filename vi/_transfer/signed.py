@@ -5,40 +5,16 @@ A signed URL is used exactly as given: aiohttp would normalise its query and bre
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
-from functools import lru_cache
 
 import attrs
 from yarl import URL
 
 from .._connections import origin_of
 from .._redact import hold_signatures
+from . import dictated
 from .outcomes import TransferFailed
-
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_BREAKS = re.compile(r"[\r\n\0]")
-_FORBIDDEN_HEADERS = frozenset(
-    {
-        "accept-encoding",
-        "authorization",
-        "connection",
-        "content-length",
-        "cookie",
-        "expect",
-        "host",
-        "keep-alive",
-        "organization-id",
-        "proxy-authorization",
-        "proxy-connection",
-        "range",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
 
 
 @attrs.frozen
@@ -75,15 +51,15 @@ def signed_transfer(
         raise TransferFailed("EBADURL", "The service gave an unencrypted transfer URL although it is https itself.")
     if user is not None:
         raise TransferFailed("EBADURL", "The service gave a transfer URL with credentials in it, refused.")
-    if not isinstance(headers or {}, Mapping):
-        raise TransferFailed("EBADURL", "The service demands headers that cannot be read.")
-    for name, value in (headers or {}).items():
-        if not isinstance(value, str) or not _may_be_dictated(name) or _BREAKS.search(value):
-            raise TransferFailed("EBADURL", f"The service demands the header {name[:40]!r}, which is refused.")
+    try:
+        demanded = dictated.headers(headers)
+    except dictated.DictatedError as problem:
+        raise TransferFailed("EBADURL", f"The service demands {problem}, which is refused.") from None
     hold_signatures(target.raw_query_string)
-    return SignedTransfer(target, headers or {}, method, expires, origin_of(target))
+    return SignedTransfer(target, demanded, method, expires, origin_of(target))
 
 
-@lru_cache(maxsize=256)
-def _may_be_dictated(header: str) -> bool:
-    return _TOKEN.fullmatch(header) is not None and header.lower() not in _FORBIDDEN_HEADERS
+def known_origins(endpoint: str, upload: SignedTransfer | None) -> frozenset[str]:
+    """Return where a session has its storage: the service itself, and where the whole file would go."""
+    own = origin_of(URL(endpoint))
+    return frozenset((own,) if upload is None else (own, upload.origin))

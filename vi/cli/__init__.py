@@ -22,8 +22,8 @@ from .options import VerbParser, add_group
 EXAMPLE = """example:
   vi-sdk serve --data ./vi-data --env-file vi.env &     # a service of your own; then: set -a; . ./vi.env
   DATASET=$(vi-sdk datasets create "street signs" --quiet)
-  vi-sdk assets upload $DATASET ./images
-  vi-sdk assets download $DATASET ./copy
+  vi-sdk assets upload "$DATASET" ./images
+  vi-sdk assets download "$DATASET" ./copy
 """
 
 ENVIRONMENT = """environment:

@@ -91,7 +91,7 @@ def whoami(given: argparse.Namespace) -> int:
             }
         )
     elif given.quiet:
-        say(organization.organization_id)
+        say(printable(organization.organization_id))
     else:
         show_rows(_rows(organization, endpoint, sources))
     return exits.DONE

@@ -71,8 +71,8 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
         group,
         "ls",
         "list the assets of a dataset",
-        """  vi-sdk assets ls $DATASET --sort size --desc --limit 5
-  vi-sdk assets ls $DATASET --filter metadata.mimeType=image/png --json
+        """  vi-sdk assets ls \"$DATASET\" --sort size --desc --limit 5
+  vi-sdk assets ls "$DATASET" --filter metadata.mimeType=image/png --json
 """,
     )
     parser.add_argument("--sort", choices=SORTS, help="sort by")
@@ -81,7 +81,7 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
     options.add_selection(parser)
     _finish(parser, ls)
 
-    parser = _verb(group, "show", "show assets", "  vi-sdk assets show $DATASET $ASSET\n")
+    parser = _verb(group, "show", "show assets", '  vi-sdk assets show "$DATASET" $ASSET\n')
     parser.add_argument("assets", nargs="+", metavar="ASSET", help="id of an asset")
     _finish(parser, show)
 
@@ -89,7 +89,7 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
         group,
         "count",
         "count the assets of a dataset",
-        "  vi-sdk assets count $DATASET\n  vi-sdk assets count $DATASET --query 'camera == \"north\"'\n",
+        '  vi-sdk assets count "$DATASET"\n  vi-sdk assets count "$DATASET" --query \'camera == "north"\'\n',
     )
     options.add_selection(parser)
     _finish(parser, count, ids=None)
@@ -98,8 +98,8 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
         group,
         "rename",
         "rename an asset",
-        "  vi-sdk assets rename $DATASET $ASSET north.png\n"
-        "  vi-sdk assets rename $DATASET --filename north.png south.png\n",
+        '  vi-sdk assets rename "$DATASET" $ASSET north.png\n'
+        '  vi-sdk assets rename "$DATASET" --filename north.png south.png\n',
     )
     parser.usage = f"{parser.prog} [options] DATASET ASSET NEW_NAME\n       {parser.prog} [options] DATASET --filename OLD_NAME NEW_NAME"
     parser.add_argument("names", nargs="+", metavar="NEW_NAME", help="id of the asset, and its new name")
@@ -111,8 +111,8 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
         group,
         "rm",
         "delete assets and their annotations, for good",
-        """  vi-sdk assets rm $DATASET $ASSET --yes
-  vi-sdk assets rm $DATASET --query 'camera == "north"' --dry-run
+        """  vi-sdk assets rm \"$DATASET\" $ASSET --yes
+  vi-sdk assets rm "$DATASET" --query 'camera == "north"' --dry-run
 """,
     )
     parser.add_argument("assets", nargs="*", metavar="ASSET", help="id of an asset")
@@ -127,8 +127,8 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
         group,
         "wait",
         "wait until upload sessions have ended",
-        """  SESSION=$(vi-sdk assets upload $DATASET ./images --no-wait --quiet)
-  vi-sdk assets wait $DATASET $SESSION --timeout 600
+        """  SESSION=$(vi-sdk assets upload \"$DATASET\" ./images --no-wait --quiet)
+  vi-sdk assets wait "$DATASET" $SESSION --timeout 600
 """,
     )
     parser.add_argument("sessions", nargs="+", metavar="SESSION", help="id of an upload session")

@@ -17,9 +17,9 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
         group,
         "sync",
         "make a dataset like a folder, or the folder like the dataset",
-        """  vi-sdk assets sync $DATASET ./images --dry-run
-  vi-sdk assets sync $DATASET ./images --delete --max-delete 10 --yes
-  vi-sdk assets sync $DATASET ./copy --direction down
+        """  vi-sdk assets sync \"$DATASET\" ./images --dry-run
+  vi-sdk assets sync "$DATASET" ./images --delete --max-delete 10 --yes
+  vi-sdk assets sync "$DATASET" ./copy --direction down
 """,
         description="Make a dataset like a folder, or the folder like the dataset, moving only the difference.",
     )
@@ -50,7 +50,7 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
         group,
         "verify",
         "compare a folder with a dataset, moving nothing",
-        "  vi-sdk assets verify $DATASET ./images\n",
+        '  vi-sdk assets verify "$DATASET" ./images\n',
         description=f"Compare a folder with a dataset, moving nothing; exit code {exits.FAILED} when they differ.",
     )
     parser.add_argument("dataset", metavar="DATASET", help="id of the dataset")

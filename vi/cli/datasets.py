@@ -61,7 +61,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     )
     _finish(parser, create)
 
-    parser = options.add_verb(group, "show", "show datasets", "  vi-sdk datasets show $DATASET\n")
+    parser = options.add_verb(group, "show", "show datasets", '  vi-sdk datasets show "$DATASET"\n')
     parser.add_argument("datasets", nargs="+", metavar="DATASET")
     _finish(parser, show)
 
@@ -69,7 +69,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
         group,
         "rm",
         "delete datasets with all their assets, for good",
-        "  vi-sdk datasets rm $DATASET --dry-run\n  vi-sdk datasets rm $DATASET --yes\n",
+        '  vi-sdk datasets rm "$DATASET" --dry-run\n  vi-sdk datasets rm "$DATASET" --yes\n',
     )
     parser.add_argument("datasets", nargs="+", metavar="DATASET")
     parser.add_argument("--missing-ok", action="store_true", help="do not mind datasets that are not there")

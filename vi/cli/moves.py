@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from .._show.console import complain, say
+from .._show.text import printable
 from .._show.units import several
 from . import exits, options, output, plans
 from .output import show_document
@@ -25,10 +26,10 @@ def _add_upload(group: options.Verbs[options.VerbParser]) -> None:
         group,
         "upload",
         "upload files and folders to a dataset",
-        """  vi-sdk assets upload $DATASET ./images --exclude '*.gif' --metadata camera=north
-  vi-sdk assets upload $DATASET ./images --skip-existing --dry-run
-  vi-sdk assets upload $DATASET ./images --plan plan.jsonl
-  vi-sdk assets upload $DATASET --apply plan.jsonl --shard 1/4
+        """  vi-sdk assets upload \"$DATASET\" ./images --exclude '*.gif' --metadata camera=north
+  vi-sdk assets upload "$DATASET" ./images --skip-existing --dry-run
+  vi-sdk assets upload "$DATASET" ./images --plan plan.jsonl
+  vi-sdk assets upload "$DATASET" --apply plan.jsonl --shard 1/4
 """,
         description="Upload files and folders to a dataset. Every file is tried; one that fails does not stop the others.",
     )
@@ -62,8 +63,8 @@ def _add_download(group: options.Verbs[options.VerbParser]) -> None:
         group,
         "download",
         "download assets of a dataset into a folder",
-        """  vi-sdk assets download $DATASET ./copy
-  vi-sdk assets download $DATASET ./copy --include '*.png' --overwrite --dry-run
+        """  vi-sdk assets download \"$DATASET\" ./copy
+  vi-sdk assets download "$DATASET" ./copy --include '*.png' --overwrite --dry-run
 """,
     )
     parser.add_argument("dataset", metavar="DATASET", help="id of the dataset")
@@ -133,7 +134,7 @@ def tell_upload(given: argparse.Namespace, result: Any) -> int:
         show_document(result.to_dict())
     elif given.quiet:
         if result.session_ids:
-            say("\n".join(result.session_ids))
+            say("\n".join(map(printable, result.session_ids)))
     elif given.no_wait:
         for session_id in result.session_ids:
             complain(f"  not waited for: vi-sdk assets wait {given.dataset} {session_id}")

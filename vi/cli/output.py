@@ -45,7 +45,7 @@ def show_items(given: argparse.Namespace, items: Iterable[T], columns: Columns, 
         if given.json:
             say("\n".join(as_json((columns.document or document)(item)) for item in block))
         elif given.quiet:
-            say("\n".join(columns.id_of(item) for item in block))
+            say("\n".join(printable(columns.id_of(item)) for item in block))
         else:
             rows = [list(columns.cells(item)) for item in block]
             left = set(range(len(columns.heads))) - columns.numbers

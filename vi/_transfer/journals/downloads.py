@@ -25,7 +25,7 @@ from typing import Any
 import attrs
 
 from ..._checksums import Expected
-from ..byte_ranges import ByteRange
+from ..byte_ranges import ByteRange, range_size
 from ..files import discard
 from . import locked_lines
 from .locked_lines import KEPT_SECONDS, LineWriter
@@ -70,6 +70,7 @@ class KeptPart:
 
     def cut(self, each: int) -> tuple[list[ByteRange], list[ByteRange]]:
         """Cut the file into ranges in order, those that have arrived and those, of at most *each* bytes, that have not."""
+        each = range_size(self.size, each)
         numbers = itertools.count(1)
         there: list[ByteRange] = []
         missing: list[ByteRange] = []

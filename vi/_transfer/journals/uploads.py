@@ -23,12 +23,12 @@ from typing import Any
 import attrs
 
 from ... import _routes
+from ..dictated import MAX_PARTS
 from ..record import FileRecord
 from . import locked_lines
 from .locked_lines import KEPT_SECONDS, LineWriter, cache_folder
 
 VERSION = 1
-MAX_PARTS = 1_000_000
 LINES_AT_ONCE = 1000
 
 
@@ -265,7 +265,7 @@ def _apply(found: Unfinished, line: dict[str, Any]) -> None:
             "in": str(session_id),
             "id": [int(size), int(mtime_ns), int(crc)],
             "parts": int(count),
-        } if _routes.is_identifier(session_id) and _can_be_asked_for(upload_id) and 0 < count <= MAX_PARTS:
+        } if _routes.is_identifier(session_id) and _routes.is_upload_id(upload_id) and 0 < count <= MAX_PARTS:
             found.multiparts[upload_id] = BegunMultipart(
                 upload_id, name, session_id, Identity(size, mtime_ns, crc), count
             )
@@ -284,7 +284,3 @@ def _apply(found: Unfinished, line: dict[str, Any]) -> None:
         }:
             found.key = JournalKey(endpoint, organization, dataset)
             found.began = began if math.isfinite(began) else 0.0
-
-
-def _can_be_asked_for(upload_id: str) -> bool:
-    return upload_id.isprintable() and bool(upload_id.strip("."))

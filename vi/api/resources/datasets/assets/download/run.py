@@ -15,7 +15,7 @@ import anyio
 import attrs
 from anyio.streams.memory import MemoryObjectSendStream
 
-from ...... import _wire
+from ...... import _routes, _wire
 from ......_checksums import Expected, from_goog_hash
 from ......_connections import TRANSPORT_ERRORS
 from ......_pacing import Slots
@@ -378,8 +378,8 @@ def read_remote(item: Any, endpoint: str) -> RemoteFile:
         algorithm, value = digest.get("algorithm"), digest.get("contents")
     except (KeyError, TypeError, AttributeError):
         raise TransferFailed("EBADITEM", "the service's document for it cannot be read.") from None
-    if type(asset_id) is not str or type(filename) is not str or type(size) is not int or size < 0:
-        raise TransferFailed("EBADITEM", "the service's document for it has a field of the wrong type.")
+    if not _routes.is_identifier(asset_id) or type(filename) is not str or type(size) is not int or size < 0:
+        raise TransferFailed("EBADITEM", "the service's document for it has an id or a field that cannot be used.")
     try:
         contents = item["contents"]["asset"]
         url, headers, expiry = contents["url"], contents.get("headers"), contents.get("expiry") or 0

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...... import _routes, _wire
+from ......_transfer import dictated
 from ......_transfer.journals.uploads import BegunMultipart, Identity, Journal
+from ......_transfer.outcomes import TransferFailed
 from ......_transfer.record import FileRecord
-from ......_transfer.signed import signed_transfer
+from ......_transfer.signed import known_origins, signed_transfer
 from ......_transfer.upload import PartTransfer
 from ......errors import ViConflictError, ViNotFoundError, ViOperationError, ViValidationError
 from ..calls import AssetCalls
@@ -58,11 +60,15 @@ class Multipart:
             raise
         try:
             self._upload_id = document["multipartUploadId"]
-            count = document["status"]["partCount"]
+            announced = document["status"]["partCount"]
         except (KeyError, TypeError):
             raise _unreadable("multipart upload", "multipartUploadId and status.partCount are required") from None
-        if type(count) is not int:
-            raise _unreadable("multipart upload", "status.partCount must be an integer")
+        try:
+            count = dictated.part_count(announced, self._record.size)
+        except dictated.DictatedError as problem:
+            raise _refused(problem) from None
+        if not _routes.is_upload_id(self._upload_id):
+            raise _unreadable("multipart upload", "multipartUploadId must be 1 to 1024 printable characters")
         if self._journal is not None and (identity := Identity.of(self._record)) is not None:
             session_id = self._session.asset_ingestion_session_id
             self._journal.begun(BegunMultipart(self._upload_id, self._record.filename, session_id, identity, count))
@@ -76,13 +82,21 @@ class Multipart:
             transfer = signed_transfer(
                 document["url"],
                 document.get("headers"),
-                document.get("method") or "PUT",
+                dictated.method(document.get("method") or "PUT", dictated.UPLOAD_METHODS),
                 _wire.to_seconds(document.get("expiry") or 0),
                 endpoint=self._calls.endpoint,
             )
+            return PartTransfer(
+                transfer,
+                dictated.reported_headers(wanted),
+                dictated.reported_body(
+                    wants_body, transfer.origin, known_origins(self._calls.endpoint, self._record.upload)
+                ),
+            )
+        except dictated.DictatedError as problem:
+            raise _refused(problem) from None
         except (KeyError, TypeError, AttributeError):
             raise _unreadable("part", "url, responseHeaders and responseBody are required") from None
-        return PartTransfer(transfer, [str(name) for name in wanted or []], bool(wants_body))
 
     async def part_done(self, number: int, crc32c: int, headers: Mapping[str, str], body: bytes) -> None:
         """Report the storage's answer for a part."""
@@ -113,6 +127,10 @@ class Multipart:
 
     def _path(self, template: str, **values: str) -> str:
         return self._calls.path(template, upload=self._upload_id, **values)
+
+
+def _refused(problem: dictated.DictatedError) -> TransferFailed:
+    return TransferFailed("EBADURL", f"The service demands {problem}, which is refused.")
 
 
 def _unreadable(what: str, problem: str) -> ViOperationError:

@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import re
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
@@ -46,7 +47,7 @@ try:
     from fastapi import Depends, FastAPI, HTTPException, Request, Response, UploadFile
     from fastapi.responses import JSONResponse, StreamingResponse
     from starlette.requests import ClientDisconnect
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 except ImportError:
     raise ViConfigurationError(
         "vi.fastapi needs FastAPI.", suggestion="Install it with: pip install 'vi-async-sdk[fastapi]'"
@@ -59,7 +60,6 @@ FIRST_PIECE = 256 << 10
 PROBLEM = "application/problem+json"
 CLIENT_GONE = 499
 
-_READ = "vi.body_read"
 _RANGE = re.compile(r"bytes=\s*+(\d{0,18})\s*+-\s*+(\d{0,18})\s*+")
 
 
@@ -101,6 +101,10 @@ ViClient = Annotated[AsyncClient, Depends(get_client)]
 # uploads
 
 
+class LengthRequired(HTTPException):
+    """A body whose size is not stated: 411."""
+
+
 def upload_source(file: UploadFile, filename: str | None = None) -> tuple[str, IO[bytes]]:
     """Return an uploaded file as `AsyncAssets.upload` takes it, under its own base name or *filename*."""
     name = filename or (file.filename or "").replace("\\", "/").rpartition("/")[2]
@@ -116,24 +120,26 @@ def body_source(request: Request, filename: str) -> tuple[str, AsyncIterator[byt
     """
     length = request.headers.get("content-length", "")
     if not length.isdecimal():
-        raise HTTPException(HTTPStatus.LENGTH_REQUIRED, "Content-Length is needed.")
+        raise LengthRequired(HTTPStatus.LENGTH_REQUIRED, "Send the size of the body as Content-Length.")
     return filename, _body(request), int(length)
 
 
 async def _body(request: Request) -> AsyncIterator[bytes]:
-    try:
-        async for piece in request.stream():
-            if piece:
-                yield piece
-    finally:
-        _body_read(request).set()
+    async for piece in request.stream():
+        if piece:
+            yield piece
 
 
 @asynccontextmanager
 async def cancelled_on_disconnect(request: Request) -> AsyncIterator[None]:
-    """Cancel the block, and end with ``ClientDisconnect``, when the client goes away; `add_error_handlers` answers that."""
+    """Cancel the block, and end with ``ClientDisconnect``, when the client goes away; `add_error_handlers` answers that.
+
+    A disconnect is noticed once the body of the request has been read or has arrived whole.
+    """
+    messages = _Messages(request.receive)
+    request._receive = messages.next
     with anyio.CancelScope() as scope:
-        watcher = asyncio.create_task(_watch(request, scope.cancel))
+        watcher = asyncio.create_task(messages.watch(scope.cancel))
         try:
             yield
         finally:
@@ -144,20 +150,42 @@ async def cancelled_on_disconnect(request: Request) -> AsyncIterator[None]:
         raise ClientDisconnect
 
 
-async def _watch(request: Request, gone: Callable[[], None]) -> None:
-    # What is still to be read of the body belongs to whoever reads it.
-    has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
-    if has_body and not getattr(request, "_stream_consumed", False):
-        await _body_read(request).wait()
-    while (await request.receive())["type"] != "http.disconnect":
-        continue
-    gone()
+class _Messages:
+    """The one reader of a request's messages: the body goes to whoever asks for it, the disconnect to the watcher."""
 
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._waiting: deque[Message] = deque()
+        self._changed = asyncio.Event()
+        self._watched = False
 
-def _body_read(request: Request) -> anyio.Event:
-    event = request.scope.setdefault(_READ, anyio.Event())
-    assert isinstance(event, anyio.Event)
-    return event
+    async def watch(self, gone: Callable[[], None]) -> None:
+        """Read until the client goes away; a piece of the body that is not the last waits until it was taken."""
+        self._watched = True
+        try:
+            while True:
+                message = await self._receive()
+                self._waiting.append(message)
+                self._changed.set()
+                if message["type"] == "http.disconnect":
+                    return gone()
+                while message.get("more_body") and self._waiting:
+                    self._changed.clear()
+                    await self._changed.wait()
+        finally:
+            self._watched = False
+            self._changed.set()
+
+    async def next(self) -> Message:
+        """Return the next message, as ``receive`` does."""
+        while not self._waiting and self._watched:
+            self._changed.clear()
+            await self._changed.wait()
+        if not self._waiting:
+            return await self._receive()
+        message = self._waiting.popleft()
+        self._changed.set()
+        return message
 
 
 # answers
@@ -310,7 +338,7 @@ _STATUSES: tuple[tuple[type[ViError], HTTPStatus], ...] = (
 
 _UPLOAD_CODES = {
     "EBADMIME": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    "EBADSIZE": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "EBADSIZE": HTTPStatus.UNPROCESSABLE_ENTITY,
     "EBADNAME": HTTPStatus.UNPROCESSABLE_ENTITY,
     "ECORRUPT": HTTPStatus.UNPROCESSABLE_ENTITY,
     "EALREADY": HTTPStatus.CONFLICT,
@@ -352,9 +380,36 @@ def problem(error: ViError) -> dict[str, Any]:
     return {name: value for name, value in document.items() if value is not None}
 
 
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    int(status): {
+        "description": status.phrase,
+        "content": {
+            PROBLEM: {
+                "schema": {
+                    "type": "object",
+                    "required": ["type", "title", "status", "detail"],
+                    "properties": {
+                        "type": {"type": "string"},
+                        "title": {"type": "string"},
+                        "status": {"type": "integer"},
+                        "detail": {"type": "string"},
+                        "code": {"type": "string"},
+                        "request_id": {"type": "string"},
+                        "retry_after": {"type": "number"},
+                    },
+                }
+            }
+        },
+    }
+    for status in sorted({HTTPStatus.LENGTH_REQUIRED, *_UPLOAD_CODES.values(), *(status for _, status in _STATUSES)})
+}
+"""The problem answers of `add_error_handlers`, for an application's OpenAPI: ``FastAPI(responses=PROBLEMS)``."""
+
+
 def add_error_handlers(app: FastAPI) -> None:
     """Make *app* answer with problem documents where an endpoint lets a `ViError` through."""
     app.add_exception_handler(ViError, _answer_problem)
+    app.add_exception_handler(LengthRequired, _answer_unsized)
     app.add_exception_handler(ClientDisconnect, _answer_nobody)
 
 
@@ -367,6 +422,13 @@ async def _answer_problem(_request: Request, error: Exception) -> Response:
     if document["status"] >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.warning("Answered with status %d: %s", document["status"], error)
     return JSONResponse(document, document["status"], headers, media_type=PROBLEM)
+
+
+async def _answer_unsized(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, LengthRequired)
+    status = HTTPStatus(error.status_code)
+    document = {"type": "about:blank", "title": status.phrase, "status": int(status), "detail": error.detail}
+    return JSONResponse(document, status, media_type=PROBLEM)
 
 
 async def _answer_nobody(_request: Request, _error: Exception) -> Response:

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response, UploadFile
 
 from vi.fastapi import (
+    PROBLEMS,
     ViClient,
     add_error_handlers,
     asset_response,
@@ -17,7 +18,7 @@ from vi.fastapi import (
     upload_source,
 )
 
-app = FastAPI(title="Images", lifespan=lifespan())
+app = FastAPI(title="Images", lifespan=lifespan(), responses=PROBLEMS)
 add_error_handlers(app)
 
 
@@ -59,7 +60,8 @@ async def add_with_progress(dataset_id: str, files: list[UploadFile], client: Vi
     return progress_response(client.assets.upload_events(dataset_id, sources, failure_mode="FailAfterAll"))
 
 
-@app.api_route("/datasets/{dataset_id}/images/{asset_id}", methods=["GET", "HEAD"])
+@app.get("/datasets/{dataset_id}/images/{asset_id}")
+@app.head("/datasets/{dataset_id}/images/{asset_id}")
 async def show(request: Request, dataset_id: str, asset_id: str, client: ViClient) -> Response:
     """Send an image back, or the range of it that is asked for."""
     return await asset_response(request, client, dataset_id, asset_id)

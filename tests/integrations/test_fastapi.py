@@ -18,14 +18,16 @@ from typing import Any
 
 import aiohttp
 import attrs
+import openapi_spec_validator
 import psutil
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
+from starlette.requests import ClientDisconnect
 
 import vi
 from vi import _samples
-from vi.fastapi import ViClient, add_error_handlers, lifespan, problem, status_of
+from vi.fastapi import ViClient, add_error_handlers, cancelled_on_disconnect, lifespan, problem, status_of
 from vi.testing import TestedService
 
 pytestmark = pytest.mark.anyio
@@ -426,13 +428,13 @@ class TestProgress:
         async with http.post(f"{web.url}/datasets/missing/uploads", data=files) as answer:
             events = await self.events(answer)
         name, document = events[-1]
-        assert (name, document["status"], document["code"]) == ("problem", 404, "ResourceNotFound")
+        assert (name, document["status"], document.get("code")) == ("problem", 404, "ResourceNotFound")
 
 
 class TestProblems:
-    async def check(self, answer: aiohttp.ClientResponse, status: int, code: str) -> dict[str, Any]:
+    async def check(self, answer: aiohttp.ClientResponse, status: int, code: str | None) -> dict[str, Any]:
         document = await answer.json(content_type="application/problem+json")
-        assert (answer.status, document["status"], document["code"]) == (status, status, code)
+        assert (answer.status, document["status"], document.get("code")) == (status, status, code)
         assert document["type"] == "about:blank"
         return dict(document)
 
@@ -457,7 +459,14 @@ class TestProblems:
 
     async def test_a_body_of_unknown_length(self, web: Web, http: aiohttp.ClientSession, dataset: str) -> None:
         async with http.put(f"{web.url}/datasets/{dataset}/images/one.png", data=zeros(b"", 10)) as answer:
-            assert answer.status == 411
+            document = await self.check(answer, 411, None)
+        assert document["detail"] == "Send the size of the body as Content-Length."
+
+    @pytest.mark.timeout(30)
+    async def test_an_empty_body_is_answered(self, web: Web, http: aiohttp.ClientSession, dataset: str) -> None:
+        async with http.put(f"{web.url}/datasets/{dataset}/images/one.png", data=b"") as answer:
+            document = await self.check(answer, 422, "EBADSIZE")
+        assert "one.png" in document["detail"]
 
     async def test_a_service_that_is_busy(self, web: Web, backend: TestedService, http: aiohttp.ClientSession) -> None:
         backend.faults.status(429, retry_after=100, times=None)
@@ -465,6 +474,49 @@ class TestProblems:
             document = await self.check(answer, 503, "RateLimitExceeded")
             assert answer.headers["Retry-After"] == "100"
         assert document["retry_after"] == 100
+
+
+async def test_the_description_of_the_application_is_valid(web: Web, http: aiohttp.ClientSession) -> None:
+    async with http.get(f"{web.url}/openapi.json") as answer:
+        description = await answer.json()
+    openapi_spec_validator.validate(description)
+    operations = [one for path in description["paths"].values() for one in path.values()]
+    assert len({one["operationId"] for one in operations}) == len(operations)
+    for operation in operations:
+        for status in ("404", "411", "415", "503"):
+            assert list(operation["responses"][status]["content"]) == ["application/problem+json"]
+
+
+@pytest.mark.parametrize("size", [0, 3, 300_000])
+async def test_a_client_that_goes_away_cancels_the_block(size: int) -> None:
+    """Whether the body was read, was read in part, or is empty and nobody asks for it."""
+    pieces = [b"x" * min(100_000, size - at) for at in range(0, size, 100_000)]
+    messages = [
+        {"type": "http.request", "body": piece, "more_body": number + 1 < len(pieces)}
+        for number, piece in enumerate(pieces)
+    ] or [{"type": "http.request", "body": b"", "more_body": False}]
+    read = bytearray()
+
+    async def receive() -> Any:
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    request = Request({"type": "http", "method": "PUT", "headers": []}, receive)
+
+    async def endpoint() -> None:
+        async with cancelled_on_disconnect(request):
+            async for piece in request.stream() if size else no_pieces():
+                read.extend(piece)
+            await asyncio.Event().wait()
+
+    with pytest.raises(ClientDisconnect):
+        await endpoint()
+    assert len(read) == size
+
+
+async def no_pieces() -> AsyncIterator[bytes]:
+    """A body that nobody reads."""
+    return
+    yield b""
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
+import inspect
 import json
+import re
 import subprocess
 import sys
+import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +73,91 @@ def test_star_import_gives_exactly_all() -> None:
     scope: dict[str, Any] = {}
     exec("from vi import *", scope)
     assert set(scope) - {"__builtins__"} == set(vi.__all__)
+
+
+def test_dir_shows_the_public_names_and_nothing_else() -> None:
+    modules = set(dir(vi)) - set(vi.__all__)
+    assert modules == {"errors", *vi._MODULES}
+    assert {"annotations", "importlib", "TYPE_CHECKING", "Any"}.isdisjoint(dir(vi))
+
+
+@pytest.mark.parametrize("name", sorted(set(vi._MODULES) - {"fastapi", "otel"}))
+def test_modules_are_there_without_an_import_of_their_own(name: str) -> None:
+    code = f"import vi; assert vi.{name}.__name__ == 'vi.{name}'"
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(ROOT)})
+
+
+def test_type_checkers_see_the_names_that_are_loaded_late() -> None:
+    (block,) = [node for node in ast.parse((ROOT / "vi" / "__init__.py").read_text()).body if isinstance(node, ast.If)]
+    seen = {
+        alias.name: "." * node.level + (node.module or "")
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert seen == {**vi._LAZY, **dict.fromkeys(vi._MODULES, ".")}
+
+
+class Scope(dict[str, Any]):
+    """The names of a module, and those that it imports for type checkers only."""
+
+    def __missing__(self, name: str) -> Any:
+        ours = (getattr(module, name, None) for key, module in list(sys.modules.items()) if key.startswith("vi."))
+        return getattr(builtins, name, None) or next((found for found in ours if isinstance(found, type)), Any)
+
+
+def named_by(cls: type) -> Iterator[type]:
+    """The classes of ours in the signatures of a class's public methods, and in its public attributes."""
+    annotated: list[tuple[dict[str, Any], Any]] = [
+        (vars(sys.modules[base.__module__]), inspect.get_annotations(base))
+        for base in cls.__mro__
+        if base.__module__.startswith("vi.")
+    ]
+    for name, member in inspect.getmembers_static(cls):
+        if isinstance(member, classmethod) and cls not in (vi.AsyncClient, vi.Client):
+            continue  # makes a result out of what only we have
+        function = inspect.unwrap(member.fget if isinstance(member, property) else member)
+        if not name.startswith("_") and inspect.isfunction(function):
+            annotated.append((function.__globals__, inspect.get_annotations(function)))
+    for scope, hints in annotated:
+        for name, hint in hints.items():
+            if not name.startswith("_"):
+                yield from classes(eval(hint, Scope(scope)) if isinstance(hint, str) else hint)
+
+
+def classes(hint: Any) -> Iterator[type]:
+    """The classes of ours within a type."""
+    if isinstance(hint, type) and not typing.get_args(hint):
+        if hint.__module__.startswith("vi."):
+            yield hint
+    else:
+        for part in (typing.get_origin(hint), *typing.get_args(hint)):
+            if part is not None:
+                for one in part if isinstance(part, list) else [part]:
+                    yield from classes(one)
+
+
+EXPORTED = [value for name in vi.__all__ if isinstance(value := getattr(vi, name), type)]
+
+
+@pytest.mark.parametrize("cls", EXPORTED, ids=lambda cls: cls.__name__)
+def test_what_a_public_signature_names_can_be_imported_from_vi(cls: type) -> None:
+    """Choices of words are exported as well; errors have a module that is documented."""
+    missing = {found.__qualname__ for found in named_by(cls) if getattr(vi, found.__name__, None) is not found}
+    assert missing == set()
+
+
+def test_the_walk_finds_what_it_should() -> None:
+    assert {vi.AssetUploadResult, vi.FailureMode} <= set(named_by(vi.AsyncAssets))
+    assert {vi.FileFailure, vi.SkippedFile} <= set(named_by(vi.AssetUploadResult))
+    assert vi.Page in set(named_by(vi.Listing))
+
+
+def test_the_reference_documents_public_modules_only() -> None:
+    pages = "\n".join(path.read_text("utf-8") for path in (ROOT / "docs" / "api").glob("*.rst"))
+    documented = re.findall(r"^\.\. auto\w+:: (\S+)", pages, re.MULTILINE)
+    assert len(documented) > 30
+    assert [name for name in documented if re.search(r"\._", name)] == []
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

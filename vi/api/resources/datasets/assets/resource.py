@@ -30,9 +30,11 @@ from ...base import Resource, check_id, check_ids, check_text
 from ...deadline import deadline
 from ...shared import choose
 from . import arguments, deletion, metadata
+from .arguments import Filter
 from .calls import AssetCalls
 from .download.run import DownloadOptions, expected_total
 from .events import BlockingTransferEvents, TransferEvents, with_events  # noqa: F401 - named in signatures
+from .metadata import CustomMetadata
 from .plans import Direction, TransferPlan
 from .polling import Polling
 from .reading.many import AHEAD, MEMORY, AssetReader, BlockingAssetReader, OnFailure, pages_of
@@ -74,7 +76,7 @@ class AsyncAssets(Resource):
         pagination: PaginationParams | None = None,
         contents: bool = False,
         sort_by: AssetSortCriterion | None = None,
-        filter_criteria: arguments.Filter | None = None,
+        filter_criteria: Filter | None = None,
         metadata_query: str | None = None,
         *,
         strict_query: bool = False,
@@ -167,7 +169,7 @@ class AsyncAssets(Resource):
     def stream(
         self,
         dataset_id: str,
-        filter_criteria: arguments.Filter | None = None,
+        filter_criteria: Filter | None = None,
         metadata_query: str | None = None,
         *,
         strict_query: bool = False,
@@ -201,7 +203,7 @@ class AsyncAssets(Resource):
     async def count(
         self,
         dataset_id: str,
-        filter_criteria: arguments.Filter | None = None,
+        filter_criteria: Filter | None = None,
         metadata_query: str | None = None,
         *,
         strict_query: bool = False,
@@ -235,7 +237,7 @@ class AsyncAssets(Resource):
         self,
         dataset_id: str,
         asset_ids: Sequence[str] | None = None,
-        filter_criteria: arguments.Filter | None = None,
+        filter_criteria: Filter | None = None,
         metadata_query: str | None = None,
         *,
         strict_query: bool = False,
@@ -274,7 +276,7 @@ class AsyncAssets(Resource):
         failure_mode: FailureMode | str = FailureMode.FAIL_AFTER_ONE,
         on_asset_overwritten: ResourceRetentionMode | str = ResourceRetentionMode.REMOVE_LINKED_RESOURCE,
         *,
-        custom_metadata: metadata.CustomMetadata | None = None,
+        custom_metadata: CustomMetadata | None = None,
         names: Naming = "basename",
         include: arguments.Patterns = (),
         exclude: arguments.Patterns = (),
@@ -381,7 +383,7 @@ class AsyncAssets(Resource):
         show_progress: bool = True,
         *,
         asset_ids: Sequence[str] | None = None,
-        filter_criteria: arguments.Filter | None = None,
+        filter_criteria: Filter | None = None,
         metadata_query: str | None = None,
         strict_query: bool = False,
         include: arguments.Patterns = (),
@@ -514,7 +516,7 @@ class AsyncAssets(Resource):
         plan: TransferPlan,
         *,
         on_asset_overwritten: ResourceRetentionMode | str = ResourceRetentionMode.REMOVE_LINKED_RESOURCE,
-        custom_metadata: metadata.CustomMetadata | None = None,
+        custom_metadata: CustomMetadata | None = None,
         timeout: float | None = None,
         show_progress: bool = True,
         on_progress: Listener | None = None,

@@ -1,4 +1,4 @@
-"""What file systems do not all offer: flushing, and names that nobody else has open.
+"""Private files that appear whole or not at all, and what file systems do not all offer: flushing, names that are free.
 
 Shares, FUSE and folders of virtual machines answer ``fsync`` with an error that says "not here"; everything else it says
 is a fault of the disk. On Windows a virus scanner or an indexer opens a new file for a moment, and nobody may rename or
@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import time
 from collections.abc import Callable
+from io import FileIO
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -18,6 +21,7 @@ R = TypeVar("R")
 
 UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
 SHARING = frozenset({5, 32, 33})  # access denied (of a file that is about to go), sharing and lock violation
+_NEW = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
 WAITS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 
 
@@ -40,3 +44,44 @@ def when_free(call: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> 
                 raise
         time.sleep(seconds)
     return call(*arguments, **options)
+
+
+def open_private(path: Path | str, *, again: bool = False) -> FileIO:
+    """Open a new file for writing that only the owner may read; *again* empties one that is there."""
+    # By descriptor: `open` would ask the system four more questions, each of which lets go of the interpreter.
+    return FileIO(os.open(path, _NEW | (os.O_TRUNC if again else os.O_EXCL), 0o600), "wb")
+
+
+def write_all(file: FileIO, data: bytes) -> None:
+    """Write *data* to an unbuffered file; one call may take only part of it."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def flush_folder(folder: Path | str) -> None:
+    """Make the names in *folder* durable, where the platform knows how."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        flush(descriptor)
+    except OSError as error:
+        if error.errno != errno.EBADF:  # a file system whose folders cannot be flushed
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write *content* under a name that appears only when it is whole, readable by the owner alone."""
+    staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with open_private(staging) as file:
+            write_all(file, content)
+            flush(file.fileno())
+        when_free(staging.replace, path)
+        flush_folder(path.parent)
+    except BaseException:
+        staging.unlink(missing_ok=True)
+        raise

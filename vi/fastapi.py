@@ -10,7 +10,6 @@ import asyncio
 import json
 import logging
 import math
-import re
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -22,6 +21,7 @@ import anyio
 import attrs
 
 from ._events import TransferProgress
+from ._ranges import select
 from .api.resources.datasets.assets.events import TransferEvents
 from .api.resources.datasets.assets.reading.stream import AssetStream
 from .client import AsyncClient
@@ -59,8 +59,6 @@ KEEP_ALIVE_SECONDS = 15.0
 FIRST_PIECE = 256 << 10
 PROBLEM = "application/problem+json"
 CLIENT_GONE = 499
-
-_RANGE = re.compile(r"bytes=\s*+(\d{0,18})\s*+-\s*+(\d{0,18})\s*+")
 
 
 class State(TypedDict):
@@ -229,26 +227,22 @@ async def asset_response(
     }
     if stream.etag is not None:
         headers["ETag"] = stream.etag
-    refusal = _precondition(request.headers, stream.etag)
-    if refusal is not None:
-        return Response(status_code=refusal, headers=headers)
-    status = HTTPStatus.OK
-    chosen = _range(request.headers, stream.size, stream.etag)
-    if chosen is not None:
-        start, end = chosen
-        if start >= end:
-            headers["Content-Range"] = f"bytes */{stream.size}"
-            return Response(status_code=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, headers=headers)
-        await stream.select(start, end)
-        headers["Content-Range"] = f"bytes {start}-{end - 1}/{stream.size}"
-        status = HTTPStatus.PARTIAL_CONTENT
+    chosen = select(request.headers, stream.size, stream.etag)
+    headers |= chosen.content_range
+    if chosen.status not in (200, 206):
+        return Response(status_code=chosen.status, headers=headers)
+    await stream.select(chosen.start, chosen.stop)
     headers["Content-Length"] = str(stream.end - stream.start)
     if request.method == "HEAD":
-        return Response(status_code=status, headers=headers, media_type=stream.content_type)
+        return Response(status_code=chosen.status, headers=headers, media_type=stream.content_type)
     # Asked for here, so that what the storage refuses is told by a status, not by an answer that breaks off.
     first = await stream.read_some(FIRST_PIECE)
     return _Streamed(
-        _pieces(first, stream), stream.aclose, status_code=status, headers=headers, media_type=stream.content_type
+        _pieces(first, stream),
+        stream.aclose,
+        status_code=chosen.status,
+        headers=headers,
+        media_type=stream.content_type,
     )
 
 
@@ -256,34 +250,6 @@ async def _pieces(first: bytes, stream: AssetStream) -> AsyncIterator[bytes]:
     yield first
     async for piece in stream:
         yield piece
-
-
-def _precondition(headers: Mapping[str, str], etag: str | None) -> HTTPStatus | None:
-    """Return the status that ends a request whose conditions do not hold (RFC 9110, section 13.2.2)."""
-    match, none_match = headers.get("if-match"), headers.get("if-none-match")
-    if match is not None and not _names(match, etag, weak=False):
-        return HTTPStatus.PRECONDITION_FAILED
-    if none_match is not None and _names(none_match, etag, weak=True):
-        return HTTPStatus.NOT_MODIFIED
-    return None
-
-
-def _names(tags: str, etag: str | None, *, weak: bool) -> bool:
-    if tags.strip() == "*":
-        return True
-    given = [tag.strip() for tag in tags.split(",")]
-    return etag is not None and (etag in given or (weak and f"W/{etag}" in given))
-
-
-def _range(headers: Mapping[str, str], size: int, etag: str | None) -> tuple[int, int] | None:
-    """Return the bytes that one range asks for, empty if there are none such; None for the whole."""
-    found = _RANGE.fullmatch(headers.get("range", ""))
-    if found is None or not (found[1] or found[2]) or headers.get("if-range", etag) != etag:
-        return None
-    if not found[1]:
-        return max(0, size - int(found[2])), size
-    start, end = int(found[1]), int(found[2]) + 1 if found[2] else size
-    return None if found[2] and end <= start else (start, min(end, size))
 
 
 def progress_response(events: TransferEvents[Any]) -> Response:

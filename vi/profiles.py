@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import re
-import secrets
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from ._disk import flush, when_free
+from ._disk import write_private
 from ._paths import as_path
 from .config import CONFIG_VARIABLE, PROFILE_VARIABLE, Settings, default_config_path, load_settings, read_document
 from .errors import ViConfigurationError, ViInvalidParameterError
@@ -91,7 +90,8 @@ def save_profile(
     changed = _with_values(text, None if at_top else name, _values(settings))
     _check(changed, document, None if at_top else name, _values(settings), path)
     try:
-        _replace(path, changed)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(path, changed.encode())
     except OSError as error:
         raise ViConfigurationError(f"{path} cannot be written: {error.strerror}.", path=str(path)) from None
     return path
@@ -140,21 +140,6 @@ def _check(changed: str, document: dict[str, Any], profile: str | None, values: 
     raise ViConfigurationError(
         f"{path} is written in a way that cannot be changed safely.", suggestion="Edit it by hand.", path=str(path)
     )
-
-
-def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            flush(file.fileno())
-        when_free(temporary.replace, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _path(config_file: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> Path | None:

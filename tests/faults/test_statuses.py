@@ -15,7 +15,7 @@ from tests.faults import breaks
 from tests.faults.stage import RETRIES, TIMEOUTS, Scene, ServiceProcess, caught, check_sums
 from vi._transfer.signed import SignedTransfer
 from vi._transfer.storage import Storage
-from vi.api.resources.datasets.assets.upload import run as ingestion
+from vi.api.resources.datasets.assets.upload import sending
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_tasks")]
 
@@ -352,7 +352,7 @@ async def test_H10_files_that_others_keep_waiting_are_not_given_up(
 ) -> None:
     """However many of their URLs end meanwhile: it is not the service that gives them too late."""
     folder, dataset = scene.files(3), scene.dataset()
-    monkeypatch.setattr(ingestion, "LONG_WAIT", -1.0)
+    monkeypatch.setattr(sending, "LONG_WAIT", -1.0)
     monkeypatch.setattr(Storage, "near_expiry", lambda *_: scene.wire.count("POST", SESSIONS) <= 8)
     async with scene.client() as client:
         result = await client.assets.upload(dataset, folder, timeout=30, **ALL)

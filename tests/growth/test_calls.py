@@ -11,7 +11,7 @@ import pytest
 
 import vi
 from tests.growth.counting import Operations, in_new_threads
-from vi.api.resources.datasets.assets.upload import run as ingestion
+from vi.api.resources.datasets.assets.upload import opening
 from vi.api.types import PaginationParams
 from vi.server import ServiceConfig
 from vi.testing import TestedService
@@ -91,7 +91,7 @@ def counted(tmp_path: Path) -> Iterator[dict[str, Counted]]:
         in_new_threads(lambda name: at_service if name.startswith(OF_SERVICE) else at_client),
     ):
         patch.setenv("VI_CACHE_DIR", str(tmp_path / "cache"))
-        patch.setattr(ingestion, "FIRST_SESSION_FILES", MANY)  # what grows within a session shows in a large one
+        patch.setattr(opening, "FIRST_SESSION_FILES", MANY)  # what grows within a session shows in a large one
         # What it does by the clock is no matter of files.
         service = TestedService.start(tmp_path / "data", ServiceConfig(sweep_seconds=3600))
         try:

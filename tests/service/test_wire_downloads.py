@@ -80,7 +80,7 @@ async def test_ranges(api: Any, stored: tuple[str, bytes]) -> None:
 
 async def test_a_range_past_the_end_is_416(api: Any, stored: tuple[str, bytes]) -> None:
     url, data = stored
-    for header in (f"bytes={len(data)}-", f"bytes={len(data) + 5}-{len(data) + 9}", "bytes=-0"):
+    for header in (f"bytes={len(data)}-", f"bytes={len(data) + 5}-{len(data) + 9}", "bytes=-0", f"bytes={'9' * 40}-"):
         answer = await api.raw("GET", url, headers={"Range": header})
         assert answer.status == 416, header
         assert answer.headers["Content-Range"] == f"bytes */{len(data)}"
@@ -88,7 +88,7 @@ async def test_a_range_past_the_end_is_416(api: Any, stored: tuple[str, bytes]) 
 
 async def test_ranges_that_are_none_are_passed_over(api: Any, stored: tuple[str, bytes]) -> None:
     url, data = stored
-    for header in ("bytes=9-3", "bytes=0-1,5-6", "lines=0-1", "bytes=a-b", "bytes=-", "bytes=" + "9" * 40 + "-"):
+    for header in ("bytes=9-3", "bytes=0-1,5-6", "lines=0-1", "bytes=a-b", "bytes=-", "bytes=0 - 5"):
         answer = await api.raw("GET", url, headers={"Range": header})
         assert (answer.status, answer.body) == (200, data), header
 

@@ -26,7 +26,7 @@ from typing import Any
 
 from sqlalchemy.engine.default import DefaultDialect
 
-from vi.server.disk import files
+from vi import _disk
 
 ERRORS = {"eio": errno.EIO, "enospc": errno.ENOSPC}
 DEADLY = ("die", "power")
@@ -114,7 +114,7 @@ class Disk:
         if hasattr(os, "copy_file_range"):
             self._real["copy_file_range"] = os.copy_file_range
             os.copy_file_range = self._copy_file_range
-        files.FileIO = lambda descriptor, mode: _File(self, descriptor, mode)  # type: ignore[misc,assignment]
+        _disk.FileIO = lambda descriptor, mode: _File(self, descriptor, mode)  # type: ignore[misc,assignment]
         self._execute, self._execute_many = DefaultDialect.do_execute, DefaultDialect.do_executemany
         self._commit = DefaultDialect.do_commit
         disk = self

@@ -10,10 +10,10 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from .._disk import write_private
 from .._paths import as_path
 from ..errors import ViConfigurationError
 from .config import Folder, ServiceConfig
-from .disk.files import write_private
 from .lifecycle import LocalService, serve
 
 

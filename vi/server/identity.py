@@ -10,9 +10,9 @@ from pathlib import Path
 
 import attrs
 
+from .._disk import write_private
 from ..errors import ViConfigurationError
 from .config import ServiceConfig
-from .disk.files import write_private
 
 KEY_PREFIX = "dtvi_"
 _KEY_CHARACTERS = 98

@@ -10,10 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from .._disk import flush_folder
 from .._paths import as_path
 from ..errors import ViConfigurationError
 from .config import IN_WORKER, Folder, ServiceConfig
-from .disk.files import flush_folder
 from .disk.lock import FolderLock, read_address
 from .identity import Identity, load_identity, read_identity
 

@@ -29,8 +29,8 @@ from typing import TypeVar, TypeVarTuple
 import attrs
 
 from ... import _checksums
-from ..._disk import flush
-from .files import begin_flush, copy, flush_folder, open_private, write_all
+from ..._disk import flush, flush_folder, open_private, write_all
+from .files import begin_flush, copy
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

@@ -1,34 +1,17 @@
-"""Files that only their owner reads, and names that outlive a power failure."""
+"""Calls of the system by which files are flushed and copied faster, where it has them."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import secrets
 import sys
 from collections.abc import Callable
 from io import FileIO
-from pathlib import Path
 from typing import IO
 
-from ..._disk import flush, when_free
+from ..._disk import write_all
 
 _COPY = 4 << 20
-_NEW = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
-
-
-def open_private(path: Path | str, *, again: bool = False) -> FileIO:
-    """Open a new file for writing that only the owner may read; *again* empties one that is there."""
-    # By descriptor: `open` would ask the system four more questions, each of which lets go of the interpreter.
-    return FileIO(os.open(path, _NEW | (os.O_TRUNC if again else os.O_EXCL), 0o600), "wb")
-
-
-def write_all(file: FileIO, data: bytes) -> None:
-    """Write *data* to an unbuffered file; one call may take only part of it."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(rest) :]
 
 
 def _find_writeback() -> Callable[[int, int, int, int], int] | None:
@@ -59,20 +42,6 @@ def begin_flush(file: FileIO) -> None:
         _writeback(file.fileno(), 0, 0, _BEGIN)
 
 
-def flush_folder(folder: Path | str) -> None:
-    """Make the names in *folder* durable, where the platform knows how."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        flush(descriptor)
-    except OSError as error:
-        if error.errno != errno.EBADF:  # a file system whose folders cannot be flushed
-            raise
-    finally:
-        os.close(descriptor)
-
-
 def copy(source: IO[bytes], target: FileIO) -> None:
     """Append the rest of *source* to *target*, inside the kernel where it can."""
     if hasattr(os, "copy_file_range"):
@@ -82,17 +51,3 @@ def copy(source: IO[bytes], target: FileIO) -> None:
             return
     while data := source.read(_COPY):
         write_all(target, data)
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write *content* under a name that appears only when it is whole, readable by the owner alone."""
-    staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with open_private(staging) as file:
-            write_all(file, content)
-            flush(file.fileno())
-        when_free(staging.replace, path)
-        flush_folder(path.parent)
-    except BaseException:
-        staging.unlink(missing_ok=True)
-        raise

@@ -31,12 +31,35 @@ C = TypeVar("C", bound="AsyncClient | Client")
 
 
 class AsyncClient:
-    """The asynchronous client.
+    """The asynchronous client: ``client.assets``, ``client.datasets``, ``client.organizations``.
 
-    Without arguments it takes its settings from the environment or the default settings file (``vi.config``). *retries*
-    may be a number: 0 means none. It may be used from any event loop and by any number of tasks; connections open at the
-    first request. Close it with ``async with`` or `aclose`; a call after that raises `ViOperationError`.
+    Any number of tasks and event loops may share it. Connections are opened by the first request. Close it with
+    ``async with`` or `aclose`; calls after that raise `ViOperationError`.
+
+    Args:
+        secret_key: The secret key. This and the next two are looked up in this order: argument, named file or profile,
+            environment (``DATATURE_VI_SECRET_KEY``, ``..._ORGANIZATION_ID``, ``..._API_ENDPOINT``), default file.
+        organization_id: Id of the organization that the key belongs to.
+        endpoint: Address of the service. Default: the hosted service.
+        config_file: Settings file to use instead of the default file.
+        profile: Profile of the settings file.
+        timeouts: Limits in seconds.
+        retries: How often and how long failed requests are retried; a number is the count of retries, 0 means none.
+        limits: Concurrency and sizes of transfers.
+        ssl_context: TLS settings, such as a private certificate authority.
+        allow_http: Allow an ``http`` endpoint on another machine; the key is then sent unencrypted.
+
+    Raises:
+        ViConfigurationError: A setting is missing or malformed; the message names its source.
+        ViInvalidParameterError: An argument has the wrong type.
     """
+
+    assets: AsyncAssets
+    """Upload, download, sync, list, open, rename and delete assets."""
+    datasets: AsyncDatasets
+    """Create, list, change and delete datasets."""
+    organizations: AsyncOrganizations
+    """The organization of the key."""
 
     def __init__(
         self,
@@ -79,9 +102,9 @@ class AsyncClient:
         self._connections = Connections(settings, ssl_context)
         self._http = Http(settings, self._connections, self._recipe)
         self._transfers = Transfers(self._http, self._connections)
-        self.assets: AsyncAssets = AsyncAssets(self._http, self._transfers)
-        self.datasets: AsyncDatasets = AsyncDatasets(self._http)
-        self.organizations: AsyncOrganizations = AsyncOrganizations(self._http)
+        self.assets = AsyncAssets(self._http, self._transfers)
+        self.datasets = AsyncDatasets(self._http)
+        self.organizations = AsyncOrganizations(self._http)
 
     @classmethod
     def local(
@@ -94,8 +117,20 @@ class AsyncClient:
     ) -> LocalClient:
         """Return a client of the embedded service over the folder *data*: ``async with AsyncClient.local() as client``.
 
-        The service runs in this event loop, on a free loopback port, until the client is closed; if the folder is
-        served already, the client joins that service.
+        The service runs in this event loop, on a free loopback port, until the client is closed. If the folder is already
+        served, the client joins that service.
+
+        Args:
+            data: Folder of the service, created if missing.
+            timeouts: Limits in seconds.
+            retries: How often and how long failed requests are retried; a number is the count of retries.
+            limits: Concurrency and sizes of transfers.
+
+        Returns:
+            A client to be awaited or entered.
+
+        Raises:
+            ViConfigurationError: The extra ``local`` is not installed, or the folder cannot be served.
         """
         return LocalClient(data, timeouts, retries, limits)
 
@@ -106,13 +141,13 @@ class AsyncClient:
 
     @property
     def hooks(self) -> Hooks:
-        """Who is told of requests, retries and transfers: ``client.hooks.add(function)``."""
+        """Listeners for requests, retries and transfers: ``client.hooks.add(function)``."""
         return self._connections.hooks
 
     async def aclose(self) -> None:
         """Close connections, I/O threads and the service that `local` started. Closing twice is allowed.
 
-        Transfers that are under way are cancelled first, and end with `ViOperationError`.
+        Running transfers are cancelled first, and raise `ViOperationError`.
         """
         self._closed = True
         await self._http.running.end()
@@ -238,13 +273,37 @@ class LocalClient:
 
 
 class Client:
-    """The synchronous client: the same resources and methods, without ``await``.
+    """The synchronous client: ``client.assets``, ``client.datasets``, ``client.organizations``, without ``await``.
 
-    It runs an event loop in a thread of its own, which starts at the first call, so it works in scripts, notebooks,
-    thread pools, inside a running loop, and again after a fork. It may be shared by threads. Close it with ``with`` or
-    `close`; a call after that raises `ViOperationError`, and so does a call from a callback of the client's own
-    (``on_progress``, ``custom_metadata``, hooks), which would wait for itself.
+    It runs an event loop in its own thread, which starts with the first call. So it works in scripts, notebooks and
+    thread pools, inside a running event loop, and again after a fork. Threads may share it. Close it with ``with`` or
+    `close`; calls after that raise `ViOperationError`. So do calls from the client's own callbacks (``on_progress``,
+    ``custom_metadata``, hooks), which would wait for themselves.
+
+    Args:
+        secret_key: The secret key. This and the next two are looked up in this order: argument, named file or profile,
+            environment (``DATATURE_VI_SECRET_KEY``, ``..._ORGANIZATION_ID``, ``..._API_ENDPOINT``), default file.
+        organization_id: Id of the organization that the key belongs to.
+        endpoint: Address of the service. Default: the hosted service.
+        config_file: Settings file to use instead of the default file.
+        profile: Profile of the settings file.
+        timeouts: Limits in seconds.
+        retries: How often and how long failed requests are retried; a number is the count of retries, 0 means none.
+        limits: Concurrency and sizes of transfers.
+        ssl_context: TLS settings, such as a private certificate authority.
+        allow_http: Allow an ``http`` endpoint on another machine; the key is then sent unencrypted.
+
+    Raises:
+        ViConfigurationError: A setting is missing or malformed; the message names its source.
+        ViInvalidParameterError: An argument has the wrong type.
     """
+
+    assets: Assets
+    """Upload, download, sync, list, open, rename and delete assets."""
+    datasets: Datasets
+    """Create, list, change and delete datasets."""
+    organizations: Organizations
+    """The organization of the key."""
 
     def __init__(
         self,
@@ -279,9 +338,9 @@ class Client:
     def _wrap(self, client: AsyncClient, loop_thread: LoopThread) -> None:
         self._client = client
         self._loop_thread = loop_thread
-        self.assets: Assets = Assets(client.assets, loop_thread)
-        self.datasets: Datasets = Datasets(client.datasets, loop_thread)
-        self.organizations: Organizations = Organizations(client.organizations, loop_thread)
+        self.assets = Assets(client.assets, loop_thread)
+        self.datasets = Datasets(client.datasets, loop_thread)
+        self.organizations = Organizations(client.organizations, loop_thread)
 
     @classmethod
     def local(
@@ -294,7 +353,19 @@ class Client:
     ) -> Self:
         """Return a client of the embedded service over the folder *data*, which runs until the client is closed.
 
-        If the folder is served already, the client joins that service.
+        If the folder is already served, the client joins that service.
+
+        Args:
+            data: Folder of the service, created if missing.
+            timeouts: Limits in seconds.
+            retries: How often and how long failed requests are retried; a number is the count of retries.
+            limits: Concurrency and sizes of transfers.
+
+        Returns:
+            The client.
+
+        Raises:
+            ViConfigurationError: The extra ``local`` is not installed, or the folder cannot be served.
         """
         started: list[AsyncClient] = []
 
@@ -322,7 +393,7 @@ class Client:
 
     @property
     def hooks(self) -> Hooks:
-        """Who is told of requests, retries and transfers: ``client.hooks.add(function)``."""
+        """Listeners for requests, retries and transfers: ``client.hooks.add(function)``."""
         return self._client.hooks
 
     def close(self) -> None:

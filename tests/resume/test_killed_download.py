@@ -308,7 +308,7 @@ async def test_a_download_that_is_cancelled_leaves_what_is_worth_keeping(
         task = asyncio.create_task(stopped.assets.download(source.dataset, target, **LOOK))
         with pytest.raises(asyncio.CancelledError) as caught:
             await task
-    assert "The same call goes on" in caught.value.__notes__[0]
+    assert "Make the same call again" in caught.value.__notes__[0]
     (left,) = vi.transfers.unfinished()
     assert left.bytes_kept == arrived(cache) >= 1 << 20
     whole = whole_files(target, source)

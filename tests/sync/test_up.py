@@ -278,7 +278,7 @@ def test_a_deadline_carries_what_was_done(
             hold.wait(1.5)
 
     service.at = stall
-    with pytest.raises(vi.errors.ViTimeoutError, match="The sync did not end") as caught:
+    with pytest.raises(vi.errors.ViTimeoutError, match="The sync did not finish") as caught:
         client.assets.sync(dataset, both, timeout=0.5, show_progress=False)
     hold.set()
     assert caught.value.result is not None

@@ -135,7 +135,7 @@ def test_fail_after_one_sends_nothing_when_a_named_file_cannot_be_sent(
     client: vi.Client, service: Any, dataset: str, files: list[Path], tmp_path: Path
 ) -> None:
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(vi.ViUploadError, match=r"notes\.txt.*The same call goes on"):
+    with pytest.raises(vi.ViUploadError, match=r"notes\.txt.*Make the same call again"):
         client.assets.upload(dataset, [*files, tmp_path / "notes.txt"])
     assert service.requests("POST") == []
 

@@ -271,7 +271,7 @@ def test_ctrl_c_says_how_to_go_on(
         assert hold.reached.wait(20)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
-    assert "KeyboardInterrupt\nThe same call goes on" in err
+    assert "KeyboardInterrupt\nMake the same call again" in err
 
 
 @pytest.mark.parametrize(("times", "within"), [(1, 6), (2, 3)], ids=["once", "twice leaves at once"])
@@ -313,7 +313,7 @@ def test_closing_the_client_ends_the_transfers_of_other_threads(
         error = ended.exception(timeout=5)
     assert isinstance(error, vi.ViOperationError)
     assert "its client was closed" in error.message
-    assert "The same call goes on" in str(error)
+    assert "Make the same call again" in str(error)
     assert error.partial_result.total_files == 8
 
 

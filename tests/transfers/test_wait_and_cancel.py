@@ -123,7 +123,7 @@ def test_a_timeout_ends_a_transfer_in_time_and_says_how_far_it_came(
         assert 0.9 < time.monotonic() - began < 3.5
     result = raised.value.result
     assert raised.value.__cause__ is None
-    assert "The same call goes on" in str(raised.value)
+    assert "Make the same call again" in str(raised.value)
     if move == "upload":
         assert (result.total_succeeded, result.total_cancelled) == (2, 3)
         assert len(stored(dataset)) == 2

@@ -15,16 +15,18 @@ from .._loop_thread import LoopThread
 from .pagination import Listing, PaginatedResponse, Run
 
 A = TypeVar("A")
+A_co = TypeVar("A_co", covariant=True)
+A_contra = TypeVar("A_contra", contravariant=True)
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Blocking(Generic[A]):
+class Blocking(Generic[A_co]):
     """Base of every sync resource: an async resource and the loop it lives in."""
 
-    def __init__(self, resource: A, loop_thread: LoopThread) -> None:
+    def __init__(self, resource: A_co, loop_thread: LoopThread) -> None:
         self._resource = resource
         self._loop_thread = loop_thread
 
@@ -37,13 +39,13 @@ class Blocking(Generic[A]):
         return self._loop_thread.run(call)
 
 
-class Method(Protocol[A, P, R_co]):
+class Method(Protocol[A_contra, P, R_co]):
     """How a method binds. Checkers disagree on a bare Callable, not on this."""
 
     @overload
-    def __get__(self, obj: None, cls: type) -> Callable[Concatenate[Blocking[A], P], R_co]: ...
+    def __get__(self, obj: None, cls: type) -> Callable[Concatenate[Blocking[A_contra], P], R_co]: ...
     @overload
-    def __get__(self, obj: Blocking[A], cls: type) -> Callable[P, R_co]: ...
+    def __get__(self, obj: Blocking[A_contra], cls: type) -> Callable[P, R_co]: ...
 
 
 def blocking(method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]]) -> Method[A, P, R]:

@@ -1,4 +1,4 @@
-"""The long operations: bounded by ``timeout=``, ended with their client, and saying how to go on when they are stopped."""
+"""Long operations: limited by ``timeout=``, cancelled with their client, with a hint how to resume them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ logger: logging.Logger = logging.getLogger("vi")
 
 
 class Deadline(AbstractContextManager[None]):
-    """Cancels the block after *timeout* seconds, or when the client is closed, and raises with what was reached."""
+    """Cancels the block after *timeout* seconds, or when the client is closed, and raises with the partial result."""
 
     def __init__(
-        self, http: Http, timeout: float | None, message: str, result: Any, session: Any, resume_hint: str | None
+        self, http: Http, timeout: float | None, what: str, result: Any, session: Any, resume_hint: str | None
     ) -> None:
         self._running = http.running
         self._timeout = timeout
-        self._message = message
+        self._what = what
         self._result = result
         self._session = session
-        self._goes_on = resume_hint
+        self._resume_hint = resume_hint
         self._scope = anyio.move_on_after(timeout)
         self._call: LongCall | None = None
 
@@ -45,40 +45,40 @@ class Deadline(AbstractContextManager[None]):
         swallowed = self._scope.__exit__(kind, error, trace)
         if self._scope.cancelled_caught:
             raise self._stopped(closed=self._call.closed)
-        if isinstance(error, asyncio.CancelledError) and self._goes_on is not None:
-            error.add_note(self._goes_on)
-            logger.info("%s and was cancelled. %s", self._message, self._goes_on)
+        if isinstance(error, asyncio.CancelledError) and self._resume_hint is not None:
+            error.add_note(self._resume_hint)
+            logger.info("The %s was cancelled. %s", self._what, self._resume_hint)
         return swallowed
 
     def _stopped(self, *, closed: bool) -> ViOperationError | ViTimeoutError:
         result = self._result() if self._result else None
         if closed:
             error = ViOperationError(
-                f"{self._message} before its client was closed, and was cancelled.", suggestion=self._goes_on
+                f"The {self._what} was cancelled because its client was closed.", suggestion=self._resume_hint
             )
             error.result = result  # type: ignore[attr-defined]
             return error
         return ViTimeoutError(
-            f"{self._message} within {self._timeout:g} s and was cancelled.",
+            f"The {self._what} did not finish within {self._timeout:g} s and was cancelled.",
             result=result,
             session=self._session() if self._session else None,
-            suggestion=self._goes_on,
+            suggestion=self._resume_hint,
         )
 
 
 def deadline(
     http: Http,
     timeout: float | None,
-    message: str,
+    what: str,
     result: Callable[[], Any] | None = None,
     session: Callable[[], Any] | None = None,
     *,
     resume_hint: str | None = None,
 ) -> Deadline:
-    """Bound a block to *timeout* seconds and to the life of its client.
+    """Limit a block to *timeout* seconds and to the life of its client; errors name the operation as *what*.
 
-    *result* and *session* are asked for what the error should carry; *resume_hint* says what to do after a stop.
+    *result* and *session* return what the error carries; *resume_hint* says how to resume the operation.
     """
     if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0):
         raise ViInvalidParameterError(f"timeout must be seconds above 0, got {timeout!r}.", parameter="timeout")
-    return Deadline(http, timeout, message, result, session, resume_hint)
+    return Deadline(http, timeout, what, result, session, resume_hint)

@@ -1,4 +1,4 @@
-"""`client.datasets`: make, find, change and delete datasets."""
+"""`client.datasets`: create, find, change and delete datasets."""
 
 from __future__ import annotations
 
@@ -20,11 +20,30 @@ class AsyncDatasets(Resource):
     """Datasets of the organization."""
 
     def list(self, pagination: PaginationParams | None = None) -> Listing[Dataset]:
-        """List datasets."""
+        """List the datasets: await it for one page, iterate for every page.
+
+        Nothing is requested before that. The sync form requests the first page at once.
+
+        Args:
+            pagination: Page size (at most 1000) and token. Default: pages of 10, or of 1000 when iterating.
+
+        Returns:
+            A `Listing`; the sync form a `PaginatedResponse`.
+        """
         return self._list(self._path(_routes.DATASETS), Dataset, pagination)
 
     async def get(self, dataset_id: str) -> Dataset:
-        """Return a dataset."""
+        """Return a dataset.
+
+        Args:
+            dataset_id: Id of the dataset.
+
+        Returns:
+            The dataset.
+
+        Raises:
+            ViNotFoundError: The dataset does not exist.
+        """
         return await self._http.request("GET", self._path(_routes.DATASET, dataset_id=dataset_id), Dataset)
 
     async def create(
@@ -35,7 +54,24 @@ class AsyncDatasets(Resource):
         tags: Mapping[str, int] | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> Dataset:
-        """Create a dataset; *metadata* becomes its attributes."""
+        """Create a dataset.
+
+        A request whose response was lost is retried only if the service can recognise the repetition; otherwise the
+        error says that the outcome is unknown.
+
+        Args:
+            name: Name of the dataset; several datasets may have the same.
+            dataset_type: What its annotations are, such as ``"phrase-grounding"``; see `DatasetType`.
+            description: Text for people.
+            tags: Tags, each with an integer.
+            metadata: Attributes: text by name.
+
+        Returns:
+            The new dataset.
+
+        Raises:
+            ViInvalidParameterError: An argument is invalid.
+        """
         body: dict[str, Any] = {
             "name": check_text(name, "name"),
             "owner": self._organization_id,
@@ -60,7 +96,22 @@ class AsyncDatasets(Resource):
         tags: Mapping[str, int] | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> Dataset:
-        """Change what is given and leave the rest."""
+        """Change the given fields of a dataset, and leave the others.
+
+        Args:
+            dataset_id: Id of the dataset.
+            name: New name.
+            description: New description.
+            tags: New tags; they replace the old ones.
+            metadata: Attributes to set; the others are kept.
+
+        Returns:
+            The changed dataset.
+
+        Raises:
+            ViInvalidParameterError: No field is given, or an argument is invalid.
+            ViNotFoundError: The dataset does not exist.
+        """
         body: dict[str, Any] = {}
         if name is not None:
             body["name"] = check_text(name, "name")
@@ -76,7 +127,17 @@ class AsyncDatasets(Resource):
         return await self._http.request("PATCH", path, Dataset, body=body, idempotent=True)
 
     async def delete(self, dataset_id: str) -> DeletedDataset:
-        """Delete a dataset with all its assets, for good."""
+        """Delete a dataset and all its assets, permanently.
+
+        Args:
+            dataset_id: Id of the dataset.
+
+        Returns:
+            The id of the deleted dataset.
+
+        Raises:
+            ViNotFoundError: The dataset does not exist.
+        """
         path = self._path(_routes.DATASET, dataset_id=dataset_id)
         done = self._path(_routes.DATASET_DELETION, dataset_id=dataset_id)
         return await self._http.request("DELETE", path, DeletedDataset, if_gone=done)

@@ -16,11 +16,29 @@ class AsyncOrganizations(Resource):
     """Organizations that the key may see."""
 
     def list(self, pagination: PaginationParams | None = None) -> Listing[Organization]:
-        """List organizations."""
+        """List the organizations: await it for one page, iterate for every page.
+
+        Args:
+            pagination: Page size (at most 1000) and token. Default: pages of 10, or of 1000 when iterating.
+
+        Returns:
+            A `Listing`; the sync form a `PaginatedResponse`.
+        """
         return self._list(_routes.ORGANIZATIONS, Organization, pagination)
 
     async def get(self, organization_id: str | None = None) -> Organization:
-        """Return an organization, by default the client's own."""
+        """Return an organization.
+
+        Args:
+            organization_id: Id of the organization. Default: that of the client.
+
+        Returns:
+            The organization.
+
+        Raises:
+            ViPermissionError: The key may not see this organization.
+            ViNotFoundError: The organization does not exist.
+        """
         own = organization_id is None
         organization = self._organization_id if own else check_text(organization_id, "organization_id")
         path = _routes.fill(_routes.ORGANIZATION, org=organization)

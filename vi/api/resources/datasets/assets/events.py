@@ -1,7 +1,7 @@
-"""A transfer that is watched while it runs, for services that show progress to their own users.
+"""A transfer that reports its progress while it runs, for services that show progress to their own users.
 
-The transfer is a task of its own; its events wait in one place, where a newer one takes the place of an older, so a
-slow watcher costs the transfer nothing and always sees the last word.
+The transfer is a task of its own. Only its latest event is kept, so a slow reader does not slow the transfer down and
+always sees the latest state.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ CLEAN_UP_SECONDS = 5.0
 
 
 class TransferEvents(Generic[R]):
-    """A transfer and its progress: ``async with`` starts it, iterating gives `TransferProgress` until it ends.
+    """A transfer and its progress: ``async with`` starts it, iterating gives `TransferProgress` until it finishes.
 
-    Awaited instead, it is the call without events. `result` waits for the end and returns what the call itself would have. What the transfer raises comes out of the
-    loop or of `result`. Leaving the block before the end cancels the transfer, as cancelling the call would.
+    `result` waits and returns the result of the transfer; awaiting the object itself does the same without events. Errors
+    of the transfer are raised by the loop or by `result`. Leaving the block early cancels the transfer.
     """
 
     def __init__(self, start: Callable[[Listener], Coroutine[Any, Any, R]]) -> None:
@@ -77,7 +77,7 @@ class TransferEvents(Generic[R]):
         return event
 
     async def next(self) -> TransferProgress | None:
-        """Wait for the next event; None once the transfer has ended well."""
+        """Wait for the next event; None once the transfer has finished successfully."""
         task = self._running()
         while self._latest is None:
             if task.done():
@@ -90,7 +90,7 @@ class TransferEvents(Generic[R]):
         return event
 
     async def result(self) -> R:
-        """Wait for the end and return the transfer's result."""
+        """Wait until the transfer has finished, and return its result."""
         task = self._running()
         await asyncio.wait([task])
         self._seen = True
@@ -107,10 +107,10 @@ class TransferEvents(Generic[R]):
 
 
 class BlockingTransferEvents(Generic[R]):
-    """A transfer and its progress: ``with`` starts it, iterating gives `TransferProgress` until it ends.
+    """A transfer and its progress: ``with`` starts it, iterating gives `TransferProgress` until it finishes.
 
-    `result` waits for the end and returns what the call itself would have. What the transfer raises comes out of the
-    loop or of `result`. Leaving the block before the end cancels the transfer, as cancelling the call would.
+    `result` waits and returns the result of the transfer. Errors of the transfer are raised by the loop or by `result`.
+    Leaving the block early cancels the transfer.
     """
 
     def __init__(self, events: TransferEvents[R], run: Run) -> None:
@@ -131,7 +131,7 @@ class BlockingTransferEvents(Generic[R]):
             yield event
 
     def result(self) -> R:
-        """Wait for the end and return the transfer's result."""
+        """Wait until the transfer has finished, and return its result."""
         return cast("R", self._run(self._events.result))
 
 
@@ -147,7 +147,10 @@ class EventsMethod(Protocol[A_contra, P, R]):
 def with_events(
     method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]], name: str, doc: str
 ) -> EventsMethod[A, P, R]:
-    """Return *method* in the form that is watched: the same parameters, its events beside ``on_progress``."""
+    """Return *method* in the form that yields events: the same parameters; ``on_progress`` is called too.
+
+    Its docstring is *doc* and the sections of the method's own.
+    """
 
     def call(self: A, /, *args: P.args, **kwargs: P.kwargs) -> TransferEvents[R]:
         given = cast("Listener | None", kwargs.get("on_progress"))
@@ -160,7 +163,12 @@ def with_events(
 
     signature = inspect.signature(method)
     result = str(signature.return_annotation)
-    call.__name__, call.__doc__, call.__module__ = name, doc, method.__module__
+    _, _, sections = inspect.cleandoc(method.__doc__ or "").partition("\n\nArgs:")
+    arguments, _, rest = sections.partition("\n\nReturns:")
+    returns = "A `TransferEvents`; the sync form a `BlockingTransferEvents`. Its ``result()`` is that of the call."
+    raised = f"\n\nRaises:{rest.partition(chr(10) * 2 + 'Raises:')[2]}"
+    call.__name__, call.__module__ = name, method.__module__
+    call.__doc__ = f"{doc}\n\nArgs:{arguments}\n\nReturns:\n    {returns}{raised}"
     call.__qualname__ = f"{method.__qualname__.rpartition('.')[0]}.{name}"
     call.__signature__ = signature.replace(return_annotation=f"TransferEvents[{result}]")  # type: ignore[attr-defined]
     return cast("EventsMethod[A, P, R]", call)

@@ -134,5 +134,5 @@ def _first_failure(result: AssetUploadResult) -> ViUploadError:
         error_code=first.code,
         path=first.path,
         result=result,
-        suggestion="The same call goes on with what is missing; failure_mode='FailAfterAll' tries every file.",
+        suggestion="Make the same call again to resume; failure_mode='FailAfterAll' tries every file.",
     )

@@ -1,0 +1,430 @@
+"""The methods of `client.assets` between folders and a dataset: upload, download, sync, apply, verify."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from ....._events import Listener
+from ....._http import Http
+from ....._show.progress import progress_listeners
+from ....._transfer.discovery import Naming
+from ....._transfer.progress import ProgressTracker
+from ....._transfer.remote_folders import RemotePath, is_remote, remote_folder
+from ....._transfer.threads.stopping import in_thread
+from .....errors import ViDownloadError, ViInvalidParameterError
+from ...base import Resource, check_id, check_ids
+from ...deadline import deadline
+from ...shared import choose
+from . import arguments, metadata
+from .arguments import Filter
+from .calls import AssetCalls
+from .download.run import DownloadOptions, expected_total
+from .events import BlockingTransferEvents, TransferEvents, with_events  # noqa: F401 - named in signatures
+from .metadata import CustomMetadata
+from .plans import Direction, TransferPlan
+from .responses import FailureMode, ResourceRetentionMode
+from .results import AssetDownloadResult, AssetUploadResult
+from .sync.comparison import VerifyResult, verify
+from .sync.planning import (
+    DEFAULT_MAX_DELETE,
+    check_deletions,
+    check_max_delete,
+    plan_down,
+    plan_download,
+    plan_up,
+    scan_folder,
+)
+from .sync.run import PlanRun, SyncResult
+from .transfers import Transfers
+from .upload.context import UploadOptions
+from .upload.run import Upload
+
+UPLOAD_HINT = "Make the same call again to resume; vi.transfers lists unfinished transfers."
+DOWNLOAD_HINT = "Make the same call again to resume: files that have arrived are kept."
+SYNC_HINT = "Make the same call again: it transfers only the difference."
+
+
+class AsyncFolderTransfers(Resource):
+    """What `AsyncAssets` does with whole folders."""
+
+    def __init__(self, http: Http, transfers: Transfers) -> None:
+        super().__init__(http)
+        self._transfers = transfers
+
+    async def upload(
+        self,
+        dataset_id: str,
+        paths: Any,
+        wait_until_done: bool = True,
+        failure_mode: FailureMode | str = FailureMode.FAIL_AFTER_ONE,
+        on_asset_overwritten: ResourceRetentionMode | str = ResourceRetentionMode.REMOVE_LINKED_RESOURCE,
+        *,
+        custom_metadata: CustomMetadata | None = None,
+        names: Naming = "basename",
+        include: arguments.Patterns = (),
+        exclude: arguments.Patterns = (),
+        follow_links: bool = False,
+        skip_existing: bool = False,
+        detect: arguments.Detection = "extension",
+        dry_run: bool = False,
+        max_concurrency: int | None = None,
+        timeout: float | None = None,
+        show_progress: bool = True,
+        on_progress: Listener | None = None,
+    ) -> AssetUploadResult:
+        """Upload files and folders.
+
+        Only missing files are sent if an interrupted upload is repeated. Transient failures are retried, from the first
+        byte of the file or part. Cancelling, *timeout* and closing the client cancel the upload on the service; stored
+        files stay, and the same call resumes.
+
+        Args:
+            dataset_id: Id of the dataset.
+            paths: A source or a list of sources: a path, ``(filename, bytes)``, ``(filename, picture)`` of Pillow or
+                NumPy, an open binary file that can seek, ``(filename, stream)`` or ``(filename, stream, size)`` with an
+                async iterator of bytes, or a path or URL of fsspec or universal_pathlib (``s3://``, ``https://``).
+                Folders are walked recursively; hidden and empty files, and files that are not images or videos, are
+                skipped and counted.
+            wait_until_done: Wait until the service has checked every file. Otherwise return once the bytes are
+                accepted.
+            failure_mode: ``"FailAfterOne"`` stops at the first failure and raises; ``"FailAfterAll"`` tries every file
+                and returns the result.
+            on_asset_overwritten: What happens to the annotations of an asset of the same name, which is overwritten:
+                ``"RemoveLinkedResource"`` or ``"KeepLinkedResource"``.
+            custom_metadata: The same metadata for every file, a mapping of stored names to metadata, or a function of
+                the path. Values are text, numbers or booleans.
+            names: How files are named: ``"basename"``, ``"relative"`` (the path below the given folder), or a function
+                of the path.
+            include: Patterns in the syntax of ``.gitignore``; only matching files are included. Default: every file.
+            exclude: Patterns of files to leave out; an excluded folder is not read.
+            follow_links: Walk into symlinked folders too.
+            skip_existing: Do not send files that the dataset has, compared by name, size and digest.
+            detect: ``"extension"`` takes the type from the extension, and refuses a file whose first bytes show another
+                type; ``"content"`` takes the type of an image from its first bytes, and keeps its name.
+            dry_run: Send nothing; the result's ``plan`` lists what would be sent.
+            max_concurrency: Upper limit of concurrent transfers. Default: ``TransferLimits.max_concurrency``.
+            timeout: Seconds for the whole call. Default: no limit.
+            show_progress: Draw progress on a terminal or in a notebook, and log it elsewhere.
+            on_progress: Function that is called with a `TransferProgress` for every change.
+
+        Returns:
+            The outcome of every file.
+
+        Raises:
+            ViPathError: A path does not exist or cannot be read.
+            ViFileTooLargeError: A file is over the limit, under ``"FailAfterOne"``; nothing was sent.
+            ViInvalidParameterError: An argument is invalid, or several files have the same name.
+            ViUploadError: A file failed, under ``"FailAfterOne"``; ``.result`` is the report.
+            ViTimeoutError: *timeout* has passed; ``.result`` is the report.
+            ViNotFoundError: The dataset does not exist.
+        """
+        calls = self._calls(dataset_id)
+        options = UploadOptions(
+            wait=wait_until_done,
+            failure_mode=choose(FailureMode, failure_mode, "failure_mode"),
+            retention=choose(ResourceRetentionMode, on_asset_overwritten, "on_asset_overwritten"),
+            metadata_of=arguments.no_metadata,
+            limits=self._limits(max_concurrency),
+            skip_existing=skip_existing,
+            by_content=arguments.is_by_content(detect, dry_run=dry_run),
+        )
+        filters = arguments.filters(include, exclude, follow_links)
+        tracker = ProgressTracker("upload", progress_listeners("upload", show_progress, on_progress))
+        run: Upload | None = None
+        with deadline(
+            self._http,
+            timeout,
+            "upload",
+            lambda: run.result() if run else None,
+            resume_hint=UPLOAD_HINT,
+        ):
+            inventory = await in_thread(arguments.build_inventory, paths, names, filters, options.failure_mode)
+            options = attrs.evolve(options, metadata_of=metadata.reader(custom_metadata, inventory))
+            await calls.dataset()
+            if dry_run:
+                plan = await plan_up(calls, inventory, self._transfers.lanes(), skip_existing=skip_existing)
+                return AssetUploadResult(plan=plan, notes=plan.notes)
+            run = self._transfers.upload(calls, options, tracker)
+            result = await run.run(inventory)
+            result.notes = inventory.notes
+            return result
+        raise AssertionError("unreachable")
+
+    upload_events: Final = with_events(
+        upload,
+        "upload_events",
+        "Like `upload`, but a context manager that yields progress events; leaving it early cancels the upload.",
+    )
+
+    async def download(
+        self,
+        dataset_id: str,
+        save_dir: str | os.PathLike[str] | RemotePath,
+        overwrite: bool = False,
+        show_progress: bool = True,
+        *,
+        asset_ids: Sequence[str] | None = None,
+        filter_criteria: Filter | None = None,
+        metadata_query: str | None = None,
+        strict_query: bool = False,
+        include: arguments.Patterns = (),
+        exclude: arguments.Patterns = (),
+        limit: int | None = None,
+        dry_run: bool = False,
+        max_concurrency: int | None = None,
+        timeout: float | None = None,
+        on_progress: Listener | None = None,
+        raise_on_failure: bool = True,
+    ) -> AssetDownloadResult:
+        """Download assets into a folder. A file appears under its final name once it is complete and verified.
+
+        A local file with the same content is skipped and counted as existing. Transient failures are retried, and
+        broken connections resumed at the byte where they broke. Cancelling leaves complete files; the same call resumes
+        large files.
+
+        Args:
+            dataset_id: Id of the dataset.
+            save_dir: Folder, which is created if missing; or a writable URL (``s3://...``) or path of
+                universal_pathlib. For a remote folder, each file is downloaded and verified in a local temporary folder
+                first.
+            overwrite: Replace local files that have other content. Otherwise they are kept and listed in ``conflicts``.
+            show_progress: Draw progress on a terminal or in a notebook, and log it elsewhere.
+            asset_ids: Ids of the assets to download. Default: every asset that the filters select.
+            filter_criteria: Fields and values that must all match, as a mapping or JSON text, such as
+                ``{"metadata.mimeType": "image/png"}``.
+            metadata_query: Query over custom metadata, such as ``camera == "north" and lot >= 42``.
+            strict_query: Compare text in both case-sensitively.
+            include: Patterns in the syntax of ``.gitignore``; only matching files are included. Default: every file.
+            exclude: Patterns of files to leave out; they are compared with the names of assets.
+            limit: Upper limit of the number of assets.
+            dry_run: Download nothing; the result's ``plan`` lists what would be downloaded. Needs a local folder.
+            max_concurrency: Upper limit of concurrent transfers. Default: ``TransferLimits.max_concurrency``.
+            timeout: Seconds for the whole call. Default: no limit.
+            on_progress: Function that is called with a `TransferProgress` for every change.
+            raise_on_failure: Raise at the end if a file failed. Otherwise return the result.
+
+        Returns:
+            The outcome; it can be used as the path of the folder.
+
+        Raises:
+            ViDownloadError: A file failed, after every file was tried, or the folder cannot be written to; ``.result``
+                is the report.
+            ViTimeoutError: *timeout* has passed; ``.result`` is the report.
+            ViInvalidParameterError: An argument is invalid.
+            ViNotFoundError: The dataset does not exist.
+        """
+        calls = self._calls(dataset_id)
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+            raise ViInvalidParameterError(f"limit must be an integer above 0, got {limit!r}.", parameter="limit")
+        query = arguments.query(filter_criteria, metadata_query, strict_query)
+        chosen = arguments.filters(include, exclude)
+        if asset_ids is not None and query:
+            raise ViInvalidParameterError("Give asset_ids or a filter, not both.", parameter="asset_ids")
+        remote = await in_thread(remote_folder, save_dir) if is_remote(save_dir) and not dry_run else None
+        options = DownloadOptions(
+            folder=Path() if remote is not None else arguments.folder(save_dir, "download(dry_run=True)"),
+            remote_folder=remote,
+            overwrite=overwrite,
+            query=query,
+            asset_ids=None if asset_ids is None else check_ids(asset_ids, "asset_ids"),
+            limit=limit,
+            limits=self._limits(max_concurrency),
+            filters=chosen if chosen.include or chosen.exclude else None,
+        )
+        if dry_run:
+            with deadline(self._http, timeout, "plan"):
+                return AssetDownloadResult(options.folder, plan=await plan_download(calls, options))
+        tracker = ProgressTracker("download", progress_listeners("download", show_progress, on_progress))
+        run = self._transfers.download(calls, options, tracker)
+        with deadline(self._http, timeout, "download", run.result, resume_hint=DOWNLOAD_HINT):
+            tracker.files_total = expected_total(options, await calls.dataset())
+            result = await run.run()
+            result.notes = chosen.notes
+            if result.failures and raise_on_failure:
+                first = result.failures[0]
+                raise ViDownloadError(
+                    f"{len(result.failures)} of {result.total_files} files were not downloaded; the first: "
+                    f"{first.message}",
+                    error_code=first.code,
+                    path=first.path,
+                    result=result,
+                    suggestion=DOWNLOAD_HINT,
+                )
+            return result
+        raise AssertionError("unreachable")
+
+    download_events: Final = with_events(
+        download,
+        "download_events",
+        "Like `download`, but a context manager that yields progress events; leaving it early cancels the download.",
+    )
+
+    async def sync(
+        self,
+        dataset_id: str,
+        folder: str | os.PathLike[str],
+        direction: Direction = "up",
+        delete: bool = False,
+        *,
+        max_delete: int = DEFAULT_MAX_DELETE,
+        names: Naming = "basename",
+        include: arguments.Patterns = (),
+        exclude: arguments.Patterns = (),
+        follow_links: bool = False,
+        dry_run: bool = False,
+        timeout: float | None = None,
+        show_progress: bool = True,
+        on_progress: Listener | None = None,
+    ) -> SyncResult:
+        """Make the dataset equal to a folder (``"up"``), or the folder equal to the dataset (``"down"``).
+
+        Files are compared by name, size and digest first, and only the difference is transferred. Nothing is
+        transferred or deleted if the listing fails, the folder cannot be read in full, or there are more deletions than
+        allowed. Retries and cancelling are as in `upload` and `download`.
+
+        Args:
+            dataset_id: Id of the dataset.
+            folder: The local folder.
+            direction: ``"up"`` or ``"down"``.
+            delete: Delete files that the other side does not have, after everything else has succeeded.
+            max_delete: Upper limit of deletions.
+            names: How files are named, as in `upload`.
+            include: Patterns in the syntax of ``.gitignore``; only matching files are included. Default: every file.
+            exclude: Patterns of files to leave out; an excluded folder is not read.
+            follow_links: Walk into symlinked folders too, when uploading.
+            dry_run: Only make the plan.
+            timeout: Seconds for the whole call. Default: no limit.
+            show_progress: Draw progress on a terminal or in a notebook, and log it elsewhere.
+            on_progress: Function that is called with a `TransferProgress` for every change.
+
+        Returns:
+            The plan and the outcome of every file; failures are in the result.
+
+        Raises:
+            ViInvalidParameterError: An argument is invalid, or there are more deletions than *max_delete*.
+            ViPathError: The folder does not exist or cannot be read.
+            ViTimeoutError: *timeout* has passed; ``.result`` is the partial result.
+            ViNotFoundError: The dataset does not exist.
+        """
+        given = arguments.filters(include, exclude, follow_links)
+        place = arguments.folder(folder, "sync")
+        if direction not in ("up", "down"):
+            raise ViInvalidParameterError(
+                f"direction must be 'up' or 'down', got {direction!r}.", parameter="direction"
+            )
+        if direction == "down" and (names != "basename" or follow_links):
+            raise ViInvalidParameterError(
+                "names and follow_links apply to uploads only; leave them out for direction='down'.",
+                parameter="follow_links" if follow_links else "names",
+            )
+        check_max_delete(max_delete)
+        calls = self._calls(dataset_id)
+        run: PlanRun | None = None
+        with deadline(self._http, timeout, "sync", lambda: run.result if run else None, resume_hint=SYNC_HINT):
+            given = await in_thread(given.beside, place)
+            if direction == "up":
+                inventory = await in_thread(scan_folder, place, names, given)
+                plan = await plan_up(
+                    calls, inventory, self._transfers.lanes(), folder=place, filters=given, delete=delete
+                )
+            else:
+                plan = await plan_down(calls, place, filters=given, delete=delete)
+            if dry_run:
+                return SyncResult(plan)
+            check_deletions(plan, max_delete)
+            progress = (show_progress, on_progress)
+            run = PlanRun(calls, self._transfers, plan, self._limits(None), fresh=True, progress=progress)
+            return await run.run(ResourceRetentionMode.REMOVE_LINKED_RESOURCE, None)
+        raise AssertionError("unreachable")
+
+    async def apply(
+        self,
+        plan: TransferPlan,
+        *,
+        on_asset_overwritten: ResourceRetentionMode | str = ResourceRetentionMode.REMOVE_LINKED_RESOURCE,
+        custom_metadata: CustomMetadata | None = None,
+        timeout: float | None = None,
+        show_progress: bool = True,
+        on_progress: Listener | None = None,
+    ) -> SyncResult:
+        """Carry out a plan, or a shard of one. Everything is tried; failures are in the result.
+
+        A file or asset that has changed since the plan was made is kept and reported. Nothing is deleted after a failed
+        transfer. Cancelling leaves what is done; applying the plan again does the rest.
+
+        Args:
+            plan: The plan, from ``dry_run=True`` or `TransferPlan.load`.
+            on_asset_overwritten: What happens to the annotations of assets that are overwritten, as in `upload`.
+            custom_metadata: Metadata of the uploaded files, as in `upload`.
+            timeout: Seconds for the whole call. Default: no limit.
+            show_progress: Draw progress on a terminal or in a notebook, and log it elsewhere.
+            on_progress: Function that is called with a `TransferProgress` for every change.
+
+        Returns:
+            The plan and the outcome of every file.
+
+        Raises:
+            ViInvalidParameterError: An argument is invalid.
+            ViTimeoutError: *timeout* has passed; ``.result`` is the partial result.
+            ViNotFoundError: The dataset does not exist.
+        """
+        if not isinstance(plan, TransferPlan):
+            raise ViInvalidParameterError(f"plan must be a TransferPlan, got {type(plan).__name__}.", parameter="plan")
+        retention = choose(ResourceRetentionMode, on_asset_overwritten, "on_asset_overwritten")
+        progress = (show_progress, on_progress)
+        calls = AssetCalls(self._http, check_id(plan.dataset_id, "plan.dataset_id"))
+        run = PlanRun(calls, self._transfers, plan, self._limits(None), fresh=False, progress=progress)
+        with deadline(self._http, timeout, "plan", lambda: run.result, resume_hint=SYNC_HINT):
+            return await run.run(retention, custom_metadata)
+        raise AssertionError("unreachable")
+
+    async def verify(
+        self,
+        dataset_id: str,
+        folder: str | os.PathLike[str],
+        *,
+        names: Naming = "basename",
+        include: arguments.Patterns = (),
+        exclude: arguments.Patterns = (),
+        follow_links: bool = False,
+        timeout: float | None = None,
+    ) -> VerifyResult:
+        """Compare a folder with a dataset by name, size and digest. Nothing is transferred.
+
+        Args:
+            dataset_id: Id of the dataset.
+            folder: The local folder.
+            names: How files were named at upload, as in `upload`.
+            include: Patterns in the syntax of ``.gitignore``; only matching files are included. Default: every file.
+            exclude: Patterns of files to leave out; an excluded folder is not read.
+            follow_links: Walk into symlinked folders too.
+            timeout: Seconds for the whole call. Default: no limit.
+
+        Returns:
+            The differences; ``.ok`` tells whether there are none.
+
+        Raises:
+            ViPathError: The folder does not exist or cannot be read.
+            ViTimeoutError: *timeout* has passed.
+            ViNotFoundError: The dataset does not exist.
+        """
+        filters = arguments.filters(include, exclude, follow_links)
+        place = arguments.folder(folder, "verify")
+        calls = self._calls(dataset_id)
+        with deadline(self._http, timeout, "comparison"):
+            filters = await in_thread(filters.beside, place)
+            inventory = await in_thread(scan_folder, place, names, filters)
+            return await verify(calls, inventory, self._transfers.lanes(), filters)
+        raise AssertionError("unreachable")
+
+    def _limits(self, max_concurrency: int | None) -> Any:
+        limits = self._http.settings.limits
+        return limits if max_concurrency is None else attrs.evolve(limits, max_concurrency=max_concurrency)
+
+    def _calls(self, dataset_id: str) -> AssetCalls:
+        return AssetCalls(self._http, dataset_id)

@@ -16,7 +16,7 @@ nox.options.error_on_missing_interpreters = False
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
 PEER = "vi-sdk==0.1.0b7"
-FAST = "not large and not interop and not faults and not browser and not notebook"
+FAST = "not large and not interop and not faults and not browser and not notebook and not ecosystem"
 
 
 def install(session: nox.Session, *extras: str, group: str | None = None) -> None:
@@ -131,7 +131,17 @@ def extras(session: nox.Session) -> None:
     """Run the tests that need the optional libraries, with these installed."""
     install(session, "local", "cloud", "pandas", "otel", group="test")
     session.install("opentelemetry-sdk")
-    paths = [f"tests/transfers/test_{name}.py" for name in ("elsewhere", "targets_elsewhere", "rows", "hooks")]
+    paths = [
+        f"tests/transfers/test_{name}.py" for name in ("elsewhere", "targets_elsewhere", "rows", "hooks", "filesystem")
+    ]
+    session.run("python", "-m", "pytest", *(session.posargs or paths))
+
+
+@nox.session
+def ecosystem(session: nox.Session) -> None:
+    """Read and write datasets through the libraries that people use: boto3, Dask, datasets, duckdb, polars, Ray and others."""
+    install(session, "local", "cloud", "pandas", group="ecosystem")
+    paths = ["tests/ecosystem", "tests/transfers/test_filesystem.py", "tests/transfers/test_pickle.py"]
     session.run("python", "-m", "pytest", *(session.posargs or paths))
 
 

@@ -22,3 +22,9 @@ def answer(queue: Any, client: vi.Client, dataset: str) -> None:
 def key_of(client: vi.Client) -> str:
     """The key that a client has where it was loaded."""
     return client.settings.secret_key
+
+
+def read_all(fs: Any, paths: list[str]) -> dict[str, bytes]:
+    """Read files of a file system that came from another process."""
+    found: dict[str, bytes] = fs.cat(paths)
+    return found

@@ -22,7 +22,7 @@ LAYERS: dict[str, int] = {
     **dict.fromkeys(("client", "transfers"), 3),
     "_samples": 0,
     "profiles": 1,
-    **dict.fromkeys(("cli", "__main__", "fastapi", "testing", "rows", "otel", "contract"), 4),
+    **dict.fromkeys(("cli", "__main__", "fastapi", "testing", "rows", "otel", "contract", "filesystem", "torch"), 4),
 }
 """Which layer a top-level module is in; it may import its own and those below."""
 
@@ -50,10 +50,11 @@ THIRD_PARTY = {
     "PIL": ("server", "_samples", "_transfer"),
     "pathspec": ("_transfer",),
     "upath": ("_transfer",),
-    "fsspec": ("_transfer",),
+    "fsspec": ("_transfer", "filesystem"),
+    "torch": ("torch",),
     "opentelemetry": ("otel",),
     "pandas": ("rows",),
-    "pyarrow": ("rows",),
+    "pyarrow": ("rows", "torch"),
     "pi_heif": ("server",),
     "sqlalchemy": ("server",),
     "alembic": ("server",),

@@ -1,4 +1,4 @@
-"""Imports point one way, the service stays apart, and one module prints; read from the source by `ast`."""
+"""Imports point one way wherever they stand, no module leads to itself or is too long; read from the source by `ast`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,61 @@ FOUNDATION = (
 LAYERS: dict[str, int] = {
     **dict.fromkeys(FOUNDATION, 0),
     **dict.fromkeys(("_sockets", "_proxies", "_connections", "_running", "_http", "_transfer"), 1),
+    "_show": 2,  # knows sheets and progress, never a document of the API
     # Resources are async and sync in one file, so the twin of a method is as deep as they are.
-    **dict.fromkeys(("api", "_loop_thread", "_show"), 2),
-    **dict.fromkeys(("client", "transfers"), 3),
+    **dict.fromkeys(("api", "_loop_thread"), 3),
+    **dict.fromkeys(("client", "transfers"), 4),
     "_samples": 0,
     "profiles": 1,
-    **dict.fromkeys(("cli", "__main__", "fastapi", "testing", "rows", "otel", "contract", "filesystem", "torch"), 4),
+    "_directories": 4,
+    **dict.fromkeys(("cli", "__main__", "fastapi", "testing", "rows", "otel", "contract", "filesystem", "torch"), 5),
 }
 """Which layer a top-level module is in; it may import its own and those below."""
+
+ASSETS = "api.resources.datasets.assets"
+ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "_transfer": (
+        ("threads", "outcomes", "dictated"),
+        ("sources", "signed", "byte_ranges", "minimum_rate", "files"),
+        ("record", "bodies", "remote_folders"),
+        ("storage", "journals", "discovery"),
+        ("preparation", "upload"),
+        ("download",),
+        ("streaming", "memory"),
+    ),
+    # What makes up an operation never knows its owner.
+    ASSETS: (
+        ("types", "plans", "polling"),
+        ("responses", "metadata"),
+        ("results", "calls", "arguments"),
+        ("remote_index", "deletion"),
+        ("upload", "download"),
+        ("reading",),
+        ("transfers",),
+        ("sync",),
+        ("folders",),
+        ("resource",),
+    ),
+    "server": (
+        ("config",),
+        ("identity", "http", "disk", "inspection"),
+        ("store", "contents"),
+        ("documents", "turns", "removal", "middleware"),
+        ("ingestion",),
+        ("context",),
+        ("serving",),
+        ("handlers",),
+        ("gallery",),
+        ("app",),
+        ("running",),
+        ("lifecycle",),
+        ("command",),
+    ),
+}
+"""The rooms of a package, the lowest first: a room knows those below it, and none beside it."""
+
+LONGEST = 520
+"""Lines of a module, at most."""
 
 BESIDE = ("server",)
 """Not a layer: what it may import is said one by one, and so is who may import it."""
@@ -120,7 +167,7 @@ def violations(package: Path) -> list[str]:
         own = name.split(".")[0]
         found += [f"vi.{name}: in no layer"] if own and own not in LAYERS and own not in BESIDE else []
         for item in imports(name, tree, package):
-            problem = _problem(own, item)
+            problem = _problem(own, item) or _problem_of_rooms(name, item)
             if problem:
                 found.append(f"vi.{name}:{item.line}: imports {item.of}: {problem}")
         if own not in MAY_PRINT:
@@ -133,8 +180,10 @@ def _problem(own: str, item: Import) -> str | None:
         allowed = THIRD_PARTY.get(item.of.split(".")[0])
         return None if allowed is None or own in allowed or item.for_types else f"only for {', '.join(allowed)}"
     target = top(item.of)
-    if target in ("", own) or item.for_types:
+    if target == own:
         return None
+    if target == "":
+        return None if LAYERS.get(own) == max(LAYERS.values()) else "the package hands out what is in it, and is above"
     if target == "server":
         return None if own in MAY_USE_SERVER else "the service is not for the client's parts"
     if own == "server":
@@ -147,6 +196,26 @@ def _problem(own: str, item: Import) -> str | None:
     return None if LAYERS.get(target, -1) <= LAYERS.get(own, -1) else "that is a higher layer"
 
 
+def _problem_of_rooms(name: str, item: Import) -> str | None:
+    for package, floors in ROOMS.items():
+        own, target = _room(f"vi.{name}", package), _room(item.of, package)
+        heights = {room: height for height, rooms in enumerate(floors) for room in rooms}
+        if own != target and own in heights and target in heights and heights[target] >= heights[own]:
+            return f"{target} is not below {own}"
+    return None
+
+
+def _room(dotted: str, package: str) -> str:
+    prefix = f"vi.{package}."
+    return dotted.removeprefix(prefix).split(".")[0] if dotted.startswith(prefix) else ""
+
+
+def too_long(package: Path) -> list[str]:
+    """The modules that hold more than one can read at once."""
+    lengths = {path: len(path.read_text("utf-8").splitlines()) for path in sorted(package.rglob("*.py"))}
+    return [f"{path.relative_to(package)}: {length} lines" for path, length in lengths.items() if length > LONGEST]
+
+
 def prints(tree: ast.Module) -> list[int]:
     """The lines that call ``print``."""
     return [
@@ -157,23 +226,12 @@ def prints(tree: ast.Module) -> list[int]:
 
 
 def graph(package: Path) -> dict[str, set[str]]:
-    """Which module imports which when it is loaded: imports inside functions come later and are left out."""
+    """Which module imports which, wherever the import stands: in a function and for types too. "" is the package."""
     known = {name for name, _ in modules(package)}
     edges: dict[str, set[str]] = {}
     for name, tree in modules(package):
-        late = {
-            inner.lineno
-            for node in ast.walk(tree)
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-            for inner in ast.walk(node)
-            if isinstance(inner, (ast.Import, ast.ImportFrom))
-        }
-        targets = {
-            item.of.removeprefix("vi").removeprefix(".")
-            for item in imports(name, tree, package)
-            if item.of.split(".")[0] == "vi" and not item.for_types and item.line not in late
-        }
-        edges[name] = (targets & known) - {name, ""}
+        named = (item.of for item in imports(name, tree, package) if item.of.split(".")[0] == "vi")
+        edges[name] = ({of.removeprefix("vi").removeprefix(".") for of in named} & known) - {name}
     return edges
 
 
@@ -201,8 +259,12 @@ def test_imports_point_one_way() -> None:
     assert violations(PACKAGE) == []
 
 
-def test_no_module_needs_itself_to_be_loaded() -> None:
+def test_no_module_leads_to_itself() -> None:
     assert cycles(graph(PACKAGE)) == []
+
+
+def test_no_module_is_too_long() -> None:
+    assert too_long(PACKAGE) == []
 
 
 PLANTED = {
@@ -215,6 +277,26 @@ PLANTED = {
     "server/app.py": ("from .._http import Http", "must not know the client"),
     "server/handlers/assets.py": ("from ...api.resources.base import Resource", "must not know the client"),
     "client.py": ("from ._samples import make_samples", "samples are for demo and tests"),
+    "_media.py": (
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .client import Client",
+        "a higher layer",
+    ),
+    "_wire.py": ("def f():\n    from .api.types import PaginationParams", "that is a higher layer"),
+    "_routes.py": ("def f():\n    import vi", "the package hands out what is in it"),
+    "_show/html.py": ("from ..api.resources.datasets.assets.responses import Asset", "that is a higher layer"),
+    "_show/text.py": (
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ..api.pagination import Page",
+        "a higher layer",
+    ),
+    "_transfer/storage.py": ("from .download import fetch", "download is not below storage"),
+    "_transfer/sources/local.py": ("def f():\n    from ..record import FileRecord", "record is not below sources"),
+    f"{ASSETS.replace('.', '/')}/sync/run.py": ("from ..resource import AsyncAssets", "resource is not below sync"),
+    f"{ASSETS.replace('.', '/')}/deletion.py": (
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .resource import AsyncAssets",
+        "resource is not below deletion",
+    ),
+    "server/store/assets.py": ("from ..handlers.assets import get", "handlers is not below store"),
+    "server/disk/blobs.py": ("from ..store.schema import asset", "store is not below disk"),
     "api/types.py": ("import aiohttp", "only for _sockets, _connections"),
     "errors.py": ("import cattrs.gen", "only for _wire"),
     "config.py": ("def f():\n    print('x')", "prints"),
@@ -244,14 +326,38 @@ def test_a_planted_violation_is_found(path: str, tmp_path: Path) -> None:
     assert found[0].startswith("vi." + path.removesuffix(".py").replace("/", "."))
 
 
-def test_what_is_only_for_types_is_no_violation(tmp_path: Path) -> None:
+def test_a_library_may_be_named_for_types_anywhere(tmp_path: Path) -> None:
     package = tmp_path / "vi"
     package.mkdir()
-    (package / "client.py").touch()
-    (package / "_retry.py").write_text(
-        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .client import Client\n"
-    )
+    (package / "_retry.py").write_text("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import aiohttp\n")
     assert violations(package) == []
+
+
+PLANTED_CIRCLES = {
+    "plain": "from .b import f",
+    "in a function": "def g():\n    from .b import f",
+    "for types": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .b import f",
+    "of the package": "from vi import f",
+}
+
+
+@pytest.mark.parametrize("closing", PLANTED_CIRCLES.values(), ids=PLANTED_CIRCLES)
+def test_a_planted_circle_of_modules_is_found(closing: str, tmp_path: Path) -> None:
+    package = tmp_path / "vi"
+    package.mkdir()
+    (package / "a.py").write_text(closing)
+    (package / "b.py").write_text("from .a import g")
+    (package / "__init__.py").write_text("from .b import f")
+    assert len(cycles(graph(package))) == 1
+    (package / "a.py").write_text("")
+    assert cycles(graph(package)) == []
+
+
+def test_a_planted_long_module_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x = 1\n" * LONGEST)
+    assert too_long(tmp_path) == []
+    (tmp_path / "a.py").write_text("x = 1\n" * (LONGEST + 1))
+    assert too_long(tmp_path) == [f"a.py: {LONGEST + 1} lines"]
 
 
 def test_a_planted_circle_is_found() -> None:

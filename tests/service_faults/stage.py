@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.service_faults.disk import Disk
 from vi.server import ServiceConfig, running, serve
-from vi.server.inspection import decoding
+from vi.server.inspection import checking, decoding
 from vi.server.inspection import inspector as inspection
 from vi.server.inspection.frames import InspectionJob, InspectionLimits, Verdict
 
@@ -27,10 +27,10 @@ class Inspector:
     """Looks at files in this process: what is tested is the disk, and a worker takes half a second to start."""
 
     def __init__(self, **_: Any) -> None:
-        self._limits = InspectionLimits()
+        self._decode = decoding.Decoder(InspectionLimits())
 
     async def inspect(self, jobs: list[InspectionJob], found: dict[int, Verdict] | None = None) -> list[Verdict]:
-        verdicts = [decoding.inspect(job, self._limits) for job in jobs]
+        verdicts = [checking.inspect(job, self._decode) for job in jobs]
         if found is not None:
             found.update(enumerate(verdicts))
         return verdicts

@@ -23,6 +23,7 @@ from .._media import IMAGE_TYPES, MAX_IMAGE_BYTES, extension_of, media_type, siz
 from .._paths import current_folder, expand
 from ..errors import ViFileTooLargeError, ViInvalidParameterError, ViPathError
 from .filters import IGNORE_FILE, Filters, read_ignored
+from .names import name_problem
 from .outcomes import SourceFailedError
 from .record import KEPT_SKIPS, FileRecord, SkippedFile
 from .sources.local import (
@@ -428,19 +429,6 @@ def os_failure(error: OSError | ValueError, path: str) -> tuple[str, str]:
     code = errno.errorcode.get(number, "EIO") if isinstance(number, int) else "EINVAL"
     reason = getattr(error, "strerror", None) or str(error)
     return code, f"{shown(path)}: {reason}."
-
-
-def name_problem(name: str) -> str | None:
-    """Say why a file name cannot be sent, or None."""
-    if "\0" in name:
-        return f"The name {name!r} holds a NUL character."
-    if name in (".", ".."):
-        return f"The name {name!r} is no file's."
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return f"The name {shown(name)!r} is not valid Unicode."
-    return None
 
 
 def _walk(inventory: Inventory, root: str, filters: Filters) -> None:

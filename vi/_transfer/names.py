@@ -11,6 +11,8 @@ import hashlib
 import re
 import unicodedata
 
+from .sources.local import shown
+
 MAX_BYTES = 200  # leaves room for the decoration of a temporary name within the usual 255
 
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]')
@@ -68,3 +70,16 @@ def _short(text: str) -> str:
 
 def _cut(text: str, size: int) -> str:
     return text.encode()[:size].decode("utf-8", "ignore")
+
+
+def name_problem(name: str) -> str | None:
+    """Say why a file name cannot be sent, or None."""
+    if "\0" in name:
+        return f"The name {name!r} holds a NUL character."
+    if name in (".", ".."):
+        return f"The name {name!r} is no file's."
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return f"The name {shown(name)!r} is not valid Unicode."
+    return None

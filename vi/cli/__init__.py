@@ -52,6 +52,7 @@ def build_parser() -> VerbParser:
         module.add_to(group)
     for module in (transfers, account, config, doctor, serve, demo, completion):
         module.add_to(verbs)
+    parser.set_defaults(whole=parser)  # completion describes it
     return parser
 
 

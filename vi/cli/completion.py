@@ -51,9 +51,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Print the script."""
-    from . import build_parser
-
-    commands = list(read_commands(build_parser()))
+    commands = list(read_commands(given.whole))
     say({"bash": bash, "zsh": zsh, "fish": fish}[given.shell](commands))
     return exits.DONE
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from .. import AsyncClient, Client
     from ..api.resources.datasets.responses import Dataset
+    from ..client import AsyncClient, Client
     from .faults import Fault, Faults
     from .images import ImageFactory
     from .service import TestedService

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from ......_media import media_type
 from ......_transfer import files
-from ......_transfer.discovery import EXCLUDED_FOLDER, Inventory, Naming, discover, name_problem
+from ......_transfer.discovery import EXCLUDED_FOLDER, Inventory, Naming, discover
 from ......_transfer.filters import Filters
-from ......_transfer.names import LocalNames, key_of
+from ......_transfer.names import LocalNames, key_of, name_problem
 from ......_transfer.threads.lanes import Lanes
 from ......_transfer.threads.stopping import in_thread, still_wanted
 from ......errors import ViInvalidParameterError, ViOperationError, ViPathError

@@ -6,10 +6,8 @@ Runs in a worker process, so that a bomb or a hole in a decoder costs one file.
 from __future__ import annotations
 
 import io
-import math
 import warnings
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 from PIL import (
@@ -18,7 +16,6 @@ from PIL import (
     GifImagePlugin,
     Image,
     ImageFile,
-    ImageOps,
     Jpeg2KImagePlugin,
     JpegImagePlugin,
     PngImagePlugin,
@@ -28,19 +25,16 @@ from PIL import (
     features,
 )
 
-from . import structure
+from . import bitmaps, heif, jpeg, structure, tiff
 from .checking import Picture, RefusedError
 from .frames import InspectionLimits
+from .previews import LARGE, fit, thumbnail
 
 # Importing a plug-in registers it; with these there, `Image.open` never loads the other forty.
-_PLUGINS = (BmpImagePlugin, GifImagePlugin, Jpeg2KImagePlugin, JpegImagePlugin, WebPImagePlugin)
+_PLUGINS = (BmpImagePlugin, GifImagePlugin, Jpeg2KImagePlugin, JpegImagePlugin, TiffImagePlugin, WebPImagePlugin)
 _FORMATS = {"jpeg2000": "JPEG2000"}
 _HEIF = "pi_heif"
 _FEATURES = {"avif": "avif", "jpeg": "jpg", "jpeg2000": "jpg_2000", "png": "zlib", "webp": "webp"}
-_IMAGE_WIDTH, _IMAGE_LENGTH = 256, 257
-_DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
-_LARGE = 64_000_000
-"""Pixels beyond which a preview is made of some of them."""
 # A frame costs something however small it is.
 _LEAST_FRAME = 4096
 
@@ -76,7 +70,6 @@ class Decoder:
         """Decode an image; raises `RefusedError` for one that cannot be, or may not be, read."""
         self._require(family)
         try:
-            structure.check(family, data)
             return _decode(family, data, self.limits)
         except RefusedError:
             raise
@@ -101,113 +94,99 @@ class Decoder:
 
 
 def _decode(family: str, data: bytes, limits: InspectionLimits) -> Picture:
+    if family == "jpeg":
+        return _decode_jpeg(data, limits)
+    if family == "tiff":
+        return _decode_tiff(data, limits)
+    if family == "bmp" and (image := bitmaps.read(data)) is not None:
+        return Picture(*image.size, 1, thumbnail(image, limits.thumbnail_side))
+    data = structure.check(family, data)
     name = _FORMATS.get(family, family.upper())
     with Image.open(io.BytesIO(data), formats=(name,)) as image:
-        _check_pixels(image, limits)
-        size = _raster_size(image)
-        if family == "jpeg":
-            # Decodes at a fraction of the scale, and as strictly: every coefficient is read all the same.
-            image.draft(None, _fit(image.size, limits.thumbnail_side * 3 // 2))
+        _check_pixels(image.size, limits)
+        size = image.size
         image.load()
         if family == "heif":
-            size = image.size  # the real one is known only now
-        thumbnail = _thumbnail(image, limits.thumbnail_side)
-        # What follows the first image of a JPEG is previews and gain maps, often stale after an edit.
-        frames = 1 if family == "jpeg" else getattr(image, "n_frames", 1)
+            # The decoder turns the picture; the real size is known only now.
+            size = image.size[::-1] if heif.is_turned(data) else image.size
+        small = thumbnail(image, limits.thumbnail_side)
+        frames = getattr(image, "n_frames", 1)
         if frames > 1:
-            _decode_others(image, frames, limits)
-    return Picture(*size, frames, thumbnail)
+            _decode_others(image, [index for index in range(frames) if index != image.tell()], limits)
+        # The picture that an animated PNG shows to those who know of no animations is not one of its frames.
+        frames -= frames > 1 and getattr(image, "default_image", False)
+    return Picture(*size, frames, small)
 
 
-def _decode_others(image: Image.Image, frames: int, limits: InspectionLimits) -> None:
-    first = image.tell()
-    spent = image.width * image.height
-    for index in range(frames):
-        if index == first:
+def _decode_jpeg(data: bytes, limits: InspectionLimits) -> Picture:
+    first, other = jpeg.to_decode(data)
+    with Image.open(io.BytesIO(first), formats=("JPEG",)) as image:
+        _check_pixels(size := image.size, limits)
+        # Decodes at a fraction of the scale, and as strictly: every coefficient is read all the same.
+        image.draft(None, fit(image.size, limits.thumbnail_side * 3 // 2))
+        image.load()
+        small = thumbnail(image, limits.thumbnail_side)
+    if other is not None and size[0] * size[1] <= LARGE and _pixels(first) != _pixels(other):
+        raise structure.NotWholeError("it ends before its pixels")
+    # What follows the first image of a JPEG is previews and gain maps, often stale after an edit.
+    return Picture(*size, 1, small)
+
+
+def _pixels(data: bytes) -> bytes:
+    with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+        return image.tobytes()
+
+
+def _decode_tiff(data: bytes, limits: InspectionLimits) -> Picture:
+    """Decode the pictures that Pillow has a mode for; others are there in full, as far as their directory tells."""
+    pages = tiff.pages(data)
+    pictures = [page for page in pages if page.is_picture] or pages[:1]
+    if not pictures:
+        raise structure.NotWholeError("it has no picture")
+    small, spent = None, 0
+    for page in pictures:
+        _check_pixels((page.width, page.height), limits)
+        spent += max(page.width * page.height, _LEAST_FRAME)
+        if page is not pictures[0] and spent > limits.max_decoded_pixels:
+            break
+        image = _page(data, page.index)
+        if image is None:
             continue
+        with image:
+            image.load()
+            if page is pictures[0] and not page.is_deep_planar:
+                small = thumbnail(image, limits.thumbnail_side)
+    return Picture(pictures[0].width, pictures[0].height, len(pictures), small)
+
+
+def _page(data: bytes, index: int) -> Image.Image | None:
+    """Open a page; None if Pillow has no mode or no decoder for it."""
+    try:
+        image = Image.open(io.BytesIO(data), formats=("TIFF",))
         image.seek(index)
-        _check_pixels(image, limits)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - the directory was read before: what is said here is that it is not known
+        return None
+    return image
+
+
+def _decode_others(image: Image.Image, others: Sequence[int], limits: InspectionLimits) -> None:
+    spent = image.width * image.height
+    for index in others:
+        image.seek(index)
+        _check_pixels(image.size, limits)
         spent += max(image.width * image.height, _LEAST_FRAME)
         if spent > limits.max_decoded_pixels:
             return
         image.load()
 
 
-def _check_pixels(image: Image.Image, limits: InspectionLimits) -> None:
-    if image.width * image.height > limits.max_pixels:
+def _check_pixels(size: tuple[int, int], limits: InspectionLimits) -> None:
+    count = size[0] * size[1]
+    if count > limits.max_pixels:
         raise RefusedError(
             "EBADSIZE",
-            f"The image has {image.width} x {image.height} pixels ({image.width * image.height:,}); "
+            f"The image has {size[0]} x {size[1]} pixels ({count:,}); "
             f"at most {limits.max_pixels:,} are accepted: divide it into smaller ones.",
         )
-
-
-def _raster_size(image: Image.Image) -> tuple[int, int]:
-    if isinstance(image, TiffImagePlugin.TiffImageFile):  # Pillow turns these by their tag while loading
-        return int(image.tag_v2[_IMAGE_WIDTH]), int(image.tag_v2[_IMAGE_LENGTH])
-    return image.size
-
-
-def _fit(size: tuple[int, int], side: int) -> tuple[int, int]:
-    scale = min(1.0, side / max(size))
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
-def _thumbnail(image: Image.Image, side: int) -> bytes | None:
-    """Return a JPEG, or a WebP where there is transparency; None for pixels that have no such picture."""
-    try:
-        small = _small(image, side)
-        out = io.BytesIO()
-        if small.mode == "RGBA":
-            small.save(out, "WEBP", quality=75, method=0)
-        else:
-            small.save(out, "JPEG", quality=80)
-    except Exception:  # noqa: BLE001 - the file itself is sound; only its preview cannot be made
-        return None
-    return out.getvalue()
-
-
-def _small(image: Image.Image, side: int) -> Image.Image:
-    whole: Image.Image = image
-    if image.width * image.height > _LARGE:
-        # Every change of mode below would make another copy of all pixels.
-        whole = image = _sampled(image, side * 8)
-    if image.mode in ("P", "PA"):
-        whole = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
-    elif image.mode == "1":
-        whole = image.convert("L")
-    elif image.mode in _DEEP_MODES:
-        whole = image.convert("F")
-    elif "transparency" in image.info:
-        whole = image.convert("RGBA")
-    small = whole.resize(_fit(whole.size, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
-    small = ImageOps.exif_transpose(small)
-    if small.mode == "F":
-        small = _stretched(small)
-    elif small.mode in ("LA", "La", "RGBa"):
-        small = small.convert("RGBA")
-    elif small.mode not in ("L", "RGB", "RGBA"):
-        small = small.convert("RGB")
-    small.info = {}  # no profile or comment travels into the preview
-    return small
-
-
-def _sampled(image: Image.Image, side: int) -> Image.Image:
-    """Return some of the pixels as they are, which needs no second copy of the others."""
-    sampled = image.resize(_fit(image.size, side), Image.Resampling.NEAREST)
-    sampled.info = image.info
-    return sampled
-
-
-def _stretched(small: Image.Image) -> Image.Image:
-    """Spread the values there are over black to white; deep images seldom use their range."""
-    low, high = (float(value) for value in _extrema(small))
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise ValueError("values that are no numbers")
-    scale = 255 / (high - low) if high > low else 0.0
-    return small.point(lambda value: value * scale - low * scale).convert("L")
-
-
-def _extrema(image: Image.Image) -> tuple[Any, Any]:
-    low, high = image.getextrema()
-    return low, high

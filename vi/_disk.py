@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
 SHARING = frozenset({5, 32, 33})  # access denied (of a file that is about to go), sharing and lock violation
-_NEW = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
+_NEW = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 WAITS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 
 

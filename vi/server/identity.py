@@ -13,6 +13,7 @@ import attrs
 from .._disk import write_private
 from ..errors import ViConfigurationError
 from .config import ServiceConfig
+from .disk.own import read_own
 
 KEY_PREFIX = "dtvi_"
 _KEY_CHARACTERS = 98
@@ -42,7 +43,7 @@ def issue_key() -> str:
 def read_identity(path: Path) -> Identity:
     """Read the identity at *path*; raises `ViConfigurationError` when it is damaged."""
     try:
-        return Identity(**json.loads(path.read_text("utf-8")))
+        return Identity(**json.loads(read_own(path)))
     except (ValueError, TypeError) as error:
         raise ViConfigurationError(f"{path} is not an identity file of the local service.", path=str(path)) from error
 

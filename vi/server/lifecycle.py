@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from .._disk import flush_folder
+from .._disk import flush_folder, open_private, write_all
 from .._paths import as_path
 from ..errors import ViConfigurationError
 from .config import IN_WORKER, Folder, ServiceConfig
@@ -181,9 +182,16 @@ def _prepare(data: Data) -> Folder:
             flush_folder(path.parent)
         if not any(folder.root.iterdir()) or folder.identity.exists():
             folder.root.chmod(0o700)
+            _ignore(folder.root)
     except OSError as error:
         raise _unusable(folder, error) from error
     return folder
+
+
+def _ignore(root: Path) -> None:
+    """Keep the folder, which holds its key, out of the repository that it may lie in."""
+    with contextlib.suppress(FileExistsError), open_private(root / ".gitignore") as file:
+        write_all(file, b"# The local service keeps its key here.\n*\n")
 
 
 def _unusable(folder: Folder, error: OSError) -> ViConfigurationError:

@@ -15,6 +15,7 @@ from .. import _checksums
 from .._ranges import Selection, select
 from .contents import StoredObject
 from .context import CONTEXT
+from .disk.own import open_object
 
 logger: logging.Logger = logging.getLogger("vi.server")
 
@@ -53,7 +54,7 @@ async def serve_file(
         if chosen.length <= SMALL:
             data = await loop.run_in_executor(None, _read, path, chosen)
             return web.Response(body=data, status=chosen.status, headers=headers)
-        file = await loop.run_in_executor(None, open, path, "rb")
+        file = await loop.run_in_executor(None, open_object, path)
     except FileNotFoundError:
         return None
     try:
@@ -78,7 +79,7 @@ def _without_bytes(chosen: Selection, etag: str) -> web.Response:
 
 
 def _read(path: Path, span: Selection) -> bytes:
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - one small read, many times a second
+    with open_object(path) as file:
         data = _read_at(file, span.start, span.length)
     if len(data) != span.length:
         raise OSError(f"{path.name} is shorter than its row says")

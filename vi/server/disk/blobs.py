@@ -16,7 +16,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import os
+import re
 import secrets
 import shutil
 import threading
@@ -31,6 +33,7 @@ import attrs
 from ... import _checksums
 from ..._disk import flush, flush_folder, open_private, write_all
 from .files import begin_flush, copy
+from .own import make_own_folder, open_object
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -43,6 +46,14 @@ _GROUP_BYTES = 16 << 20
 _LANES = 2
 _SUM = 4
 _THUMBNAIL = ".thumbnail"
+
+_FOLDER = re.compile(r"[0-9a-f]{6,12}")
+_BLOB = re.compile(r"[0-9a-f]{6,12}-[0-9a-f]{20,28}")
+_UPLOAD = re.compile(r"[0-9A-Za-z_-]{1,64}")
+_PART = re.compile(r"\d{1,6}\.[0-9a-f]{16}", re.ASCII)
+_NOWHERE = "refused"
+
+logger: logging.Logger = logging.getLogger("vi.server")
 
 
 @attrs.define
@@ -110,7 +121,7 @@ class Blobs:
         self._staging = root / "staging"
         self._parts = root / "parts"
         for folder in (root, self._objects, self._staging, self._parts):
-            folder.mkdir(mode=0o700, exist_ok=True)
+            make_own_folder(folder)
         flush_folder(root)
         flush_folder(root.parent)
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="vi-bytes")
@@ -123,8 +134,17 @@ class Blobs:
         self._lanes: set[asyncio.Task[None]] = set()
 
     def path(self, blob: str) -> Path:
-        """Return where the object *blob* lies."""
+        """Return where the object *blob* lies; a name that the service does not make lies nowhere.
+
+        Ids come back from the database, and that may be somebody else's: no other text becomes a path.
+        """
+        if _BLOB.fullmatch(blob) is None:
+            return self._nowhere(blob)
         return self._objects / blob.partition("-")[0] / blob
+
+    def _nowhere(self, name: str) -> Path:
+        logger.warning("The database names %r, which is not a name of the service: nothing is done with it", name[:80])
+        return self._objects / _NOWHERE / _NOWHERE
 
     def thumbnail_path(self, blob: str) -> Path:
         """Return where the thumbnail of *blob* lies."""
@@ -165,7 +185,10 @@ class Blobs:
 
     def part_path(self, upload: str, file: str) -> Path:
         """Return where the part *file* of a multipart upload lies."""
-        return self._parts / upload / file
+        return self._upload_path(upload) / file if _PART.fullmatch(file) else self._nowhere(file)
+
+    def _upload_path(self, upload: str) -> Path:
+        return self._parts / upload if _UPLOAD.fullmatch(upload) else self._nowhere(upload)
 
     async def adopt_part(self, staged: Staging, upload: str, file: str) -> None:
         """Give a finished part its place."""
@@ -178,7 +201,7 @@ class Blobs:
     async def remove_parts(self, upload: str) -> None:
         """Remove every part of a multipart upload; what the disk refuses is swept at the next start."""
         with contextlib.suppress(OSError):
-            await self._hop(self._remove_tree, self._parts / upload)
+            await self._hop(self._remove_tree, self._upload_path(upload))
 
     async def join_parts(self, upload: str, files: Sequence[str]) -> str:
         """Make one object of the parts *files*, in this order."""
@@ -315,7 +338,8 @@ class Blobs:
 
     def _read_thumbnail(self, path: Path) -> bytes | None:
         try:
-            content = path.read_bytes()
+            with open_object(path) as file:
+                content = file.read()
         except OSError:
             return None
         data, stored = content[:-_SUM], content[-_SUM:]
@@ -325,7 +349,7 @@ class Blobs:
         folders = set()
         for blob in blobs:
             if blob.startswith(PARTS):
-                self._remove_tree(self._parts / blob.removeprefix(PARTS))
+                self._remove_tree(self._upload_path(blob.removeprefix(PARTS)))
                 folders.add(self._parts)
                 continue
             path = self.path(blob)
@@ -352,7 +376,7 @@ class Blobs:
         try:
             with open_private(staged) as target:
                 for part in parts:
-                    with part.open("rb", buffering=0) as source:
+                    with open_object(part) as source:
                         copy(source, target)
                 flush(target.fileno())
             return self._adopt(staged)
@@ -361,7 +385,8 @@ class Blobs:
 
     def _folders(self) -> list[os.DirEntry[str]]:
         with os.scandir(self._objects) as entries:
-            return sorted((entry for entry in entries if entry.is_dir()), key=lambda entry: entry.name)
+            own = (entry for entry in entries if _FOLDER.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False))
+            return sorted(own, key=lambda entry: entry.name)
 
     def _newest_paths(self) -> list[Path]:
         paths: list[Path] = []

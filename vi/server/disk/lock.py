@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 
 from ..._lock import try_lock
+from .own import open_own, read_own
 
 _held: set[int] = set()
 
@@ -34,7 +35,7 @@ class FolderLock:
     @classmethod
     def take(cls, path: Path) -> FolderLock | None:
         """Return the lock, or None when a living process holds it."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
         if not try_lock(descriptor):
             os.close(descriptor)
             return None
@@ -70,7 +71,7 @@ class FolderLock:
 def read_address(path: Path) -> str | None:
     """Return the address in a lock file, None while its holder is still starting."""
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = json.loads(read_own(path))
     except (ValueError, OSError):
         return None
     url = found.get("url") if isinstance(found, dict) else None

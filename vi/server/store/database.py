@@ -23,6 +23,7 @@ import attrs
 import sqlalchemy as sa
 
 from ...errors import ViConfigurationError
+from ..disk.own import check_own, open_own
 from . import migrations, query
 
 T = TypeVar("T")
@@ -32,10 +33,15 @@ _READERS = 4
 _READ_SECONDS = 30
 _LOOK_SECONDS = 0.01
 _GROUP = 128
+_CHECKED_BYTES = 32 << 20
+"""Up to this size a database is looked through when it is opened; a larger one would hold up the start."""
+_QUERY_SECONDS = 30.0
+_QUERY_STEPS = 50_000
+"""After so many steps of its machine SQLite asks whether to go on: some milliseconds."""
 
 
 class TooManyReadsError(Exception):
-    """No reader became free in time."""
+    """No reader became free in time, or a query took longer than any may."""
 
 
 @attrs.define
@@ -60,12 +66,16 @@ class Database:
         self._jobs: deque[_Job] = deque()
         self._wanted = asyncio.Event()
         self._closing = False
+        self.query_seconds: float = _QUERY_SECONDS
         self._task = asyncio.create_task(self._run(), name="vi-database-writer")
 
     @classmethod
     async def open(cls, path: Path) -> Database:
         """Open the database at *path*, making or upgrading its tables first."""
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        os.close(open_own(path, os.O_RDWR | os.O_CREAT))
+        for beside in ("-wal", "-shm", "-journal"):
+            with contextlib.suppress(FileNotFoundError):
+                check_own(f"{path}{beside}", os.lstat(f"{path}{beside}"))
         writers = _engine(path, 1, "BEGIN IMMEDIATE")
         try:
             await asyncio.to_thread(_prepare, path, writers)
@@ -106,8 +116,15 @@ class Database:
             try:
                 if self._closing:
                     raise RuntimeError("the database is closed")
+                ends = time.monotonic() + self.query_seconds
+                driver.set_progress_handler(lambda: time.monotonic() > ends, _QUERY_STEPS)
                 return work(connection)
+            except sa.exc.OperationalError as error:
+                if "interrupted" in str(error.orig) and not self._closing:
+                    raise TooManyReadsError from None
+                raise
             finally:
+                driver.set_progress_handler(None, 0)
                 self._under_way.discard(driver)
 
     async def write(self, work: Work[T]) -> T:
@@ -203,6 +220,11 @@ def _resolve(job: _Job) -> None:
 
 
 def _prepare(path: Path, writers: sa.Engine) -> None:
+    if path.stat().st_size <= _CHECKED_BYTES:
+        with writers.connect() as connection:
+            problem = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        if problem != "ok":
+            raise ViConfigurationError(f"The database {path} is damaged: {str(problem)[:200]}.", path=str(path))
     with writers.begin() as connection:
         current = migrations.prepare(connection)
     if not current:
@@ -225,6 +247,7 @@ def _engine(path: Path, connections: int, begin: str) -> sa.Engine:
             "temp_store=MEMORY",
             "cache_size=-32000",
             "mmap_size=268435456",
+            "trusted_schema=OFF",  # views and triggers of a foreign database call nothing that acts
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()

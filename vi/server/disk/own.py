@@ -1,0 +1,69 @@
+"""Opening what lies in a data folder, which somebody else may have made: no link is followed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from io import FileIO
+from pathlib import Path
+
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+# Not to wait either: a pipe under a name of ours would be opened for ever.
+_UNFOLLOWED = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+class ForeignFileError(OSError):
+    """A file of the data folder that the service did not make: a link, a device, or somebody else's."""
+
+    def __init__(self, path: Path | str, problem: str) -> None:
+        super().__init__(errno.EPERM, f"{Path(path).name} {problem}", str(path))
+
+
+def open_own(path: Path | str, flags: int, *, alone: bool = True) -> int:
+    """Open a file of the data folder and return its descriptor; no link is followed.
+
+    A folder that somebody else made may hold anything under the names of the service. It must be a regular file of this
+    user, and with *alone* it has no second name: what is written here appears nowhere else.
+    """
+    try:
+        descriptor = os.open(path, flags | _UNFOLLOWED, 0o600)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK):
+            raise ForeignFileError(path, "is a link, which is not followed") from None
+        raise
+    try:
+        check_own(path, os.fstat(descriptor), alone=alone)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def check_own(path: Path | str, found: os.stat_result, *, alone: bool = True, folder: bool = False) -> None:
+    """Raise `ForeignFileError` unless what was *found* at *path* is a file, or a *folder*, of this user."""
+    right = stat.S_ISDIR(found.st_mode) if folder else stat.S_ISREG(found.st_mode)
+    if not right:
+        raise ForeignFileError(path, f"is not a {'folder' if folder else 'regular file'}")
+    # An administrator may serve the folder of a user, as a container does with one that is mounted into it.
+    if os.name != "nt" and os.geteuid() not in (0, found.st_uid):
+        raise ForeignFileError(path, "belongs to another user")
+    if alone and not folder and found.st_nlink > 1:
+        raise ForeignFileError(path, "has a second name (a hard link)")
+
+
+def make_own_folder(path: Path) -> None:
+    """Make the folder *path* unless it is there; one that is there must be a real folder of this user."""
+    path.mkdir(mode=0o700, exist_ok=True)
+    check_own(path, path.lstat(), folder=True)
+
+
+def open_object(path: Path | str) -> FileIO:
+    """Open a stored object for reading. It may have a second name: a copy of the folder may be made of hard links."""
+    return FileIO(open_own(path, _READ, alone=False), "rb")
+
+
+def read_own(path: Path) -> bytes:
+    """Return what a file of the data folder holds."""
+    with FileIO(open_own(path, _READ), "rb") as file:
+        return file.readall()

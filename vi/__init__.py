@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     from .api.resources.shared import ConditionStatus, OperationStatus, ResourceCondition, ResourceMetadata
     from .api.types import PaginationParams
     from .client import AsyncClient, Client, LocalClient
+    from .codes import FileCode
     from .config import RetryPolicy, Settings, Timeouts, TransferLimits
 
 __all__ = [
@@ -138,6 +139,7 @@ __all__ = [
     "DeletedAsset",
     "DeletedDataset",
     "FailureMode",
+    "FileCode",
     "FileFailure",
     "Filter",
     "Hooks",
@@ -302,6 +304,7 @@ _HOMES = {
         "Client",
         "LocalClient",
     ),
+    ".codes": ("FileCode",),
     ".config": (
         "RetryPolicy",
         "Settings",

@@ -83,6 +83,9 @@ class ViError(Exception):
     default_code: ClassVar[ViErrorCode] = ViErrorCode.UNKNOWN_ERROR
     default_suggestion: ClassVar[str | None] = None
 
+    result: Any = None
+    """What an upload, a download or a sync had done before the error."""
+
     def __init__(
         self,
         message: str,
@@ -114,7 +117,7 @@ class ViError(Exception):
     @property
     def partial_result(self) -> Any:
         """What was done before the error, for the operations that keep it (uploads and downloads)."""
-        return getattr(self, "result", None)
+        return self.result
 
     def is_retryable(self) -> bool:
         """Tell whether the same call may succeed later with nothing changed."""

@@ -25,6 +25,7 @@ from ._ranges import select
 from .api.resources.datasets.assets.events import TransferEvents
 from .api.resources.datasets.assets.reading.stream import AssetStream
 from .client import AsyncClient
+from .codes import FileCode
 from .errors import (
     ViConfigurationError,
     ViConflictError,
@@ -302,14 +303,14 @@ _STATUSES: tuple[tuple[type[ViError], HTTPStatus], ...] = (
     (ViDownloadError, HTTPStatus.BAD_GATEWAY),
 )
 
-_UPLOAD_CODES = {
-    "EBADMIME": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    "EBADSIZE": HTTPStatus.UNPROCESSABLE_ENTITY,
-    "EBADNAME": HTTPStatus.UNPROCESSABLE_ENTITY,
-    "ECORRUPT": HTTPStatus.UNPROCESSABLE_ENTITY,
-    "EALREADY": HTTPStatus.CONFLICT,
-    "ESOURCE": HTTPStatus.BAD_REQUEST,
-    "ENOQUOTA": HTTPStatus.INSUFFICIENT_STORAGE,
+_UPLOAD_CODES: dict[str, HTTPStatus] = {
+    FileCode.EBADMIME: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    FileCode.EBADSIZE: HTTPStatus.UNPROCESSABLE_ENTITY,
+    FileCode.EBADNAME: HTTPStatus.UNPROCESSABLE_ENTITY,
+    FileCode.ECORRUPT: HTTPStatus.UNPROCESSABLE_ENTITY,
+    FileCode.EALREADY: HTTPStatus.CONFLICT,
+    FileCode.ESOURCE: HTTPStatus.BAD_REQUEST,
+    FileCode.ENOQUOTA: HTTPStatus.INSUFFICIENT_STORAGE,
 }
 
 _DETAILS = {

@@ -21,6 +21,7 @@ import attrs
 
 from .._media import IMAGE_TYPES, MAX_IMAGE_BYTES, extension_of, media_type, size_limit
 from .._paths import current_folder, expand
+from ..codes import FileCode
 from ..errors import ViFileTooLargeError, ViInvalidParameterError, ViPathError
 from .filters import IGNORE_FILE, Filters, read_ignored
 from .names import name_problem
@@ -141,7 +142,7 @@ class Inventory:
         else:
             filename = below if self._names == "relative" else found.name
         if problem := name_problem(filename):
-            self.broken.append(Broken(shown(found.label), shown(filename), "EBADNAME", problem))
+            self.broken.append(Broken(shown(found.label), shown(filename), FileCode.EBADNAME, problem))
         else:
             self.add_source(RemoteSource(found), filename, -1)
 
@@ -294,7 +295,7 @@ def _add_object(inventory: Inventory, item: Any) -> None:
         source = _source_of(name, content, size)
         if source is not None:
             if problem := name_problem(name):
-                inventory.broken.append(Broken(shown(name), shown(name), "EBADNAME", problem))
+                inventory.broken.append(Broken(shown(name), shown(name), FileCode.EBADNAME, problem))
             else:
                 inventory.add_source(*source)
             return
@@ -342,13 +343,13 @@ def _add_remote(inventory: Inventory, given: RemoteObject, filters: Filters, mis
             missing.append(shown(given.label))
         elif media_type(given.name) is None:
             message = f"{given.label}: files of this type are not supported."
-            inventory.broken.append(Broken(given.label, given.name, "EBADMIME", message))
+            inventory.broken.append(Broken(given.label, given.name, FileCode.EBADMIME, message))
         else:
             inventory.add_remote(given, given.name)
     except OSError as error:
         inventory.broken.append(Broken(given.label, given.name, *os_failure(error, given.label)))
     except SourceFailedError as error:
-        inventory.broken.append(Broken(given.label, given.name, "ESOURCE", f"{error}."))
+        inventory.broken.append(Broken(given.label, given.name, FileCode.ESOURCE, f"{error}."))
 
 
 def _beside(folder: RemoteObject, filters: Filters) -> Filters:
@@ -405,14 +406,14 @@ def _add_path(inventory: Inventory, given: str | os.PathLike[str], filters: Filt
     folder, name = os.path.split(path)
     label = shown(label)
     if not stat.S_ISREG(status.st_mode):
-        inventory.broken.append(Broken(label, shown(name), "EINVAL", f"{label} is not a regular file."))
+        inventory.broken.append(Broken(label, shown(name), FileCode.EINVAL, f"{label} is not a regular file."))
     elif media_type(name) is None:
-        inventory.broken.append(Broken(label, shown(name), "EBADMIME", unsupported(label, shown(name))))
+        inventory.broken.append(Broken(label, shown(name), FileCode.EBADMIME, unsupported(label, shown(name))))
     elif status.st_size == 0:
         message = f"{label} is empty (0 bytes): write it again or leave it out."
-        inventory.broken.append(Broken(label, shown(name), "EBADSIZE", message))
+        inventory.broken.append(Broken(label, shown(name), FileCode.EBADSIZE, message))
     elif problem := name_problem(name):
-        inventory.broken.append(Broken(label, shown(name), "EBADNAME", problem))
+        inventory.broken.append(Broken(label, shown(name), FileCode.EBADNAME, problem))
     else:
         inventory.add_block(folder, "", [(name, status.st_size)], named=True)
 
@@ -426,7 +427,7 @@ def unsupported(path: str, filename: str) -> str:
 def os_failure(error: OSError | ValueError, path: str) -> tuple[str, str]:
     """Return code and message for what the operating system says of *path*."""
     number = getattr(error, "errno", None)
-    code = errno.errorcode.get(number, "EIO") if isinstance(number, int) else "EINVAL"
+    code = errno.errorcode.get(number, FileCode.EIO) if isinstance(number, int) else FileCode.EINVAL
     reason = getattr(error, "strerror", None) or str(error)
     return code, f"{shown(path)}: {reason}."
 
@@ -501,7 +502,7 @@ def _classify(entry: os.DirEntry[str], relative: str, filters: Filters) -> int |
         if media_type(name) is None:
             return f"unsupported ({extension_of(name) or 'no extension'})"
         if problem := name_problem(relative):
-            return Broken(shown(entry.path), shown(name), "EBADNAME", problem)
+            return Broken(shown(entry.path), shown(name), FileCode.EBADNAME, problem)
         size = entry.stat().st_size
     except OSError as error:
         if error.errno == errno.ELOOP:

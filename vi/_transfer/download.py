@@ -21,6 +21,7 @@ from .._attempts import AGAIN, Again, Failed
 from .._checksums import Expected
 from .._connections import TRANSPORT_ERRORS, read_failure
 from .._retry import FailureKind, read_retry_after
+from ..codes import CUT_SHORT, FileCode
 from ..config import TransferLimits
 from . import byte_ranges, files
 from .journals.downloads import KeptPart, PartJournal
@@ -40,7 +41,6 @@ from .threads.descriptors import when_possible
 from .threads.lanes import Lanes
 from .threads.pool import TaskPool
 from .threads.stopping import to_end_in_thread
-from .upload import CUT_SHORT
 
 logger = logging.getLogger("vi.transfer")
 
@@ -137,10 +137,14 @@ class Exchange:
                 if renewals > URL_RENEWALS:
                     if isinstance(ended, TargetGone):
                         raise
-                    raise TransferFailed("ETIMEOUT", "The download URL expired again and again.", number) from None
+                    raise TransferFailed(
+                        FileCode.ETIMEOUT, "The download URL expired again and again.", number
+                    ) from None
             except ChangedError:
                 changed = True
-                problem = TransferFailed("ECORRUPT", "The bytes received are not those that were announced.", number)
+                problem = TransferFailed(
+                    FileCode.ECORRUPT, "The bytes received are not those that were announced.", number
+                )
                 return Failed(problem, problem.message.rstrip("."), transfer.origin, kind=FailureKind.CUT)
             except TRANSPORT_ERRORS as error:
                 if isinstance(error, OSError) and not isinstance(
@@ -159,7 +163,9 @@ class Exchange:
         fresh = self.remote.expected.value
         # A digest that is stated now and was not before tells nothing of a change.
         if self.remote.size != size or (digest is not None and fresh is not None and fresh != digest):
-            raise TransferFailed("ECHANGED", "The asset was replaced while it was downloaded.", self.remote.attempts)
+            raise TransferFailed(
+                FileCode.ECHANGED, "The asset was replaced while it was downloaded.", self.remote.attempts
+            )
 
     def _accept(self, response: aiohttp.ClientResponse, wanted: int) -> int:
         status = response.status
@@ -219,7 +225,7 @@ class _Fetch(Exchange):
             _clean(part)
 
     async def in_ranges(self) -> None:
-        problem = TransferFailed("ECHANGED", "The object changed again and again while it was downloaded.")
+        problem = TransferFailed(FileCode.ECHANGED, "The object changed again and again while it was downloaded.")
         remote = self.remote
         kept = self.parts.kept_for(self.target, remote.asset_id, remote.size, remote.expected)
         for _ in range(DAMAGED_TRIES + (kept is not None)):
@@ -231,7 +237,9 @@ class _Fetch(Exchange):
                 if check.matches():
                     await self._publish(part)
                     return
-                problem = TransferFailed("ECORRUPT", f"The bytes received do not have the {check.algorithm} announced.")
+                problem = TransferFailed(
+                    FileCode.ECORRUPT, f"The bytes received do not have the {check.algorithm} announced."
+                )
             except NoRangesError:
                 break
             except StartOverError:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 
 from .._media import extension_for, family_of, media_type, sniff, type_of
+from ..codes import FileCode
 from .discovery import os_failure, too_large, unsupported
 from .outcomes import SourceChangedError, SourceFailedError
 from .record import FileRecord
@@ -61,7 +62,7 @@ def _of_allowed_size(records: Iterable[FileRecord], refuse: Refuse) -> Iterator[
     """Leave out what is too large before it is read."""
     for record in records:
         if (error := too_large(record)) is not None:
-            refuse(record, "EBADSIZE", error.message)
+            refuse(record, FileCode.EBADSIZE, error.message)
         else:
             yield record
 
@@ -119,9 +120,9 @@ def _judge(group: list[FileRecord], found: list[Found], refuse: Refuse, by_conte
 def _problem(record: FileRecord, facts: Found, by_content: bool) -> tuple[str, str] | None:
     """Fill in *record* and return None, or return code and message of what is wrong with it."""
     if isinstance(facts, SourceChangedError):
-        return "ECHANGED", f"{record.path} changed while it was read."
+        return FileCode.ECHANGED, f"{record.path} changed while it was read."
     if isinstance(facts, SourceFailedError):
-        return "ESOURCE", f"{record.path}: {facts}."
+        return FileCode.ESOURCE, f"{record.path}: {facts}."
     if isinstance(facts, OSError):
         return os_failure(facts, record.path)
     assert isinstance(facts, Facts)
@@ -136,12 +137,12 @@ def _problem(record: FileRecord, facts: Found, by_content: bool) -> tuple[str, s
     ):
         announced = "Image", type_of(family)
     if announced is None:
-        return "EBADMIME", unsupported(record.path, record.filename)
+        return FileCode.EBADMIME, unsupported(record.path, record.filename)
     record.kind, record.mime = announced
     if record.size == 0:
-        return "EBADSIZE", f"{record.path} is empty (0 bytes): write it again or leave it out."
+        return FileCode.EBADSIZE, f"{record.path} is empty (0 bytes): write it again or leave it out."
     if (error := too_large(record)) is not None:
-        return "EBADSIZE", error.message
+        return FileCode.EBADSIZE, error.message
     return _contradiction(record, family)
 
 
@@ -150,10 +151,13 @@ def _contradiction(record: FileRecord, family: str | None) -> tuple[str, str] | 
     if family == family_of(record.mime) or (family is None and record.kind == "Video"):
         return None
     if family is None or family == "video":
-        return "EBADMIME", f"{record.path} does not hold an image although it is named as {record.mime}: save it again."
+        return (
+            FileCode.EBADMIME,
+            f"{record.path} does not hold an image although it is named as {record.mime}: save it again.",
+        )
     right = extension_for(family)
     return (
-        "EBADMIME",
+        FileCode.EBADMIME,
         f"{record.path} is named as {record.mime} and holds {family} data: "
         f"correct its extension to {right}, or give detect='content'.",
     )

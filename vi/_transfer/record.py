@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .._redact import WORD_LENGTH, limited
+from ..codes import FileCode
 from ..errors import ViOperationError
 
 if TYPE_CHECKING:
@@ -136,7 +137,9 @@ class Ledger:
         """Settle a file as given up."""
         self._settle(record, Outcome.CANCELLED)
         if len(self.cancelled) < KEPT_SKIPS:
-            self.cancelled.append(FileFailure(record.path, record.filename, "ECANCELLED", message, record.attempts))
+            self.cancelled.append(
+                FileFailure(record.path, record.filename, FileCode.ECANCELLED, message, record.attempts)
+            )
 
     def cancel_rest(self) -> None:
         """Settle every file that was entered and not settled as cancelled, the first ten thousand by name."""

@@ -13,6 +13,7 @@ from yarl import URL
 
 from .._connections import origin_of
 from .._redact import hold_signatures
+from ..codes import FileCode
 from . import dictated
 from .outcomes import TransferFailed
 
@@ -44,17 +45,21 @@ def signed_transfer(
         target = URL(url, encoded=True)
         scheme, host, user = target.scheme, target.host, target.user
     except (ValueError, TypeError):
-        raise TransferFailed("EBADURL", "The service gave a transfer URL that cannot be read.") from None
+        raise TransferFailed(FileCode.EBADURL, "The service gave a transfer URL that cannot be read.") from None
     if scheme not in ("http", "https") or not host:
-        raise TransferFailed("EBADURL", f"The service gave a transfer URL of scheme {scheme or 'none'!r}, refused.")
+        raise TransferFailed(
+            FileCode.EBADURL, f"The service gave a transfer URL of scheme {scheme or 'none'!r}, refused."
+        )
     if scheme == "http" and endpoint.startswith("https:"):
-        raise TransferFailed("EBADURL", "The service gave an unencrypted transfer URL although it is https itself.")
+        raise TransferFailed(
+            FileCode.EBADURL, "The service gave an unencrypted transfer URL although it is https itself."
+        )
     if user is not None:
-        raise TransferFailed("EBADURL", "The service gave a transfer URL with credentials in it, refused.")
+        raise TransferFailed(FileCode.EBADURL, "The service gave a transfer URL with credentials in it, refused.")
     try:
         demanded = dictated.headers(headers)
     except dictated.DictatedError as problem:
-        raise TransferFailed("EBADURL", f"The service demands {problem}, which is refused.") from None
+        raise TransferFailed(FileCode.EBADURL, f"The service demands {problem}, which is refused.") from None
     hold_signatures(target.raw_query_string)
     return SignedTransfer(target, demanded, method, expires, origin_of(target))
 

@@ -25,6 +25,7 @@ from .._events import Hooks, RequestEvent
 from .._pacing import Pacing
 from .._retry import FailureKind, RetryBudget, read_date, read_retry_after
 from .._sockets import watch
+from ..codes import FileCode
 from ..config import Settings
 from ..errors import ViOperationError
 from .bodies import Body
@@ -126,7 +127,7 @@ class Storage:
                 self.tell_request(transfer, answer.status if answer else None, failure, started, number)
             if body.broken is not None:
                 if isinstance(body.broken, SourceFailedError):
-                    raise TransferFailed("ESOURCE", f"{body.broken}.") from None
+                    raise TransferFailed(FileCode.ESOURCE, f"{body.broken}.") from None
                 raise body.broken
             if answer is not None and 200 <= answer.status < 300:
                 answer.attempts = number
@@ -184,7 +185,9 @@ class Storage:
         if answer.status in (400, 403) and _EXPIRED.search(answer.body):
             raise UrlExpired
         if 300 <= answer.status < 400:
-            raise TransferFailed("EUNKNOWN", "The storage redirected an upload, which is not followed.", attempts)
+            raise TransferFailed(
+                FileCode.EUNKNOWN, "The storage redirected an upload, which is not followed.", attempts
+            )
 
     def _learn_clock(self, headers: Mapping[str, str]) -> None:
         text = headers.get("Date", "")
@@ -224,7 +227,7 @@ class Storage:
             target = URL()
         secure = not self.settings.endpoint.startswith("https:") or target.scheme == "https"
         if target.scheme not in ("http", "https") or not target.host or target.user is not None or not secure:
-            raise TransferFailed("EUNKNOWN", "The storage redirected a download to an address that is refused.")
+            raise TransferFailed(FileCode.EUNKNOWN, "The storage redirected a download to an address that is refused.")
         return target
 
     def tell_request(
@@ -276,7 +279,7 @@ class Getting:
             origin = origin_of(url)
             if (rate := watch.get()) is not None:
                 rate.pause()
-        raise TransferFailed("EUNKNOWN", f"The storage redirected a download more than {MAX_REDIRECTS} times.")
+        raise TransferFailed(FileCode.EUNKNOWN, f"The storage redirected a download more than {MAX_REDIRECTS} times.")
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -295,7 +298,7 @@ class Getting:
 
 def failed(transfer: SignedTransfer, failure: Failure, number: int) -> Failed:
     """Return what attempt *number* came to, which got no answer."""
-    code = "ETIMEOUT" if failure.kind is FailureKind.TIMED_OUT else "ENETWORK"
+    code = FileCode.ETIMEOUT if failure.kind is FailureKind.TIMED_OUT else FileCode.ENETWORK
     reason = f"{failure.reason[0].upper()}{failure.reason[1:]}"
     return Failed(TransferFailed(code, f"{reason}.", number), reason, transfer.origin, kind=failure.kind)
 
@@ -303,7 +306,7 @@ def failed(transfer: SignedTransfer, failure: Failure, number: int) -> Failed:
 def refused(transfer: SignedTransfer, status: int, retry_after: float | None, number: int) -> Failed:
     """Return what attempt *number* came to, whose answer is a *status* that brings nothing."""
     reason = f"The storage answered with status {status}"
-    problem = TransferFailed("EREFUSED", f"{reason}.", number)
+    problem = TransferFailed(FileCode.EREFUSED, f"{reason}.", number)
     return Failed(problem, reason, transfer.origin, status=status, retry_after=retry_after)
 
 
@@ -311,7 +314,7 @@ def check_stored(answer: Received, crc: int) -> None:
     """Raise when the storage says that it holds other bytes than were sent (protocol section 16)."""
     stored = _checksums.from_goog_hash(answer.headers.get("x-goog-hash"))
     if stored is not None and stored != crc:
-        raise TransferFailed("ECORRUPT", "The bytes were damaged on their way to the storage.", answer.attempts)
+        raise TransferFailed(FileCode.ECORRUPT, "The bytes were damaged on their way to the storage.", answer.attempts)
 
 
 def refuse_encoding(response: aiohttp.ClientResponse) -> None:

@@ -14,6 +14,7 @@ import aiohttp
 import attrs
 
 from .._checksums import Expected
+from ..codes import FileCode
 from .download import Exchange, is_range
 from .minimum_rate import BYTES_PER_SECOND, MinimumRate
 from .outcomes import ChangedError, StartOverError, TransferFailed
@@ -79,7 +80,7 @@ class ObjectStream(Exchange):
             await self.aclose()
             if self._given:
                 raise TransferFailed(
-                    "ECHANGED", "The asset was replaced while it was read.", self.remote.attempts
+                    FileCode.ECHANGED, "The asset was replaced while it was read.", self.remote.attempts
                 ) from None
             self.etag = None
             raise ChangedError from None
@@ -130,7 +131,7 @@ class ObjectStream(Exchange):
             if len(piece) == room and not self._check.matches():
                 if self._given:
                     raise TransferFailed(
-                        "ECORRUPT",
+                        FileCode.ECORRUPT,
                         f"The bytes received do not have the {self._check.algorithm} announced.",
                         self.remote.attempts,
                     )

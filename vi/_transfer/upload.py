@@ -9,6 +9,7 @@ import anyio
 import attrs
 
 from .. import _checksums
+from ..codes import CUT_SHORT, FileCode
 from ..config import TransferLimits
 from ..errors import ViTimeoutError
 from . import byte_ranges
@@ -148,8 +149,6 @@ async def send_parts(
 
 
 PART_TRIES = 4
-CUT_SHORT = frozenset({"ENETWORK", "ETIMEOUT"})
-"""Failures that say nothing of the file: what was sent of it is of use to another run."""
 ABORT_SECONDS = 2.0
 
 
@@ -176,4 +175,6 @@ async def _send_part(
         headers = {name: answer.headers.get(name, "") for name in part.wanted_headers}
         await target.part_done(byte_range.number, crcs[byte_range.number], headers, answer.body)
         return
-    raise TransferFailed("EUNKNOWN", f"Part {byte_range.number} expired or was damaged on its way again and again.")
+    raise TransferFailed(
+        FileCode.EUNKNOWN, f"Part {byte_range.number} expired or was damaged on its way again and again."
+    )

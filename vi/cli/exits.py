@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from .. import codes
 from ..errors import (
     ViAuthenticationError,
     ViConfigurationError,
@@ -44,9 +45,6 @@ TABLE: tuple[tuple[int, str], ...] = (
 
 TEXT = "exit codes:\n" + "\n".join(f"  {code:<4} {meaning}" for code, meaning in TABLE)
 
-_TEMPORARY = frozenset({"ENETWORK", "ETIMEOUT", "ECANCELLED"})
-_DISK = frozenset({"ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM"})
-
 
 class WrongUseError(Exception):
     """Arguments that do not go together, found after parsing."""
@@ -60,7 +58,7 @@ def of_error(error: ViError) -> int:
         return MISSING
     if _is_temporary(error.error_code):
         return TEMPORARY
-    if isinstance(error, ViDownloadError) and error.error_code in _DISK:
+    if isinstance(error, ViDownloadError) and error.error_code in codes.OF_THE_DISK:
         return FATAL
     if isinstance(error, (ViUploadError, ViDownloadError)):
         return FAILED
@@ -78,7 +76,7 @@ def of_failures(failures: Iterable[FileFailure]) -> int:
 
 
 def _is_temporary(code: ViErrorCode | str) -> bool:
-    return code in _TEMPORARY or ViError("", error_code=_known(code)).is_retryable()
+    return code in codes.TEMPORARY or ViError("", error_code=_known(code)).is_retryable()
 
 
 def _known(code: ViErrorCode | str) -> ViErrorCode | str:

@@ -56,7 +56,7 @@ class Deadline(AbstractContextManager[None]):
             error = ViOperationError(
                 f"The {self._what} was cancelled because its client was closed.", suggestion=self._resume_hint
             )
-            error.result = result  # type: ignore[attr-defined]
+            error.result = result
             return error
         return ViTimeoutError(
             f"The {self._what} did not finish within {self._timeout:g} s and was cancelled.",

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from ..._show.units import several
-from ...api.resources.datasets.assets.responses import meaning_of
+from ...codes import meaning_of
 from ..context import CONTEXT
 from ..handlers.answers import json_answer
 from ..handlers.sessions import cancel_session

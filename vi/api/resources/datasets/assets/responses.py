@@ -12,6 +12,7 @@ import attrs
 from ..... import _redact, _wire
 from ....._show.sheet import Sheet, Tile
 from ....._show.units import exact_size, several, size, when
+from .....codes import FileCode, meaning_of
 from ....display import Listed
 from ...shared import Choice, ConditionStatus, ResourceCondition, ResourceMetadata
 from .types import AssetCustomMetadata
@@ -81,24 +82,7 @@ class AssetIngestionError(StrEnum):
     @property
     def meaning(self) -> str:
         """The code in words, to follow the name of a file."""
-        return _MEANINGS[self]
-
-
-_MEANINGS = {
-    AssetIngestionError.EALREADY: "an asset of this name exists already",
-    AssetIngestionError.EBADMIME: "its type is not accepted, or not the one that its name says",
-    AssetIngestionError.EBADSIZE: "its size is wrong or not allowed",
-    AssetIngestionError.ECORRUPT: "its contents cannot be read or do not match the checksum",
-    AssetIngestionError.ENOQUOTA: "no storage quota is left",
-    AssetIngestionError.ETIMEOUT: "its bytes did not arrive in time",
-    AssetIngestionError.EUNKNOWN: "the service failed on it",
-}
-
-
-def meaning_of(code: str) -> str:
-    """Return *code* in words; a code that is not known stays as it is."""
-    known = AssetIngestionError.__members__.get(code)
-    return known.meaning if known else code
+        return FileCode(self.value).meaning
 
 
 _LONGEST_REASON = 400

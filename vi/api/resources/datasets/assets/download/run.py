@@ -36,15 +36,13 @@ from ......_transfer.storage import Storage
 from ......_transfer.threads.lanes import Lanes
 from ......_transfer.threads.pool import TaskPool, first_error, slots_for
 from ......_transfer.threads.stopping import in_thread, to_end_in_thread
+from ......codes import OF_THE_DISK, READ_ONLY, FileCode
 from ......config import TransferLimits
 from ......errors import ViDownloadError, ViError, ViNetworkError, ViNotFoundError, ViOperationError, ViTimeoutError
 from ..calls import WITH_CONTENTS, AssetCalls
 from ..results import AssetDownloadResult
 
 _MISSING = "vi:missing"  # no field of the protocol holds a colon
-
-_FATAL = frozenset({"ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM"})
-_READ_ONLY = frozenset({"EACCES", "EPERM", "EROFS"})
 
 
 @attrs.frozen
@@ -113,7 +111,7 @@ class Download:
             self._tracker.enter("fetching")
             await self._run_stages()
         except ViError as error:
-            error.result = self.result()  # type: ignore[attr-defined]
+            error.result = self.result()
             raise
         finally:
             self._parts.close()
@@ -202,7 +200,7 @@ class Download:
             )
             if (
                 self._options.remote_folder is not None
-                or problem[0] not in _READ_ONLY
+                or problem[0] not in READ_ONLY
                 or not self._options.folder.is_dir()
             ):
                 raise refusal
@@ -251,19 +249,21 @@ class Download:
             self._fail(target, remote.filename, problem.code, f"{remote.filename}: {problem.message}", remote.attempts)
             return
         except TargetGone:
-            self._fail(target, remote.filename, "ENOENT", f"{remote.filename}: the asset is gone.", remote.attempts)
+            self._fail(
+                target, remote.filename, FileCode.ENOENT, f"{remote.filename}: the asset is gone.", remote.attempts
+            )
             return
         except ViDownloadError:
             raise
         except ViError as error:  # before OSError, which some of them are
             lost = isinstance(error, ViNetworkError | ViTimeoutError)
-            code = "ENETWORK" if lost else "EUNKNOWN"
+            code: str = FileCode.ENETWORK if lost else FileCode.EUNKNOWN
             self._fail(target, remote.filename, code, f"{remote.filename}: {error.message}", remote.attempts)
             return
         except OSError as error:
             code, message = os_failure(error, target)
             self._fail(target, remote.filename, code, message, remote.attempts)
-            if code in _FATAL:
+            if code in OF_THE_DISK:
                 raise ViDownloadError(
                     f"The download cannot go on: {message}",
                     error_code=code,
@@ -344,7 +344,7 @@ class Download:
             return
         free = shutil.disk_usage(self._folder).free
         if free < remote.size:
-            raise TransferFailed("ENOSPC", f"it has {remote.size} bytes and {free} are free on the disk.")
+            raise TransferFailed(FileCode.ENOSPC, f"it has {remote.size} bytes and {free} are free on the disk.")
 
     async def _renew(self, remote: RemoteFile) -> None:
         await renew(self._calls, remote)
@@ -355,7 +355,7 @@ class Download:
 
     def _conflict(self, remote: RemoteFile, target: str, reason: str) -> None:
         self._result.conflicts.append(
-            FileFailure(target, remote.filename, "ECONFLICT", f"{remote.filename}: {reason}.", remote.attempts)
+            FileFailure(target, remote.filename, FileCode.ECONFLICT, f"{remote.filename}: {reason}.", remote.attempts)
         )
 
 
@@ -371,21 +371,23 @@ async def renew(calls: AssetCalls, remote: RemoteFile) -> None:
 def read_remote(item: Any, endpoint: str) -> RemoteFile:
     """Read what is needed of an asset document, without building models; `TransferFailed` when it cannot be used."""
     if isinstance(item, dict) and item.get(_MISSING):
-        raise TransferFailed("ENOENT", "there is no such asset.")
+        raise TransferFailed(FileCode.ENOENT, "there is no such asset.")
     try:
         asset_id, filename, metadata = item["assetId"], item["filename"], item["metadata"]
         size, digest = metadata["fileSize"], metadata.get("hash") or {}
         algorithm, value = digest.get("algorithm"), digest.get("contents")
     except (KeyError, TypeError, AttributeError):
-        raise TransferFailed("EBADITEM", "the service's document for it cannot be read.") from None
+        raise TransferFailed(FileCode.EBADITEM, "the service's document for it cannot be read.") from None
     if not _routes.is_identifier(asset_id) or type(filename) is not str or type(size) is not int or size < 0:
-        raise TransferFailed("EBADITEM", "the service's document for it has an id or a field that cannot be used.")
+        raise TransferFailed(
+            FileCode.EBADITEM, "the service's document for it has an id or a field that cannot be used."
+        )
     try:
         contents = item["contents"]["asset"]
         url, headers, expiry = contents["url"], contents.get("headers"), contents.get("expiry") or 0
         expires = _wire.to_seconds(expiry)
     except (KeyError, TypeError, AttributeError):
-        raise TransferFailed("ENOCONTENT", "the service gave no URL for its contents.") from None
+        raise TransferFailed(FileCode.ENOCONTENT, "the service gave no URL for its contents.") from None
     transfer = signed_transfer(url, headers, "GET", expires, endpoint=endpoint)
     return RemoteFile(asset_id, filename, size, Expected(_text(algorithm), _text(value)), transfer)
 

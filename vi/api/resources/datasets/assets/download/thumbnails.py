@@ -17,6 +17,7 @@ from ......_transfer.outcomes import TransferFailed
 from ......_transfer.signed import signed_transfer
 from ......_transfer.storage import Storage, refuse_encoding
 from ......_transfer.threads.pool import TaskPool
+from ......codes import FileCode
 from ......errors import ViError
 from ..responses import Asset, Contents
 
@@ -72,14 +73,14 @@ async def _read(storage: Storage, contents: Contents) -> bytes:
     transfer = signed_transfer(contents.url, contents.headers, "GET", 0, endpoint=storage.settings.endpoint)
     async with storage.get(transfer) as response:
         if response.status != 200:
-            raise TransferFailed("EREFUSED", f"The storage answered with status {response.status}.")
+            raise TransferFailed(FileCode.EREFUSED, f"The storage answered with status {response.status}.")
         refuse_encoding(response)
         picture = bytearray()
         while piece := await response.content.read(ONE_BYTES + 1 - len(picture)):
             picture += piece
             if len(picture) > ONE_BYTES:
                 response.close()
-                raise TransferFailed("EBADSIZE", f"The thumbnail has more than {ONE_BYTES} bytes.")
+                raise TransferFailed(FileCode.EBADSIZE, f"The thumbnail has more than {ONE_BYTES} bytes.")
     if sniff(bytes(picture[:64])) not in FAMILIES:
-        raise TransferFailed("EBADMIME", "The thumbnail is of a kind that no browser shows.")
+        raise TransferFailed(FileCode.EBADMIME, "The thumbnail is of a kind that no browser shows.")
     return bytes(picture)

@@ -24,6 +24,7 @@ from ......_transfer.record import FileFailure
 from ......_transfer.storage import Storage
 from ......_transfer.threads.lanes import Lanes
 from ......_transfer.threads.pool import slots_for
+from ......codes import FileCode
 from ......errors import (
     ViDownloadError,
     ViError,
@@ -96,10 +97,10 @@ class ByteReader:
         except TransferFailed as problem:
             return Failed(error_of(problem, name), problem.code, attempts)
         except TargetGone:
-            return Failed(gone(name), "ENOENT", attempts)
+            return Failed(gone(name), FileCode.ENOENT, attempts)
         except ViError as error:
             lost = isinstance(error, ViNetworkError | ViTimeoutError)
-            return Failed(error, "ENETWORK" if lost else "EUNKNOWN", attempts)
+            return Failed(error, FileCode.ENETWORK if lost else FileCode.EUNKNOWN, attempts)
 
 
 @attrs.define(eq=False)
@@ -253,7 +254,7 @@ class AssetReader:
         self._waiting.extend(page.items)
         for bad in page.bad_items:
             problem = f"An asset of the listing cannot be read: {bad.problem}."
-            self._waiting.append(Failed(ViDownloadError(problem, error_code="EBADITEM"), "EBADITEM"))
+            self._waiting.append(Failed(ViDownloadError(problem, error_code=FileCode.EBADITEM), FileCode.EBADITEM))
 
     async def _ask_page(self) -> Page[Asset] | None:
         if self._pages is None:

@@ -10,6 +10,7 @@ from ......_transfer.download import RemoteFile
 from ......_transfer.outcomes import TransferFailed
 from ......_transfer.signed import signed_transfer
 from ......_transfer.storage import Storage
+from ......codes import FileCode
 from ......errors import ViInvalidParameterError, ViNotFoundError
 from ....base import check_id, check_text
 from ..calls import AssetCalls
@@ -72,9 +73,9 @@ def remote_of(asset: Asset, endpoint: str) -> RemoteFile:
     contents = asset.contents.asset if asset.contents is not None else None
     size, digest = asset.metadata.file_size, asset.metadata.hash
     if contents is None or not contents.url:
-        raise TransferFailed("ENOCONTENT", "the service gave no URL for its contents.")
+        raise TransferFailed(FileCode.ENOCONTENT, "the service gave no URL for its contents.")
     if size <= 0:
-        raise TransferFailed("EBADITEM", "the service states no size for it.")
+        raise TransferFailed(FileCode.EBADITEM, "the service states no size for it.")
     transfer = signed_transfer(
         contents.url, contents.headers, "GET", _wire.to_seconds(contents.expiry), endpoint=endpoint
     )

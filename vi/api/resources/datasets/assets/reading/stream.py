@@ -18,6 +18,7 @@ from ......_transfer.download import RemoteFile
 from ......_transfer.outcomes import TargetGone, TransferFailed
 from ......_transfer.storage import Storage
 from ......_transfer.streaming import ObjectStream
+from ......codes import FileCode
 from ......errors import (
     ViDownloadError,
     ViError,
@@ -173,9 +174,9 @@ def gone(name: str) -> ViNotFoundError:
 def error_of(problem: TransferFailed, name: str) -> ViError:
     """Return the error by which a caller learns what failed at the asset *name*."""
     message = f"{name}: {problem.message}"
-    if problem.code == "ETIMEOUT":
+    if problem.code == FileCode.ETIMEOUT:
         return ViTimeoutError(message)
-    if problem.code == "ENETWORK":
+    if problem.code == FileCode.ENETWORK:
         return ViNetworkError(message)
     return ViDownloadError(message, error_code=problem.code)
 

@@ -18,6 +18,7 @@ from ......_transfer.record import FileFailure
 from ......_transfer.sources.local import PathSource
 from ......_transfer.threads.pool import TaskPool
 from ......_transfer.threads.stopping import to_end_in_thread
+from ......codes import FileCode
 from ......config import TransferLimits
 from ......errors import ViAuthenticationError, ViError, ViNotFoundError, ViPermissionError
 from .....display import Report
@@ -135,7 +136,7 @@ class PlanRun:
                 await self._delete()
             else:
                 message = f"{several(self._plan.deletions, 'deletion')}, since not everything else was done."
-                self.result.failures.append(FileFailure("", "", "ECANCELLED", message))
+                self.result.failures.append(FileFailure("", "", FileCode.ECANCELLED, message))
         return self.result
 
     async def _upload(
@@ -202,7 +203,9 @@ class PlanRun:
 
     def _changed(self, entry: PlannedTransfer, what: str) -> None:
         message = f"{entry.filename}: {what} has changed since the plan was made."
-        self.result.failures.append(FileFailure(entry.path or entry.filename, entry.filename, "ECHANGED", message))
+        self.result.failures.append(
+            FileFailure(entry.path or entry.filename, entry.filename, FileCode.ECHANGED, message)
+        )
 
     async def _delete(self) -> None:
         async with TaskPool(AT_ONCE) as pool:
@@ -227,7 +230,7 @@ class PlanRun:
             raise
         except ViError as error:
             message = f"{entry.filename}: {error.message}"
-            self.result.failures.append(FileFailure(entry.filename, entry.filename, "EUNKNOWN", message))
+            self.result.failures.append(FileFailure(entry.filename, entry.filename, FileCode.EUNKNOWN, message))
 
 
 def _sum(one: AssetDownloadResult, other: AssetDownloadResult) -> AssetDownloadResult:
@@ -257,12 +260,12 @@ def delete_files(plan: TransferPlan) -> tuple[int, list[FileFailure]]:
             status = path.lstat()
             same = (status.st_size, status.st_mtime_ns) == (entry.size, entry.mtime_ns)
             if not same or path.parent != Path(plan.folder) or not is_ours_to_delete(path):
-                failed.append(FileFailure(entry.path, entry.filename, "ECHANGED", f"{path} has changed since."))
+                failed.append(FileFailure(entry.path, entry.filename, FileCode.ECHANGED, f"{path} has changed since."))
                 continue
             path.unlink()
             deleted += 1
         except FileNotFoundError:
             continue
         except OSError as error:
-            failed.append(FileFailure(entry.path, entry.filename, "EIO", f"{path}: {error.strerror}."))
+            failed.append(FileFailure(entry.path, entry.filename, FileCode.EIO, f"{path}: {error.strerror}."))
     return deleted, failed

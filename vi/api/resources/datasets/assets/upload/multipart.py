@@ -13,6 +13,7 @@ from ......_transfer.outcomes import TransferFailed
 from ......_transfer.record import FileRecord
 from ......_transfer.signed import known_origins, signed_transfer
 from ......_transfer.upload import PartTransfer
+from ......codes import FileCode
 from ......errors import ViConflictError, ViNotFoundError, ViOperationError, ViValidationError
 from ..calls import AssetCalls
 from ..responses import AssetIngestionSession
@@ -130,7 +131,7 @@ class Multipart:
 
 
 def _refused(problem: dictated.DictatedError) -> TransferFailed:
-    return TransferFailed("EBADURL", f"The service demands {problem}, which is refused.")
+    return TransferFailed(FileCode.EBADURL, f"The service demands {problem}, which is refused.")
 
 
 def _unreadable(what: str, problem: str) -> ViOperationError:

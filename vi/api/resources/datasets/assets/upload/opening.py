@@ -17,6 +17,7 @@ from ......_checksums import to_signed
 from ......_transfer.outcomes import TransferFailed
 from ......_transfer.record import FileRecord
 from ......_transfer.signed import signed_transfer
+from ......codes import FileCode
 from ......errors import ViUploadError
 from ..calls import take_signed_urls
 from ..responses import AssetIngestionSession
@@ -152,7 +153,7 @@ class Opening:
                 continue
         for record in list(opened.records.values()):
             if record.upload is None and record.outcome is None:
-                code = str(refused.get(record.filename, "EUNKNOWN"))
+                code = str(refused.get(record.filename, FileCode.EUNKNOWN))
                 reason = reasons.get(record.filename, "the service gave no upload URL for it.")
                 self._drop(opened, record, code, f"{record.filename}: {reason}")
 

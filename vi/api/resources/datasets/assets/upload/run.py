@@ -123,7 +123,7 @@ class Upload:
 
 def _with_result(error: ViError, result: AssetUploadResult) -> ViError:
     if getattr(error, "result", None) is None:
-        error.result = result  # type: ignore[attr-defined]
+        error.result = result
     return error
 
 

@@ -17,7 +17,8 @@ from ......_transfer.journals.uploads import BegunMultipart, Identity
 from ......_transfer.outcomes import SourceChangedError, TargetGone, TransferFailed, UrlExpired
 from ......_transfer.record import FileRecord, Outcome
 from ......_transfer.threads.pool import TaskPool, slots_for
-from ......_transfer.upload import CUT_SHORT, send_parts, send_whole
+from ......_transfer.upload import send_parts, send_whole
+from ......codes import CUT_SHORT, FileCode
 from ......errors import (
     ViAuthenticationError,
     ViConflictError,
@@ -102,12 +103,14 @@ class Sending:
             record.attempts = max(record.attempts, problem.attempts)
             self._lose(opened, record, problem.code, f"{record.filename}: {problem.message}")
         except SourceChangedError:
-            self._lose(opened, record, "ECHANGED", f"{record.path} changed during the upload.")
+            self._lose(opened, record, FileCode.ECHANGED, f"{record.path} changed during the upload.")
         except (ViAuthenticationError, ViPermissionError):
             raise
         except ViError as error:  # before OSError, which some of them are
             lost = isinstance(error, ViNetworkError | ViTimeoutError)
-            self._lose(opened, record, "ENETWORK" if lost else "EUNKNOWN", f"{record.filename}: {error.message}")
+            self._lose(
+                opened, record, FileCode.ENETWORK if lost else FileCode.EUNKNOWN, f"{record.filename}: {error.message}"
+            )
         except OSError as error:
             self._lose(opened, record, *os_failure(error, record.path))
         else:
@@ -164,7 +167,9 @@ class Sending:
         if waited and record.upload is not None and time.monotonic() - record.upload.came > LONG_WAIT:
             self._queued_long = True
         if max(record.sessions, self._idle_rounds) >= MAX_SESSIONS_PER_FILE or not record.source.repeatable:
-            self._lose(opened, record, "ETIMEOUT", f"{record.filename}: its upload URL expired before it was sent.")
+            self._lose(
+                opened, record, FileCode.ETIMEOUT, f"{record.filename}: its upload URL expired before it was sent."
+            )
             return
         del opened.records[record.filename]
         self._again.append(record)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import anyio
 
 from ......_transfer.threads.pool import first_error
-from ......_transfer.upload import CUT_SHORT
+from ......codes import CUT_SHORT
 from ......errors import ViError, ViNotFoundError, ViValidationError
 from ..polling import Polling
 from ..remote_index import stored_since

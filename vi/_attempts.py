@@ -36,7 +36,7 @@ class Failed:
     repeatable: bool = False
     """Whether a request of a method that is not idempotent may be repeated all the same."""
     final: bool = False
-    """Whether there is no time for another attempt."""
+    """Whether the time is too short for another attempt."""
 
 
 class Again:

@@ -2,8 +2,8 @@
 
 A client may be used from any loop, so nothing here outlives or crosses its loop; after a fork the child opens its own.
 The storage session carries no API header, no cookie, no decompression and no ``.netrc`` password, and follows no
-redirect by itself. aiohttp's exceptions hold request headers and whole URLs, so they are read here and never chained.
-aiohttp would send an idempotent request a second time by itself when its connection fails; here every attempt is one
+redirect automatically. aiohttp's exceptions hold request headers and whole URLs, so they are read here and never chained.
+aiohttp would silently send an idempotent request a second time when its connection fails; here every attempt is one
 request on the wire, and a connection that was kept and found dead is told apart. It would also send a session's own
 headers to a proxy, in the clear, so the key is in none of them.
 """
@@ -47,7 +47,7 @@ KEEP_ALIVE_SECONDS = 60.0
 API_CONNECTIONS = 64
 MANY_DESCRIPTORS = 4096
 MAX_HEADER_BYTES = 64 << 10
-"""Of one header: gateways add policies and cookies far above the 8 KiB that aiohttp takes by itself."""
+"""Of one header: gateways add policies and cookies far above the default 8 KiB of aiohttp."""
 MAX_HEADERS = 1000
 
 
@@ -81,7 +81,7 @@ class LoopConnections:
         return self.api, self.api_once, self.storage
 
     def abandon(self) -> None:
-        """Let go of the sockets without the loop's help.
+        """Release the sockets without the loop's help.
 
         Closing one of the parent's here would take it out of the epoll set that both processes share, and the parent
         would wait on it in vain; and a loop that has ended closes nothing. There the connector has to forget its sockets,
@@ -145,7 +145,7 @@ class Connections:
         return bool(self._by_loop)
 
     async def aclose(self) -> None:
-        """Close the sessions of the running loop; let go of those whose loop has ended. None is opened after that."""
+        """Close the sessions of the running loop; release those whose loop has ended. None is opened after that."""
         self.closed = True
         running = asyncio.get_running_loop()
         for loop, connections in list(self._by_loop.items()):
@@ -156,7 +156,7 @@ class Connections:
             self._by_loop.pop(loop, None)
 
     def abandon(self) -> None:
-        """Let go of everything without a loop to do it in."""
+        """Release everything without a loop to do it in."""
         for connections in list(self._by_loop.values()):
             connections.abandon()
         self._by_loop.clear()
@@ -253,7 +253,7 @@ def read_failure(error: BaseException, url: URL) -> Failure:
     if isinstance(error, TimeoutError):
         return Failure(FailureKind.TIMED_OUT, f"{host} did not answer in time")
     if isinstance(error, aiohttp.ClientPayloadError):
-        return Failure(FailureKind.CUT, f"the answer of {host} was cut")
+        return Failure(FailureKind.CUT, f"the response of {host} was cut off")
     if isinstance(error, aiohttp.ClientResponseError):
         return Failure(FailureKind.CUT, f"{host} did not answer in HTTP")
     if isinstance(error, ConnectionLost):

@@ -2,7 +2,7 @@
 
 Shares, FUSE and folders of virtual machines answer ``fsync`` with an error that says "not here"; everything else it says
 is a fault of the disk. On Windows a virus scanner or an indexer opens a new file for a moment, and nobody may rename or
-remove it meanwhile.
+remove it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def when_free(call: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> 
 
 def open_private(path: Path | str, *, again: bool = False) -> FileIO:
     """Open a new file for writing that only the owner may read; *again* empties one that is there."""
-    # By descriptor: `open` would ask the system four more questions, each of which lets go of the interpreter.
+    # By descriptor: `open` would ask the system four more questions, each of which releases the interpreter.
     return FileIO(os.open(path, _NEW | (os.O_TRUNC if again else os.O_EXCL), 0o600), "wb")
 
 

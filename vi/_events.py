@@ -19,7 +19,7 @@ class RequestEvent:
     """One request on the wire, answered with *status* or lost for *reason*; *seconds* include the bytes of a transfer.
 
     *path* is that of an API request, and empty for a transfer, whose URL is a secret. *attempt* counts from 1, and is
-    None where a download goes on.
+    None where a download resumes.
     """
 
     kind: Literal["api", "storage"]

@@ -292,7 +292,7 @@ class Http:
     def _unusable(self, answer: Answer, doing: str, problem: str) -> ViOperationError:
         excerpt = _redact.limited(answer.body[: EXCERPT * 4].decode("utf-8", "replace"), EXCERPT)
         return ViOperationError(
-            f"{doing}: the answer cannot be read: {problem}.",
+            f"{doing}: the response cannot be read: {problem}.",
             status_code=answer.status,
             request_id=answer.request_id,
             details={"body": excerpt},
@@ -308,7 +308,7 @@ async def read_capped(response: aiohttp.ClientResponse, limit: int) -> bytes:
         if size > limit:
             response.close()
             raise ViOperationError(
-                f"The answer is larger than {limit} bytes and was not read further.", status_code=response.status
+                f"The response is larger than {limit} bytes and was not read further.", status_code=response.status
             )
         parts.append(part)
     return b"".join(parts)

@@ -1,4 +1,4 @@
-"""An exclusive lock on an open file, which the system lets go of when its holder dies."""
+"""An exclusive lock on an open file, which the system releases when its holder dies."""
 
 from __future__ import annotations
 

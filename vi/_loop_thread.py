@@ -82,7 +82,7 @@ class LoopInThread:
             return asyncio.run_coroutine_threadsafe(work, self.loop)
         except RuntimeError:
             work.close()
-            raise ViOperationError("The client was closed meanwhile.") from None
+            raise ViOperationError("The client was closed while the call was running.") from None
 
     def wait_for(self, future: Future[R], seconds: float = math.inf) -> R:
         """Return what *future* comes to, looking for Ctrl+C now and then; `TimeoutError` after *seconds*.
@@ -200,7 +200,7 @@ class _UnderWay(Generic[R]):
         self._scope.cancel()
 
     def stop(self, reason: BaseException, loop: asyncio.AbstractEventLoop) -> bool:
-        """Cancel the call and wait a moment for its clean-up; *reason* then tells how to go on. False if it goes on."""
+        """Cancel the call and wait a moment for its clean-up; *reason* then says how to resume. False if it still runs."""
         if self._ended.is_set():
             return True
         self._given_up = True
@@ -236,15 +236,15 @@ class LoopThread:
             raise _at_exit()
         if self._loop.is_this_thread:
             raise ViOperationError(
-                "A callback of this client called the client, which would wait for itself.",
-                suggestion="Use another client there, or note what is needed and call after the transfer.",
+                "A callback of this client called the client, which would wait for itself forever.",
+                suggestion="Use another client in the callback, or make the call after the transfer.",
             )
         self._warn_inside_loop()
         loop, under_way = self._loop.start(), _UnderWay(call)
         try:
             result = loop.wait_for(loop.call(under_way.run()))
         except CancelledError:
-            raise ViOperationError("The call was ended, since its client was closed.") from None
+            raise ViOperationError("The client was closed while the call was running.") from None
         except ViError:
             raise  # the call's own, or it could not begin
         except BaseException as error:
@@ -272,16 +272,14 @@ class LoopThread:
             # A notebook's loop runs always. It waits for a plain cell, and Ctrl+C ends that; not so in one that awaits.
             if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
                 return
-            message = (
-                "vi.Client cannot be stopped in a cell that awaits; use vi.AsyncClient there, or a cell of its own"
-            )
+            message = "vi.Client cannot be stopped in a cell that awaits; use vi.AsyncClient there, or a separate cell"
         self._warned = True
         warnings.warn(message, RuntimeWarning, stacklevel=5)
 
 
 def _at_exit() -> ViError:
     return ViOperationError(
-        "The interpreter is shutting down; the client can do nothing more.",
+        "The interpreter is shutting down; the client cannot be used any more.",
         suggestion="Make the call before the program ends, or from an atexit function.",
     )
 

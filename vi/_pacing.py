@@ -72,7 +72,7 @@ class Slots:
     async def acquire(self, count: int = 1) -> None:
         """Take *count* slots, waiting for them in order of arrival; more than there are counts as all of them."""
         if not self._in_use:
-            self._began = 0.0  # a pause between two transfers is no slowness
+            self._began = 0.0  # a pause between two transfers does not count as slow
         if not self._waiting and self._fits(count):
             self._in_use += count
             return

@@ -33,13 +33,13 @@ def as_path(value: object, name: str, error: type[ViError] = ViPathError) -> Pat
         raise error(
             f"{name} {text!r} cannot be used: {whose} no home folder here.",
             path=text,
-            suggestion="Give the whole path.",
+            suggestion="Give an absolute path.",
         )
     if not Path(path).is_absolute() and current_folder() is None:
         raise error(
             f"{name} {text!r} cannot be used: the current folder was deleted.",
             path=text,
-            suggestion="Change to another folder, or give the whole path.",
+            suggestion="Change to another folder, or give an absolute path.",
         )
     return Path(path)
 
@@ -76,10 +76,10 @@ def current_folder() -> str | None:
 
 
 def temporary_folder() -> Path:
-    """Return a folder for this user's private files where there is no home folder: made at need, closed to others.
+    """Return a folder for this user's private files without a home folder: created on demand, closed to others.
 
     In a folder that all users share, the name may have been taken by somebody else: then the folder is of this process
-    alone. Where there is no temporary folder either, what is returned cannot be used.
+    alone. Without a temporary folder either, the returned folder cannot be used.
     """
     try:
         shared = tempfile.gettempdir()

@@ -96,6 +96,6 @@ def read_proxy(address: str, variable: str) -> URL:
         )
     except ValueError:
         raise ViConfigurationError(
-            f"{variable} is not the address of a proxy.",
+            f"{variable} is not a valid proxy address.",
             suggestion=f"It looks like http://proxy.example:3128 or http://name:password@proxy.example:3128. {DIRECT}",
         ) from None

@@ -38,7 +38,7 @@ class Running:
         return call
 
     def leave(self, call: LongCall) -> None:
-        """Let go of a call that has ended."""
+        """Forget a call that has ended."""
         self._calls.discard(call)
         call.left.set()
 

@@ -1,8 +1,8 @@
 """What lies beneath aiohttp's sessions: names, connections, and the count of attempts.
 
-aiohttp sends an idempotent request a second time by itself when its connection fails, on a new connection and unseen
+aiohttp silently sends an idempotent request a second time when its connection fails, on a new connection and unseen
 by the caller; `one_attempt` ends that, so that an attempt is one request on the wire. `KeptConnector` knows whether a
-request went out on a connection kept from an earlier one: such a connection may have died meanwhile, and that is no
+request went out on a connection kept from an earlier one: such a connection may have died since, and that is not a
 failure of the service. Names are looked up in daemon threads: a resolver that hangs holds up neither a request beyond
 its time nor the end of the program.
 """
@@ -54,7 +54,7 @@ class ConnectionLost(aiohttp.ClientError):
 
 
 async def one_attempt(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Send a request once; what aiohttp would repeat by itself is raised as `ConnectionLost`."""
+    """Send a request once; what aiohttp would silently repeat is raised as `ConnectionLost`."""
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:

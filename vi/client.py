@@ -48,6 +48,7 @@ class AsyncClient:
         limits: Concurrency and sizes of transfers.
         ssl_context: TLS settings, such as a private certificate authority.
         allow_http: Allow an ``http`` endpoint on another machine; the key is then sent unencrypted.
+        allow_private_storage: Allow signed URLs that lead to addresses of a private network. Default: the environment.
 
     Raises:
         ViConfigurationError: A setting is missing or malformed; the message names its source.
@@ -292,6 +293,7 @@ class Client:
         limits: Concurrency and sizes of transfers.
         ssl_context: TLS settings, such as a private certificate authority.
         allow_http: Allow an ``http`` endpoint on another machine; the key is then sent unencrypted.
+        allow_private_storage: Allow signed URLs that lead to addresses of a private network. Default: the environment.
 
     Raises:
         ViConfigurationError: A setting is missing or malformed; the message names its source.

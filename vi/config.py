@@ -91,7 +91,7 @@ class RetryPolicy:
 class TransferLimits:
     """What transfers may use at once; each value costs what is said beside it.
 
-    Up to *max_concurrency* transfers run at a time; the level within it is found by itself. Each holds up to 256 KiB, a
+    Up to *max_concurrency* transfers run at a time; concurrency adapts up to this limit. Each holds up to 256 KiB, a
     larger file counts for several and holds up to *parts_per_file* times 3 MiB. A file of *multipart_threshold* bytes or more goes up in parts and comes down in ranges of *range_size*.
     A session announces at most *session_files* files (about 1 KiB each).
     """
@@ -178,7 +178,7 @@ def is_loopback(host: str | None) -> bool:
 
 
 def default_config_path(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Return the path of the default settings file, whether or not it exists; None where there is no home folder."""
+    """Return the path of the default settings file, whether or not it exists; None without a home folder."""
     if named := environ.get(CONFIG_VARIABLE):
         return as_path(named, CONFIG_VARIABLE, ViConfigurationError)
     base, below = ("APPDATA", "AppData/Roaming") if os.name == "nt" else ("XDG_CONFIG_HOME", ".config")
@@ -308,7 +308,7 @@ def _file_of_profiles(profile: str, environ: Mapping[str, str]) -> Path:
     path = default_config_path(environ)
     if path is None:
         raise ViConfigurationError(
-            f"There is no home folder, so there is no settings file with a profile {profile!r}.",
+            f"There is no home folder, so no settings file has the profile {profile!r}.",
             suggestion=f"Name the file: {CONFIG_VARIABLE} or config_file=.",
         )
     return path
@@ -373,9 +373,9 @@ def _check_key(key: str | None, source: str) -> str:
         )
     if not _KEY.fullmatch(key):
         raise ViConfigurationError(
-            f"The secret key from {source} is malformed: expected 'dtvi_' and {KEY_LENGTH} characters of "
-            f"A-Z a-z 0-9 - _ in all, got {len(key)} characters"
-            f"{'' if key.startswith('dtvi_') else ' without that beginning'}.",
+            f"The secret key from {source} is malformed: expected 'dtvi_' and {KEY_LENGTH} characters in all of "
+            f"A-Z a-z 0-9 - _, got {len(key)} characters"
+            f"{'' if key.startswith('dtvi_') else ' without that prefix'}.",
             error_code="InvalidApiKey",
             suggestion="Copy the whole key again; Client.local() needs none.",
         )
@@ -409,7 +409,7 @@ def _check_endpoint(endpoint: str, source: str, allow_http: bool) -> str:
             suggestion="It looks like https://api.vi.datature.com or http://127.0.0.1:8787.",
         )
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise ViConfigurationError(f"The endpoint from {source} must hold no user, query or fragment.")
+        raise ViConfigurationError(f"The endpoint from {source} must not have a user, query or fragment.")
     if parts.scheme == "http" and not is_loopback(parts.hostname) and not allow_http:
         raise ViConfigurationError(
             f"The endpoint {endpoint!r} from {source} would send the secret key unencrypted.",

@@ -220,7 +220,7 @@ class ViNotFoundError(ViError):
 
     default_code = ViErrorCode.RESOURCE_NOT_FOUND
     default_suggestion: ClassVar[str | None] = (
-        "Check the id: client.datasets.list() and client.assets.list(dataset_id) show those there are."
+        "List valid ids with client.datasets.list() and client.assets.list(dataset_id)."
     )
 
 

@@ -1,7 +1,7 @@
 """For FastAPI services: one client per application, bytes passed through in both directions, errors as problem answers.
 
 Needs the extra ``fastapi``. Nothing here holds a whole file: an ``UploadFile`` is read where FastAPI has put it, a request
-body goes on as it arrives, an asset comes back at the pace of whoever asked for it.
+body is streamed as it arrives, and an asset at the pace of the client that reads it.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ class _Messages:
 
 
 class _Streamed(StreamingResponse):
-    """A streamed answer that lets go of its source however it ends, also when it never began."""
+    """A streamed answer that releases its source however it ends, also if it never began."""
 
     def __init__(self, content: Any, close: Callable[[], Awaitable[None]], **settings: Any) -> None:
         super().__init__(content, **settings)
@@ -314,12 +314,12 @@ _UPLOAD_CODES: dict[str, HTTPStatus] = {
 }
 
 _DETAILS = {
-    HTTPStatus.INTERNAL_SERVER_ERROR: "This service is not set up as it should be, or failed.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "This service is misconfigured or failed.",
     HTTPStatus.BAD_GATEWAY: "The dataset service did not give a usable answer.",
-    HTTPStatus.SERVICE_UNAVAILABLE: "The dataset service takes no more requests for now.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The dataset service does not accept more requests at the moment.",
     HTTPStatus.GATEWAY_TIMEOUT: "The dataset service did not answer in time.",
 }
-"""What callers are told of failures that are not theirs: where, and no more."""
+"""What callers see of failures that are not theirs: where, and nothing else."""
 
 
 def status_of(error: ViError) -> HTTPStatus:

@@ -45,7 +45,7 @@ class _Recorder:
         self._requests = meter.create_histogram("http.client.request.duration", "s", "Requests on the wire")
         self._retries = meter.create_counter("vi.retries", "{retry}", "Requests made again")
         self._files = meter.create_counter("vi.transfer.files", "{file}", "Files that ended, by outcome")
-        self._bytes = meter.create_counter("vi.transfer.bytes", "By", "Bytes moved for good")
+        self._bytes = meter.create_counter("vi.transfer.bytes", "By", "Bytes transferred")
         self._transfers = meter.create_histogram("vi.transfer.duration", "s", "Uploads and downloads")
 
     def __call__(self, event: Any) -> None:

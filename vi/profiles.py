@@ -41,7 +41,7 @@ class Profile:
 def list_profiles(
     config_file: str | os.PathLike[str] | None = None, *, environ: Mapping[str, str] = os.environ
 ) -> list[Profile]:
-    """List the profiles of the settings file, none when there is no file."""
+    """List the profiles of the settings file; an empty list without a file."""
     path = _path(config_file, environ)
     if path is None or not path.is_file():
         return []
@@ -79,7 +79,7 @@ def save_profile(
             suggestion=f"Name a file: {CONFIG_VARIABLE}, config_file= or --config.",
         )
     if path.suffix == ".json":
-        raise ViConfigurationError(f"{path} is of the published client's format; profiles are saved as TOML.")
+        raise ViConfigurationError(f"{path} has the published client's JSON format; profiles are saved as TOML.")
     path = path.resolve()
     document = read_document(path) if path.exists() else {}
     name = profile or environ.get(PROFILE_VARIABLE) or document.get("profile") or "default"
@@ -137,9 +137,7 @@ def _check(changed: str, document: dict[str, Any], profile: str | None, values: 
     with contextlib.suppress(tomllib.TOMLDecodeError):
         if tomllib.loads(changed) == expected:
             return
-    raise ViConfigurationError(
-        f"{path} is written in a way that cannot be changed safely.", suggestion="Edit it by hand.", path=str(path)
-    )
+    raise ViConfigurationError(f"{path} cannot be edited safely.", suggestion="Edit it by hand.", path=str(path))
 
 
 def _path(config_file: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> Path | None:

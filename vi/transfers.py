@@ -1,6 +1,6 @@
-"""Transfers that did not come to their end on this machine: list them, or forget them.
+"""Unfinished transfers of this machine: list or discard them.
 
-The same `upload` or `download` call goes on with an unfinished one by itself. Forgetting an upload only means that it
+The same `upload` or `download` call resumes an unfinished one. Forgetting an upload only means that it
 will compare less and send more; forgetting a download removes what it has of files that are not whole.
 """
 

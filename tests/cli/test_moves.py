@@ -215,7 +215,7 @@ class TestSync:
         assert [(row["action"], row["filename"]) for row in planned] == [("delete_asset", gone)]
         refused = run("assets", "sync", filled, "images", "--delete")
         assert refused.code == 2
-        assert "Delete 1 asset of the dataset, for good?" in refused.err
+        assert "Delete 1 asset of the dataset permanently?" in refused.err
         assert client.assets.count(filled) == 4
         done = run("assets", "sync", filled, "images", "--delete", "--yes", "--json")
         assert (done.code, done.json()["deleted"], done.json()["existing"]) == (0, 1, 3)

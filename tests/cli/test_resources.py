@@ -49,7 +49,7 @@ class TestDatasets:
         assert (shown.code, shown.lines) == (0, [filled])
         refused = run("datasets", "rm", filled)
         assert (refused.code, refused.out) == (2, "")
-        assert "with 4 assets, for good? There is no terminal to ask on: --yes is needed." in refused.err
+        assert "with 4 assets permanently? Add --yes to confirm: there is no terminal to ask on." in refused.err
         assert client.datasets.get(filled).statistic.asset_total == 4
         gone = run("datasets", "rm", filled, "--yes", "--quiet")
         assert (gone.code, gone.lines) == (0, [filled])
@@ -74,7 +74,7 @@ class TestAssets:
         assert run("assets", "ls", filled, "--sort", "name", "--quiet", "--limit", "3").lines == ids[:3]
 
     def test_an_empty_list_says_so_on_stderr(self, run: Run, dataset: str) -> None:
-        assert run("assets", "ls", dataset) == Outcome(0, "", "There are no such assets.\n")
+        assert run("assets", "ls", dataset) == Outcome(0, "", "No assets found.\n")
         assert run("assets", "ls", dataset, "--json") == Outcome(0, "", "")
 
     def test_selection(self, run: Run, filled: str, home: Path) -> None:
@@ -139,7 +139,7 @@ class TestAssets:
     def test_rm_needs_exactly_one_selection(self, chosen: list[str], run: Run, filled: str) -> None:
         refused = run("assets", "rm", filled, *chosen, "--yes")
         assert refused.code == 2
-        assert "only one of them" in refused.err
+        assert "choose what to delete" in refused.err
         assert run("assets", "count", filled).out == "4\n"
 
     def test_wait(self, run: Run, dataset: str, home: Path) -> None:

@@ -152,7 +152,7 @@ class TestQuestions:
         self, answer: str, code: int, left: int, attached: Start, terminal: Terminal, filled: str, client: vi.Client
     ) -> None:
         process = attached("assets", "rm", filled, "--all")
-        terminal.wait_for("for good? [y/N] ")
+        terminal.wait_for("permanently? [y/N] ")
         terminal.type(f"{answer}\n")
         assert process.communicate(timeout=30)[0] == ""
         assert process.returncode == code
@@ -232,7 +232,7 @@ class TestCtrlC:
             out, err = process.communicate(timeout=30)
         assert (process.returncode, out) == (130, "")
         assert err.splitlines()[0] == "interrupted"
-        assert "The same command goes on with what is missing." in err
+        assert "Run the same command again to resume." in err
         assert "Traceback" not in err
         check_no_secret(err, recorded.secret_key)
         left = run("transfers", "ls", "--json").json_lines()

@@ -39,7 +39,7 @@ def test_a_hook_that_calls_its_own_client_is_told_so(client: vi.Client, dataset:
 
     client.hooks.add(hook)
     assert client.assets.upload(dataset, images).total_succeeded == 4
-    assert "A callback of this client called the client, which would wait for itself." in told
+    assert "A callback of this client called the client, which would wait for itself forever." in told
 
 
 def test_another_client_may_be_used_in_a_callback(service: Any, client: vi.Client, dataset: str, images: Path) -> None:
@@ -93,7 +93,9 @@ sys.modules["kept"] = Late(client)
 """
     ended = program(code)
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout == ("at exit: exit\nlate: The interpreter is shutting down; the client can do nothing more.\n")
+    assert ended.stdout == (
+        "at exit: exit\nlate: The interpreter is shutting down; the client cannot be used any more.\n"
+    )
 
 
 def test_a_script_under_nest_asyncio_ends(program: Program, images: Path, tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ class TestProxies:
         self, monkeypatch: pytest.MonkeyPatch, address: str
     ) -> None:
         monkeypatch.setenv("HTTPS_PROXY", address)
-        with pytest.raises(vi.ViConfigurationError, match="HTTPS_PROXY is not the address of a proxy"):
+        with pytest.raises(vi.ViConfigurationError, match="HTTPS_PROXY is not a valid proxy address"):
             ask()
 
     @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def test_without_a_place_for_it_the_upload_works_and_says_so_once(
         result = client.assets.upload(dataset, some, show_progress=False)
     assert result.total_succeeded == 41
     assert [record.getMessage() for record in caplog.records] == [
-        "No journal can be kept (Not a directory): a run that dies will be repeated in full"
+        "No journal can be kept (Not a directory): an interrupted upload will start over"
     ]
 
 

@@ -74,14 +74,16 @@ def test_more_deletions_than_allowed_end_it_before_anything(
     for number in range(3):
         (both / f"surplus-{number}.png").write_bytes(picture(91))
     before = digests(both)
-    with pytest.raises(vi.errors.ViOperationError, match="would delete 3, more than max_delete=2; nothing was done"):
+    with pytest.raises(vi.errors.ViOperationError, match="would delete 3, more than max_delete=2; nothing was changed"):
         do("sync", dataset, both, "down", delete=True, max_delete=2, show_progress=False)
     assert digests(both) == before
     assert not downloads(service)
 
 
 def test_an_empty_dataset_deletes_nothing(client: vi.Client, dataset: str, folder: Path) -> None:
-    with pytest.raises(vi.errors.ViOperationError, match="the dataset is empty, so all 6 of the other side would go"):
+    with pytest.raises(
+        vi.errors.ViOperationError, match="the dataset is empty, so all 6 of the other side would be deleted"
+    ):
         client.assets.sync(dataset, folder, "down", delete=True)
     assert len(digests(folder)) == 6
 

@@ -58,7 +58,7 @@ def test_more_deletions_than_allowed_end_it_before_anything(
         (both / f"{number}.png").unlink()
     (both / "new.png").write_bytes(picture(50))
     service.reset()
-    with pytest.raises(vi.errors.ViOperationError, match="would delete 3, more than max_delete=2; nothing was done"):
+    with pytest.raises(vi.errors.ViOperationError, match="would delete 3, more than max_delete=2; nothing was changed"):
         do("sync", dataset, both, delete=True, max_delete=2, show_progress=False)
     assert all(asked.startswith("GET ") for asked in service.asked), service.asked
     assert stored(client, dataset) == before
@@ -81,7 +81,7 @@ def test_an_empty_folder_deletes_nothing(client: vi.Client, dataset: str, both: 
         path.unlink()
     (both / "readme.txt").write_text("no image")
     with pytest.raises(
-        vi.errors.ViOperationError, match=r"Nothing is deleted: the folder .* holds no image or video, so all 6"
+        vi.errors.ViOperationError, match=r"Nothing is deleted: the folder .* contains no images or videos, so all 6"
     ):
         client.assets.sync(dataset, both, delete=True, max_delete=1000)
     assert len(stored(client, dataset)) == 6
@@ -264,7 +264,7 @@ def test_after_a_failed_upload_nothing_is_deleted(client: vi.Client, dataset: st
     assert [failure.code for failure in result.upload.failures] == ["ECORRUPT"]
     assert result.deleted == 0
     assert "0.png" in stored(client, dataset)
-    assert "1 deletion, since not everything else was done" in result.summary()
+    assert "1 deletion, because other files failed" in result.summary()
 
 
 def test_a_deadline_carries_what_was_done(

@@ -225,7 +225,7 @@ class TestOneAsset:
         asset = client.assets.list(stored.dataset_id).items[0]
         other = client.datasets.create(name="other").dataset_id
         for call in (client.assets.get, client.assets.open, client.assets.delete):
-            with pytest.raises(vi.ViInvalidParameterError, match="is of the dataset"):
+            with pytest.raises(vi.ViInvalidParameterError, match="belongs to the dataset"):
                 call(other, asset)
 
     def test_one_is_deleted_by_name_or_as_an_asset(self, client: vi.Client) -> None:

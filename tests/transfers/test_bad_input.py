@@ -52,10 +52,10 @@ CASES = {
         ("one.png", "two.png", "Check the spelling", "looked up in"),
     ),
     "empty folder": Case(
-        "assets.upload", upload(lambda f: f / "empty"), vi.ViInvalidParameterError, ("/empty", "Give at least one")
+        "assets.upload", upload(lambda f: f / "empty"), vi.ViInvalidParameterError, ("/empty", "Give an image")
     ),
-    "empty list": Case("assets.upload", upload(lambda f: []), vi.ViInvalidParameterError, ("[]", "Give at least one")),
-    "empty path": Case("assets.upload", upload(lambda f: ""), vi.ViInvalidParameterError, ("''", "not empty")),
+    "empty list": Case("assets.upload", upload(lambda f: []), vi.ViInvalidParameterError, ("[]", "Give an image")),
+    "empty path": Case("assets.upload", upload(lambda f: ""), vi.ViInvalidParameterError, ("''", "must not be empty")),
     "nul in a path": Case("assets.upload", upload(lambda f: "a\0b"), vi.ViInvalidParameterError, ("a\\x00b",)),
     "equal names": Case(
         "assets.upload", upload(lambda f: [f / "a", f / "b"]), vi.ViInvalidParameterError,
@@ -63,7 +63,7 @@ CASES = {
     ),
     "oversized file": Case(
         "assets.upload", upload(lambda f: f / "huge.png"), vi.ViFileTooLargeError,
-        ("huge.png", "268435457", "268435456", "Make it smaller"), also=(vi.ViUploadError, vi.ViValidationError),
+        ("huge.png", "268435457", "268435456", "Reduce it"), also=(vi.ViUploadError, vi.ViValidationError),
     ),
     "wrong dataset id on upload": Case(
         "assets.upload", lambda f, d: {"dataset_id": "nowhere", "paths": f / "good.png"}, vi.ViNotFoundError,

@@ -96,9 +96,9 @@ class TestFolders:
 
     def test_a_folder_with_nothing_to_take_is_no_error_and_an_empty_one_is(self, tree: Make) -> None:
         assert find(tree("notes.txt")).count == 0
-        with pytest.raises(ViInvalidParameterError, match=r"There is no file to upload in .*bare"):
+        with pytest.raises(ViInvalidParameterError, match=r"No images or videos in .*bare"):
             find(tree("bare/") / "bare")
-        with pytest.raises(ViInvalidParameterError, match=r"There is no file to upload in what was given \(\[\]\)"):
+        with pytest.raises(ViInvalidParameterError, match=r"No images or videos in what was given \(\[\]\)"):
             find([])
 
     def test_a_large_folder_is_taken_in_blocks(self, tree: Make) -> None:

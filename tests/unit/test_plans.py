@@ -91,7 +91,7 @@ def test_one_that_is_cut_is_refused(tmp_path: Path, cut: int) -> None:
     path, _ = saved(tmp_path)
     data = path.read_bytes()
     path.write_bytes(data[:-cut])
-    with pytest.raises(ViInvalidParameterError, match=r"is not that of a plan|it is cut"):
+    with pytest.raises(ViInvalidParameterError, match=r"is not a valid plan entry|is truncated"):
         TransferPlan.load(path)
 
 
@@ -116,7 +116,7 @@ def test_a_line_of_another_shape_is_named(tmp_path: Path, change: dict[str, Any]
     path, lines = saved(tmp_path)
     lines[2] = json.dumps(json.loads(lines[2]) | change)
     path.write_text("\n".join(lines) + "\n")
-    with pytest.raises(ViInvalidParameterError, match=r"Line 3 of .*plan\.jsonl is not that of a plan"):
+    with pytest.raises(ViInvalidParameterError, match=r"Line 3 of .*plan\.jsonl is not a valid plan entry"):
         TransferPlan.load(path)
 
 
@@ -145,7 +145,7 @@ def test_a_head_of_another_shape_is_named(tmp_path: Path, change: dict[str, Any]
 @pytest.mark.parametrize("content", [b"", b"\n", b"{}\n", b"[]\n", b"\xff\xfe", b"[" * 5000 + b"\n", b"null\n"])
 def test_what_is_no_plan_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "plan.jsonl").write_bytes(content)
-    with pytest.raises(ViInvalidParameterError, match="is not that of a plan"):
+    with pytest.raises(ViInvalidParameterError, match="is not a valid plan entry"):
         TransferPlan.load(tmp_path / "plan.jsonl")
 
 

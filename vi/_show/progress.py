@@ -1,4 +1,4 @@
-"""Who is told of a transfer's progress: the caller's function, or a bar, or lines; all of it on stderr."""
+"""Where a transfer's progress goes: the caller's function, or a bar, or lines; all of it on stderr."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNKNOWN_SIZE = (79, 24)
 
 
 def progress_listeners(operation: str, show: bool, on_progress: Listener | None) -> list[Listener]:
-    """Return who is told of progress: the caller's function, or else a bar on a terminal or in a notebook, and lines elsewhere."""
+    """Return the listeners: the caller's function, or a bar on a terminal or in a notebook, or log lines."""
     if on_progress is not None:
         if not callable(on_progress):
             raise ViInvalidParameterError(

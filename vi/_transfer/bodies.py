@@ -96,7 +96,7 @@ class SourceBody(Body):
                     await self._write(writer, held)
                 held = memoryview(piece)
         if crc != expected:
-            raise SourceChangedError(f"{self._source.label} is no longer what was prepared")
+            raise SourceChangedError(f"{self._source.label} has changed since it was prepared")
         self.crc32c = crc
         if held:
             await self._write(writer, held)

@@ -98,7 +98,7 @@ class Inventory:
         self.skip_reasons: Counter[str] = Counter()
         self.broken: list[Broken] = []
         self.notes: list[str] = []
-        """What is to be told of the search, such as patterns that matched nothing."""
+        """Notes about the search, such as patterns that matched nothing."""
         self.count: int = 0
         self.bytes: int = 0
 
@@ -188,7 +188,7 @@ class Inventory:
             return "Give each file once."
         if self._names == "basename":
             return "Pass names='relative' to keep folders in the name, or a function that names each file."
-        return "Pass a function as names that tells them apart."
+        return "Pass a function as names that gives each file its own name."
 
     def check_sizes(self) -> None:
         """Raise for the first file over its size limit."""
@@ -222,7 +222,7 @@ def too_large(record: FileRecord) -> ViFileTooLargeError | None:
         return None
     return ViFileTooLargeError(
         f"{record.path} has {record.size} bytes; the limit is {limit}.",
-        suggestion="Make it smaller, cut it, or leave it out.",
+        suggestion="Reduce it, split it, or leave it out.",
         file_size=record.size,
         max_size=limit,
         path=record.path,
@@ -248,15 +248,15 @@ def discover(paths: Any, names: Naming, filters: Filters, *, may_be_empty: bool 
             path=missing[0],
             suggestion=f"Check the spelling; relative paths are looked up in {place}."
             if (place := current_folder()) is not None
-            else "The current folder was deleted: change to another one, or give whole paths.",
+            else "The current folder was deleted: change to another one, or give absolute paths.",
             details={"paths": missing[:1000]},
         )
     inventory.notes = filters.notes
     if not may_be_empty and not inventory.count and not inventory.skip_reasons and not inventory.broken:
         raise ViInvalidParameterError(
-            f"There is no file to upload in {_describe(paths)}.",
+            f"No images or videos in {_describe(paths)}.",
             parameter="paths",
-            suggestion="Give at least one image or video, or a folder that holds some.",
+            suggestion="Give an image, a video, or a folder that contains some.",
         )
     return inventory
 
@@ -387,7 +387,7 @@ def _size_of(file: IO[bytes]) -> int:
 def _add_path(inventory: Inventory, given: str | os.PathLike[str], filters: Filters, missing: list[str]) -> None:
     label = os.fspath(given)
     if not isinstance(label, str) or not label or "\0" in label:
-        raise ViInvalidParameterError(f"A path must be text that is not empty, got {given!r}.", parameter="paths")
+        raise ViInvalidParameterError(f"A path must not be empty, got {given!r}.", parameter="paths")
     if is_file_address(label):
         label = local_path(label)
     path = expand(label)

@@ -1,8 +1,8 @@
 """Fetching one object into one file: verified while it is written, whole or not at all.
 
 An object below the threshold comes in one stream, gathered to pieces of 1 MiB; a larger one in ranges, several at
-once, all pinned to the first answer's ETag; one that an earlier download has begun is gone on with. A cut stream goes on from what has been written, if the object is still the
-same. Nothing bears the final name before its size and digest are right.
+once, all pinned to the first answer's ETag; one that an earlier download has begun is resumed. A broken stream resumes after what has been written, if the object is still the
+same. A file gets its final name only after its size and digest are verified.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class RemoteFile:
 
 
 Renew = Callable[[RemoteFile], Awaitable[None]]
-"""Asks the service for the object again and gives it a fresh URL; raises `TargetGone` when it is no more."""
+"""Asks the service for the object again and gives it a fresh URL; raises `TargetGone` when it is gone."""
 
 
 async def fetch(
@@ -137,14 +137,10 @@ class Exchange:
                 if renewals > URL_RENEWALS:
                     if isinstance(ended, TargetGone):
                         raise
-                    raise TransferFailed(
-                        FileCode.ETIMEOUT, "The download URL expired again and again.", number
-                    ) from None
+                    raise TransferFailed(FileCode.ETIMEOUT, "The download URL expired repeatedly.", number) from None
             except ChangedError:
                 changed = True
-                problem = TransferFailed(
-                    FileCode.ECORRUPT, "The bytes received are not those that were announced.", number
-                )
+                problem = TransferFailed(FileCode.ECORRUPT, "The received bytes are not the announced ones.", number)
                 return Failed(problem, problem.message.rstrip("."), transfer.origin, kind=FailureKind.CUT)
             except TRANSPORT_ERRORS as error:
                 if isinstance(error, OSError) and not isinstance(
@@ -225,7 +221,7 @@ class _Fetch(Exchange):
             _clean(part)
 
     async def in_ranges(self) -> None:
-        problem = TransferFailed(FileCode.ECHANGED, "The object changed again and again while it was downloaded.")
+        problem = TransferFailed(FileCode.ECHANGED, "The object changed repeatedly while it was downloaded.")
         remote = self.remote
         kept = self.parts.kept_for(self.target, remote.asset_id, remote.size, remote.expected)
         for _ in range(DAMAGED_TRIES + (kept is not None)):
@@ -238,7 +234,7 @@ class _Fetch(Exchange):
                     await self._publish(part)
                     return
                 problem = TransferFailed(
-                    FileCode.ECORRUPT, f"The bytes received do not have the {check.algorithm} announced."
+                    FileCode.ECORRUPT, f"The received bytes do not have the announced {check.algorithm}."
                 )
             except NoRangesError:
                 break

@@ -159,7 +159,7 @@ def read_ignore_file(path: str) -> list[str]:
         raise ViPathError(
             f"{path} cannot be read: {error.strerror}.",
             path=path,
-            suggestion="It says what must not be sent: make it readable, or remove it.",
+            suggestion="It lists files that must not be sent: make it readable, or remove it.",
         ) from None
     return read_ignored(data, path)
 

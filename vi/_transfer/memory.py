@@ -21,7 +21,7 @@ DIGEST_AT_ONCE = 256 << 10
 
 
 async def fetch_bytes(remote: RemoteFile, storage: Storage, lanes: Lanes, renew: Renew) -> bytes:
-    """Return the bytes of an object; raises `TransferFailed`, or `TargetGone` when it is no more.
+    """Return the bytes of an object; raises `TransferFailed`, or `TargetGone` when it is gone.
 
     Memory holds the object once, and once more for a moment at the end.
     """

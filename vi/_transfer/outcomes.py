@@ -1,6 +1,6 @@
 """How a transfer may end other than with all of its bytes moved: the signals between the parts of an upload or a download.
 
-They are no errors of the API: each is turned into the report of one file, or into another attempt, and none leaves the
+They are not errors of the API: each is turned into the report of one file, or into another attempt, and none leaves the
 SDK.
 
     TransferSignal

@@ -153,7 +153,7 @@ def _contradiction(record: FileRecord, family: str | None) -> tuple[str, str] | 
     if family is None or family == "video":
         return (
             FileCode.EBADMIME,
-            f"{record.path} does not hold an image although it is named as {record.mime}: save it again.",
+            f"{record.path} is named as {record.mime}, but its contents are not an image: save it again.",
         )
     right = extension_for(family)
     return (

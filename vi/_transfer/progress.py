@@ -33,7 +33,7 @@ class ProgressTracker:
         self._listeners = [*self._listeners, listener]
 
     def move(self, count: int) -> None:
-        """Count *count* bytes as moved for good."""
+        """Count *count* bytes as transferred."""
         self.bytes_done += count
         self._tell()
 

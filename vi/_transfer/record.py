@@ -145,9 +145,9 @@ class Ledger:
         """Settle every file that was entered and not settled as cancelled, the first ten thousand by name."""
         record: FileRecord | None
         for record in list(self._moving.values()):
-            self.cancel(record, f"{record.filename}: the upload was stopped before it was stored.")
+            self.cancel(record, f"{record.filename}: the upload stopped before it was stored.")
         while len(self.cancelled) < KEPT_SKIPS and (record := next(self._undrawn, None)) is not None:
-            self.cancel(record, f"{record.filename}: the upload was stopped before it was begun.")
+            self.cancel(record, f"{record.filename}: the upload stopped before it was sent.")
         rest = self.entered - sum(self.counts.values())
         if rest > 0:
             self.counts[Outcome.CANCELLED] += rest

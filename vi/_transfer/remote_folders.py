@@ -1,6 +1,6 @@
 """A remote folder that files are put into: what universal_pathlib and fsspec reach and can write to.
 
-A file is sent under a temporary name beside its own and then moved, so nothing half-written bears the final name. The
+A file is sent under a temporary name beside its own and then moved, so a partly written file never appears under the final name. The
 calls of those libraries block, so everything here does and belongs in a thread; what they raise becomes an `OSError`
 that names the address without its query or password.
 """
@@ -119,7 +119,7 @@ def remote_folder(item: Any) -> RemoteFolder:
         raise ViInvalidParameterError(
             f"{address.partition('://')[0]}:// addresses can only be read, not saved to.",
             parameter="save_dir",
-            suggestion="Give a local folder, or an address that can be written to, such as s3://bucket/folder.",
+            suggestion="Give a local folder, or a writable address such as s3://bucket/folder.",
         )
     path = path_of(item) if isinstance(item, str) else item
     scheme, _, rest = str(path).partition("://")
@@ -130,7 +130,7 @@ def remote_folder(item: Any) -> RemoteFolder:
 
 
 async def to_the_end(call: Callable[[], None]) -> None:
-    """Run *call* in a thread; once cancelled, it has a while to end by itself and clear up."""
+    """Run *call* in a thread; once cancelled, it has a while to finish and clean up."""
     begun, ended = threading.Event(), threading.Event()
 
     def work() -> None:

@@ -52,10 +52,10 @@ def signed_transfer(
         )
     if scheme == "http" and endpoint.startswith("https:"):
         raise TransferFailed(
-            FileCode.EBADURL, "The service gave an unencrypted transfer URL although it is https itself."
+            FileCode.EBADURL, "The service uses https, but gave an unencrypted transfer URL, which is refused."
         )
     if user is not None:
-        raise TransferFailed(FileCode.EBADURL, "The service gave a transfer URL with credentials in it, refused.")
+        raise TransferFailed(FileCode.EBADURL, "The service gave a transfer URL with credentials, which is refused.")
     try:
         demanded = dictated.headers(headers)
     except dictated.DictatedError as problem:

@@ -1,7 +1,7 @@
 """Signed transfers: one URL, one object, no API header (protocol sections 3.4, 9.4, 11).
 
 What a transfer came to is a return value or one of three exceptions: `UrlExpired` (ask for a new URL), `TargetGone`
-(the session or object is no more), `TransferFailed` (with the code that goes into the report).
+(the session or object is gone), `TransferFailed` (with the code that goes into the report).
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class Storage:
                         await response.release() if response.content.at_eof() else response.close()
                     if page and status < 300 and _PAGE.match(kept):
                         return None, Failure(
-                            FailureKind.CUT, f"{transfer.url.host} answered with a web page: no storage does"
+                            FailureKind.CUT, f"{transfer.url.host} answered with a web page instead of storage"
                         )
                     return Received(status, response.headers, kept, 0), None
         except TRANSPORT_ERRORS as error:
@@ -201,7 +201,7 @@ class Storage:
     def get(
         self, transfer: SignedTransfer, *, headers: Mapping[str, str] | None = None, read_buffer: int = 1 << 16
     ) -> Getting:
-        """Ask once for an object, inside a `MinimumRate`: the block gets the answer, and lets go of it at its end."""
+        """Ask once for an object, inside a `MinimumRate`: the block gets the answer, which is released at its end."""
         return Getting(self, transfer, {**transfer.headers, **headers} if headers else transfer.headers, read_buffer)
 
     async def ask(self, url: URL, origin: str, headers: Mapping[str, str], read_buffer: int) -> aiohttp.ClientResponse:
@@ -314,7 +314,7 @@ def check_stored(answer: Received, crc: int) -> None:
     """Raise when the storage says that it holds other bytes than were sent (protocol section 16)."""
     stored = _checksums.from_goog_hash(answer.headers.get("x-goog-hash"))
     if stored is not None and stored != crc:
-        raise TransferFailed(FileCode.ECORRUPT, "The bytes were damaged on their way to the storage.", answer.attempts)
+        raise TransferFailed(FileCode.ECORRUPT, "The bytes were damaged on the way to the storage.", answer.attempts)
 
 
 def refuse_encoding(response: aiohttp.ClientResponse) -> None:

@@ -1,7 +1,7 @@
 """Fetching one object, or a range of it, in order and piece by piece, for a reader that sets the pace.
 
 Nothing runs between two reads: what the reader leaves alone waits in the socket, so memory is bounded by one piece. A
-cut stream goes on at the next byte, pinned to the first answer's ETag. A whole object's digest is checked before its
+broken stream resumes at the next byte, pinned to the first answer's ETag. A whole object's digest is checked before its
 last piece is handed out, so a reader that got every byte has the right ones.
 """
 
@@ -38,14 +38,14 @@ class ObjectStream(Exchange):
 
     @property
     def connected(self) -> bool:
-        """Whether a connection is held that somebody must let go of."""
+        """Whether a connection is held that must be released."""
         connection = self._response.connection if self._response is not None else None
         return connection is not None and connection.transport is not None and not connection.transport.is_closing()
 
     async def next(self) -> bytes:
         """Return the next piece as it comes from the wire, empty at the end.
 
-        Raises `TransferFailed`, or `TargetGone` when the object is no more.
+        Raises `TransferFailed`, or `TargetGone` when the object is gone.
         """
         if self.at >= self.end:
             await self.aclose()
@@ -62,7 +62,7 @@ class ObjectStream(Exchange):
         return self._piece
 
     async def aclose(self) -> None:
-        """Let go of the connection; what has not come is not waited for."""
+        """Release the connection without waiting for the rest."""
         response, self._response = self._response, None
         if response is not None and not response.content.at_eof():
             response.close()
@@ -132,7 +132,7 @@ class ObjectStream(Exchange):
                 if self._given:
                     raise TransferFailed(
                         FileCode.ECORRUPT,
-                        f"The bytes received do not have the {self._check.algorithm} announced.",
+                        f"The received bytes do not have the announced {self._check.algorithm}.",
                         self.remote.attempts,
                     )
                 raise ChangedError

@@ -112,7 +112,7 @@ async def send_parts(
     """Send a file in parts, several at once, each read at its offset; *moved* is told the bytes of each.
 
     *done* holds the CRC32C of parts that the service has from an earlier run. The parts are dropped when the file turns
-    out not to be storable; they are kept when the run is only cut short, so that a later one can go on.
+    out not to be storable; they are kept if the run is only cut short, so that a later one can resume.
     """
     count = await target.begin()
     ranges = byte_ranges.parts(record.size, count)
@@ -175,6 +175,4 @@ async def _send_part(
         headers = {name: answer.headers.get(name, "") for name in part.wanted_headers}
         await target.part_done(byte_range.number, crcs[byte_range.number], headers, answer.body)
         return
-    raise TransferFailed(
-        FileCode.EUNKNOWN, f"Part {byte_range.number} expired or was damaged on its way again and again."
-    )
+    raise TransferFailed(FileCode.EUNKNOWN, f"Part {byte_range.number} repeatedly expired or was damaged on the way.")

@@ -196,7 +196,7 @@ class PaginatedResponse(Page[T]):
             yield self
             raise ViOperationError(
                 "This page was pickled without its client, and more pages follow it.",
-                suggestion="List again, with PaginationParams(page_token=page.next_page) to go on from here.",
+                suggestion="List again, with PaginationParams(page_token=page.next_page) to continue from here.",
             )
         # Reading everything in pages of ten would cost a hundred times the requests: start again in large ones.
         after = None if self._listing.pagination is None else self

@@ -32,7 +32,7 @@ ENVIRONMENT = """environment:
   VI_LOG=info|debug, VI_PROGRESS=0       log on stderr, no progress; NO_COLOR, FORCE_COLOR and CI are honoured
 """
 
-LOGIN = "vi-sdk login stores settings, vi-sdk doctor looks at them, vi-sdk serve runs a service of your own."
+LOGIN = "Run vi-sdk login, set DATATURE_VI_SECRET_KEY, or start a local service with vi-sdk serve."
 
 
 def build_parser() -> VerbParser:

@@ -27,7 +27,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
       --endpoint "$DATATURE_VI_API_ENDPOINT" --profile work
 """,
         description="Check a key with the service and store it in the settings file, readable by you alone. "
-        "The key is asked for without echo; it is no option, because others can read command lines.",
+        "You are prompted for the key. It is not an option, because other users can see command lines.",
     )
     parser.add_argument("--key-stdin", action="store_true", help="read the key from stdin")
     options.add_connection(parser)

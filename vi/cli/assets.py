@@ -76,7 +76,7 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
 """,
     )
     parser.add_argument("--sort", choices=SORTS, help="sort by")
-    parser.add_argument("--desc", action="store_true", help="the greatest first")
+    parser.add_argument("--desc", action="store_true", help="sort in descending order")
     parser.add_argument("--limit", type=options.count, metavar="N", help="stop after N")
     options.add_selection(parser)
     _finish(parser, ls)
@@ -110,14 +110,14 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
     parser = _verb(
         group,
         "rm",
-        "delete assets and their annotations, for good",
+        "delete assets and their annotations permanently",
         """  vi-sdk assets rm \"$DATASET\" $ASSET --yes
   vi-sdk assets rm "$DATASET" --query 'camera == "north"' --dry-run
 """,
     )
     parser.add_argument("assets", nargs="*", metavar="ASSET", help="id of an asset")
     parser.add_argument("--all", action="store_true", help="every asset of the dataset")
-    parser.add_argument("--missing-ok", action="store_true", help="do not mind assets that are not there")
+    parser.add_argument("--missing-ok", action="store_true", help="ignore assets that do not exist")
     parser.add_argument("--timeout", type=options.seconds, metavar="SECONDS", help="give up waiting after this time")
     options.add_selection(parser)
     options.add_consent(parser)
@@ -126,13 +126,13 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
     parser = _verb(
         group,
         "wait",
-        "wait until upload sessions have ended",
+        "wait until upload sessions have finished",
         """  SESSION=$(vi-sdk assets upload \"$DATASET\" ./images --no-wait --quiet)
   vi-sdk assets wait "$DATASET" $SESSION --timeout 600
 """,
     )
     parser.add_argument("sessions", nargs="+", metavar="SESSION", help="id of an upload session")
-    parser.add_argument("--timeout", type=options.seconds, metavar="SECONDS", help="give up after this time")
+    parser.add_argument("--timeout", type=options.seconds, metavar="SECONDS", help="stop waiting after this time")
     _finish(parser, wait)
 
 
@@ -151,7 +151,7 @@ def _finish(parser: options.VerbParser, run: Any, *, ids: str | None = "ids only
 def ls(given: argparse.Namespace) -> int:
     """List assets."""
     with options.open_client(given) as client:
-        show_items(given, islice(_listed(client, given), given.limit), COLUMNS, none="There are no such assets.")
+        show_items(given, islice(_listed(client, given), given.limit), COLUMNS, none="No assets found.")
     return exits.DONE
 
 
@@ -223,7 +223,7 @@ def rm(given: argparse.Namespace) -> int:
     chosen = options.selection(given)
     selects = bool(chosen["filter_criteria"] or chosen["metadata_query"])
     if bool(given.assets) + selects + given.all != 1:
-        raise exits.WrongUseError("rm needs ids of assets, or --filter and --query, or --all, and only one of them")
+        raise exits.WrongUseError("choose what to delete: asset ids, a selection (--filter, --query), or --all")
     what: dict[str, Any] = {"asset_ids": given.assets} if given.assets else {**chosen, "all": given.all}
     with options.open_client(given) as client:
         found = client.assets.delete_many(given.dataset, **what, dry_run=True)
@@ -237,7 +237,7 @@ def rm(given: argparse.Namespace) -> int:
                 given, there if given.assets else _listed(client, given), COLUMNS, none="Nothing would be deleted."
             )
             return missing
-        question = f"Delete {several(found.count, 'asset')} of dataset {given.dataset}, for good?"
+        question = f"Delete {several(found.count, 'asset')} of dataset {given.dataset} permanently?"
         if found.count and not options.confirm(question, given):
             complain("Nothing was deleted.")
             return exits.FAILED

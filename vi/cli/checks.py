@@ -130,7 +130,7 @@ def clock(date: str | None) -> Check:
     word = f"{abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} the service"
     if abs(off) < CLOCK_SECONDS:
         return Check("clock", "ok", "agrees with the service" if abs(off) < 2 else word)
-    return Check("clock", "warn", word, "Set the clock (NTP); certificates and signed URLs depend on it elsewhere.")
+    return Check("clock", "warn", word, "Set the clock (NTP); certificates and signed URLs depend on it.")
 
 
 def credentials(client: Client) -> Check:

@@ -16,12 +16,12 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
     parser = options.add_verb(
         group,
         "sync",
-        "make a dataset like a folder, or the folder like the dataset",
+        "make a dataset equal to a folder, or the folder equal to the dataset",
         """  vi-sdk assets sync \"$DATASET\" ./images --dry-run
   vi-sdk assets sync "$DATASET" ./images --delete --max-delete 10 --yes
   vi-sdk assets sync "$DATASET" ./copy --direction down
 """,
-        description="Make a dataset like a folder, or the folder like the dataset, moving only the difference.",
+        description="Make a dataset equal to a folder, or the folder equal to the dataset; only the difference is transferred.",
     )
     parser.add_argument("dataset", metavar="DATASET", help="id of the dataset")
     parser.add_argument("folder", metavar="DIR", help="the folder")
@@ -34,7 +34,7 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
         type=options.count,
         default=100,
         metavar="N",
-        help="do nothing if more would be deleted (default: %(default)s)",
+        help="stop before any change if more would be deleted (default: %(default)s)",
     )
     options.add_consent(parser, of_deletions=False)
     options.add_moving(parser)
@@ -42,20 +42,20 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
     options.add_naming(parser)
     options.add_metadata(parser)
     plans.add_to(parser)
-    options.add_output(parser, ids="say nothing but what failed")
+    options.add_output(parser, ids="print only failures")
     options.add_connection(parser)
-    parser.set_defaults(run=sync, hint=lambda given: "The same command goes on: it moves only what differs.")
+    parser.set_defaults(run=sync, hint=lambda given: "Run the same command again: it transfers only the difference.")
 
     parser = options.add_verb(
         group,
         "verify",
-        "compare a folder with a dataset, moving nothing",
+        "compare a folder with a dataset",
         '  vi-sdk assets verify "$DATASET" ./images\n',
-        description=f"Compare a folder with a dataset, moving nothing; exit code {exits.FAILED} when they differ.",
+        description=f"Compare a folder with a dataset. Nothing is transferred. Exit code {exits.FAILED} if they differ.",
     )
     parser.add_argument("dataset", metavar="DATASET", help="id of the dataset")
     parser.add_argument("folder", metavar="DIR", help="the folder")
-    parser.add_argument("--timeout", type=options.seconds, metavar="SECONDS", help="give up after this time")
+    parser.add_argument("--timeout", type=options.seconds, metavar="SECONDS", help="cancel after this time")
     options.add_patterns(parser)
     options.add_naming(parser)
     options.add_output(parser, ids="print nothing; the exit code tells")

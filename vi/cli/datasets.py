@@ -68,7 +68,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     parser = options.add_verb(
         group,
         "rm",
-        "delete datasets with all their assets, for good",
+        "delete datasets and all their assets permanently",
         '  vi-sdk datasets rm "$DATASET" --dry-run\n  vi-sdk datasets rm "$DATASET" --yes\n',
     )
     parser.add_argument("datasets", nargs="+", metavar="DATASET")
@@ -150,4 +150,4 @@ def _question(datasets: list[Any]) -> str:
     named = ", ".join(f"{dataset.dataset_id} ({dataset.name})" for dataset in datasets[:5])
     more = f" and {len(datasets) - 5} more" if len(datasets) > 5 else ""
     assets = sum(dataset.statistic.asset_total for dataset in datasets)
-    return f"Delete {named}{more} with {several(assets, 'asset')}, for good?"
+    return f"Delete {named}{more} with {several(assets, 'asset')} permanently?"

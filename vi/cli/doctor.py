@@ -84,7 +84,7 @@ def look(given: argparse.Namespace) -> Iterator[Check]:
             yield from checks.service(client)
     yield checks.crc()
     yield checks.extensions()
-    yield checks.folder("cache", vi.transfers.folder(), "Set VI_CACHE_DIR: without it uploads cannot go on later.")
+    yield checks.folder("cache", vi.transfers.folder(), "Set VI_CACHE_DIR: without it, interrupted uploads start over.")
     place = current_folder()
     if place is None:
         yield Check("this folder", "fail", "the current folder was deleted", "Change to another folder.")

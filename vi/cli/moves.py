@@ -31,17 +31,17 @@ def _add_upload(group: options.Verbs[options.VerbParser]) -> None:
   vi-sdk assets upload "$DATASET" ./images --plan plan.jsonl
   vi-sdk assets upload "$DATASET" --apply plan.jsonl --shard 1/4
 """,
-        description="Upload files and folders to a dataset. Every file is tried; one that fails does not stop the others.",
+        description="Upload files and folders to a dataset. Every file is tried; a failure does not stop the others.",
     )
     parser.add_argument("dataset", metavar="DATASET", help="id of the dataset")
     parser.add_argument("paths", nargs="*", metavar="PATH", help="file or folder")
-    parser.add_argument("--skip-existing", action="store_true", help="leave out what the dataset holds already")
+    parser.add_argument("--skip-existing", action="store_true", help="skip files that the dataset already has")
     parser.add_argument("--fail-fast", action="store_true", help="stop at the first file that fails")
-    parser.add_argument("--no-wait", action="store_true", help="return when the bytes are accepted; see assets wait")
+    parser.add_argument("--no-wait", action="store_true", help="return once the bytes are accepted; see assets wait")
     parser.add_argument(
         "--keep-annotations", action="store_true", help="keep the annotations of assets that are overwritten"
     )
-    parser.add_argument("--concurrency", type=options.count, metavar="N", help="transfers at once, at most")
+    parser.add_argument("--concurrency", type=options.count, metavar="N", help="upper limit of concurrent transfers")
     options.add_moving(parser)
     options.add_patterns(parser)
     options.add_naming(parser)
@@ -72,14 +72,16 @@ def _add_download(group: options.Verbs[options.VerbParser]) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace local files with other content")
     parser.add_argument("--asset", action="append", metavar="ASSET", help="id of an asset to take; repeatable")
     parser.add_argument("--limit", type=options.count, metavar="N", help="stop after N")
-    parser.add_argument("--concurrency", type=options.count, metavar="N", help="transfers at once, at most")
+    parser.add_argument("--concurrency", type=options.count, metavar="N", help="upper limit of concurrent transfers")
     options.add_moving(parser)
     options.add_selection(parser)
     options.add_patterns(parser)
     plans.add_to(parser)
-    options.add_output(parser, ids="say nothing but what failed")
+    options.add_output(parser, ids="print only failures")
     options.add_connection(parser)
-    parser.set_defaults(run=download, hint=lambda given: "The same command goes on: files that arrived are kept.")
+    parser.set_defaults(
+        run=download, hint=lambda given: "Run the same command again to resume: files that have arrived are kept."
+    )
 
 
 def upload(given: argparse.Namespace) -> int:
@@ -200,4 +202,4 @@ def _hint(given: argparse.Namespace) -> str:
 
     sent = sum(transfer.files_sent for transfer in vi.transfers.unfinished() if transfer.dataset_id == given.dataset)
     known = f"{several(sent, 'file')} sent. " if sent else ""
-    return f"{known}The same command goes on with what is missing."
+    return f"{known}Run the same command again to resume."

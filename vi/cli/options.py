@@ -55,7 +55,7 @@ def add_group(verbs: Verbs[VerbParser], name: str, about: str) -> Verbs[VerbPars
 
 
 def add_connection(parser: argparse.ArgumentParser) -> None:
-    """Add where the service is; a key is no option, because others can read command lines."""
+    """Add where the service is; the key is not an option, because other users can see command lines."""
     group = parser.add_argument_group("connection")
     group.add_argument("--profile", metavar="NAME", help="settings to use from the settings file")
     group.add_argument("--config", metavar="FILE", help="settings file to use")
@@ -84,7 +84,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         help="field of the asset and its value (metadata.status=Annotated), repeatable; or one JSON object of them",
     )
     group.add_argument("--query", metavar="TEXT", help="query over custom metadata, such as 'camera == \"north\"'")
-    group.add_argument("--strict", action="store_true", help="match --query exactly and by case")
+    group.add_argument("--strict", action="store_true", help="make --query and --filter case-sensitive")
 
 
 def add_patterns(parser: argparse.ArgumentParser) -> None:
@@ -136,19 +136,17 @@ def add_metadata(parser: argparse.ArgumentParser) -> None:
 def add_moving(parser: argparse.ArgumentParser) -> None:
     """Add what every transfer has."""
     parser.add_argument("--no-progress", action="store_true", help="show no progress")
-    parser.add_argument("--timeout", type=seconds, metavar="SECONDS", help="give up after this time")
+    parser.add_argument("--timeout", type=seconds, metavar="SECONDS", help="cancel after this time")
     parser.add_argument(
-        "--fail-if-nothing", action="store_true", help=f"exit with {exits.NOTHING} when there was nothing to move"
+        "--fail-if-nothing", action="store_true", help=f"exit with {exits.NOTHING} if there is nothing to transfer"
     )
 
 
 def add_consent(parser: argparse.ArgumentParser, *, of_deletions: bool = True) -> None:
     """Add how to agree beforehand."""
     if of_deletions:
-        parser.add_argument("--dry-run", action="store_true", help="show what would be deleted, and delete nothing")
-    parser.add_argument(
-        "--yes", "-y", action="store_true", help="do not ask before deleting; needed without a terminal"
-    )
+        parser.add_argument("--dry-run", action="store_true", help="show what would be deleted, without deleting it")
+    parser.add_argument("--yes", "-y", action="store_true", help="delete without asking; required without a terminal")
 
 
 def open_client(given: argparse.Namespace) -> Client:
@@ -247,5 +245,5 @@ def confirm(question: str, given: argparse.Namespace) -> bool:
     if given.yes:
         return True
     if not can_ask():
-        raise exits.WrongUseError(f"{question} There is no terminal to ask on: --yes is needed.")
+        raise exits.WrongUseError(f"{question} Add --yes to confirm: there is no terminal to ask on.")
     return ask(f"{question} [y/N] ").strip().lower() in ("y", "yes")

@@ -33,7 +33,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("plan")
     group.add_argument("--dry-run", action="store_true", help="show what would be done, and do nothing")
     group.add_argument("--plan", metavar="FILE", help="save what would be done, and do nothing")
-    group.add_argument("--apply", metavar="FILE", help="do what a saved plan says")
+    group.add_argument("--apply", metavar="FILE", help="carry out a saved plan")
     group.add_argument(
         "--shard", type=shard, metavar="I/N", help="do only part I of N, counted from 1; each name is in one part"
     )
@@ -107,7 +107,7 @@ def carry_out(
 
 def _question(plan: TransferPlan) -> str:
     what = ("asset", "the dataset") if plan.direction == "up" else ("file", "the folder")
-    return f"Delete {several(plan.deletions, what[0])} of {what[1]}, for good?"
+    return f"Delete {several(plan.deletions, what[0])} of {what[1]} permanently?"
 
 
 def tell(given: argparse.Namespace, result: SyncResult) -> int:

@@ -1,4 +1,4 @@
-"""``transfers``: uploads and downloads of this machine that did not come to their end."""
+"""``transfers``: unfinished uploads and downloads of this machine."""
 
 from __future__ import annotations
 
@@ -38,16 +38,14 @@ COLUMNS = Columns(
 
 def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     """Add the verbs to the parser."""
-    group = options.add_group(
-        verbs, "transfers", "list and forget uploads and downloads that did not come to their end"
-    )
+    group = options.add_group(verbs, "transfers", "list or discard interrupted uploads and downloads")
 
     parser = options.add_verb(
         group,
         "ls",
         "list unfinished transfers",
         "  vi-sdk transfers ls\n",
-        description="List unfinished uploads and downloads. The same command goes on with one by itself.",
+        description="List unfinished uploads and downloads. Run the original command again to resume.",
     )
     options.add_output(parser)
     parser.set_defaults(run=ls)
@@ -57,7 +55,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
         "forget",
         "forget unfinished transfers",
         "  vi-sdk transfers forget --all --yes\n",
-        description="Forget unfinished uploads and downloads: the next run compares less and moves more.",
+        description="Forget unfinished uploads and downloads: the next run starts over.",
     )
     parser.add_argument("transfers", nargs="*", metavar="TRANSFER", help="id of a transfer")
     parser.add_argument("--all", action="store_true", help="all that are not running")
@@ -88,7 +86,7 @@ def forget(given: argparse.Namespace) -> int:
         if transfer is not None and not transfer.running:
             chosen.append(transfer)
         elif not given.all:
-            complain(f"{transfer_id}: {'it is running' if transfer else 'there is no such transfer'}")
+            complain(f"{transfer_id}: {'the transfer is running' if transfer else 'no such transfer'}")
             code = exits.MISSING
     if given.dry_run:
         show_items(given, chosen, COLUMNS, none="Nothing would be forgotten.")

@@ -143,7 +143,7 @@ class Probe:
         expected: str = "",
         means: Meaning | None = None,
     ) -> None:
-        """Keep a row and tell of it."""
+        """Keep a row and report it."""
         one = RULES[rule]
         found = Finding(
             rule=rule,
@@ -176,7 +176,7 @@ class Probe:
             self.row(rule, asked, said(reply), "differs", means="risk")
             return False
         if reply.document is None:
-            self.row(rule, asked, f"{len(reply.body)} bytes that are no JSON", "differs", means="risk")
+            self.row(rule, asked, f"{len(reply.body)} bytes that are not JSON", "differs", means="risk")
             return False
         if reply.status != status:
             expected = f"status {status}"

@@ -39,7 +39,7 @@ class Picture:
     metadata: Mapping[str, str | int | float | bool] | None = None
 
     def announced(self) -> dict[str, Any]:
-        """Return what a session is told of the file."""
+        """Return what a session announces about the file."""
         return {
             "filename": self.name,
             "kind": "Image",

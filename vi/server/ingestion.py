@@ -99,7 +99,7 @@ class Ingestion:
         """Told the ids of assets whose bytes were replaced."""
 
     async def resume(self) -> None:
-        """Open the sessions that the last run left and go on with them."""
+        """Open the sessions that the last run left and resume them."""
         for row in await self._database.read(sessions.open_sessions):
             session = self.opened(row)
             touched = await self._database.read(partial(sessions.touched, session_seq=row.seq))

@@ -1,6 +1,6 @@
 """Work that outlives the request that asked for it: removing objects, bulk deletions, purging deleted datasets.
 
-Each is written down in the transaction that makes it necessary and goes on after a restart.
+Each is recorded in the transaction that makes it necessary and resumes after a restart.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Removal:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def resume(self) -> None:
-        """Go on with what the last run left."""
+        """Resume what the last run left."""
         await self.remove(await self._database.read(garbage.left))
         for seq in await self._database.read(datasets.unpurged):
             self._start(partial(self._purge, seq))
@@ -61,15 +61,15 @@ class Removal:
         await self._database.write(partial(garbage.discarded, blobs=list(blobs)))
 
     async def purge(self, seq: int) -> None:
-        """Empty a deleted dataset; returns when it is done, or goes on in the background after a while."""
+        """Empty a deleted dataset; returns when done, or after a while and continues in the background."""
         await self._patiently(partial(self._purge, seq))
 
     async def bulk_delete(self, row: sa.Row[Any], dataset_id: str) -> None:
-        """Run a bulk deletion; returns when it is done, or goes on in the background after a while."""
+        """Run a bulk deletion; returns when done, or after a while and continues in the background."""
         await self._patiently(partial(self._bulk_delete, row, dataset_id))
 
     async def aclose(self) -> None:
-        """Stop where it is; the next start goes on."""
+        """Stop where it is; the next start resumes."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:

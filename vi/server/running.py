@@ -56,7 +56,7 @@ class Running:
         clock: Callable[[], int],
         middlewares: Sequence[Any],
     ) -> Running:
-        """Open the folder, go on with what it holds, and listen."""
+        """Open the folder, resume what it holds, and listen."""
         async with AsyncExitStack() as parts:
             listener = _listen(host, port)
             parts.callback(listener.close)

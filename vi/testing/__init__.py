@@ -43,7 +43,7 @@ def vi_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestedServi
 
     folder = tmp_path_factory.mktemp("vi")
     with pytest.MonkeyPatch.context() as patch:
-        # Uploads keep a journal, which is no business of the user's own cache.
+        # Uploads keep a journal, which does not belong in the user's own cache.
         patch.setenv("VI_CACHE_DIR", str(folder / "cache"))
         service = TestedService.start(folder / "data")
         _running.append(service)

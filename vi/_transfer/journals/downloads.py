@@ -1,4 +1,4 @@
-"""Which part files a download has in its folder, so that the next one goes on with the large ones and sweeps the others.
+"""Which part files a download has in its folder, so that the next one resumes the large ones and removes the others.
 
 A part file is named ``.<name>.<run><number>.part``, where *run* is eight digits of the download's own. Its journal lies
 in the cache folder, is locked while the download lives, and says which folder it is about, and of each large file what
@@ -6,7 +6,7 @@ it is (asset, size, digest, ETag) and which bytes have arrived. So a part file o
 journal on this machine names that run and this very folder, and is unlocked: its download is dead. Whatever else is in
 the folder, part files of other machines too, is nobody's business.
 
-What the journal says is a hint. Ranges that go on are pinned by the ETag, and the whole is digested before it gets its
+What the journal says is a hint. Resumed ranges are pinned by the ETag, and the whole is digested before it gets its
 name, so bytes that the disk lost cost a download from the beginning and nothing else.
 """
 
@@ -111,7 +111,7 @@ class PartJournal:
         self._folder = folder
         self._numbers = itertools.count()
         self._kept: dict[str, KeptPart] = {}
-        """What dead runs have left and nobody has gone on with, by the name that the file is to have."""
+        """What dead runs have left and no run has resumed, by the final name of the file."""
         self._begun: dict[str, KeptPart] = {}
         self._lines: LineWriter | None = None
         self._path: Path | None = None
@@ -192,7 +192,7 @@ class PartJournal:
         return os.path.join(folder, f".{name}.{self._run}{next(self._numbers):04x}.part")  # noqa: PTH118
 
     def kept_for(self, target: str, asset_id: str, size: int, expected: Expected) -> KeptPart | None:
-        """Return what an earlier download has left of this very object, to go on with; else what is there goes."""
+        """Return what an earlier download has left of this object, to resume it; leftovers of another are removed."""
         kept = self._kept.pop(os.path.basename(target), None)  # noqa: PTH119
         if kept is None:
             return None
@@ -203,7 +203,7 @@ class PartJournal:
         return kept
 
     def begun(self, path: str, target: str, asset_id: str, size: int, expected: Expected, etag: str | None) -> None:
-        """Note a large file, if it can be gone on with: its digest and ETag are known."""
+        """Note a large file, if it can be resumed: its digest and ETag are known."""
         if not expected or etag is None:
             return
         kept = KeptPart(path, os.path.basename(target), asset_id, size, expected.text, etag)  # noqa: PTH119
@@ -230,7 +230,7 @@ class PartJournal:
         discard(path)
 
     def close(self) -> None:
-        """Let go of the journal, and remove it if it says nothing of use to the next download."""
+        """Close the journal, and remove it if it is of no use to the next download."""
         for kept in list(self._kept.values()):
             if os.path.lexists(self._folder / kept.name):  # there is a file of this name by now
                 discard(kept.path)

@@ -1,7 +1,7 @@
 """Files of JSON lines in the user's cache folder, each locked by the run that writes it and taken over once that is dead.
 
 Lines are appended with one system call each, so a process killed at any instant leaves at most a torn last line, which
-is not read. The system lets go of the lock when its holder dies, whatever becomes of the file.
+is not read. The system releases the lock when its holder dies, whatever happens to the file.
 
 Some file systems grant every lock to everybody. So the first line also names the process that writes, and a file whose
 process lives on this machine is not taken over, whatever the lock says.
@@ -40,7 +40,7 @@ _held: dict[int, str] = {}
 
 
 def cache_folder() -> Path:
-    """Return where unfinished transfers are recorded: in the temporary folder where there is no home folder."""
+    """Return where unfinished transfers are recorded: in the temporary folder without a home folder."""
     if named := os.environ.get(CACHE_VARIABLE):
         return as_path(named, CACHE_VARIABLE, ViConfigurationError) / "transfers"
     base, below = ("LOCALAPPDATA", "AppData/Local") if os.name == "nt" else ("XDG_CACHE_HOME", ".cache")
@@ -124,7 +124,7 @@ def _started(pid: int) -> int | None:
 
 
 def release(descriptor: int) -> None:
-    """Let go of a file."""
+    """Close a file and release its lock."""
     _held.pop(descriptor, None)
     os.close(descriptor)
 
@@ -139,7 +139,7 @@ def is_locked(path: Path) -> bool:
 
 
 def remove(path: Path, descriptor: int) -> None:
-    """Remove a locked file and let go of it."""
+    """Remove a locked file and close it."""
     # Emptied first: where an open file cannot be removed (Windows), an empty journal says nothing.
     with contextlib.suppress(OSError):
         os.ftruncate(descriptor, 0)
@@ -149,7 +149,7 @@ def remove(path: Path, descriptor: int) -> None:
 
 
 def close_all(descriptors: list[int]) -> None:
-    """Let go of several files."""
+    """Close several files."""
     while descriptors:
         release(descriptors.pop())
 

@@ -1,4 +1,4 @@
-"""Transfers of this machine that did not come to their end, from their journals: listed, and forgotten."""
+"""Unfinished transfers of this machine, from their journals: listed and forgotten."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .uploads import read_journal
 
 @attrs.frozen
 class UnfinishedTransfer:
-    """An upload or a download that did not come to its end, as `vi.transfers` shows it."""
+    """An unfinished upload or download, as `vi.transfers` shows it."""
 
     id: str
     endpoint: str
@@ -31,7 +31,7 @@ class UnfinishedTransfer:
     folder: str | None = None
     """Where a download goes."""
     files_begun: int = 0
-    """Large files of a download that it can go on with."""
+    """Large files of a download that can be resumed."""
     bytes_kept: int = 0
     """What has arrived of them."""
 

@@ -1,10 +1,10 @@
-"""What an upload has begun at the service, written down so that the next run can go on.
+"""What an upload has begun at the service, recorded so that the next run can resume.
 
 A journal is a file of JSON lines, one for each session opened, file acknowledged, multipart upload begun and part
 stored (`locked_lines`). It holds no URL and no key. It belongs to one endpoint, organization and dataset, and while a
 run writes it the file is locked; a second run at the same time takes a file of its own. The next run that finds it
 unlocked takes it over. It is a hint where to look, never a proof: what it says is checked with the service. A run that
-comes to its end removes it, whatever became of single files; what it says of files that were not part of that run is
+finishes removes it, whatever became of single files; what it says of files that were not part of that run is
 kept for a month.
 """
 
@@ -189,7 +189,7 @@ class Journal:
         self._inherited = []
 
     def close(self, *, finished: bool, left: Unfinished | None = None) -> None:
-        """Let go of the journal, removing it when the run has come to its end; *left* is kept for another run."""
+        """Close the journal, and remove it if the run has finished; *left* is kept for another run."""
         if finished:
             if left:
                 with contextlib.suppress(OSError):

@@ -1,6 +1,6 @@
 """Where the bytes of an upload come from: a path, bytes in memory, an open file, or an asynchronous stream.
 
-A source can be read again from any offset, so a retry never goes on from where a broken attempt stopped. The one
+A source can be read again from any offset, so a retry never continues from where a broken attempt stopped. The one
 exception is a stream of known size, which is sent once. What was read at preparation is remembered as a `Stamp`; a
 file whose stamp or checksum has changed by the time it is sent is not stored.
 """
@@ -78,7 +78,7 @@ class Source(Protocol):
     async def still(self, stamp: Stamp | None) -> bool: ...
 
     def close(self) -> None:
-        """Let go of what is held for the source; it is not read again."""
+        """Release what is held for the source; it is not read again."""
         ...
 
 
@@ -339,7 +339,7 @@ class StreamSource:
 
     async def chunks(self, start: int, end: int) -> AsyncGenerator[bytes | memoryview]:
         if start or self._used:
-            raise SourceChangedError(f"{self.label} is a stream and can be read once only")
+            raise SourceChangedError(f"{self.label} is a stream and can only be read once")
         self._used = True
         left = end
         for data in self._pending:

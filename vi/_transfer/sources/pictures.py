@@ -23,7 +23,7 @@ def _is_image(content: Any) -> bool:
 
 
 class PictureSource(BytesSource):
-    """A picture that is encoded when it is prepared, and whose bytes are let go of once they are sent."""
+    """A picture that is encoded when it is prepared, and whose bytes are released once they are sent."""
 
     __slots__ = ("_picture",)
 
@@ -36,7 +36,7 @@ class PictureSource(BytesSource):
         return await super().examine()
 
     def close(self) -> None:
-        """Let go of the bytes; the picture is the caller's."""
+        """Release the bytes; the picture is the caller's."""
         self.data = memoryview(b"")
 
 

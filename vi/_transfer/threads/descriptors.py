@@ -1,4 +1,4 @@
-"""Running out of file descriptors is no failure of a file: what needs one waits until another is closed.
+"""Wait for a file descriptor instead of failing: what needs one waits until another is closed.
 
 Connections that are only kept for later are closed first: they would hold theirs for a minute.
 """
@@ -22,7 +22,7 @@ _WAITS = (0.02, 0.05, 0.1, 0.2, *(0.5,) * 40)
 
 
 async def when_possible(call: Callable[[], Awaitable[R]]) -> R:
-    """Return what *call* gives, calling again, for some twenty seconds, while there is no descriptor for it."""
+    """Return what *call* gives, calling again, for about twenty seconds, until a descriptor is free."""
     for seconds in _WAITS:
         try:
             return await call()

@@ -1,6 +1,6 @@
 """Blocking work in a thread that ends soon after nobody waits for it any more.
 
-A thread cannot be cancelled: one that goes on reading a large tree would keep the disk busy after Ctrl+C, and the
+A thread cannot be cancelled: one that keeps reading a large tree would keep the disk busy after Ctrl+C, and the
 interpreter from ending. So the work asks, now and then, whether it is still wanted.
 """
 

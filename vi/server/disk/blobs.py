@@ -180,7 +180,7 @@ class Blobs:
         return await self._hop(self._read_thumbnail, self.thumbnail_path(blob))
 
     async def remove(self, blobs: Sequence[str]) -> None:
-        """Remove objects and their thumbnails, or after `PARTS` the parts of an upload; what is not there is no error."""
+        """Remove objects and their thumbnails, or after `PARTS` the parts of an upload; missing files are not an error."""
         await self._hop(self._remove, blobs)
 
     def part_path(self, upload: str, file: str) -> Path:
@@ -330,7 +330,7 @@ class Blobs:
             try:
                 with open_private(path, again=True) as file:
                     write_all(file, data + _checksums.crc32c(data).to_bytes(_SUM, "big"))
-                kept = self.path(blob).exists()  # one that was removed meanwhile would leave its thumbnail for ever
+                kept = self.path(blob).exists()  # a removed object would leave its thumbnail behind
             except OSError:
                 kept = False
             if not kept:
@@ -391,7 +391,7 @@ class Blobs:
     def _newest_paths(self) -> list[Path]:
         paths: list[Path] = []
         for folder in self._folders()[-_NEWEST_FOLDERS:]:
-            with contextlib.suppress(FileNotFoundError):  # emptied and removed meanwhile
+            with contextlib.suppress(FileNotFoundError):  # another thread emptied and removed it
                 paths.extend(Path(folder.path).iterdir())
         return paths
 

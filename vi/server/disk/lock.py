@@ -1,4 +1,4 @@
-"""One service per folder: a lock that the kernel lets go of when its holder dies, in a file that names its address."""
+"""One service per folder: a lock that the kernel releases when its holder dies, in a file that has its address."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class FolderLock:
         self._write(json.dumps({"url": url, "pid": os.getpid()}).encode())
 
     def release(self) -> None:
-        """Let go of the folder."""
+        """Release the folder."""
         if self.descriptor in _held:
             _held.discard(self.descriptor)
             try:

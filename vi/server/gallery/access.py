@@ -144,7 +144,7 @@ def guard(login_page: Handler, error_page: Handler) -> Middleware:
         except ApiError as refusal:
             request[REFUSAL] = refusal
         except web.HTTPNotFound:
-            request[REFUSAL] = ApiError(404, "There is no such page")
+            request[REFUSAL] = ApiError(404, "Page not found")
         except web.HTTPMethodNotAllowed as error:
             allow = {"Allow": error.headers["Allow"]}
             request[REFUSAL] = ApiError(405, f"{request.method} is not allowed here", headers=allow)

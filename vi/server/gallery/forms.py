@@ -54,7 +54,7 @@ async def open_files(request: web.Request, name: str) -> tuple[MultipartReader, 
 
 
 async def next_file(reader: MultipartReader, config: ServiceConfig) -> BodyPartReader | None:
-    """Return the next file of a form, None after the last; what is no file is passed over."""
+    """Return the next file of a form, None after the last; fields that are not files are skipped."""
     async with _reading(config):
         while (field := await reader.next()) is not None:
             if isinstance(field, BodyPartReader) and field.filename:

@@ -1,7 +1,7 @@
 """HTML as nested calls: ``h("a", name, href=path)``. Whatever is not `Markup` is text, and is escaped.
 
-That is the whole defence against hostile names, so there is no other way here to make a page. Two more things cannot be
-written by mistake: an address that leads elsewhere, and an attribute that holds a script.
+That is the whole defence against hostile names, so pages can only be made this way. Two more things cannot be
+written by mistake: an address of another site, and an attribute that holds a script.
 """
 
 from __future__ import annotations

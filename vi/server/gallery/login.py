@@ -50,7 +50,9 @@ def _safe(address: str) -> str:
 def _ask(request: web.Request, wanted: str, status: int, problem: Child = None) -> web.Response:
     if request.headers.get("Sec-Fetch-Site") == "cross-site":
         # The browser keeps the cookie from a visit that another site leads to, but not from the next.
-        problem = h("p", "You came here from another site. If you are logged in, ", h("a", "go on", href=wanted), ".")
+        problem = h(
+            "p", "You came here from another site. If you are logged in, ", h("a", "continue", href=wanted), "."
+        )
     key = h(
         "input",
         type="password",

@@ -22,7 +22,7 @@ async def send(request: web.Request) -> web.StreamResponse:
     """Answer one of the three."""
     name = request.match_info["name"]
     if name not in _TYPES:
-        raise ApiError(404, "There is no such page")
+        raise ApiError(404, "Page not found")
     data, etag = _load(name)
     answer = serve_bytes(request, data, _TYPES[name], etag)
     answer.headers["Cache-Control"] = "no-cache"

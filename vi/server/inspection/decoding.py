@@ -56,7 +56,7 @@ def prepare() -> None:
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     Image.MAX_IMAGE_PIXELS = None  # `_check_pixels` is stricter, and does not warn first
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-    PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20  # long comments are no reason to refuse a picture
+    PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20  # a long comment does not make a picture invalid
 
 
 @attrs.frozen

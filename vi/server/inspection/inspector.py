@@ -8,7 +8,7 @@ killed and the file is EUNKNOWN. Either way the rest is done by another worker.
 Where no worker can be started, images are refused with the reason, and another start is tried later; videos, of which
 nothing is decoded, are looked at here.
 
-There is no background task: work happens inside `Inspector.inspect`, and cancelling that kills the workers it was using.
+Work happens inside `Inspector.inspect`, without a background task; cancelling it kills the workers it was using.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class _Starts:
         if self.reason is not None:
             if loop.time() < self._again:
                 raise CannotStartError(self.reason)
-            # Whoever comes meanwhile is answered with the reason: one attempt at a time is enough.
+            # Callers that arrive during the attempt get the same reason: one attempt at a time is enough.
             attempts, self._again = 1, loop.time() + _REST_SECONDS
         for attempt in range(1, attempts + 1):
             try:
@@ -212,7 +212,7 @@ class _Starts:
 
 
 async def _without_worker(job: InspectionJob, reason: str) -> Verdict:
-    """Return the verdict on a file where there is no worker."""
+    """Return the verdict on a file if no worker can run."""
     if _media.family_of(job.mime) == "video":
         return await asyncio.to_thread(checking.inspect, job, None)
     message = f"The service cannot look into images now, because no decoder starts: {reason}."

@@ -32,7 +32,7 @@ class ProcessorTime:
         self._at = self.clock()
 
     def seconds(self) -> float:
-        """Return the cost so far; where the system does not tell of processes, all time is counted."""
+        """Return the cost so far; if the system has no figures for processes, all time is counted."""
         used, now = _used(self.pid), self.clock()
         if used > self._used:
             self._charged += used - self._used

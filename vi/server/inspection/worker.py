@@ -106,7 +106,7 @@ def _give_way() -> bool:
     except BlockingIOError:
         return False
     except OSError:
-        pass  # there is no such thing here
+        pass  # not supported by this system
     return True
 
 

@@ -51,7 +51,7 @@ class CannotStartError(Exception):
 
 
 class DiedError(Exception):
-    """A worker process ended by itself."""
+    """A worker process exited unexpectedly."""
 
 
 class OverrunError(Exception):

@@ -168,7 +168,7 @@ def bulk_deletions(dataset_seq: int) -> sa.Select[Any]:
 
 
 def unfinished_bulk_deletions(connection: sa.Connection) -> list[tuple[Row, str]]:
-    """Return the bulk deletions that go on after a restart, with the id of their dataset."""
+    """Return the bulk deletions to resume after a restart, with the id of their dataset."""
     statement = (
         sa.select(bulk_deletion, dataset.c.id.label("dataset_id"))
         .join(dataset, dataset.c.seq == bulk_deletion.c.dataset_seq)

@@ -200,7 +200,7 @@ def _do(job: _Job, connection: sa.Connection) -> None:
 
 
 def _is_open(connection: sa.Connection) -> bool:
-    """Tell whether the transaction goes on: when the disk is full or fails, SQLite undoes all of it by itself."""
+    """Tell whether the transaction is still open: if the disk is full or fails, SQLite rolls it back."""
     return _driver(connection).in_transaction
 
 

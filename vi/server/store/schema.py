@@ -18,7 +18,7 @@ metadata: sa.MetaData = sa.MetaData(
 
 
 def _seq() -> sa.Column[int]:
-    # SQLite counts up by itself only for INTEGER, PostgreSQL wants the room of BIGINT. The tables say autoincrement
+    # SQLite increments only INTEGER automatically, PostgreSQL needs the range of BIGINT. The tables say autoincrement
     # beside it, because a number that is used again would put a new row before an old page token.
     return sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True)
 

@@ -133,7 +133,7 @@ def open_sessions(connection: sa.Connection) -> Sequence[Row]:
 
 
 def touched(connection: sa.Connection, session_seq: int) -> Sequence[Row]:
-    """Return number, state and object of the files of a session that are no longer waited for."""
+    """Return number, state and object of the files of a session that have a result."""
     columns: list[sa.Column[Any]] = [ingest_item.c.idx, ingest_item.c.state, ingest_item.c.blob]
     statement = sa.select(*columns).where(
         ingest_item.c.session_seq == session_seq, ingest_item.c.state != ItemState.WAITING

@@ -70,7 +70,7 @@ class _Round:
 
 
 def settle(connection: sa.Connection, findings: Sequence[Finding], now: int, quota: int | None) -> Settled:
-    """Apply *findings*; one whose session has ended, or whose object was replaced meanwhile, is passed over."""
+    """Apply *findings*; one whose session has ended, or whose object was replaced, is skipped."""
     settled = Settled()
     by_session: dict[int, list[Finding]] = defaultdict(list)
     for finding in findings:
@@ -169,7 +169,7 @@ def count(connection: sa.Connection, session: Row, succeeded: int, errored: int,
 
 
 def outcome(failure_mode: str, total: int, succeeded: int, errored: int) -> tuple[str, str | None] | None:
-    """Return the state and reason in which a session with these counts ends; None while it goes on."""
+    """Return the state and reason in which a session with these counts ends; None while it runs."""
     if errored and (failure_mode == "FailAfterOne" or errored == total):
         return SessionState.FAILED, ASSET_FAILED
     if succeeded + errored == total:
@@ -219,7 +219,7 @@ class _Assets:
         }
 
     def take(self, item: Row, finding: Finding) -> Refused | None:
-        """Take in an accepted object; returns why not if there is no room for it."""
+        """Store an accepted object; returns the reason if the quota is used up."""
         verdict, name = finding.verdict, item.filename
         before = self._before.get(name)
         earlier = self._new.get(name) or self._known.get(name)

@@ -1,4 +1,4 @@
-// What the pages cannot do by themselves: dropping files, progress, keys, local times. Everything that comes from
+// What HTML alone cannot do: dropping files, progress, keys, local times. Everything that comes from
 // outside is set as text; the pages' policy lets nothing else through.
 "use strict";
 
@@ -97,7 +97,7 @@
     }
   }
 
-  // Sessions that go on
+  // Running sessions
 
   async function follow(list) {
     for (;;) {
@@ -155,7 +155,7 @@
 
   async function walk(entry, found, inFolder) {
     if (entry.isFile) {
-      // In a folder, what is no picture is passed over, as it is from the shell.
+      // Files of a folder that are not pictures are skipped, as in the shell.
       if (inFolder && (entry.name.startsWith(".") || !typeOf(entry.name))) found.skipped += 1;
       else found.files.push(await new Promise((resolve, reject) => entry.file(resolve, reject)));
       return;

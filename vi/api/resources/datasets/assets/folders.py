@@ -109,7 +109,7 @@ class AsyncFolderTransfers(Resource):
             dry_run: Send nothing; the result's ``plan`` lists what would be sent.
             max_concurrency: Upper limit of concurrent transfers. Default: ``TransferLimits.max_concurrency``.
             timeout: Seconds for the whole call. Default: no limit.
-            show_progress: Draw progress on a terminal or in a notebook, and log it elsewhere.
+            show_progress: Draw progress on a terminal or in a notebook, and log it otherwise.
             on_progress: Function that is called with a `TransferProgress` for every change.
 
         Returns:
@@ -193,7 +193,7 @@ class AsyncFolderTransfers(Resource):
                 universal_pathlib. For a remote folder, each file is downloaded and verified in a local temporary folder
                 first.
             overwrite: Replace local files that have other content. Otherwise they are kept and listed in ``conflicts``.
-            show_progress: Draw progress on a terminal or in a notebook, and log it elsewhere.
+            show_progress: Draw progress on a terminal or in a notebook, and log it otherwise.
             asset_ids: Ids of the assets to download. Default: every asset that the filters select.
             filter_criteria: Fields and values that must all match, as a mapping or JSON text, such as
                 ``{"metadata.mimeType": "image/png"}``.
@@ -299,7 +299,7 @@ class AsyncFolderTransfers(Resource):
             follow_links: Walk into symlinked folders too, when uploading.
             dry_run: Only make the plan.
             timeout: Seconds for the whole call. Default: no limit.
-            show_progress: Draw progress on a terminal or in a notebook, and log it elsewhere.
+            show_progress: Draw progress on a terminal or in a notebook, and log it otherwise.
             on_progress: Function that is called with a `TransferProgress` for every change.
 
         Returns:
@@ -362,7 +362,7 @@ class AsyncFolderTransfers(Resource):
             on_asset_overwritten: What happens to the annotations of assets that are overwritten, as in `upload`.
             custom_metadata: Metadata of the uploaded files, as in `upload`.
             timeout: Seconds for the whole call. Default: no limit.
-            show_progress: Draw progress on a terminal or in a notebook, and log it elsewhere.
+            show_progress: Draw progress on a terminal or in a notebook, and log it otherwise.
             on_progress: Function that is called with a `TransferProgress` for every change.
 
         Returns:

@@ -37,7 +37,8 @@ def reader(given: CustomMetadata | None, inventory: Inventory) -> Reader:
     if unknown:
         shown = ", ".join(sorted(unknown)[:5])
         raise ViInvalidParameterError(
-            f"custom_metadata names {len(unknown)} files that are not uploaded: {shown}.", parameter="custom_metadata"
+            f"custom_metadata has entries for files that are not being uploaded ({len(unknown)}): {shown}.",
+            parameter="custom_metadata",
         )
     return lambda record: by_name.get(record.filename)
 

@@ -123,10 +123,12 @@ class TransferPlan(Report):
         except OSError as error:
             raise ViPathError(f"The plan {path} cannot be read: {error.strerror}.", path=str(path)) from None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise ViInvalidParameterError(f"Line {number} of {path} is not that of a plan.", path=str(path)) from None
+            raise ViInvalidParameterError(
+                f"Line {number} of {path} is not a valid plan entry.", path=str(path)
+            ) from None
         if announced != len(plan.entries):
             raise ViInvalidParameterError(
-                f"{path} announces {announced} entries and holds {len(plan.entries)}: it is cut.", path=str(path)
+                f"{path} is truncated: {announced} entries announced, {len(plan.entries)} found.", path=str(path)
             )
         return plan
 

@@ -323,7 +323,7 @@ class AsyncAssets(AsyncFolderTransfers):
 
         Args:
             dataset_id: Id of the dataset.
-            asset_ids: Ids to delete. Ids that do not exist are reported, and are no error.
+            asset_ids: Ids to delete. Ids that do not exist are listed in the result.
             filter_criteria: Fields and values that must all match, as a mapping or JSON text, such as
                 ``{"metadata.mimeType": "image/png"}``.
             metadata_query: Query over custom metadata, such as ``camera == "north" and lot >= 42``.

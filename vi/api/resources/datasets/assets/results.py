@@ -227,7 +227,7 @@ class AssetDownloadResult(Report):
 
     def __fspath__(self) -> str:
         if self.address:
-            raise TypeError(f"{self} is no path of this machine.")
+            raise TypeError(f"{self} is not a local path.")
         return str(self.save_dir)
 
 

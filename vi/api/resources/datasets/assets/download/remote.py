@@ -43,7 +43,7 @@ class RemoteDownload(Download):
     async def _prepare(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="vi-"))
         self._made = True
-        self._parts = PartJournal(self._folder)  # never opened: nothing here is gone on with
+        self._parts = PartJournal(self._folder)  # never opened: remote downloads are not resumed
         await in_thread(self._place.prepare)
 
     def _target(self, name: str) -> str:
@@ -78,9 +78,9 @@ class RemoteDownload(Download):
             await self._stage(remote, staged)
             await to_the_end(put)
         except FileExistsError:
-            # Whoever took the name meanwhile may have put the same bytes there.
+            # Whoever took the name may have put the same bytes there.
             if not await self._settled_by_local(remote, target):
-                self._conflict(remote, target, "another file took the name meanwhile")
+                self._conflict(remote, target, "another file took the name during the download")
             return
         except asyncio.CancelledError:
             if arrived:  # whole before the cancellation came

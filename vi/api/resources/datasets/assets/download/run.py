@@ -265,7 +265,7 @@ class Download:
             self._fail(target, remote.filename, code, message, remote.attempts)
             if code in OF_THE_DISK:
                 raise ViDownloadError(
-                    f"The download cannot go on: {message}",
+                    f"The download cannot continue: {message}",
                     error_code=code,
                     path=target,
                     suggestion="Make room or give another save_dir, and make the same call again: what is there stays.",
@@ -288,9 +288,9 @@ class Download:
                 parts=self._parts,
             )
         except FileExistsError:
-            # Whoever took the name meanwhile may have put the same bytes there: another download into this folder.
+            # Whoever took the name may have put the same bytes there: another download into this folder.
             if not await self._settled_by_local(remote, target):
-                self._conflict(remote, target, "another file took the name meanwhile")
+                self._conflict(remote, target, "another file took the name during the download")
             return
         except asyncio.CancelledError:
             if remote.arrived:  # whole before the cancellation came
@@ -360,7 +360,7 @@ class Download:
 
 
 async def renew(calls: AssetCalls, remote: RemoteFile) -> None:
-    """Ask the service for an asset again and take its fresh URL; `TargetGone` when it is no more."""
+    """Ask the service for an asset again and take its fresh URL; `TargetGone` when it does not exist."""
     try:
         fresh = read_remote(await calls.contents(remote.asset_id), calls.endpoint)
     except ViNotFoundError:
@@ -371,7 +371,7 @@ async def renew(calls: AssetCalls, remote: RemoteFile) -> None:
 def read_remote(item: Any, endpoint: str) -> RemoteFile:
     """Read what is needed of an asset document, without building models; `TransferFailed` when it cannot be used."""
     if isinstance(item, dict) and item.get(_MISSING):
-        raise TransferFailed(FileCode.ENOENT, "there is no such asset.")
+        raise TransferFailed(FileCode.ENOENT, "the asset does not exist.")
     try:
         asset_id, filename, metadata = item["assetId"], item["filename"], item["metadata"]
         size, digest = metadata["fileSize"], metadata.get("hash") or {}

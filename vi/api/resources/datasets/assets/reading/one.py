@@ -29,11 +29,11 @@ class OneAsset:
     def of(cls, call: str, calls: AssetCalls, asset_id: str | Asset | None, filename: str | None) -> OneAsset:
         """Check the arguments of *call* before anything is sent."""
         if (asset_id is None) == (filename is None):
-            raise ViInvalidParameterError(f"{call} needs either asset_id or filename, and not both.")
+            raise ViInvalidParameterError(f"{call} needs either asset_id or filename.")
         if isinstance(asset_id, Asset):
             if asset_id.dataset_id and not calls.are_of(asset_id.dataset_id):
                 raise ViInvalidParameterError(
-                    f"The asset {asset_id.asset_id} is of the dataset {asset_id.dataset_id}, not of the one given.",
+                    f"The asset {asset_id.asset_id} belongs to the dataset {asset_id.dataset_id}, not to the given one.",
                     parameter="asset_id",
                     suggestion="Pass asset.dataset_id as the dataset.",
                 )

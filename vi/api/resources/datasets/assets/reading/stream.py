@@ -1,7 +1,7 @@
 """`client.assets.open`: the bytes of one asset, read at the caller's pace.
 
 `AssetStream` asks the service once when it is opened and the storage at the first read; `AssetFile` is the same as a
-file object. Both renew an expired URL and go on after a cut where they were.
+file object. Both renew an expired URL and resume a broken connection where it broke.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class AssetStream:
 
     Bytes are asked for as they are read. Read whole and in order from its first byte, an asset is compared with its
     digest before the last piece is given; a damaged one is a `ViDownloadError` and never complete. Broken off, another
-    read goes on where the last one ended.
+    read continues where the last one ended.
     """
 
     def __init__(self, calls: AssetCalls, storage: Storage, asset: Asset, remote: RemoteFile) -> None:
@@ -81,11 +81,11 @@ class AssetStream:
 
     @property
     def connected(self) -> bool:
-        """Whether a connection is open that closing lets go of."""
+        """Whether a connection is open that closing releases."""
         return self._stream.connected
 
     async def select(self, start: int = 0, end: int | None = None) -> None:
-        """Go on with the bytes from *start* up to but excluding *end* (the end of the asset if None)."""
+        """Continue with the bytes from *start* up to but excluding *end* (the end of the asset if None)."""
         start, end = check_range(start, end, self.size)
         await self._stream.aclose()
         self._rest = b""
@@ -132,7 +132,7 @@ class AssetStream:
             yield piece
 
     async def aclose(self) -> None:
-        """Let go of the connection; nothing can be read any more. Closing twice is allowed."""
+        """Release the connection; reading is over. Closing twice is allowed."""
         self._closed = True
         self._rest = b""
         await self._stream.aclose()
@@ -167,7 +167,7 @@ class AssetStream:
 
 
 def gone(name: str) -> ViNotFoundError:
-    """Return the error for an asset that was deleted meanwhile."""
+    """Return the error for an asset that has been deleted."""
     return ViNotFoundError(f"{name}: the asset is gone.", status_code=404)
 
 
@@ -327,7 +327,7 @@ class _RawAsset(io.RawIOBase):
         if not self.closed:
             self._piece = memoryview(b"")
             try:
-                # A client that was closed meanwhile has let go of it, and must not be started again.
+                # A closed client has released it, and must not be started again.
                 if self._stream.connected:
                     self._run(self._stream.aclose)
             finally:
@@ -335,7 +335,7 @@ class _RawAsset(io.RawIOBase):
 
     def _fetch(self, *, everything: bool = False) -> None:
         if self._damage is not None and self._at:
-            raise self._damage  # going on behind the damage would pass it over unseen
+            raise self._damage  # reading past the damage would hide it
         self._damage = None
         if self._at != self._piece_at + len(self._piece):
             self._piece, self._piece_at = memoryview(b""), self._at

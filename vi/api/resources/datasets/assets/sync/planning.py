@@ -34,7 +34,7 @@ _REASONS = {True: "the same is there", False: "contents differ", None: "cannot b
 
 
 def scan_folder(folder: Path, names: Naming, filters: Filters) -> Inventory:
-    """Take stock of a folder that must be there; an empty one is no error here."""
+    """Scan a folder that must exist; it may be empty."""
     if not folder.is_dir():
         raise ViPathError(f"No such folder: {folder}.", path=str(folder))
     inventory = discover([folder], names, filters, may_be_empty=True)
@@ -79,7 +79,7 @@ async def plan_up(
         left_out = await in_thread(_names_left_out, inventory, root)
         surplus = [(name, asset) for name, asset in only_remote if name not in left_out]
         if not comparison.seen:
-            _refuse_empty(len(surplus), f"the folder {root} holds no image or video")
+            _refuse_empty(len(surplus), f"the folder {root} contains no images or videos")
         for name, asset in surplus:
             plan.entries.append(
                 PlannedTransfer("delete_asset", name, "", asset.size, "not in the folder", asset.asset_id, asset.etag)
@@ -92,7 +92,7 @@ def _names_left_out(inventory: Inventory, folder: str) -> set[str]:
     counted = sum(count for reason, count in inventory.skip_reasons.items() if not reason.startswith(_NEVER_SENT))
     named = [skip for skip in inventory.skips if not skip.reason.startswith(_NEVER_SENT)]
     if counted > len(named):
-        raise ViOperationError(f"Nothing is deleted: {counted} files of {folder} are left out, too many to tell apart.")
+        raise ViOperationError(f"Nothing is deleted: {counted} files of {folder} are skipped, too many to compare.")
     paths = [Path(os.path.relpath(skip.path, folder)) for skip in named]
     for skip in named:
         if skip.reason == EXCLUDED_FOLDER and not inventory.named_by_path:
@@ -137,7 +137,7 @@ async def plan_download(calls: AssetCalls, options: DownloadOptions) -> Transfer
     )
     plan.notes = options.filters.notes if options.filters is not None else []
     for missing in (ids or frozenset()) - {asset.asset_id for _, asset in index}:
-        plan.entries.append(PlannedTransfer("keep", missing, "", 0, "there is no such asset", missing))
+        plan.entries.append(PlannedTransfer("keep", missing, "", 0, "the asset does not exist", missing))
     return plan
 
 
@@ -174,7 +174,7 @@ def _compare_down(
         elif overwrite:
             action, reason = "download", "contents differ" if asset.expected else "cannot be compared"
         else:
-            action, reason = "keep", "a local file with other content is there"
+            action, reason = "keep", "a local file with other content exists"
         plan.entries.append(
             PlannedTransfer(action, name, str(path), asset.size, reason, asset.asset_id, asset.etag, mtime_ns)
         )
@@ -212,7 +212,7 @@ def mtime_ns_of(path: Path) -> int | None:
 def _refuse_empty(deletions: int, reason: str) -> None:
     """An empty side is more often a disk that is not mounted, or a wrong id, than the wish to delete everything."""
     if deletions:
-        raise ViOperationError(f"Nothing is deleted: {reason}, so all {deletions} of the other side would go.")
+        raise ViOperationError(f"Nothing is deleted: {reason}, so all {deletions} of the other side would be deleted.")
 
 
 def is_ours_to_delete(path: Path) -> bool:
@@ -235,6 +235,6 @@ def check_deletions(plan: TransferPlan, max_delete: int) -> None:
     """Refuse a plan that would delete more than *max_delete*."""
     if plan.deletions > max_delete:
         raise ViOperationError(
-            f"The sync would delete {plan.deletions}, more than max_delete={max_delete}; nothing was done.",
-            suggestion="Look at the plan with dry_run=True, and raise max_delete if it is what you want.",
+            f"The sync would delete {plan.deletions}, more than max_delete={max_delete}; nothing was changed.",
+            suggestion="Check the plan with dry_run=True, and raise max_delete if the plan is right.",
         )

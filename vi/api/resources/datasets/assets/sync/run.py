@@ -135,7 +135,7 @@ class PlanRun:
             if self.result.ok:
                 await self._delete()
             else:
-                message = f"{several(self._plan.deletions, 'deletion')}, since not everything else was done."
+                message = f"{several(self._plan.deletions, 'deletion')}, because other files failed."
                 self.result.failures.append(FileFailure("", "", FileCode.ECANCELLED, message))
         return self.result
 

@@ -46,11 +46,11 @@ class OpenSession:
     """Files that are not sent yet, and one for as long as more may come."""
     sent: dict[str, FileRecord] = attrs.Factory(dict)
     begun: dict[str, BegunMultipart] = attrs.Factory(dict)
-    """Multipart uploads of an earlier run that are gone on with."""
+    """Multipart uploads of an earlier run that are resumed."""
     attempted: int = 0
     """Files of which bytes may have reached the storage."""
     in_parts: set[str] = attrs.Factory(set)
-    """Large files that are on their way in parts, or were cut short: the next run goes on with them."""
+    """Large files that are being sent in parts, or were cut short: the next run resumes them."""
     settled: int = 0
 
     @property

@@ -42,7 +42,7 @@ class Multipart:
         self._upload_id = begun.upload_id if begun is not None else ""
 
     async def begin(self) -> int:
-        """Open the upload, or go on with the one that was begun; the service chooses the number of parts."""
+        """Open the upload, or resume the one that was begun; the service chooses the number of parts."""
         if self._begun is not None:
             return self._begun.part_count
         body = {

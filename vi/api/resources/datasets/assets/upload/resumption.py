@@ -24,7 +24,7 @@ from ..responses import AssetIngestionSession
 
 SESSIONS_AT_ONCE = 8
 INGESTION_PATIENCE = 20.0
-"""How many seconds a session may make no progress before the files acknowledged in it are no longer waited for."""
+"""How many seconds a session may make no progress before waiting for its acknowledged files ends."""
 POLL_FIRST, POLL_LAST = 0.1, 2.0
 
 
@@ -75,7 +75,7 @@ class Resumption:
         try:
             await self._calls.cancel_session(session_id)
         except ViError:
-            return  # it ends by itself when its URLs do
+            return  # it ends when its URLs expire
 
     def carry_over(self, journal: Journal) -> None:
         """Write what is still of use into the new run's journal, then let the old ones go."""
@@ -105,7 +105,7 @@ class Resumption:
         return [upload for upload in self._found.multiparts.values() if upload.filename == record.filename]
 
     def begun(self, record: FileRecord) -> BegunMultipart | None:
-        """Return the multipart upload that an earlier run began for this very file, if it can be gone on with."""
+        """Return the multipart upload that an earlier run began for this file, if it can be resumed."""
         identity = Identity.of(record)
         for upload in self._multiparts_of(record):
             del self._found.multiparts[upload.upload_id]
@@ -115,7 +115,7 @@ class Resumption:
         return None
 
     async def close(self) -> Unfinished:
-        """Cancel the sessions that nobody will go on with, and return what concerns files that this run did not have."""
+        """Cancel the sessions that no run will resume, and return what concerns files that this run did not have."""
         left = self._found
         needed = {upload.session_id for upload in left.multiparts.values()} & self.sessions.keys()
         for session_id in self.sessions.keys() - self._used - needed:

@@ -72,7 +72,7 @@ class Upload:
         return result
 
     def result(self) -> AssetUploadResult:
-        """Return the result of a run that has come to its end or was stopped; the sums are checked."""
+        """Return the result of a run that has finished or was stopped; the sums are checked."""
         return AssetUploadResult.of(self._upload.ledger, self._settlement.sessions, self._upload.tracker.seconds)
 
     def _take_on(self, inventory: Inventory) -> None:
@@ -95,11 +95,9 @@ class Upload:
             self._upload.journal = await to_end_in_thread(Journal.open, key)
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            logger.warning("No journal can be kept (%s): a run that dies will be repeated in full", reason)
+            logger.warning("No journal can be kept (%s): an interrupted upload will start over", reason)
         if self._upload.journal is not None and self._upload.journal.found:
-            logger.info(
-                "Going on with an upload that did not end: %d files were sent", len(self._upload.journal.found.sent)
-            )
+            logger.info("Resuming an unfinished upload: %d files were sent", len(self._upload.journal.found.sent))
             self._upload.resumption = Resumption(calls, self._upload.journal.found)
             await self._upload.resumption.ask()
             self._upload.resumption.carry_over(self._upload.journal)

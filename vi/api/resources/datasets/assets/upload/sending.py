@@ -159,7 +159,7 @@ class Sending:
                 raise
         except (TargetGone, ViConflictError, ViNotFoundError, ViOperationError, ViValidationError):
             pass
-        raise UrlExpired  # the upload is no more, or not what the journal says of it
+        raise UrlExpired  # the upload is gone, or does not match the journal
 
     def _expire(self, opened: OpenSession, record: FileRecord, *, waited: bool) -> None:
         if waited or opened.sent:

@@ -38,7 +38,7 @@ class Settlement:
     async def settle(self, opened: OpenSession) -> None:
         """Wait for the verdict on what was sent; a session that waits for files that will not come is cancelled.
 
-        One with a large file that was cut short is left to end with its URLs, so that the next run can go on with it.
+        One with an unfinished large file is left to expire with its URLs, so that the next run can resume it.
         """
         refused_at_once = 0 if opened.begun else len(opened.session.status.errors)
         expected = len(opened.sent) + refused_at_once
@@ -95,7 +95,7 @@ class Settlement:
                 self.sessions[index] = opened.session
 
     async def _judge(self, opened: OpenSession, *, ended: bool = True) -> None:
-        """Enter the verdict on every file of a session that has *ended*, or is left to end by itself.
+        """Enter the verdict on every file of a session that has *ended*, or is left to expire.
 
         A file may be stored although its acknowledgement was lost, so what was sent does not say what is stored: only a
         session that reached its end without failing says it for all of its files.
@@ -164,10 +164,10 @@ class Settlement:
         for opened in self.open.values():
             for name, record in opened.records.items():
                 if record.outcome is None:
-                    self._upload.ledger.cancel(record, f"{name}: cancelled; whether it was stored is not known.")
+                    self._upload.ledger.cancel(record, f"{name}: cancelled; whether it was stored is unknown.")
 
     async def _wind_down_one(self, opened: OpenSession) -> None:
-        # One with a file in parts is left to end with its URLs, so that the next run can go on with the parts.
+        # One with a file in parts is left to expire with its URLs, so that the next run can resume the parts.
         left = bool(opened.in_parts) and self._upload.journal is not None
         left = left and all(failure.code in CUT_SHORT for failure in self._upload.ledger.failures)
         await (self._read(opened) if left else self._cancel(opened))

@@ -134,19 +134,39 @@ def test_a_service_that_goes_away_in_a_large_file_costs_no_part(
     assert not in_parts(service) & {f"{upload.upload_id}/{number}" for number in upload.parts}
 
 
-def test_after_a_failed_file_the_same_call_sends_that_one(
+def test_an_upload_that_tried_every_file_is_over_also_when_one_was_refused(
     service: CountingService, client: vi.Client, dataset: str, cache: Path, some: Path
 ) -> None:
+    """The same call does the same again; with skip_existing it sends what was refused and is mended."""
     broken = some / "broken.png"
     broken.write_bytes(picture(7)[:-20])
-    result = client.assets.upload(dataset, some, failure_mode="FailAfterAll", show_progress=False)
-    assert result.failed_files == [str(broken)]
-    assert vi.transfers.unfinished()
+    for _ in range(2):
+        result = client.assets.upload(dataset, some, failure_mode="FailAfterAll", show_progress=False)
+        assert result.failed_files == [str(broken)]
+        assert result.total_existing == 0
+        assert vi.transfers.unfinished() == []
+        assert not list(cache.rglob("*.jsonl"))
     service.reset()
     broken.write_bytes(picture(7))
-    go_on(client, dataset, some, cache)
+    result = client.assets.upload(dataset, some, skip_existing=True, show_progress=False)
+    assert (result.total_succeeded, result.total_failed) == (1, 0)
     assert whole(service) == {"broken.png"}
     assert not in_parts(service)
+
+
+@pytest.mark.parametrize("mode", ["FailAfterOne", "FailAfterAll"])
+def test_uploads_from_memory_that_are_refused_leave_nothing(
+    client: vi.Client, dataset: str, cache: Path, mode: str
+) -> None:
+    broken = picture(7)[:-20]
+    for number in range(3):
+        paths = [("broken.png", broken), (f"{number}.png", picture(number))]
+        try:
+            client.assets.upload(dataset, paths, failure_mode=mode, show_progress=False)
+        except vi.ViUploadError:
+            assert mode == "FailAfterOne"
+    assert vi.transfers.unfinished() == []
+    assert not list(cache.rglob("*.jsonl"))
 
 
 def test_another_folder_in_between_costs_nothing(

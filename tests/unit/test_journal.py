@@ -443,6 +443,44 @@ def test_only_what_is_needed_is_written(open_journal: Callable[[], Journal]) -> 
 # vi.transfers
 
 
+def test_one_with_nothing_to_resume_does_not_stay(folder: Path, open_journal: Callable[[], Journal]) -> None:
+    journal = open_journal()
+    journal.opened("s1")
+    journal.ended("s1")
+    journal.close(finished=False)
+    assert not list(folder.iterdir())
+
+
+def test_one_with_an_open_session_stays(folder: Path, open_journal: Callable[[], Journal]) -> None:
+    journal = open_journal()
+    journal.opened("s1")
+    journal.close(finished=False)
+    (found,) = vi.transfers.unfinished(folder)
+    assert found.can_be_resumed
+
+
+def test_only_what_can_be_resumed_is_listed(folder: Path, open_journal: Callable[[], Journal]) -> None:
+    journal = open_journal()
+    journal.opened("s1")
+    journal.ended("s1")
+    assert [one.running for one in vi.transfers.unfinished(folder)] == [True]
+    die(journal)
+    assert vi.transfers.unfinished(folder) == []
+
+
+def test_old_ones_are_removed_by_whoever_lists_them(
+    folder: Path, open_journal: Callable[[], Journal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = open_journal()
+    fill(journal)
+    now = time.time()
+    monkeypatch.setattr(module.time, "time", lambda: now + module.KEPT_SECONDS + 1)
+    assert len(vi.transfers.unfinished(folder)) == 1, "its run lives"
+    die(journal)
+    assert vi.transfers.unfinished(folder) == []
+    assert not list(folder.iterdir())
+
+
 def test_unfinished_uploads_are_listed_and_forgotten(folder: Path, open_journal: Callable[[], Journal]) -> None:
     assert vi.transfers.unfinished(folder) == []
     journal = open_journal()

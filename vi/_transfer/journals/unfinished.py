@@ -1,4 +1,4 @@
-"""Unfinished transfers of this machine, from their journals: listed and forgotten."""
+"""Transfers of this machine that can be resumed, from their journals: listed and forgotten."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...errors import ViPathError
 from ..files import discard
 from . import locked_lines
 from .downloads import parts_left, read_parts
-from .uploads import read_journal
+from .uploads import is_old, read_journal
 
 
 @attrs.frozen
@@ -34,10 +34,17 @@ class UnfinishedTransfer:
     """Large files of a download that can be resumed."""
     bytes_kept: int = 0
     """What has arrived of them."""
+    sessions: int = attrs.field(default=0, repr=False)
+    """Open sessions of an upload, which the next run looks at."""
+
+    @property
+    def can_be_resumed(self) -> bool:
+        """Whether the next run has something of it."""
+        return bool(self.files_sent or self.multipart_uploads or self.files_begun or self.sessions)
 
 
 def unfinished(folder: Path | None = None) -> list[UnfinishedTransfer]:
-    """List uploads, then downloads, that have not ended."""
+    """List the uploads, then the downloads, that can be resumed or are running; what is older than a month is removed."""
     folder = folder if folder is not None else locked_lines.cache_folder()
     found: list[UnfinishedTransfer] = []
     for path in _journals(folder):
@@ -45,7 +52,11 @@ def unfinished(folder: Path | None = None) -> list[UnfinishedTransfer]:
             one = _upload(path) if path.parent == folder else _download(path)
         except OSError:
             continue
-        if one is not None:
+        if one is None:
+            continue
+        if not one.running and is_old(one.began):
+            forget(one.id, folder)
+        elif one.running or one.can_be_resumed:
             found.append(one)
     return found
 
@@ -62,7 +73,15 @@ def _upload(path: Path) -> UnfinishedTransfer | None:
     key = state.key
     sent, in_parts = len(state.sent), len(state.multiparts)
     return UnfinishedTransfer(
-        path.stem, key.endpoint, key.organization_id, key.dataset_id, state.began, sent, in_parts, running
+        path.stem,
+        key.endpoint,
+        key.organization_id,
+        key.dataset_id,
+        state.began,
+        sent,
+        in_parts,
+        running,
+        sessions=len(state.sessions),
     )
 
 

@@ -3,9 +3,11 @@
 A journal is a file of JSON lines, one for each session opened, file acknowledged, multipart upload begun and part
 stored (`locked_lines`). It holds no URL and no key. It belongs to one endpoint, organization and dataset, and while a
 run writes it the file is locked; a second run at the same time takes a file of its own. The next run that finds it
-unlocked takes it over. It is a hint where to look, never a proof: what it says is checked with the service. A run that
-finishes removes it, whatever became of single files; what it says of files that were not part of that run is
-kept for a month.
+unlocked takes it over. It is a hint where to look, never a proof: what it says is checked with the service.
+
+It stays only while it helps another run: after an interruption, or when files were cut short or cancelled. A run that
+has tried every file removes it, refused files or not, and so does one that leaves nothing to resume. What it says of
+files that were not part of a run is kept. After a month it is removed by whoever reads it.
 """
 
 from __future__ import annotations
@@ -125,7 +127,9 @@ class Journal:
                 **locked_lines.owner(),
             }
         )
-        self._head = self._lines.size
+        self._open: set[str] = set()
+        self._multiparts: set[str] = set()
+        self._anything_sent = False
 
     @classmethod
     def open(cls, key: JournalKey, folder: Path | None = None) -> Journal:
@@ -149,18 +153,22 @@ class Journal:
 
     def opened(self, session_id: str) -> None:
         """Note a session."""
+        self._open.add(session_id)
         self._write({"session": session_id})
 
     def ended(self, session_id: str) -> None:
         """Note that a session has its verdict."""
+        self._open.discard(session_id)
         self._write({"ended": session_id})
 
     def sent(self, filename: str, identity: Identity, session_id: str = "") -> None:
         """Note a file whose bytes the storage has acknowledged; no session when its verdict is known."""
+        self._anything_sent = True
         self._write(_sent_line(filename, identity, session_id))
 
     def begun(self, upload: BegunMultipart) -> None:
         """Note a multipart upload, and the parts of it that the service has."""
+        self._multiparts.add(upload.upload_id)
         self._write(*_begun_lines(upload))
 
     def part(self, upload_id: str, number: int, crc32c: int) -> None:
@@ -169,10 +177,13 @@ class Journal:
 
     def dropped(self, upload_id: str) -> None:
         """Note that a multipart upload was dropped; the file of one that was joined is noted as sent."""
+        self._multiparts.discard(upload_id)
         self._write({"dropped": upload_id})
 
     def carry(self, found: Unfinished) -> None:
         """Note again what an earlier journal says."""
+        self._open.update(found.sessions)
+        self._anything_sent = self._anything_sent or bool(found.sent)
         self._write(*({"session": session_id} for session_id in found.sessions))
         session_of = {name: session_id for session_id, names in found.sessions.items() for name in names}
         lines = (_sent_line(name, identity, session_of.get(name, "")) for name, identity in found.sent.items())
@@ -189,7 +200,7 @@ class Journal:
         self._inherited = []
 
     def close(self, *, finished: bool, left: Unfinished | None = None) -> None:
-        """Close the journal, and remove it if the run has finished; *left* is kept for another run."""
+        """Close the journal, and remove it if it is of no use to another run; *left* is kept for one."""
         if finished:
             if left:
                 with contextlib.suppress(OSError):
@@ -197,7 +208,7 @@ class Journal:
                     kept.carry(left)
                     kept.close(finished=False)
             self.resolved()
-        if finished or self._lines.size == self._head:
+        if finished or not (self._open or self._multiparts or self._anything_sent):
             locked_lines.remove(self.path, self._descriptor)
             self._held.remove(self._descriptor)
         locked_lines.close_all(self._held)
@@ -224,9 +235,14 @@ def _take_over(found: Unfinished, key: JournalKey, path: Path) -> bool:
     dead = read_journal(path)
     if dead is None or dead.key not in (key, None):
         return False
-    if time.time() - dead.began < KEPT_SECONDS:
+    if not is_old(dead.began):
         found.add(dead)
     return True
+
+
+def is_old(began: float) -> bool:
+    """Tell whether a journal of that time is no longer kept."""
+    return time.time() - began >= KEPT_SECONDS
 
 
 def read_journal(path: Path) -> Unfinished | None:

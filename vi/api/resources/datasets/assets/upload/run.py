@@ -18,6 +18,7 @@ from ......_transfer.record import FileRecord, Outcome
 from ......_transfer.sources.local import BytesSource
 from ......_transfer.threads.pool import first_error
 from ......_transfer.threads.stopping import to_end_in_thread
+from ......codes import CUT_SHORT
 from ......errors import ViError, ViUploadError
 from ..results import AssetUploadResult
 from .context import FirstFailure, UploadContext
@@ -59,9 +60,7 @@ class Upload:
                 await self._settlement.wind_down()
                 self._upload.ledger.cancel_rest()
             if self._upload.journal is not None:
-                counts = self._upload.ledger.counts
-                whole = ended and not counts[Outcome.FAILED] and not counts[Outcome.CANCELLED]
-                self._upload.journal.close(finished=whole, left=self._left)
+                self._upload.journal.close(finished=ended and not self._is_cut_short, left=self._left)
             self._upload.tracker.finish()
         result = self.result()
         if failure is not None:
@@ -70,6 +69,12 @@ class Upload:
         if incomplete and self._upload.stops_at_first_failure:
             raise _first_failure(result)
         return result
+
+    @property
+    def _is_cut_short(self) -> bool:
+        """Whether another run may store files that this one did not; one that was refused is refused again."""
+        ledger = self._upload.ledger
+        return bool(ledger.counts[Outcome.CANCELLED]) or any(file.code in CUT_SHORT for file in ledger.failures)
 
     def result(self) -> AssetUploadResult:
         """Return the result of a run that has finished or was stopped; the sums are checked."""

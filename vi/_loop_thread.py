@@ -274,7 +274,8 @@ class LoopThread:
                 return
             message = "vi.Client cannot be stopped in a cell that awaits; use vi.AsyncClient there, or a separate cell"
         self._warned = True
-        warnings.warn(message, RuntimeWarning, stacklevel=5)
+        with contextlib.suppress(ValueError, AttributeError, OSError):  # of a standard error that cannot be written to
+            warnings.warn(message, RuntimeWarning, stacklevel=5)
 
 
 def _at_exit() -> ViError:

@@ -1,4 +1,4 @@
-"""The one place that hides secrets and bounds foreign text, in anything that people may see.
+"""The one place that hides secrets, bounds foreign text and escapes its controls, in anything that people may see.
 
 Every pattern here takes time linear in its input, so that no answer can hold up the process: a URL is matched whole,
 with or without a query, and nothing is scanned twice. What comes from a service is cut before it is looked at.
@@ -32,6 +32,11 @@ _RUN = re.compile(r"[A-Za-z0-9]{16,}")
 # In the order in which they came; the oldest go first. Clients of several threads may add to them.
 _keys: dict[str, None] = {}
 _signatures: dict[str, None] = {}
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Return *text* from others, such as a name, without what would control a terminal: it is written as an escape."""
+    return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
 
 
 def hold_key(key: str) -> None:

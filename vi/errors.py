@@ -30,7 +30,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from ._redact import WORD_LENGTH, limited, limited_value
+from ._redact import WORD_LENGTH, limited, limited_value, printable
 
 
 class ViErrorCode(StrEnum):
@@ -98,15 +98,17 @@ class ViError(Exception):
         request_id: str | None = None,
         path: str | None = None,
     ) -> None:
-        self.message: str = limited(message)
+        self.message: str = printable(limited(message), keep="\n")
         super().__init__(self.message)
         code = error_code if error_code is not None else self.default_code
         self.error_code: ViErrorCode | str = code if isinstance(code, ViErrorCode) else limited(code, WORD_LENGTH)
         self.status_code = status_code
-        self.suggestion: str | None = limited(suggestion) if suggestion is not None else self.default_suggestion
+        self.suggestion: str | None = (
+            printable(limited(suggestion), "\n") if suggestion is not None else self.default_suggestion
+        )
         self.details: dict[str, Any] = limited_value(details) if details else {}
         self.retry_after = retry_after
-        self.request_id: str | None = limited(request_id, WORD_LENGTH) if request_id is not None else None
+        self.request_id: str | None = printable(limited(request_id, WORD_LENGTH)) if request_id is not None else None
         self.path: str | None = limited(path) if path is not None else None
 
     @property

@@ -5,6 +5,7 @@ With ``vi.cli`` the only place that prints. Text from outside is made printable 
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -14,40 +15,46 @@ from .._redact import redact
 from ..errors import ViConfigurationError
 from .sheet import Sheet
 from .text import described, printable, styled
+from .writer import MESSAGE_SECONDS, is_terminal, put
 
 LOG_VARIABLE = "VI_LOG"
+
+_NOBODY_READS = (errno.EPIPE, errno.EBADF)  # closed by the reader, or from the start
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 def show(sheet: Sheet) -> None:
     """Print a sheet to stdout."""
-    print(described(sheet))
+    put(sys.stdout, described(sheet))
 
 
-def say(text: str) -> None:
-    """Print data to stdout; what comes from outside must have been made printable."""
-    print(text, flush=True)
+def say(text: str) -> bool:
+    """Print data to stdout; what comes from outside must have been made printable. False when nobody takes it."""
+    problem = put(sys.stdout, text)
+    if problem is not None and problem.errno not in _NOBODY_READS:
+        report(f"The output could not be written: {problem.strerror}.")
+    return problem is None
 
 
 def complain(text: str) -> None:
     """Print anything else to stderr."""
-    print(printable(redact(text), keep="\n"), file=sys.stderr, flush=True)
+    put(sys.stderr, printable(redact(text), keep="\n"), MESSAGE_SECONDS)
 
 
 def report(error: str) -> None:
     """Print what went wrong to stderr, as one line."""
-    print(f"{styled('error:', 'red', sys.stderr)} {printable(redact(error))}", file=sys.stderr, flush=True)
+    put(sys.stderr, f"{styled('error:', 'red', sys.stderr)} {printable(redact(error))}", MESSAGE_SECONDS)
 
 
 def can_ask() -> bool:
     """Tell whether somebody is there to answer."""
-    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr is not None and sys.stderr.isatty()
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
 
 
 def ask(question: str) -> str:
     """Ask on stderr and return the answer, empty at the end of input."""
-    print(printable(question), end="", file=sys.stderr, flush=True)
+    put(sys.stderr, printable(question), end="")
     return sys.stdin.readline()
 
 
@@ -86,6 +93,9 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
     @stream.setter
     def stream(self, value: TextIO) -> None:
         raise AttributeError("the stream is sys.stderr")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        put(sys.stderr, self.format(record), 0)
 
 
 class _LogFormatter(logging.Formatter):

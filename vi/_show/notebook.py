@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import Any
 
@@ -11,6 +12,8 @@ import attrs
 from .._events import TransferProgress
 from .html import progress_bar
 from .units import progress_line
+
+logger = logging.getLogger("vi.progress")
 
 REDRAW_SECONDS = 0.25
 TICK_SECONDS = 1.0
@@ -56,6 +59,13 @@ class NotebookBar:
         if not self._shown:
             return
         self._drawn = progress.seconds
+        try:
+            self._show(progress)
+        except Exception as error:  # noqa: BLE001 - a front end that is gone, or a display that somebody replaced
+            self._shown = False
+            logger.debug("the progress bar cannot be shown: %s", error)
+
+    def _show(self, progress: TransferProgress) -> None:
         bundle = {"text/html": progress_bar(progress), "text/plain": progress_line(progress, progress.seconds)}
         if self._handle is None:
             from IPython.display import display

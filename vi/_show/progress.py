@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -13,6 +14,9 @@ from .._kernel import in_kernel
 from ..errors import ViInvalidParameterError
 from .text import redraws
 from .units import progress_line, size
+from .writer import put
+
+logger = logging.getLogger("vi.progress")
 
 PROGRESS_VARIABLE = "VI_PROGRESS"
 LINE_SECONDS = 10.0
@@ -34,31 +38,43 @@ def progress_listeners(operation: str, show: bool, on_progress: Listener | None)
         from .notebook import NotebookBar
 
         return [NotebookBar(shown=shows), *heard]
-    stream = sys.stderr
-    if not shows or stream is None:
+    if not shows or sys.stderr is None:
         return heard
-    return [Bar(operation)] if redraws(stream) else [Lines()]
+    return [Bar(operation)] if redraws(sys.stderr) else [Lines()]
 
 
 class Bar:
-    """A tqdm bar over files, with bytes and failures beside it."""
+    """A tqdm bar over files, with bytes and failures beside it; none once it cannot be drawn."""
 
     def __init__(self, operation: str) -> None:
         self._operation = operation
         self._bar: Any = None
+        self._broken = False
 
     def __call__(self, progress: TransferProgress) -> None:
+        if self._broken:
+            return
+        try:
+            self._draw(progress)
+        except Exception as error:  # noqa: BLE001 - a TQDM_* variable, or what stands in for a stream
+            self._broken = True
+            if self._bar is not None:
+                self._bar.disable = True  # or it is drawn once more when it is collected
+            logger.debug("the progress bar cannot be drawn: %s", error)
+
+    def _draw(self, progress: TransferProgress) -> None:
+        width, height = _size(sys.stderr)
         if self._bar is None:
-            width, height = _size(sys.stderr)
             self._bar = _bar_class()(
                 total=progress.files_total,
                 desc=self._operation,
                 unit=" files",
-                file=sys.stderr,
+                file=_Stderr(),
                 ncols=width or UNKNOWN_SIZE[0],
                 nrows=height or UNKNOWN_SIZE[1],
-                dynamic_ncols=bool(width and height),
+                dynamic_ncols=False,
             )
+        self._bar.ncols = width or UNKNOWN_SIZE[0]
         self._bar.total = progress.files_total
         self._bar.n = progress.files_done
         failed = f", {progress.files_failed} failed" if progress.files_failed else ""
@@ -73,8 +89,23 @@ def _bar_class() -> type[Any]:
 
     class Bar(tqdm):  # type: ignore[type-arg]
         monitor_interval = 0  # or tqdm leaves a thread behind for the rest of the process
+        _lock = threading.RLock()  # of its own: whatever happens while it is held, no other bar waits for it
 
     return Bar
+
+
+class _Stderr:
+    """What ``sys.stderr`` is at the time, to draw on: it never raises, and what its reader does not take is left out."""
+
+    @property
+    def encoding(self) -> str:
+        return getattr(sys.stderr, "encoding", None) or "ascii"
+
+    def write(self, text: str) -> None:
+        put(sys.stderr, text, 0, end="")
+
+    def flush(self) -> None:
+        """Each write is flushed."""
 
 
 class Lines:
@@ -104,12 +135,13 @@ class Lines:
             self._print(progress, progress.seconds + time.monotonic() - self._came)
 
     def _print(self, progress: TransferProgress, seconds: float) -> None:
-        print(progress_line(progress, seconds), file=sys.stderr, flush=True)
+        put(sys.stderr, progress_line(progress, seconds), 0)
 
 
-def _size(stream: TextIO) -> tuple[int, int]:
+def _size(stream: TextIO | None) -> tuple[int, int]:
     """Return columns and lines of a terminal, 0 where it does not say: tqdm would draw nothing there."""
     try:
+        assert stream is not None
         return os.get_terminal_size(stream.fileno())
-    except (OSError, ValueError):
+    except Exception:  # noqa: BLE001 - what stands in for a stream may have no descriptor
         return 0, 0

@@ -7,8 +7,10 @@ import unicodedata
 from collections.abc import Container, Iterator, Sequence
 from typing import TextIO
 
+from .._redact import printable as printable
 from .._redact import redact
 from .sheet import LISTED, Sheet, Table
+from .writer import is_terminal
 
 FAILURES = 5
 BRIEF = 10
@@ -24,7 +26,7 @@ def described(sheet: Sheet) -> str:
 
 def summary(sheet: Sheet) -> str:
     """Return a sheet in a few lines."""
-    return "\n".join(_lines(sheet, BRIEF, heads=False))
+    return printable("\n".join(_lines(sheet, BRIEF, heads=False)), keep="\n")
 
 
 def _lines(sheet: Sheet, listed: int, *, heads: bool) -> Iterator[str]:
@@ -84,14 +86,9 @@ def _width(text: str) -> int:
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def printable(text: str, keep: str = "") -> str:
-    """Keep control characters of hostile names off the terminal."""
-    return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
-
-
 def redraws(stream: TextIO | None) -> bool:
     """Tell whether a line can be drawn again: on a terminal with somebody before it, not in the log of a CI job."""
-    if stream is None or not stream.isatty() or os.environ.get("TERM") == "dumb":
+    if not is_terminal(stream) or os.environ.get("TERM") == "dumb":
         return False
     return os.environ.get("CI", "").lower() in _OFF
 
@@ -99,7 +96,7 @@ def redraws(stream: TextIO | None) -> bool:
 def styled(text: str, style: str, stream: TextIO | None) -> str:
     """Return *text* in a style where the stream shows it; ``NO_COLOR`` and ``FORCE_COLOR`` decide before that."""
     forced = os.environ.get("FORCE_COLOR", "").lower() not in _OFF
-    shows = stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+    shows = is_terminal(stream) and os.environ.get("TERM") != "dumb"
     if os.environ.get("NO_COLOR") or not (forced or shows):
         return text
     return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"

@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 from .._redact import redact
 from .._show.console import complain, log_as_asked, report
@@ -58,12 +59,12 @@ def build_parser() -> VerbParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    _hold_standard_descriptors()
     _let_anything_be_printed()
     given = build_parser().parse_args(argv)
     try:
         log_as_asked()
         code: int = given.run(given)
-        sys.stdout.flush()
     except KeyboardInterrupt:
         complain("interrupted")
         if hint := getattr(given, "hint", None):
@@ -78,9 +79,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.partial_result is not None:
             complain(error.partial_result.summary())
         return exits.of_error(error)
-    except BrokenPipeError:
-        _stop_writing()
-        return exits.DONE
     except OSError as error:
         report(f"{error.filename or 'the system'}: {error.strerror or error}")
         return exits.FATAL
@@ -92,12 +90,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _let_anything_be_printed() -> None:
+    stream: Any
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        with contextlib.suppress(AttributeError, OSError, ValueError):
             stream.reconfigure(errors="backslashreplace")
 
 
-def _stop_writing() -> None:
-    """Whoever read our output has enough: what is still buffered must not raise again at exit."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _hold_standard_descriptors() -> None:
+    """Open what was closed from the start: a connection must not get the number that others take for their output."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.open(os.devnull, os.O_RDWR)

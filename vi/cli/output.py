@@ -43,14 +43,16 @@ def show_items(given: argparse.Namespace, items: Iterable[T], columns: Columns, 
     widths: list[int] = []
     while block := list(islice(rest, BLOCK)):
         if given.json:
-            say("\n".join(as_json((columns.document or document)(item)) for item in block))
+            taken = say("\n".join(as_json((columns.document or document)(item)) for item in block))
         elif given.quiet:
-            say("\n".join(printable(columns.id_of(item)) for item in block))
+            taken = say("\n".join(printable(columns.id_of(item)) for item in block))
         else:
             rows = [list(columns.cells(item)) for item in block]
             left = set(range(len(columns.heads))) - columns.numbers
-            say("\n".join(aligned(rows if shown else [columns.heads, *rows], left=left, widths=widths)))
+            taken = say("\n".join(aligned(rows if shown else [columns.heads, *rows], left=left, widths=widths)))
         shown += len(block)
+        if not taken:  # whoever read has enough
+            break
     if not shown and not given.json and not given.quiet:
         complain(none)
     return shown

@@ -33,4 +33,8 @@ def run(given: argparse.Namespace) -> int:
     """Serve."""
     from ..server import run as serve
 
-    return serve(given.data, given.host, given.port, given.env_file, lambda line: say(printable(line)))
+    return serve(given.data, given.host, given.port, given.env_file, _announce)
+
+
+def _announce(line: str) -> None:
+    say(printable(line))

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
+from typing import TextIO
 
 from ..errors import ViError
 from .command import run
@@ -18,14 +20,21 @@ def main() -> int:
     try:
         return run(given.data, given.host, given.port, given.env_file, announce)
     except ViError as error:
-        sys.stderr.write(f"{error}\n")
+        _write(sys.stderr, str(error))
         return 2
 
 
 def announce(line: str) -> None:
     """Say that the service listens."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+    _write(sys.stdout, line)
+
+
+def _write(stream: TextIO | None, line: str) -> None:
+    """Write a line; a stream that is gone or full does not stop the service."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        if stream is not None:
+            stream.write(f"{line}\n")
+            stream.flush()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import vi
 from vi._show import html, text, units
 from vi._show.sheet import LISTED, Sheet, Table
 from vi._transfer.record import FileFailure
@@ -143,3 +144,9 @@ def asset(name: str) -> Asset:
 )
 def test_the_repr_of_a_page_is_one_line(page: Page[Any], expected: str) -> None:
     assert repr(page) == expected
+
+
+def test_the_repr_of_a_resource_says_whose_it_is() -> None:
+    with vi.Client("dtvi_" + "k" * 98, "org", "http://127.0.0.1:1") as client:
+        assert repr(client.assets) == "<Assets of 'org' at http://127.0.0.1:1>"
+        assert repr(client._client.datasets) == "<AsyncDatasets of 'org' at http://127.0.0.1:1>"

@@ -35,6 +35,9 @@ class Blocking(Generic[A_co]):
         make, _ = cast("Any", self._resource).__reduce__()
         return make, (type(self).__name__,)
 
+    def __repr__(self) -> str:
+        return repr(self._resource).replace("<Async", "<", 1)
+
     def _run(self, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
         return self._loop_thread.run(call)
 

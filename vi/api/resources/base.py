@@ -26,6 +26,10 @@ class Resource:
         assert self._http.recipe is not None
         return self._http.recipe.resource, (type(self).__name__,)
 
+    def __repr__(self) -> str:
+        settings = self._http.settings
+        return f"<{type(self).__name__} of {settings.organization_id!r} at {settings.endpoint}>"
+
     @property
     def _organization_id(self) -> str:
         return self._http.settings.organization_id

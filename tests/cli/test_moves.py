@@ -133,7 +133,7 @@ class TestPlans:
             ["upload", other, "--apply", "plan.jsonl"],
             ["download", dataset, "copy", "--apply", "plan.jsonl"],
             ["upload", dataset, "--apply", "none.jsonl"],
-            ["upload", dataset, "images", "--apply", "plan.jsonl"],
+            ["upload", dataset, "copy", "--apply", "plan.jsonl"],
             ["upload", dataset, "--apply", "plan.jsonl", "--no-wait"],
             ["upload", dataset],
         ):

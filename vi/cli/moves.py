@@ -86,7 +86,7 @@ def _add_download(group: options.Verbs[options.VerbParser]) -> None:
 
 def upload(given: argparse.Namespace) -> int:
     """Upload."""
-    if bool(given.paths) == bool(given.apply):
+    if not given.paths and not given.apply:
         raise exits.WrongUseError("upload needs PATH... or --apply FILE")
     planned = plans.is_asked(given)
     for name in ("no_wait", "fail_fast", "concurrency") if planned else ():

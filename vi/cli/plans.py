@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -33,7 +35,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("plan")
     group.add_argument("--dry-run", action="store_true", help="show what would be done, and do nothing")
     group.add_argument("--plan", metavar="FILE", help="save what would be done, and do nothing")
-    group.add_argument("--apply", metavar="FILE", help="carry out a saved plan")
+    group.add_argument("--apply", metavar="FILE", help="carry out a saved plan, in the folder that is named here")
     group.add_argument(
         "--shard", type=shard, metavar="I/N", help="do only part I of N, counted from 1; each name is in one part"
     )
@@ -61,7 +63,29 @@ def load(given: argparse.Namespace, direction: str) -> TransferPlan:
         raise exits.WrongUseError(f"{given.apply} is a plan for dataset {plan.dataset_id}, not {given.dataset}")
     if plan.direction != direction:
         raise exits.WrongUseError(f"{given.apply} is a plan to transfer {plan.direction}, not {direction}")
+    check_places(plan, given)
     return plan
+
+
+def check_places(plan: TransferPlan, given: argparse.Namespace) -> None:
+    """Refuse a plan that would touch anything outside the folder of the command line: a file is not believed over it."""
+    named = getattr(given, "paths", None) or [getattr(given, "folder", ".")]
+    roots = [Path(path).resolve() for path in named]
+    if plan.folder and hasattr(given, "folder") and Path(plan.folder).resolve() not in roots:
+        raise exits.WrongUseError(f"{given.apply} is a plan for the folder {plan.folder}, not {given.folder}")
+    for entry in plan:
+        if entry.action == "delete_asset" or not entry.path:
+            continue
+        path = Path(entry.path)
+        # A link is followed where that was asked for, and its own place counts then.
+        place = Path(os.path.abspath(path)) if getattr(given, "follow_links", False) else path.resolve()  # noqa: PTH100
+        if not any(place.is_relative_to(root) for root in roots):
+            where = ", ".join(str(path) for path in named)
+            hint = "; name its folder: upload DATASET PATH --apply FILE" if not hasattr(given, "folder") else ""
+            raise exits.WrongUseError(f"{given.apply} names {entry.path}, which is not below {where}{hint}")
+    replaced = sum(entry.action == "download" and entry.mtime_ns is not None for entry in plan)
+    if replaced and not getattr(given, "overwrite", True):
+        raise exits.WrongUseError(f"{given.apply} replaces {several(replaced, 'local file')}: add --overwrite")
 
 
 def carry_out(

@@ -169,7 +169,7 @@ def _check(plan: TransferPlan) -> TransferPlan:
     skipped = plan.skipped.items()
     if (
         plan.direction not in ("up", "down")
-        or not all(type(text) is str for text in texts)
+        or not all(type(text) is str and "\0" not in text for text in texts)
         or not all(type(reason) is str and _is_count(count) for reason, count in skipped)
         or not _is_count(plan.existing)
         or type(plan.notes) is not list
@@ -186,7 +186,7 @@ def _entry(fields: dict[str, Any]) -> PlannedTransfer:
         entry.action not in _ACTIONS
         or not _is_count(entry.size)
         or type(entry.mtime_ns or 0) is not int  # below 0 before 1970
-        or not all(type(text) is str for text in texts)
+        or not all(type(text) is str and "\0" not in text for text in texts)
     ):
         raise ValueError("of another shape")
     return entry

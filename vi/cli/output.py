@@ -53,7 +53,7 @@ def show_items(given: argparse.Namespace, items: Iterable[T], columns: Columns, 
         shown += len(block)
         if not taken:  # whoever read has enough
             break
-    if not shown and not given.json and not given.quiet:
+    if none and not shown and not given.json and not given.quiet:
         complain(none)
     return shown
 

@@ -242,7 +242,7 @@ async def test_B6_a_body_that_is_too_long_is_stopped(scene: Scene, kind: str, ho
     assert sum(sent) * (1 << 16) < 200 * MIB
 
 
-@pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "zstd"])
+@pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "zstd", "gzip, gzip", "aws-chunked, gzip"])
 async def test_B7_a_coding_of_stored_bytes_is_refused_unread(scene: Scene, coding: str) -> None:
     dataset, contents = scene.fill(2)
     scene.plan(
@@ -255,6 +255,15 @@ async def test_B7_a_coding_of_stored_bytes_is_refused_unread(scene: Scene, codin
     scene.check_download(result, scene.folder / "down", contents, failed={"file-001.png": "EUNKNOWN"})
     assert coding in result.failures[0].message
     assert scene.wire.count("GET", f"{DOWN}.*file-001") == 1
+
+
+@pytest.mark.parametrize("label", ["aws-chunked", "binary", "utf-8", "identity", "UTF-8", "aws-chunked,identity", ""])
+async def test_B7_a_label_that_is_no_compression_is_passed_over(scene: Scene, label: str) -> None:
+    dataset, contents = scene.fill(2)
+    labelled = breaks.edit(lambda reply: reply.with_header("Content-Encoding", label), f"labelled {label}")
+    scene.plan(labelled, "GET", f"{DOWN}.*file-001", at=None)
+    result = await download(scene, dataset)
+    scene.check_download(result, scene.folder / "down", contents)
 
 
 async def test_B8_an_upload_damaged_on_the_way_is_sent_again(scene: Scene) -> None:

@@ -36,6 +36,7 @@ from .signed import SignedTransfer
 logger = logging.getLogger("vi.transfer")
 
 MAX_REDIRECTS = 5
+PLAIN_LABELS = frozenset({"", "identity", "aws-chunked", "binary", "none", "utf-8", "utf8", "us-ascii", "8bit"})
 EXPIRY_MARGIN = 5.0
 
 _PAGE = re.compile(rb"(?i)\s*<(!doctype html|html)\b")
@@ -318,7 +319,10 @@ def check_stored(answer: Received, crc: int) -> None:
 
 
 def refuse_encoding(response: aiohttp.ClientResponse) -> None:
-    """Refuse a stored object that comes compressed: it was asked for as it is."""
-    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if coding not in ("", "identity"):
+    """Refuse a stored object that comes compressed: it was asked for as it is.
+
+    Storages also hand out labels that name no compression, which an uploader has set; size and digest decide there.
+    """
+    coding = ", ".join(response.headers.getall("Content-Encoding", ())).strip().lower()
+    if not {label.strip() for label in coding.split(",")} <= PLAIN_LABELS:
         raise ViOperationError(f"The storage sent an object with Content-Encoding {coding[:40]!r}, which is refused.")

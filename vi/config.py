@@ -204,7 +204,7 @@ def load_settings(
 ) -> Settings:
     """Put settings together; raises `ViConfigurationError` that names the source of a bad or missing value.
 
-    An empty text counts as a value that was not given. *retries* as a number is `RetryPolicy.of` that number.
+    An empty text counts as not given. *retries* may be a number of retries; 0 means none.
     """
     check_type(allow_http, "allow_http", bool, "True or False")
     if allow_private_storage is None:

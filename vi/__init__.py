@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from . import testing as testing
     from . import transfers as transfers
     from ._events import Hooks, Listener, RequestEvent, RetryEvent, TransferProgress
-    from ._transfer.discovery import Naming
+    from ._transfer.inventory import Naming
     from ._transfer.record import FileFailure, SkippedFile
     from ._transfer.remote_folders import RemotePath
     from .api.pagination import BadItem, Listing, Page, PaginatedResponse
@@ -204,7 +204,7 @@ _HOMES = {
         "RetryEvent",
         "TransferProgress",
     ),
-    "._transfer.discovery": ("Naming",),
+    "._transfer.inventory": ("Naming",),
     "._transfer.record": (
         "FileFailure",
         "SkippedFile",

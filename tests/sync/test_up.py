@@ -251,6 +251,10 @@ def test_names_below_the_folder(do: Any, client: vi.Client, dataset: str, tmp_pa
     result = do("sync", dataset, tmp_path, names="relative", delete=True, show_progress=False)
     assert (result.deleted, result.plan.existing, result.upload) == (1, 2, None)
     assert stored(client, dataset).keys() == {"a/same.png", "a/deep/same.png"}
+    assert len(do("sync", dataset, tmp_path, show_progress=False).plan) == 0, "they are known by their paths"
+    (tmp_path / "c").mkdir()
+    (tmp_path / "b" / "other.png").write_bytes(picture(7))
+    (tmp_path / "c" / "other.png").write_bytes(picture(8))
     with pytest.raises(vi.errors.ViInvalidParameterError, match="used more than once"):
         do("sync", dataset, tmp_path, show_progress=False)
 
@@ -289,7 +293,8 @@ def test_a_deadline_carries_what_was_done(
     "wrong",
     [
         {"direction": "sideways"},
-        {"direction": "down", "names": "relative"},
+        {"direction": "down", "names": "folders"},
+        {"direction": "down", "names": lambda path: path.name},
         {"direction": "down", "follow_links": True},
     ],
 )

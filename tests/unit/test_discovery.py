@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from vi._media import MAX_IMAGE_BYTES
-from vi._transfer.discovery import BLOCK, LISTED_PAIRS, Inventory, discover
+from vi._transfer.discovery import discover
 from vi._transfer.filters import Filters
+from vi._transfer.inventory import BLOCK, LISTED_NAMES, Inventory
 from vi.errors import ViFileTooLargeError, ViInvalidParameterError, ViPathError
 
 Make = Callable[..., Path]
@@ -375,7 +376,7 @@ class TestNames:
 
     def test_the_list_of_pairs_is_bounded(self, tree: Make) -> None:
         root = tree(*(f"{folder}/{number:02d}.png" for folder in "xy" for number in range(25)))
-        with pytest.raises(ViInvalidParameterError, match=f"and {25 - LISTED_PAIRS} more names"):
+        with pytest.raises(ViInvalidParameterError, match=f"and {25 - LISTED_NAMES} more names"):
             find(root).check_names()
 
     def test_the_same_path_twice_is_found_too(self, tree: Make) -> None:
@@ -384,7 +385,7 @@ class TestNames:
             find([path, path]).check_names()
 
     def test_names_that_only_share_a_hash_are_fine(self, tree: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-        import vi._transfer.discovery as module
+        import vi._transfer.inventory as module
 
         monkeypatch.setattr(module, "hash", lambda _: 7, raising=False)
         find(tree("a.png", "b.png", "c.png")).check_names()

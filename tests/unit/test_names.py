@@ -1,17 +1,28 @@
-"""Local names for remote files: inside the folder on every platform, stable, and apart from each other."""
+"""The map of names: inside the folder on every platform, read back from the path alone, and twins apart."""
 
 from __future__ import annotations
 
 import os
-import string
 import unicodedata
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vi._transfer.names import MAX_BYTES, LocalNames, apart, key_of, safe_name
+from vi._transfer.names import (
+    LIMIT,
+    LONGEST,
+    POSIX,
+    STRICT,
+    LocalNames,
+    NameRules,
+    apart,
+    key_of,
+    local_path,
+    remote_name,
+)
 
 HOSTILE = [
     "",
@@ -64,7 +75,6 @@ HOSTILE = [
 HARMLESS = [
     "cat.png",
     "my cat (1).png",
-    ".hidden.png",
     "50%25#1.png",
     "naïve.png",
     "日本語.png",
@@ -74,7 +84,24 @@ HARMLESS = [
 ]
 
 hostile_text = st.text(st.sampled_from("./\\: \t\0\n~$conaux1¹A\u202eüß\u3000"), max_size=12)
-any_name = st.one_of(st.text(max_size=300), hostile_text, st.sampled_from(HOSTILE))
+any_name = st.one_of(
+    st.text(max_size=300), hostile_text, st.sampled_from([name for name in HOSTILE if len(name) < 2000])
+)
+
+written = st.text(st.sampled_from("ab.%{}+-/:AEé\u0301\\ 4125\x01\ud800\u202e~ß\u3042"), max_size=40)
+long_name = st.builds(
+    str.__mul__, st.sampled_from(["x", "\u3042", "A", "%{41}", "e\u0301", ". "]), st.integers(40, 300)
+)
+any_name = st.one_of(any_name, written, long_name, st.builds("{}/{}".format, any_name, written))
+every_rule = st.builds(
+    NameRules,
+    special=st.booleans(),
+    edges=st.booleans(),
+    devices=st.booleans(),
+    form=st.sampled_from([None, "NFC", "NFD"]),
+    folds=st.booleans(),
+    wide=st.booleans(),
+)
 
 RESERVED = {"con", "prn", "aux", "nul", "conin$", "conout$"} | {
     f"{d}{n}" for d in ("com", "lpt") for n in "0123456789¹²³"
@@ -101,114 +128,155 @@ def check_safe(name: str) -> None:
     assert not any(
         unicodedata.bidirectional(c) in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI") for c in name
     )
-    assert len(os.fsencode(name)) <= MAX_BYTES
-    assert len(os.fsencode(f".{name}.01234567.part")) <= 255
+    assert len(os.fsencode(name)) <= LIMIT
+    assert not name.startswith(".")
 
 
-class TestSafeName:
+class TestOneName:
     @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name)[:24])
-    def test_hostile_names_are_made_safe(self, name: str) -> None:
-        check_safe(safe_name(name, "a1"))
+    def test_hostile_names_are_safe_on_every_platform(self, name: str) -> None:
+        for part in local_path(name, STRICT).split("/"):
+            check_safe(part)
+
+    @given(any_name)
+    def test_any_name_is_safe_on_every_platform(self, name: str) -> None:
+        for part in local_path(name, STRICT).split("/"):
+            check_safe(part)
+
+    @given(any_name, every_rule)
+    def test_under_any_rules_a_path_stays_below_and_is_not_hidden(self, name: str, rules: NameRules) -> None:
+        path = local_path(name, rules)
+        assert len(path.encode()) <= LONGEST
+        for part in path.split("/"):
+            assert part
+            assert not part.startswith(".")
+            assert not any(unicodedata.category(c) in ("Cc", "Cs") for c in part)
+            assert len(part.encode()) <= LIMIT or rules.wide
 
     @pytest.mark.parametrize("name", HARMLESS)
-    def test_harmless_names_stay_as_they_are(self, name: str) -> None:
-        assert safe_name(name, "a1") == name
+    def test_harmless_names_stay(self, name: str) -> None:
+        assert local_path(name, STRICT) == name == remote_name(name)
 
-    @given(any_name)
-    @example("con .png")
-    @example("x" * 300 + ".png ")
-    def test_any_name_is_safe_under_posix_and_windows_rules(self, name: str) -> None:
-        check_safe(safe_name(name, "a1"))
+    @given(any_name, every_rule)
+    @example("%{3A}.png", POSIX)
+    @example("%{-}", POSIX)
+    @example("a%{+}", POSIX)
+    @example("a%{+}/b.png", POSIX)
+    def test_a_name_is_read_back_from_its_path(self, name: str, rules: NameRules) -> None:
+        path = local_path(name, rules)
+        if len(name) * 21 <= LONGEST:
+            assert remote_name(path) == name
 
-    @given(any_name)
-    @example("con .png")
-    @example("ü" * 300 + ".jpeg")
-    def test_a_safe_name_is_safe_already(self, name: str) -> None:
-        once = safe_name(name, "a1")
-        assert safe_name(once, "a1") == once
+    @pytest.mark.parametrize(
+        "name", ["2024-01-01T12:00:00.png", "a\\b.png", "what?.png", 'say "x".png', "con.png", "end.png.", " x.png"]
+    )
+    def test_what_the_file_system_holds_stays_as_it_is(self, name: str) -> None:
+        assert local_path(name, POSIX) == name
 
-    @given(any_name)
-    def test_it_depends_on_nothing_but_its_arguments(self, name: str) -> None:
-        assert safe_name(name, "a1") == safe_name(name, "a1")
+    def test_folders_are_folders(self) -> None:
+        assert local_path("a/b c/d.png", STRICT) == "a/b c/d.png"
 
-    def test_nameless_assets_are_told_apart(self) -> None:
-        assert safe_name("..", "a1") != safe_name("..", "a2")
+    @pytest.mark.parametrize(
+        ("name", "path"),
+        [
+            ("12:00.png", "12%{3A}00.png"),
+            ("../x.png", "%{2E.2E}/x.png"),
+            ("/etc/x.png", "%{-}/etc/x.png"),
+            (".hidden.png", "%{2E}hidden.png"),
+            ("aux.png", "%{61}ux.png"),
+            ("a\nb.png", "a%{A}b.png"),
+            ("a. ", "a%{2E.20}"),
+        ],
+    )
+    def test_the_form_is_the_documented_one(self, name: str, path: str) -> None:
+        assert local_path(name, STRICT) == path
 
-    def test_long_names_that_begin_alike_are_told_apart(self) -> None:
-        one, two = safe_name("x" * 300 + "1.png", "a1"), safe_name("x" * 300 + "2.png", "a2")
-        assert one != two
+    @given(st.text(max_size=60), st.text(max_size=60), every_rule)
+    def test_two_names_never_share_a_path(self, one: str, other: str, rules: NameRules) -> None:
+        assert (local_path(one, rules) == local_path(other, rules)) == (one == other)
+
+    def test_names_that_no_path_holds_are_told_apart(self) -> None:
+        one, other = (local_path("x" * 5000 + end, POSIX) for end in ("1.png", "2.png"))
+        assert one != other
         assert one.endswith(".png")
 
-    def test_a_long_name_keeps_its_extension(self) -> None:
-        assert safe_name("long" * 100 + ".jpeg", "a1").endswith(".jpeg")
-        assert safe_name("long" * 100 + "." + "e" * 40, "a1").count(".") == 0
 
-    @given(any_name)
-    def test_it_can_be_made_in_a_real_folder(self, name: str) -> None:
-        """The folder that it is joined to is the folder that it ends in."""
-        safe = safe_name(name, "a1")
-        assert Path(os.path.normpath(Path("/base") / safe)).parent == Path("/base")
-        assert safe.encode("utf-8").decode("utf-8") == safe
+class TestKey:
+    @pytest.mark.parametrize(
+        ("one", "other"), [("A.png", "a.png"), ("\u00e9.png", "e\u0301.png"), ("stra\u00dfe", "STRASSE")]
+    )
+    def test_what_some_file_system_takes_for_one_has_one_key(self, one: str, other: str) -> None:
+        assert key_of(one) == key_of(other)
 
-
-ALIKE = [
-    ("Cat.png", "cat.PNG"),
-    ("caf\u00e9.png", "cafe\u0301.png"),
-    ("straße.png", "STRASSE.png"),
-    ("\u212bngstrom.png", "\u00e5ngstrom.png"),
-    ("İ.png", "i\u0307.png"),
-]
+    @given(st.text(max_size=30))
+    def test_a_key_is_its_own(self, name: str) -> None:
+        assert key_of(key_of(name)) == key_of(name)
 
 
-class TestApart:
-    @pytest.mark.parametrize(("one", "two"), ALIKE)
-    def test_names_that_some_file_system_takes_for_one_have_one_key(self, one: str, two: str) -> None:
-        assert key_of(one) == key_of(two)
-
-    @given(st.text(max_size=40))
-    def test_a_key_is_stable_under_case_and_form(self, name: str) -> None:
-        key = key_of(name)
-        assert key_of(key) == key
-        assert key_of(unicodedata.normalize("NFD", name)) == key_of(unicodedata.normalize("NFC", name))
-
-    @given(st.text(string.ascii_letters + string.digits, min_size=1, max_size=40))
-    def test_plain_names_differ_when_they_differ_by_more_than_case(self, name: str) -> None:
-        assert key_of(name) != key_of(name + "x")
-
-    @given(any_name, st.text(string.hexdigits, min_size=1), st.text(string.hexdigits, min_size=1))
-    def test_two_assets_of_one_name_are_kept_apart(self, name: str, one: str, two: str) -> None:
-        safe = safe_name(name, one)
-        first, second = apart(safe, one), apart(safe, two)
-        assert (first == second) == (one == two)
-        assert first != safe
-        assert len(os.fsencode(f".{first}.01234567.part")) <= 255
-        assert PureWindowsPath(first).name == first
-        assert not is_reserved(first)
-
-    def test_the_extension_stays(self) -> None:
-        assert apart("cat.png", "a1").endswith(".png")
-        assert apart("cat.png", "a1").startswith("cat~")
-        assert apart("cat", "a1").startswith("cat~")
-        assert apart(".png", "a1").startswith(".png~")
+FOLDING = NameRules(folds=True)
+twins = st.lists(
+    st.text(st.sampled_from("aAbB/.\u00e9\u00c9e\u0301\u00dfsS%{}41:"), min_size=1, max_size=8).map(
+        lambda n: f"{n}.png"
+    ),
+    max_size=30,
+    unique=True,
+)
 
 
-class TestLocalNames:
-    @given(st.lists(any_name, max_size=12))
-    @example(["Cat.png", "cat.PNG", "CAT.png"])
-    def test_no_two_assets_share_a_file_on_any_file_system(self, filenames: list[str]) -> None:
-        names = LocalNames()
-        chosen = [names.choose(filename, f"id{number}") for number, filename in enumerate(filenames)]
-        assert len({key_of(name) for name in chosen}) == len(chosen)
+class TestTwins:
+    @given(twins, st.sampled_from([FOLDING, NameRules(folds=True, form="NFC"), NameRules(folds=True, form="NFD")]))
+    def test_every_name_has_a_path_of_its_own_on_a_folding_file_system(
+        self, names: list[str], rules: NameRules
+    ) -> None:
+        local = LocalNames(rules)
+        local.learn(names)
+        paths = {name: local.path(name) for name in names}
+        assert len({key_of(path) for path in paths.values()}) == len(names)
+        assert {name: remote_name(path) for name, path in paths.items()} == {name: name for name in names}
+        files = {key_of(path) for path in paths.values()}
+        folders = {key_of(path.rpartition("/")[0]) for path in paths.values()}
+        assert not files & folders, "a file and a folder have one path"
+        parents: dict[str, str] = {}
+        for path in paths.values():
+            parts = path.split("/")
+            for count in range(1, len(parts)):
+                folder = "/".join(parts[:count])
+                assert parents.setdefault(key_of(folder), folder) == folder, "one folder is spelled in two ways"
 
-    def test_the_first_keeps_its_name(self) -> None:
-        names = LocalNames()
-        assert names.choose("cat.png", "a1") == "cat.png"
-        assert names.choose("CAT.png", "a2") == apart("CAT.png", "a2")
+    @given(twins, st.randoms())
+    def test_the_order_of_the_listing_is_of_no_account(self, names: list[str], chance: Any) -> None:
+        one, other = LocalNames(FOLDING), LocalNames(FOLDING)
+        one.learn(names)
+        chance.shuffle(names)
+        other.learn(names)
+        assert [one.path(name) for name in names] == [other.path(name) for name in names]
 
-    def test_a_name_made_to_collide_takes_no_others_place(self) -> None:
-        """Whoever names assets can know how another one will be told apart, and take that name before it."""
-        names = LocalNames()
-        trap = apart("CAT.png", "a3")
-        chosen = [names.choose("cat.png", "a1"), names.choose(trap, "a2"), names.choose("CAT.png", "a3")]
-        assert chosen[:2] == ["cat.png", trap]
-        assert len({key_of(name) for name in chosen}) == 3
+    def test_what_is_on_disk_keeps_its_name(self) -> None:
+        for held in ("Img.png", "IMG.png"):
+            local = LocalNames(FOLDING, lambda below, held=held: {held})  # type: ignore[misc]
+            local.learn(["Img.png", "IMG.png"])
+            assert local.path(held) == held
+            assert len({key_of(local.path(name)) for name in ("Img.png", "IMG.png")}) == 2
+
+    @given(twins)
+    def test_a_file_and_a_folder_of_one_name_are_apart_everywhere(self, names: list[str]) -> None:
+        names = list(dict.fromkeys([*names, *(f"{name}/x.png" for name in names)]))
+        local = LocalNames(POSIX)
+        local.learn(names)
+        paths = {local.path(name) for name in names}
+        assert len(paths) == len(names)
+        assert not paths & {path.rpartition("/")[0] for path in paths}
+        assert {remote_name(path) for path in paths} == set(names)
+
+    def test_two_assets_of_one_name_get_two_paths(self) -> None:
+        local = LocalNames(POSIX)
+        assert len({local.choose("same.png", asset_id) for asset_id in ("a1", "a2", "a3")}) == 3
+
+    def test_a_copy_from_another_file_system_is_found(self) -> None:
+        local = LocalNames(POSIX, lambda below: {"12%{3A}00.png"})
+        assert local.choose("12:00.png", "a1", {"12%{3A}00.png"}.__contains__) == "12%{3A}00.png"
+        assert LocalNames(POSIX).choose("12:00.png", "a1") == "12:00.png"
+
+    def test_a_name_beside_another_keeps_its_extension(self) -> None:
+        assert apart("a/b.png", "a1").startswith("a/b~")
+        assert apart("a/b.png", "a1").endswith(".png")

@@ -1,36 +1,28 @@
 """Finding the files of an upload, once, before anything is sent.
 
-The whole tree is walked first, so that equal names, oversized files and totals are known before the first byte. A
-million files must fit, so a folder's names are kept joined in blocks of a thousand with their sizes in an array:
-about 40 bytes a file. The files come out sorted, folder by folder.
+The whole tree is walked first, so that equal names, oversized files and totals are known before the first byte. The
+files come out sorted, folder by folder.
 """
 
 from __future__ import annotations
 
-import array
 import errno
-import itertools
 import os
 import stat
-from collections import Counter
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sized
-from pathlib import Path
-from typing import IO, Any, Literal
+from collections.abc import AsyncIterable, Iterable, Sized
+from typing import IO, Any
 
-import attrs
-
-from .._media import IMAGE_TYPES, MAX_IMAGE_BYTES, extension_of, media_type, size_limit
+from .._media import IMAGE_TYPES, extension_of, media_type
 from .._paths import current_folder, expand
 from ..codes import FileCode
-from ..errors import ViFileTooLargeError, ViInvalidParameterError, ViPathError
+from ..errors import ViInvalidParameterError, ViPathError
 from .filters import IGNORE_FILE, Filters, read_ignored
-from .names import name_problem
+from .inventory import BLOCK, Broken, Inventory, Naming
+from .names import name_problem, remote_name
 from .outcomes import SourceFailedError
-from .record import KEPT_SKIPS, FileRecord, SkippedFile
 from .sources.local import (
     BytesSource,
     FileObjectSource,
-    PathSource,
     Source,
     SpooledSource,
     StreamSource,
@@ -41,192 +33,13 @@ from .sources.pictures import PictureSource, is_picture
 from .sources.remote import RemoteObject, RemoteSource, as_remote, is_file_address, local_path
 from .threads.stopping import still_wanted
 
-BLOCK = 1000
-
 NamedBytes = tuple[str, "bytes | bytearray | memoryview"]
 NamedStream = tuple[str, "AsyncIterable[bytes]"] | tuple[str, "AsyncIterable[bytes]", int]
 UploadInput = "str | os.PathLike[str] | IO[bytes] | NamedBytes | NamedStream"
-Naming = Literal["basename", "relative"] | Callable[[Path], str]
 
 _JUNK = frozenset({"thumbs.db", "desktop.ini"})
 LISTED_PAIRS = 10
 EXCLUDED_FOLDER = "excluded folder"
-
-
-@attrs.frozen
-class Broken:
-    """Something that was meant to be uploaded and cannot be, with code and reason."""
-
-    path: str
-    filename: str
-    code: str
-    message: str
-
-
-@attrs.define
-class _Block:
-    """Up to a thousand files of one folder; *remote* holds their names where a function of the caller's made them."""
-
-    folder: str
-    below: str
-    names: str
-    remote: str | None
-    sizes: array.array[int]
-    named: bool
-
-    def __iter__(self) -> Iterator[tuple[str, str, str | None, int]]:
-        local = self.names.split("\0")
-        remote = self.remote.split("\0") if self.remote is not None else itertools.repeat(None, len(local))
-        for name, given, size in zip(local, remote, self.sizes, strict=True):
-            below = f"{self.below}/{name}" if self.below else name
-            yield os.path.join(self.folder, name), below, given, size  # noqa: PTH118
-
-
-class Inventory:
-    """The files of one upload."""
-
-    def __init__(self, names: Naming) -> None:
-        if not callable(names) and names not in ("basename", "relative"):
-            raise ViInvalidParameterError(
-                f"names must be 'basename', 'relative' or a function of the path, got {names!r}.", parameter="names"
-            )
-        self._names = names
-        self._blocks: list[_Block] = []
-        self._others: list[tuple[Source, str, int]] = []
-        self.skips: list[SkippedFile] = []
-        """The first ten thousand files left out; *skip_reasons* counts all of them."""
-        self.skip_reasons: Counter[str] = Counter()
-        self.broken: list[Broken] = []
-        self.notes: list[str] = []
-        """Notes about the search, such as patterns that matched nothing."""
-        self.count: int = 0
-        self.bytes: int = 0
-
-    @property
-    def named_by_path(self) -> bool:
-        """Whether a file's remote name is its path below the folder."""
-        return self._names == "relative"
-
-    def __iter__(self) -> Iterator[FileRecord]:
-        for block in self._blocks:
-            for path, below, given, size in block:
-                name = given if given is not None else below if self._names == "relative" else below.rpartition("/")[2]
-                yield FileRecord(PathSource(path), name, size)
-        for source, filename, size in self._others:
-            yield FileRecord(source, filename, size)
-
-    def _given(self, folder: str, names: Iterable[str]) -> str | None:
-        """Ask the caller's function, once for each file; it may count, or look into the file."""
-        if not callable(self._names):
-            return None
-        given: list[str] = []
-        for local in names:
-            path = os.path.join(folder, local)  # noqa: PTH118
-            given.append(_checked_name(self._names(Path(path)), path))
-        return "\0".join(given)
-
-    def skip(self, path: str, reason: str) -> None:
-        """Leave a file out."""
-        self.skip_reasons[reason] += 1
-        if len(self.skips) < KEPT_SKIPS:
-            self.skips.append(SkippedFile(shown(path), reason))
-
-    def add_source(self, source: Source, filename: str, size: int) -> None:
-        self._others.append((source, filename, size))
-        self.count += 1
-        self.bytes += max(size, 0)
-
-    def add_remote(self, found: RemoteObject, below: str) -> None:
-        if callable(self._names):
-            filename = _checked_name(self._names(found.path), found.label)
-        else:
-            filename = below if self._names == "relative" else found.name
-        if problem := name_problem(filename):
-            self.broken.append(Broken(shown(found.label), shown(filename), FileCode.EBADNAME, problem))
-        else:
-            self.add_source(RemoteSource(found), filename, -1)
-
-    def add_block(self, folder: str, below: str, files: list[tuple[str, int]], *, named: bool = False) -> None:
-        sizes = array.array("Q", [size for _, size in files])
-        names = "\0".join(name for name, _ in files)
-        remote = self._given(folder, (name for name, _ in files))
-        last = self._blocks[-1] if self._blocks else None
-        if named and last is not None and last.named and last.folder == folder and len(last.sizes) < BLOCK:
-            last.names = f"{last.names}\0{names}"
-            last.remote = f"{last.remote}\0{remote}" if remote is not None else None
-            last.sizes.extend(sizes)
-        else:
-            self._blocks.append(_Block(folder, below, names, remote, sizes, named))
-        self.count += len(files)
-        self.bytes += sum(sizes)
-
-    def check_names(self) -> None:
-        """Refuse two sources with one name, listing the pairs; compares 8-byte hashes first to stay small."""
-        hashes = array.array("q", (hash(record.filename) for record in self))
-        ordered = sorted(hashes)
-        twice = {a for a, b in itertools.pairwise(ordered) if a == b}
-        if not twice:
-            return
-        paths: dict[str, list[str]] = {}
-        for record in self:
-            if hash(record.filename) in twice:
-                paths.setdefault(record.filename, []).append(record.path)
-        pairs = {name: where for name, where in paths.items() if len(where) > 1}
-        if not pairs:
-            return
-        listed = "; ".join(f"{name}: {_sources(where)}" for name, where in list(pairs.items())[:LISTED_PAIRS])
-        more = f"; and {len(pairs) - LISTED_PAIRS} more names" if len(pairs) > LISTED_PAIRS else ""
-        raise ViInvalidParameterError(
-            f"{len(pairs)} names would be used more than once: {listed}{more}.",
-            parameter="paths",
-            suggestion=self._way_out(pairs),
-            details={"names": {name: where[:10] for name, where in list(pairs.items())[:1000]}},
-        )
-
-    def _way_out(self, pairs: dict[str, list[str]]) -> str:
-        if all(len(set(where)) == 1 for where in pairs.values()):
-            return "Give each file once."
-        if self._names == "basename":
-            return "Pass names='relative' to keep folders in the name, or a function that names each file."
-        return "Pass a function as names that gives each file its own name."
-
-    def check_sizes(self) -> None:
-        """Raise for the first file over its size limit."""
-        if self.bytes <= MAX_IMAGE_BYTES:
-            return
-        for record in self:
-            if (error := too_large(record)) is not None:
-                raise error
-
-
-def _checked_name(name: object, path: str) -> str:
-    """Return what the caller's function made of *path*, if it can be a name."""
-    if not isinstance(name, str) or not name:
-        problem = f"names() must return text, got {name!r}"
-    elif found := name_problem(name):
-        problem = f"names() must return a name that can be sent. {found.rstrip('.')}"
-    else:
-        return name
-    raise ViInvalidParameterError(f"{problem} for {shown(path)}.", parameter="names")
-
-
-def _sources(where: list[str]) -> str:
-    return f"{where[0]}, given twice" if len(set(where)) == 1 else " and ".join(where[:3])
-
-
-def too_large(record: FileRecord) -> ViFileTooLargeError | None:
-    """Return the error for a file over the limit of its kind, or None."""
-    found = media_type(record.filename)
-    limit = size_limit(found[0]) if found else MAX_IMAGE_BYTES
-    if record.size <= limit:
-        return None
-    return ViFileTooLargeError(
-        f"{record.path} has {record.size} bytes; the limit is {limit}.",
-        suggestion="Reduce it, split it, or leave it out.",
-        file_size=record.size,
-        max_size=limit,
-        path=record.path,
-    )
 
 
 def discover(paths: Any, names: Naming, filters: Filters, *, may_be_empty: bool = False) -> Inventory:
@@ -407,7 +220,7 @@ def _add_path(inventory: Inventory, given: str | os.PathLike[str], filters: Filt
     label = shown(label)
     if not stat.S_ISREG(status.st_mode):
         inventory.broken.append(Broken(label, shown(name), FileCode.EINVAL, f"{label} is not a regular file."))
-    elif media_type(name) is None:
+    elif media_type(remote_name(name)) is None:
         inventory.broken.append(Broken(label, shown(name), FileCode.EBADMIME, unsupported(label, shown(name))))
     elif status.st_size == 0:
         message = f"{label} is empty (0 bytes): write it again or leave it out."
@@ -466,7 +279,7 @@ def _scan(inventory: Inventory, folder: str, below: str, filters: Filters) -> tu
     folders: list[str] = []
     with os.scandir(folder) as entries:
         for entry in entries:
-            relative = f"{below}/{entry.name}" if below else entry.name
+            relative = remote_name(f"{below}/{entry.name}" if below else entry.name)
             found = _classify(entry, relative, filters)
             if isinstance(found, int):
                 files.append(f"{entry.name}\0{found}")
@@ -499,7 +312,7 @@ def _classify(entry: os.DirEntry[str], relative: str, filters: Filters) -> int |
             return "not a regular file"
         if not filters.takes(relative):
             return "excluded"
-        if media_type(name) is None:
+        if media_type(relative) is None:
             return f"unsupported ({extension_of(name) or 'no extension'})"
         if problem := name_problem(relative):
             return Broken(shown(entry.path), shown(name), FileCode.EBADNAME, problem)

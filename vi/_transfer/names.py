@@ -1,37 +1,178 @@
-"""Local names for remote files: inside the folder, portable, and distinct on every file system.
+"""One map between the names of a dataset and paths below a folder, the same for every command.
 
-Whoever may upload to a dataset chooses the names that others download, so every rule of POSIX and Windows holds on
-both: no separators, drive letters, device names, control characters, trailing dots or spaces, nothing over 255 bytes.
-Two names that some file system takes for one (case, Unicode form) are told apart by the asset id.
+A ``/`` in a name is a folder on disk. What the folder's file system cannot hold as it is, is written as ``%{3A}``: the
+code points in hexadecimal, joined by dots. A name is read back from its path alone, so a copy that another tool made, on
+another machine, is understood without a list beside it:
+
+- ``remote_name(path)`` gives the name for every path, whatever rules it was written by;
+- ``remote_name(local_path(name, rules)) == name`` for every name and all rules.
+
+Two names that the file system takes for one (case, Unicode form) are told apart by writing all that could be folded in
+one of them as ``%{..}``; which one depends on the names and on what is in the folder, not on an order.
+
+Whoever may upload to a dataset chooses the names that others download: whatever the rules are, a path stays below its
+folder, is not hidden, and holds no control characters.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
+from typing import Literal
 
+import attrs
+
+from .._media import media_type
 from .sources.local import shown
 
-MAX_BYTES = 200  # leaves room for the decoration of a temporary name within the usual 255
+LIMIT = 255
+"""Bytes, or UTF-16 units where these count, that one part of a path may have."""
+PIECE = 200
+LONGEST = 3500
+"""Bytes of a whole path below its folder; systems end paths at 4,096 or so."""
 
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]')
-_DEVICE = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])( *\..*)?")
+_ALWAYS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_SPECIAL = re.compile(r'[<>:"\\|?*]')
+_DEVICE = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])( *\..*)?", re.DOTALL)
+_WRITTEN = re.compile(r"%\{([0-9A-Fa-f]{1,6}(?:\.[0-9A-Fa-f]{1,6})*)\}")
+_EMPTY = "%{-}"
+_EMPTIES = (_EMPTY, _EMPTY * 2)
+_MORE = "%{+}"
 
 
-def safe_name(filename: str, asset_id: str) -> str:
-    """Return the name under which *filename* is saved; itself when it is harmless everywhere."""
-    name = _UNSAFE.sub("_", filename).rstrip(". ").lstrip()
-    if not name or set(name) <= {"."}:
-        return f"unnamed-{_short(asset_id)}"
-    if _DEVICE.fullmatch(name):
-        name = f"_{name}"
-    if len(name.encode()) > MAX_BYTES:
-        stem, dot, extension = name.rpartition(".")
-        if not dot or len(extension.encode()) > 16:
-            stem, dot, extension = name, "", ""
-        name = f"{_cut(stem, MAX_BYTES - 32)}~{_short(filename)}{dot}{extension}"
-    return name
+@attrs.frozen
+class NameRules:
+    """What a file system holds as it is written, and which names it takes for one."""
+
+    special: bool = True
+    """Whether it holds ``<>:"\\|?*``."""
+    edges: bool = True
+    """Whether it keeps dots and blanks at the end."""
+    devices: bool = True
+    """Whether names such as CON and aux.png are files."""
+    form: Literal["NFC", "NFD"] | None = None
+    """The Unicode form in which it gives every name back, if not as it was written."""
+    folds: bool = False
+    """Whether names that differ in case or Unicode form are one."""
+    wide: bool = False
+    """Whether 255 counts UTF-16 units instead of bytes."""
+
+
+POSIX = NameRules()
+STRICT = NameRules(special=False, edges=False, devices=False)
+"""What every file system holds; how names are written where nobody can be asked."""
+
+
+def remote_name(path: str) -> str:
+    """Return the name that *path*, below its folder and with ``/``, stands for."""
+    if "%{" not in path:
+        return path
+    parts: list[str] = []
+    more = False
+    for part in path.split("/"):
+        text, goes_on = (part.removesuffix(_MORE), part.endswith(_MORE))
+        text = "" if text in _EMPTIES else _WRITTEN.sub(_read, text)
+        if more:
+            parts[-1] += text
+        else:
+            parts.append(text)
+        more = goes_on
+    return "/".join(parts) + (_MORE if more else "")
+
+
+def local_path(name: str, rules: NameRules) -> str:
+    """Return the path, with ``/``, for a name that has no twin."""
+    if len(name) > LONGEST:
+        return shortened(name)
+    path = "/".join(_part(part, rules) for part in name.split("/"))
+    path += _EMPTY * (not name or name.endswith("/"))  # a file, apart from a folder without a name
+    return path if len(path) <= LONGEST // 4 or len(path.encode()) <= LONGEST else shortened(name)
+
+
+def shortened(name: str) -> str:
+    """Return a path for a name that no path can hold: the one that is not read back, but recognized by its name."""
+    stem, dot, extension = name.rpartition("/")[2].rpartition(".")
+    if not dot or len(extension) > 16:
+        stem, dot, extension = name.rpartition("/")[2], "", ""
+    return local_path(f"{stem[:40]}~{_short(name)}{dot}{extension}", STRICT)
+
+
+def _part(part: str, rules: NameRules, *, folded: bool = False, dotted: bool = False) -> str:
+    """Write one part of a name; *folded* writes out all that could be folded, *dotted* tells a folder from a file."""
+    if not part:
+        return _EMPTY
+    written = _written(part, _unheld(part, rules, folded, dotted))
+    return written if _size(written, rules) <= LIMIT else _in_pieces(part, rules, folded, dotted)
+
+
+def _unheld(part: str, rules: NameRules, folded: bool, dotted: bool = False) -> set[int]:
+    """Return where the characters are that must be written out."""
+    flags = {match.start() for match in _ALWAYS.finditer(part)}
+    if part.startswith("."):  # hidden, or the folder itself, or the one above
+        flags.add(0)
+    if "%{" in part:
+        flags |= {match.start() for match in _WRITTEN.finditer(part)}
+        if part in _EMPTIES:
+            flags.add(0)
+        if part.endswith(_MORE):
+            flags.add(len(part) - len(_MORE))
+    if not rules.special:
+        flags |= {match.start() for match in _SPECIAL.finditer(part)}
+    if not rules.edges:
+        flags |= set(range(len(part.rstrip(". ")), len(part)))
+    if not rules.devices and _DEVICE.fullmatch(part):
+        flags.add(0)
+    if folded:
+        flags |= {at for at, c in enumerate(part) if not c.isascii() or c.isupper()}
+    elif rules.form is not None and unicodedata.normalize(rules.form, part) != part:
+        flags |= {at for at, c in enumerate(part) if not c.isascii()}
+    if dotted:  # one more than a file of this name has, the dot of the extension if it can be
+        free = [at for at in range(len(part)) if at not in flags]
+        flags |= {max(free, key=lambda at: (part[at] == ".", at))} if free else set()
+    return flags
+
+
+def _written(part: str, flags: Collection[int]) -> str:
+    if not flags:
+        return part
+    found: list[str] = []
+    run: list[str] = []
+    for at, c in enumerate(part):
+        if at in flags:
+            run.append(f"{ord(c):X}")
+            continue
+        if run:
+            found.append(f"%{{{'.'.join(run)}}}")
+            run = []
+        found.append(c)
+    if run:
+        found.append(f"%{{{'.'.join(run)}}}")
+    return "".join(found)
+
+
+def _read(match: re.Match[str]) -> str:
+    points = [int(point, 16) for point in match[1].split(".")]
+    return "".join(map(chr, points)) if max(points) <= 0x10FFFF else match[0]
+
+
+def _size(text: str, rules: NameRules) -> int:
+    return len(text.encode("utf-16-le")) // 2 if rules.wide else len(text.encode("utf-8", "surrogatepass"))
+
+
+def _in_pieces(part: str, rules: NameRules, folded: bool, dotted: bool) -> str:
+    """Write a part that is too long as folders within each other, the last of which holds the file."""
+    pieces: list[str] = []
+    while _size(_written(part, _unheld(part, rules, folded)), rules) > LIMIT:
+        count = min(PIECE, len(part) - 1)
+        while _size(_written(part[:count], _unheld(part[:count], rules, folded)), rules) > PIECE:
+            count = count * 3 // 4
+        pieces.append(_written(part[:count], _unheld(part[:count], rules, folded)) + _MORE)
+        part = part[count:]
+    return "/".join([*pieces, _written(part, _unheld(part, rules, folded, dotted))])
 
 
 def key_of(name: str) -> str:
@@ -39,37 +180,147 @@ def key_of(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
+class LocalNames:
+    """The paths of one dataset's names below one folder.
+
+    Most names are mapped each by itself. Those for which `needs_listing` is true may have twins: *learn* is told all
+    names of the dataset first. *spellings* lists a folder below this one, as it is on disk.
+    """
+
+    def __init__(self, rules: NameRules, spellings: Callable[[str], Collection[str]] = lambda below: ()) -> None:
+        self._rules = rules
+        self._spellings = spellings
+        self._parts: dict[str, str] = {}
+        """How the last part of a name, or of a folder, is written where it is not as usual."""
+        self._folders: dict[str, str] = {}
+        """The same for folders."""
+        self._taken: set[int] = set()
+        self._is_empty: bool | None = None
+        """Whether the folder held nothing when it was first looked at."""
+        self.learned: bool = False
+
+    def needs_listing(self, name: str) -> bool:
+        """Tell whether the path of *name* depends on what else the dataset holds."""
+        if self.learned:
+            return False
+        # A folder can only have the name of an asset if it looks like one, or is one that a hostile service makes up.
+        folders = name.split("/")[:-1]
+        return self._rules.folds or any(media_type(part) is not None or not part.strip(".") for part in folders)
+
+    def learn(self, names: Iterable[str]) -> None:
+        """Find the twins among all names of the dataset. Blocking, where the file system folds names."""
+        self.learned = True
+        if not self._rules.folds:
+            listed = set(names)
+            for name in listed:
+                for folder in _folders_of(name):
+                    if folder in listed and f"/{folder}" not in self._folders:
+                        last = folder.rpartition("/")[2]
+                        self._folders[f"/{folder}"] = _part(last, self._rules, dotted=True)
+            return
+        files: defaultdict[str, set[str]] = defaultdict(set)
+        folders: defaultdict[str, set[str]] = defaultdict(set)
+        for name in names:
+            above, _, last = f"/{name}".rpartition("/")
+            files[above].add(last)
+            for folder in _folders_of(name):
+                above, _, last = f"/{folder}".rpartition("/")
+                folders[above].add(last)
+        for above in sorted({*files, *folders}, key=lambda one: one.count("/")):  # a folder before what it holds
+            self._tell_apart(above, files[above], folders[above])
+
+    def _tell_apart(self, above: str, files: set[str], folders: set[str]) -> None:
+        twins: defaultdict[str, set[str]] = defaultdict(set)
+        for part in files | folders:
+            twins[key_of(_part(part, self._rules))].add(part)
+        for parts in twins.values():
+            if len(parts) > 1:
+                plain = self._plain_one(above, parts)
+                for part in parts - {plain}:
+                    self._parts[f"{above}/{part}"] = _part(part, self._rules, folded=True)
+            for part in parts & files & folders:
+                path = f"{above}/{part}"
+                self._folders[path] = _part(part, self._rules, folded=path in self._parts, dotted=True)
+
+    def _plain_one(self, above: str, parts: set[str]) -> str:
+        """Return the one of several twins that keeps its name: what is on disk, else what nothing would fold."""
+        there = self._spellings(self._path(above[1:]) if above else "")
+        held = [part for part in parts if _part(part, self._rules) in there]
+        stable = [part for part in parts if _part(part, self._rules) == _part(part, self._rules, folded=True)]
+        return min(held or stable or parts)
+
+    def _path(self, name: str, *, is_file: bool = False) -> str:
+        if (not self._parts and not self._folders) or len(name) > LONGEST:
+            return local_path(name, self._rules)
+        found: list[str] = []
+        for prefix in (*_folders_of(name), name):
+            key = f"/{prefix}"
+            written = None if is_file and prefix is name else self._folders.get(key)
+            found.append(written or self._parts.get(key) or _part(key.rpartition("/")[2], self._rules))
+        path = "/".join(found) + _EMPTY * (not name or name.endswith("/"))
+        return path if len(path.encode()) <= LONGEST else shortened(name)
+
+    def path(self, name: str) -> str:
+        """Return where *name* is, below the folder and with ``/``."""
+        return self._path(name, is_file=True)
+
+    def _where(self, name: str, there: Callable[[str], bool]) -> str | None:
+        """Return where *name* is, as another file system's rules would have written it: a copy may have come from there."""
+        if self._rules.folds:  # what seems to be there may be a twin's
+            return None
+        if self._is_empty is None:
+            self._is_empty = not self._spellings("")
+        if self._is_empty:
+            return None
+        strict = attrs.evolve(STRICT, wide=self._rules.wide)
+        forms: tuple[Literal["NFC", "NFD"] | None, ...] = (None,) if name.isascii() else (None, "NFC", "NFD")
+        every = [attrs.evolve(rules, form=form) for rules in (self._rules, strict) for form in forms]
+        found = [""]
+        for part in name.split("/"):
+            ways = dict.fromkeys(
+                _part(part, rules, folded=folded, dotted=dotted)
+                for rules in every
+                for folded in (False, True)
+                for dotted in (False, True)
+            )
+            paths = (f"{above}/{way}" if above else way for above in found for way in ways)
+            found = [path for path in paths if there(path)]
+        return min(found, default=None)
+
+    def choose(self, name: str, asset_id: str, there: Callable[[str], bool] = lambda path: False) -> str:
+        """Return the path for an asset to be written: where it is *there* already, else the usual one.
+
+        A service that lists two assets of one name gets two paths: the second has the asset's id in it.
+        """
+        path = self.path(name)
+        if not there(path):
+            path = self._where(name, there) or path
+        while (key := hash(key_of(path) if self._rules.folds else path)) in self._taken:
+            path = apart(path, asset_id)
+        self._taken.add(key)
+        return path
+
+
 def apart(name: str, asset_id: str) -> str:
     """Return a name beside *name* that only this asset has."""
     stem, dot, extension = name.rpartition(".")
-    if not dot or not stem:
+    if not dot or not stem or "/" in extension:
         return f"{name}~{_short(asset_id)}"
     return f"{stem}~{_short(asset_id)}.{extension}"
 
 
-class LocalNames:
-    """Names of one folder's files as they are chosen, each used once."""
+def _folders_of(name: str) -> list[str]:
+    """Return the folders of a name from the top: ``a``, ``a/b`` for ``a/b/c.png``."""
+    return [name[:at] for at, c in enumerate(name) if c == "/"]
 
-    __slots__ = ("_taken",)
 
-    def __init__(self) -> None:
-        self._taken: set[int] = set()
-
-    def choose(self, filename: str, asset_id: str) -> str:
-        """Return the local name of an asset: safe everywhere, and no other's on any file system."""
-        name = safe_name(filename, asset_id)
-        while hash(key_of(name)) in self._taken:  # more than once if somebody named an asset as this one would be
-            name = apart(name, asset_id)
-        self._taken.add(hash(key_of(name)))
-        return name
+def below(folder: str | os.PathLike[str], path: str) -> str:
+    """Return a path below *folder* with ``/`` on every system."""
+    return os.path.relpath(path, folder).replace(os.sep, "/")
 
 
 def _short(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:10]
-
-
-def _cut(text: str, size: int) -> str:
-    return text.encode()[:size].decode("utf-8", "ignore")
 
 
 def name_problem(name: str) -> str | None:

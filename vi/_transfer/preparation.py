@@ -11,7 +11,8 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 
 from .._media import extension_for, family_of, media_type, sniff, type_of
 from ..codes import FileCode
-from .discovery import os_failure, too_large, unsupported
+from .discovery import os_failure, unsupported
+from .inventory import too_large
 from .outcomes import SourceChangedError, SourceFailedError
 from .record import FileRecord
 from .sources.local import Facts, PathSource, examine_path

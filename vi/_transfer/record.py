@@ -54,6 +54,11 @@ class FileRecord:
         return step
 
     @property
+    def path_on_disk(self) -> str:
+        """The path of a local file as the file system takes it, which may hold what cannot be shown."""
+        return str(getattr(self.source, "path", self.source.label))
+
+    @property
     def path(self) -> str:
         """The path as the user gave it, or the name of what is not a file."""
         return self.source.label

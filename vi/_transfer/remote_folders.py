@@ -90,6 +90,8 @@ class RemoteFolder:
             try:
                 fs.put_file(file, temporary, callback=_ends_when_unwanted())
                 still_wanted()
+                if "/" in name:
+                    fs.makedirs(final.rpartition("/")[0], exist_ok=True)
                 if not replace and fs.exists(final):
                     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), final)
                 _move(fs, temporary, final)

@@ -27,11 +27,14 @@ import attrs
 from ..._checksums import Expected
 from ..byte_ranges import ByteRange, range_size
 from ..files import discard
+from ..names import below
 from . import locked_lines
 from .locked_lines import KEPT_SECONDS, LineWriter
 from .uploads import JournalKey
 
 VERSION = 1
+NAME_BYTES = 100
+"""How much of a file's name its part file shows; all of it may be as long as a name can be."""
 WORTH_KEEPING = 32 << 20
 """How many bytes of a file must have arrived for a download that is stopped, not killed, to leave them to the next."""
 
@@ -187,13 +190,16 @@ class PartJournal:
         return True
 
     def path_for(self, target: str) -> str:
-        """Return a temporary path beside *target* that nothing else uses."""
-        folder, name = os.path.split(target)
-        return os.path.join(folder, f".{name}.{self._run}{next(self._numbers):04x}.part")  # noqa: PTH118
+        """Return a temporary path for *target* at the top of the folder that nothing else uses."""
+        name = os.path.basename(target).encode(errors="replace")[:NAME_BYTES].decode(errors="ignore")  # noqa: PTH119
+        return os.path.join(self._folder, f".{name}.{self._run}{next(self._numbers):04x}.part")  # noqa: PTH118
+
+    def _name_of(self, target: str) -> str:
+        return below(self._folder, target)
 
     def kept_for(self, target: str, asset_id: str, size: int, expected: Expected) -> KeptPart | None:
         """Return what an earlier download has left of this object, to resume it; leftovers of another are removed."""
-        kept = self._kept.pop(os.path.basename(target), None)  # noqa: PTH119
+        kept = self._kept.pop(self._name_of(target), None)
         if kept is None:
             return None
         if (kept.asset_id, kept.size, kept.digest) != (asset_id, size, expected.text):
@@ -206,7 +212,7 @@ class PartJournal:
         """Note a large file, if it can be resumed: its digest and ETag are known."""
         if not expected or etag is None:
             return
-        kept = KeptPart(path, os.path.basename(target), asset_id, size, expected.text, etag)  # noqa: PTH119
+        kept = KeptPart(path, self._name_of(target), asset_id, size, expected.text, etag)
         self._begun[path] = kept
         self._note(kept)
 
@@ -283,7 +289,7 @@ def read_parts(path: Path) -> PartsSaid | None:
                 and (found := _PART.fullmatch(part))
                 and found[1] == said.run
                 and _is_bare(part)
-                and _is_bare(name)
+                and _is_below(name)
             ):
                 path_of = os.path.join(said.folder, part)  # noqa: PTH118
                 said.kept[part] = KeptPart(path_of, name, asset_id, size, digest, etag)
@@ -299,6 +305,10 @@ def _is_part_of(run: str, name: str) -> bool:
 
 def _is_bare(name: str) -> bool:
     return os.path.basename(name) == name not in ("", ".", "..")  # noqa: PTH119
+
+
+def _is_below(name: str) -> bool:
+    return all(_is_bare(part) for part in name.split("/"))
 
 
 def parts_left(said: PartsSaid) -> list[str]:

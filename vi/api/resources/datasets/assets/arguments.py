@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ....._paths import as_path
-from ....._transfer.discovery import Inventory, Naming, discover
+from ....._transfer.discovery import discover
 from ....._transfer.filters import Filters, read_patterns
+from ....._transfer.inventory import Inventory, Naming
 from ....._transfer.record import FileRecord
 from ....._transfer.remote_folders import is_remote
 from ....._transfer.sources.remote import is_file_address, local_path

@@ -12,7 +12,7 @@ import attrs
 from ....._events import Listener
 from ....._http import Http
 from ....._show.progress import progress_listeners
-from ....._transfer.discovery import Naming
+from ....._transfer.inventory import Naming, check_naming
 from ....._transfer.progress import ProgressTracker
 from ....._transfer.remote_folders import RemotePath, is_remote, remote_folder
 from ....._transfer.threads.stopping import in_thread
@@ -317,11 +317,12 @@ class AsyncFolderTransfers(Resource):
             raise ViInvalidParameterError(
                 f"direction must be 'up' or 'down', got {direction!r}.", parameter="direction"
             )
-        if direction == "down" and (names != "basename" or follow_links):
+        if direction == "down" and (callable(names) or follow_links):
             raise ViInvalidParameterError(
-                "names and follow_links apply to uploads only; leave them out for direction='down'.",
+                "follow_links and a function as names apply to uploads only; leave them out for direction='down'.",
                 parameter="follow_links" if follow_links else "names",
             )
+        check_naming(names)
         check_max_delete(max_delete)
         calls = self._calls(dataset_id)
         run: PlanRun | None = None
@@ -333,7 +334,7 @@ class AsyncFolderTransfers(Resource):
                     calls, inventory, self._transfers.lanes(), folder=place, filters=given, delete=delete
                 )
             else:
-                plan = await plan_down(calls, place, filters=given, delete=delete)
+                plan = await plan_down(calls, place, names=names, filters=given, delete=delete)
             if dry_run:
                 return SyncResult(plan)
             check_deletions(plan, max_delete)
@@ -419,7 +420,7 @@ class AsyncFolderTransfers(Resource):
         with deadline(self._http, timeout, "comparison"):
             filters = await in_thread(filters.beside, place)
             inventory = await in_thread(scan_folder, place, names, filters)
-            return await verify(calls, inventory, self._transfers.lanes(), filters)
+            return await verify(calls, inventory, place, self._transfers.lanes(), filters)
         raise AssertionError("unreachable")
 
     def _limits(self, max_concurrency: int | None) -> Any:

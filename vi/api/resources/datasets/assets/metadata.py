@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ....._transfer.discovery import Inventory
+from ....._transfer.inventory import Inventory
 from ....._transfer.record import FileRecord
 from .....errors import ViInvalidParameterError
 from .types import AssetCustomMetadata

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, KeysView, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -56,6 +56,11 @@ class RemoteIndex:
     def get(self, name: str) -> RemoteAsset | None:
         """Return the asset of a name."""
         return self._assets.get(name)
+
+    @property
+    def names(self) -> KeysView[str]:
+        """The names of all assets."""
+        return self._assets.keys()
 
     def __iter__(self) -> Iterator[tuple[str, RemoteAsset]]:
         return iter(self._assets.items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,6 +15,7 @@ import anyio
 from ......_transfer import files
 from ......_transfer.download import RemoteFile, fetch
 from ......_transfer.journals.downloads import PartJournal
+from ......_transfer.names import STRICT, LocalNames
 from ......_transfer.remote_folders import RemoteFolder, to_the_end
 from ......_transfer.threads.stopping import in_thread, to_end_in_thread
 from ..results import AssetDownloadResult
@@ -44,15 +46,25 @@ class RemoteDownload(Download):
         self._folder = Path(tempfile.mkdtemp(prefix="vi-"))
         self._made = True
         self._parts = PartJournal(self._folder)  # never opened: remote downloads are not resumed
+        self._names = LocalNames(STRICT)
         await in_thread(self._place.prepare)
 
     def _target(self, name: str) -> str:
         return self._place.target(name)
 
+    def _name_in(self, target: str) -> str:
+        return target.removeprefix(self._place.target(""))
+
+    def _is_there(self, name: str) -> bool:
+        return False
+
+    async def _make_folders(self, name: str) -> None:
+        """They are made when the file is put there."""
+
     async def _settled_by_local(self, remote: RemoteFile, target: str) -> bool:
         await self._learn_digest(remote)
         try:
-            same = await in_thread(self._place.holds, _name_in(target), remote.size, remote.expected)
+            same = await in_thread(self._place.holds, self._name_in(target), remote.size, remote.expected)
         except IsADirectoryError:
             self._conflict(remote, target, "a folder of this name is there")
             return True
@@ -65,8 +77,8 @@ class RemoteDownload(Download):
         return False
 
     async def _fetch_to(self, remote: RemoteFile, target: str) -> None:
-        name = _name_in(target)
-        staged = str(self._folder / name)
+        name = self._name_in(target)
+        staged = str(self._folder / os.urandom(8).hex())
         arrived = False
 
         def put() -> None:
@@ -108,7 +120,3 @@ class RemoteDownload(Download):
                 raise
             reason = f"{error.strerror} (in the temporary folder {self._folder})"
             raise OSError(error.errno, reason, staged) from None
-
-
-def _name_in(target: str) -> str:
-    return target.rpartition("/")[2]

@@ -6,8 +6,9 @@ import asyncio
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ from ......_pacing import Slots
 from ......_transfer import files
 from ......_transfer.discovery import os_failure
 from ......_transfer.download import RemoteFile, fetch
+from ......_transfer.file_system import make_folders, rules_of, spellings
 from ......_transfer.filters import Filters
 from ......_transfer.journals.downloads import PartJournal
 from ......_transfer.journals.uploads import JournalKey
-from ......_transfer.names import LocalNames
+from ......_transfer.names import POSIX, LocalNames
 from ......_transfer.outcomes import TargetGone, TransferFailed, UrlExpired
 from ......_transfer.progress import ProgressTracker
 from ......_transfer.record import FileFailure
@@ -40,6 +42,7 @@ from ......codes import OF_THE_DISK, READ_ONLY, FileCode
 from ......config import TransferLimits
 from ......errors import ViDownloadError, ViError, ViNetworkError, ViNotFoundError, ViOperationError, ViTimeoutError
 from ..calls import WITH_CONTENTS, AssetCalls
+from ..remote_index import RemoteIndex
 from ..results import AssetDownloadResult
 
 _MISSING = "vi:missing"  # no field of the protocol holds a colon
@@ -55,8 +58,8 @@ class DownloadOptions:
     asset_ids: Sequence[str] | None
     limit: int | None
     limits: TransferLimits
-    only: frozenset[str] | None = None
-    """Ids of the assets to take from the listing, all if None."""
+    paths: Mapping[str, str] | None = None
+    """Ids of the assets to take from the listing, all if None, and where each goes below *folder*."""
     filters: Filters | None = None
     """Names to take of what was selected."""
     remote_folder: RemoteFolder | None = None
@@ -96,7 +99,7 @@ class Download:
         self._folder = options.folder
         """Where files are fetched to."""
         self._tracker = tracker
-        self._names = LocalNames()
+        self._names = LocalNames(POSIX)
         self._entered = 0
         self._bytes = 0
         self._result = AssetDownloadResult(options.folder)
@@ -142,19 +145,17 @@ class Download:
             raise first_error(group) from None
 
     def _selected(self, items: list[Any]) -> Iterator[Any]:
-        """Yield the items to fetch; those that are left out still take their names, which depend on the order."""
-        limit, only, filters = self._options.limit, self._options.only, self._options.filters
+        """Yield the items to fetch."""
+        limit, paths, filters = self._options.limit, self._options.paths, self._options.filters
         for item in items:
             if limit is not None and self._entered >= limit:
                 return
             filename = item.get("filename") if isinstance(item, dict) else None
-            left_out = only is not None and _id_of(item) not in only
+            left_out = paths is not None and _id_of(item) not in paths
             if filters is not None and isinstance(filename, str):
                 left_out = left_out or not filters.takes(filename)
             if not left_out:
                 yield item
-            elif isinstance(filename, str):
-                self._names.choose(filename, _id_of(item))
 
     async def _begin(self, item: Any, pool: TaskPool) -> None:
         self._entered += 1
@@ -165,7 +166,7 @@ class Download:
             self._fail(name, name, problem.code, f"{name}: {problem.message}")
             return
         self._bytes += remote.size
-        await pool.submit(self._fetch_one, remote, self._name(remote), slots=slots_for(remote.size))
+        await pool.submit(self._fetch_one, remote, await self._name(remote), slots=slots_for(remote.size))
 
     def result(self) -> AssetDownloadResult:
         """Return what is known so far; what was begun and not settled counts as cancelled."""
@@ -182,6 +183,8 @@ class Download:
         self._parts = await to_end_in_thread(PartJournal.open, folder, key)
         probe = self._parts.path_for(str(folder / "probe"))
         await to_end_in_thread(files.check_folder, folder, probe)
+        rules = await to_end_in_thread(rules_of, folder)
+        self._names = LocalNames(rules, partial(spellings, folder))
 
     async def _check_folder(self) -> None:
         problem: tuple[str, str] | None = None
@@ -225,14 +228,28 @@ class Download:
 
     # name
 
-    def _name(self, remote: RemoteFile) -> str:
-        """Choose the local name: safe everywhere, and used by no other asset of this download on any file system."""
-        name = self._names.choose(remote.filename, remote.asset_id)
+    async def _name(self, remote: RemoteFile) -> str:
+        """Return the path below the folder: the one that was planned, or that of the one map of names."""
+        paths = self._options.paths
+        if paths is not None:
+            name = paths[remote.asset_id]
+        else:
+            if self._names.needs_listing(remote.filename):
+                index = await RemoteIndex.load(self._calls)
+                await in_thread(self._names.learn, index.names)
+            name = self._names.choose(remote.filename, remote.asset_id, self._is_there)
         if name != remote.filename:
             self._result.renamed[remote.asset_id] = name
         return name
 
+    def _is_there(self, name: str) -> bool:
+        return os.path.lexists(self._target(name))
+
     # fetch
+
+    async def _make_folders(self, name: str) -> None:
+        if "/" in name:
+            await in_thread(make_folders, self._folder, name)
 
     def _target(self, name: str) -> str:
         return os.path.join(self._options.folder, name)  # noqa: PTH118 - once per file
@@ -244,6 +261,7 @@ class Download:
                 if self._refusal is not None:
                     raise self._refusal
                 self._check_space(remote)
+                await self._make_folders(name)
                 await self._fetch_to(remote, target)
         except TransferFailed as problem:
             self._fail(target, remote.filename, problem.code, f"{remote.filename}: {problem.message}", remote.attempts)
@@ -260,6 +278,8 @@ class Download:
             code: str = FileCode.ENETWORK if lost else FileCode.EUNKNOWN
             self._fail(target, remote.filename, code, f"{remote.filename}: {error.message}", remote.attempts)
             return
+        except NotADirectoryError as error:
+            self._conflict(remote, target, f"{error.filename} is in the way: a file or a link where a folder belongs")
         except OSError as error:
             code, message = os_failure(error, target)
             self._fail(target, remote.filename, code, message, remote.attempts)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import attrs
 
 from ......_show.sheet import Sheet, Table
 from ......_show.units import counted, noted
-from ......_transfer.discovery import Inventory
 from ......_transfer.filters import Filters
+from ......_transfer.inventory import Inventory
 from ......_transfer.preparation import prepare
 from ......_transfer.record import FileFailure, FileRecord
 from ......_transfer.threads.lanes import Lanes
+from ......_transfer.threads.stopping import in_thread
 from .....display import Report
 from ..calls import AssetCalls
 from ..remote_index import RemoteAsset, RemoteIndex, same_content
@@ -112,9 +114,19 @@ class Comparison:
         self.failures.append(FileFailure(record.path, record.filename, code, message))
 
 
-async def verify(calls: AssetCalls, inventory: Inventory, lanes: Lanes, filters: Filters = NO_FILTERS) -> VerifyResult:
+def pair(inventory: Inventory, index: RemoteIndex, folder: Path) -> None:
+    """Find the files of a folder among the assets, and refuse two of one name. Blocking."""
+    inventory.match(index.names, folder)
+    inventory.check_names()
+
+
+async def verify(
+    calls: AssetCalls, inventory: Inventory, folder: Path, lanes: Lanes, filters: Filters = NO_FILTERS
+) -> VerifyResult:
     """Compare what the filters take of a folder and of a dataset."""
-    comparison = Comparison(inventory, await RemoteIndex.load(calls), lanes, filters)
+    index = await RemoteIndex.load(calls)
+    await in_thread(pair, inventory, index, folder)
+    comparison = Comparison(inventory, index, lanes, filters)
     result = VerifyResult()
     async for compared in comparison:
         name = compared.record.filename

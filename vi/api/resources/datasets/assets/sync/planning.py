@@ -9,15 +9,17 @@ from __future__ import annotations
 import itertools
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
 from ......_media import media_type
 from ......_transfer import files
-from ......_transfer.discovery import EXCLUDED_FOLDER, Inventory, Naming, discover
+from ......_transfer.discovery import EXCLUDED_FOLDER, discover
+from ......_transfer.file_system import is_same_file, rules_of, spellings
 from ......_transfer.filters import Filters
-from ......_transfer.names import LocalNames, key_of, name_problem
+from ......_transfer.inventory import Inventory, Naming
+from ......_transfer.names import LocalNames, below, key_of, name_problem, remote_name
 from ......_transfer.threads.lanes import Lanes
 from ......_transfer.threads.stopping import in_thread, still_wanted
 from ......errors import ViInvalidParameterError, ViOperationError, ViPathError
@@ -25,7 +27,7 @@ from ..calls import AssetCalls
 from ..download.run import DownloadOptions
 from ..plans import Action, PlannedTransfer, TransferPlan
 from ..remote_index import RemoteAsset, RemoteIndex
-from .comparison import NO_FILTERS, Comparison
+from .comparison import NO_FILTERS, Comparison, pair
 
 DEFAULT_MAX_DELETE = 100
 
@@ -37,9 +39,7 @@ def scan_folder(folder: Path, names: Naming, filters: Filters) -> Inventory:
     """Scan a folder that must exist; it may be empty."""
     if not folder.is_dir():
         raise ViPathError(f"No such folder: {folder}.", path=str(folder))
-    inventory = discover([folder], names, filters, may_be_empty=True)
-    inventory.check_names()
-    return inventory
+    return discover([folder], names, filters, may_be_empty=True)
 
 
 async def plan_up(
@@ -58,7 +58,10 @@ async def plan_up(
     """
     root = str(folder) if folder is not None else ""
     plan = TransferPlan(calls.dataset_id, "up", root, skipped=dict(inventory.skip_reasons))
-    comparison = Comparison(inventory, await RemoteIndex.load(calls), lanes, filters)
+    index = await RemoteIndex.load(calls)
+    if folder is not None:
+        await in_thread(pair, inventory, index, folder)
+    comparison = Comparison(inventory, index, lanes, filters)
     async for compared in comparison:
         record, asset = compared.record, compared.asset
         if compared.same and skip_existing:
@@ -97,7 +100,8 @@ def _names_left_out(inventory: Inventory, folder: str) -> set[str]:
     for skip in named:
         if skip.reason == EXCLUDED_FOLDER and not inventory.named_by_path:
             paths += _files_below(skip.path, folder)
-    return {name for path in paths for name in (path.name, path.as_posix())}
+    names = [remote_name(path.as_posix()) for path in paths]
+    return {one for name in names for one in (name, name.rpartition("/")[2])}
 
 
 def _files_below(excluded: str, folder: str) -> list[Path]:
@@ -116,15 +120,23 @@ def _files_below(excluded: str, folder: str) -> list[Path]:
     ]
 
 
-async def plan_down(calls: AssetCalls, folder: Path, *, filters: Filters = NO_FILTERS, delete: bool) -> TransferPlan:
+async def plan_down(
+    calls: AssetCalls, folder: Path, *, names: Naming = "basename", filters: Filters = NO_FILTERS, delete: bool
+) -> TransferPlan:
     """Plan to make the folder like the dataset."""
     index = await RemoteIndex.load(calls)
-    return await in_thread(partial(_compare_down, calls.dataset_id, folder, index, filters=filters, delete=delete))
+
+    def work() -> TransferPlan:
+        inventory = discover([folder], names, filters, may_be_empty=True) if folder.is_dir() else None
+        return _compare_down(calls.dataset_id, folder, index, filters=filters, delete=delete, inventory=inventory)
+
+    return await in_thread(work)
 
 
 async def plan_download(calls: AssetCalls, options: DownloadOptions) -> TransferPlan:
     """Plan what a download would do: compare what it selects with its folder."""
     index = await RemoteIndex.load(calls, query=options.query)
+    whole = await RemoteIndex.load(calls) if options.query else index
     ids = None if options.asset_ids is None else frozenset(options.asset_ids)
     left = itertools.count(1)
 
@@ -133,7 +145,15 @@ async def plan_download(calls: AssetCalls, options: DownloadOptions) -> Transfer
         return selected and (options.limit is None or next(left) <= options.limit)
 
     plan = await in_thread(
-        partial(_compare_down, calls.dataset_id, options.folder, index, overwrite=options.overwrite, takes=takes)
+        partial(
+            _compare_down,
+            calls.dataset_id,
+            options.folder,
+            index,
+            overwrite=options.overwrite,
+            takes=takes,
+            dataset_names=whole.names,
+        )
     )
     plan.notes = options.filters.notes if options.filters is not None else []
     for missing in (ids or frozenset()) - {asset.asset_id for _, asset in index}:
@@ -150,17 +170,23 @@ def _compare_down(
     delete: bool = False,
     overwrite: bool = True,
     takes: Callable[[str, RemoteAsset], bool] = lambda name, asset: True,
+    dataset_names: Collection[str] | None = None,
+    inventory: Inventory | None = None,
 ) -> TransferPlan:
     """Compare the folder with the dataset, or with what *takes* leaves of it; blocking, since files are read.
 
-    Without *overwrite* a local file with other content is kept.
+    Without *overwrite* a local file with other content is kept. *dataset_names* are all names where *index* is a
+    selection; *inventory* is what the folder holds, where files may have been moved within it.
     """
     plan = TransferPlan(dataset_id, "down", str(folder))
-    local_names = LocalNames()
-    wanted: dict[str, Path] = {}
+    local_names = LocalNames(rules_of(folder), partial(spellings, folder))
+    local_names.learn(index.names if dataset_names is None else dataset_names)
+    placed = _placed(inventory, index, folder, local_names) if inventory is not None else {}
     for name, asset in index:
-        local = local_names.choose(name, asset.asset_id)
-        path = wanted[key_of(local)] = folder / local
+        local = placed.get(name) or local_names.choose(
+            name, asset.asset_id, lambda below: os.path.lexists(folder / below)
+        )
+        path = folder / local
         still_wanted()
         if not filters.takes(name) or not takes(name, asset):
             continue
@@ -168,7 +194,7 @@ def _compare_down(
         action: Action
         if mtime_ns is None:
             action, reason = "download", "new"
-        elif files.content_matches(str(path), asset.size, asset.expected):
+        elif files.content_matches(os.path.realpath(path) if name in placed else str(path), asset.size, asset.expected):
             plan.existing += 1
             continue
         elif overwrite:
@@ -178,25 +204,57 @@ def _compare_down(
         plan.entries.append(
             PlannedTransfer(action, name, str(path), asset.size, reason, asset.asset_id, asset.etag, mtime_ns)
         )
-    if delete and folder.is_dir():
-        _plan_deletions(plan, folder, wanted, filters)
+    if delete and inventory is not None:
+        _plan_deletions(plan, folder, index, inventory)
     plan.notes = filters.notes
     return plan
 
 
-def _plan_deletions(plan: TransferPlan, folder: Path, wanted: dict[str, Path], filters: Filters) -> None:
-    paths = [path for path in sorted(folder.iterdir()) if filters.takes(path.name) and is_ours_to_delete(path)]
-    if not wanted:
-        _refuse_empty(len(paths), "the dataset is empty")
-    for path in paths:
-        asset = wanted.get(key_of(path.name))
+def _placed(inventory: Inventory, index: RemoteIndex, folder: Path, names: LocalNames) -> dict[str, str]:
+    """Return where files are that stand for an asset; a name that several files could have is left out."""
+    inventory.match(index.names, folder)
+    found: dict[str, str] = {}
+    unclear: set[str] = set()
+    for record in inventory:
+        name = record.filename
+        if name not in index.names or found.get(name) == (usual := names.path(name)):
+            continue
+        local = below(folder, record.path_on_disk)
+        if name in found and local != usual:
+            unclear.add(name)
+        else:
+            found[name] = local
+            unclear -= {name} if local == usual else set()
+    return {name: local for name, local in found.items() if name not in unclear}
+
+
+def _plan_deletions(plan: TransferPlan, folder: Path, index: RemoteIndex, inventory: Inventory) -> None:
+    """Plan to delete the files that stand for no asset.
+
+    Where no asset's name holds a folder, folders below are not the dataset's, and stay.
+    """
+    is_tree = any("/" in name for name in index.names)
+    surplus = [
+        (record.filename, Path(record.path_on_disk)) for record in inventory if record.filename not in index.names
+    ]
+    surplus = [(name, path) for name, path in surplus if (is_tree or path.parent == folder) and is_ours_to_delete(path)]
+    if not len(index):
+        _refuse_empty(len(surplus), "the dataset is empty")
+    keys = {key_of(name): name for name in index.names} if surplus else {}
+    for name, path in surplus:
         # Where case or Unicode form do not count, the asset's own file may show under another spelling.
-        if asset is not None and (path == asset or (asset.exists() and path.samefile(asset))):
+        twin = keys.get(key_of(name))
+        if twin is not None and is_same_file(twin, str(path), folder):
             continue
         status = path.lstat()
         plan.entries.append(
             PlannedTransfer(
-                "delete_file", path.name, str(path), status.st_size, "not in the dataset", mtime_ns=status.st_mtime_ns
+                "delete_file",
+                below(folder, str(path)),
+                str(path),
+                status.st_size,
+                "not in the dataset",
+                mtime_ns=status.st_mtime_ns,
             )
         )
 
@@ -205,7 +263,7 @@ def mtime_ns_of(path: Path) -> int | None:
     """Return the time of what is at *path*; None when nothing is."""
     try:
         return path.lstat().st_mtime_ns
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 
@@ -217,7 +275,8 @@ def _refuse_empty(deletions: int, reason: str) -> None:
 
 def is_ours_to_delete(path: Path) -> bool:
     """Only files that an upload of the folder would have taken: never hidden ones, folders, links or other types."""
-    if path.name.startswith(".") or media_type(path.name) is None or name_problem(path.name) is not None:
+    name = remote_name(path.name)
+    if path.name.startswith(".") or media_type(name) is None or name_problem(name) is not None:
         return False
     try:
         return stat.S_ISREG(path.lstat().st_mode)

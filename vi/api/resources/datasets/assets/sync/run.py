@@ -11,8 +11,8 @@ from ......_events import Listener
 from ......_show.progress import progress_listeners
 from ......_show.sheet import Sheet, Table
 from ......_show.units import counted, noted, rate, several
-from ......_transfer.discovery import Inventory
-from ......_transfer.names import LocalNames
+from ......_transfer.inventory import Inventory
+from ......_transfer.names import below
 from ......_transfer.progress import ProgressTracker
 from ......_transfer.record import FileFailure
 from ......_transfer.sources.local import PathSource
@@ -164,17 +164,22 @@ class PlanRun:
             entries = await self._still_as_planned(entries)
         # What was not there when the plan was made must not be replaced.
         for overwrite in (False, True):
-            wanted = [entry.asset_id for entry in entries if (entry.mtime_ns is not None) is overwrite]
+            folder = Path(self._plan.folder)
+            wanted = {
+                entry.asset_id: below(folder, entry.path)
+                for entry in entries
+                if entry.asset_id is not None and (entry.mtime_ns is not None) is overwrite
+            }
             if not wanted:
                 continue
             options = DownloadOptions(
-                folder=Path(self._plan.folder),
+                folder=folder,
                 overwrite=overwrite,
                 query={},
                 asset_ids=None,
                 limit=None,
                 limits=self._limits,
-                only=frozenset(asset_id for asset_id in wanted if asset_id is not None),
+                paths=wanted,
             )
             tracker = ProgressTracker("download", progress_listeners("download", *self._progress))
             tracker.files_total = len(wanted)
@@ -184,14 +189,16 @@ class PlanRun:
     async def _still_as_planned(self, entries: list[PlannedTransfer]) -> list[PlannedTransfer]:
         """Return the downloads of assets and onto files that are what they were; the others are reported."""
         index = await RemoteIndex.load(self._calls)
-        folder, names = Path(self._plan.folder), LocalNames()
-        there = {asset.asset_id: (asset, folder / names.choose(name, asset.asset_id)) for name, asset in index}
+        there = {asset.asset_id: (asset, name) for name, asset in index}
 
         def changed(entry: PlannedTransfer) -> str | None:
-            asset, path = there.get(entry.asset_id or "", (None, None))
-            if asset is None or asset.etag != (entry.etag or "") or path != Path(entry.path):
+            asset, name = there.get(entry.asset_id or "", (None, ""))
+            if asset is None or asset.etag != (entry.etag or "") or name != entry.filename:
                 return "the asset"
-            return "the local file" if mtime_ns_of(path) != entry.mtime_ns else None
+            path = Path(entry.path)
+            if not _is_within(path, self._plan.folder) or mtime_ns_of(path) != entry.mtime_ns:
+                return "the local file"
+            return None
 
         good: list[PlannedTransfer] = []
         for entry, what in zip(entries, await to_end_in_thread(lambda: [*map(changed, entries)]), strict=True):
@@ -249,6 +256,16 @@ def _sum(one: AssetDownloadResult, other: AssetDownloadResult) -> AssetDownloadR
     )
 
 
+def _is_within(path: Path, folder: str) -> bool:
+    """Tell whether a planned *path* is below *folder*, with no link to a folder between. Blocking."""
+    try:
+        parts = path.relative_to(folder).parts
+    except ValueError:
+        return False
+    above = [Path(folder, *parts[:count]) for count in range(1, len(parts))]
+    return bool(parts) and ".." not in parts and not any(one.is_symlink() for one in above)
+
+
 def delete_files(plan: TransferPlan) -> tuple[int, list[FileFailure]]:
     """Delete the local files that the plan names, if they still are what was planned; blocking."""
     deleted, failed = 0, []
@@ -259,7 +276,7 @@ def delete_files(plan: TransferPlan) -> tuple[int, list[FileFailure]]:
         try:
             status = path.lstat()
             same = (status.st_size, status.st_mtime_ns) == (entry.size, entry.mtime_ns)
-            if not same or path.parent != Path(plan.folder) or not is_ours_to_delete(path):
+            if not same or not _is_within(path, plan.folder) or not is_ours_to_delete(path):
                 failed.append(FileFailure(entry.path, entry.filename, FileCode.ECHANGED, f"{path} has changed since."))
                 continue
             path.unlink()

@@ -12,7 +12,7 @@ import logging
 
 import anyio
 
-from ......_transfer.discovery import Inventory
+from ......_transfer.inventory import Inventory
 from ......_transfer.journals.uploads import Journal, JournalKey, Unfinished
 from ......_transfer.record import FileRecord, Outcome
 from ......_transfer.sources.local import BytesSource

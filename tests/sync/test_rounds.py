@@ -1,0 +1,175 @@
+"""What goes up comes down the same: rounds of every command are no-ops, whatever the names and the file system."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import vi
+from tests.resume.stage import CountingService
+from tests.sync.disks import OtherDisk
+from vi import _samples
+from vi.cli import main
+
+ODD = (
+    "2024-01-01T12:00:00.png", "what?.png", "a|b.png", 'say "x".png', "<x>.png", "star*.png", "back\\slash.png",
+    "IMG_1.png", "img_1.png", "Img_1.PNG", "caf\u00e9.png", "cafe\u0301.png", "CAF\u00c9.png", "stra\u00dfe.png",
+    "STRASSE.png", "con.png", "CON.png", "aux/x.png", "com1.tar.png", "dot./x.png", "blank /x.png", " lead.png",
+    ".hidden.png", ".a/b.png", ".x.0123abcd0001.part.png", "%{3A}.png", "%{2E}%{2e}.png", "a%3Ab.png", "%{-}/x.png",
+    "a%{+}/b.png", "x" * 251 + ".png", "y" * 252 + ".png", "\u3042" * 200 + ".png", "z" * 600 + ".png",
+    ("e\u0301" * 120) + ".png", "a/b.png", "a/c/b.png", "A/b.png", "a/B.png", "cat.png", "cat.png/1.png", "Cat.png/1.png",
+    "../up.png", "../../up.png", "/root.png", "a//b.png", "a/./b.png", "./x.png", "tab\tnew\nline.png", "\x1b[31m.png",
+    "\u202egnp.png", "~/x.png", "~.png", "-rf.png", "50%25#1.png", "thumbs.db/x.png", "a_b.png", "emoji\U0001f600.png",
+)  # fmt: skip
+
+
+def random_names(count: int, seed: int) -> list[str]:
+    """Names of all that is odd, many of which some file system takes for one."""
+    chance = random.Random(seed)
+    letters = ["a", "A", "b", "B", "\u00e9", "e\u0301", "\u00c9", "\u00df", "ss", "/", "/", ":", "?", "\\", " ", ".", "%", "{41}",
+               "%{41}", "%{+}", "\u3042", "\n", "con", "~", "_", "-", "\U0001f600", "x" * 60]  # fmt: skip
+    names = dict.fromkeys(ODD)
+    while len(names) < count:
+        name = "".join(chance.choice(letters) for _ in range(chance.randint(1, 9))) + chance.choice((".png", ".PNG"))
+        if len(name) <= 300:
+            names[name] = None
+    return list(names)[:count]
+
+
+def image(number: int) -> bytes:
+    return _samples.encode(number, ".png", (4, 4)) + number.to_bytes(4, "big")
+
+
+DISKS: dict[str, Callable[[Path], OtherDisk | None]] = {
+    "this": lambda root: None,
+    "folding, NFC": lambda root: OtherDisk(str(root), "NFC", windows=False),
+    "folding, NFD": lambda root: OtherDisk(str(root), "NFD", windows=False),
+    "folding": lambda root: OtherDisk(str(root), None, windows=False),
+    "windows": lambda root: OtherDisk(str(root), None, windows=True),
+}
+
+
+@pytest.fixture(scope="module")
+def many(counting: CountingService, request: pytest.FixtureRequest) -> tuple[str, dict[str, str]]:
+    """A dataset with odd names, and the digests that belong to them."""
+    names = random_names(request.param, request.param)
+    with counting.client() as client:
+        dataset = client.datasets.create(name="odd").dataset_id
+        result = client.assets.upload(
+            dataset, [(name, image(number)) for number, name in enumerate(names)], show_progress=False
+        )
+        assert result.total_succeeded == len(names)
+        held = {asset.filename: asset.metadata.hash.contents for asset in client.assets.list(dataset).all_items()}
+    assert len(set(held.values())) == len(names)
+    return dataset, held
+
+
+def held_by(client: vi.Client, dataset: str) -> dict[str, str]:
+    return {asset.filename: asset.metadata.hash.contents for asset in client.assets.list(dataset).all_items()}
+
+
+def check_round(client: vi.Client, dataset: str, folder: Path, count: int, *, links: bool = False) -> None:
+    """Every comparison says that nothing is to be done."""
+    checked = client.assets.verify(dataset, folder)
+    assert checked.ok, checked.summary()
+    assert checked.matching == count
+    for direction in ("up", "down"):
+        plan = client.assets.sync(dataset, folder, direction, delete=True, max_delete=0, show_progress=False).plan
+        assert (len(plan), plan.existing) == (0, count), plan.summary()
+    if links:  # a download replaces none, and says so
+        return
+    again = client.assets.download(dataset, folder, dry_run=True).plan
+    assert again is not None
+    assert (len(again), again.existing) == (0, count), again.summary()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("many", "disk"),
+    [(2000 if disk in ("this", "folding, NFC") else 300, disk) for disk in DISKS],
+    indirect=["many"],
+)
+def test_rounds_of_odd_names_are_no_ops(
+    client: vi.Client, many: tuple[str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: str
+) -> None:
+    dataset, held = many
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    with monkeypatch.context() as patch:
+        if (other := DISKS[disk](folder)) is not None:
+            other.install(patch)
+        if disk == "this":
+            result = client.assets.sync(dataset, folder, "down", show_progress=False).download
+        else:
+            result = client.assets.download(dataset, folder, show_progress=False)
+        assert result is not None
+        assert (result.total_downloaded, result.failures, result.conflicts) == (len(held), [], [])
+        for _ in range(3):
+            check_round(client, dataset, folder, len(held))
+    assert sum(path.is_file() for path in folder.rglob("*")) == len(held), "each has a file of its own"
+    if disk != "this":  # the disk is carried to this machine, and a tool copies what is on it
+        shutil.copytree(folder, tmp_path / "carried")
+        check_round(client, dataset, tmp_path / "carried", len(held))
+        assert client.assets.download(dataset, folder, show_progress=False).total_existing == len(held)
+    assert held_by(client, dataset) == held
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file by its path below the folder."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def make_tree(root: Path, count: int) -> Path:
+    """Equal names in many folders, odd names, a link to a file and one to a folder."""
+    for number in range(count):
+        below = root / f"class {number % 50}" / f"{number % 7}:x" / ("CAM" if number % 2 else "cam")
+        below.mkdir(parents=True, exist_ok=True)
+        (below / f"{number // 50 % 40}.png").write_bytes(image(number))
+    for number, name in enumerate(
+        ("a/what?.png", "A/what?.png", "caf\u00e9/1.png", "cafe\u0301/1.png", "pic.png/pic.png", " b/c .png")
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(image(count + number))
+    (root / "a" / "link.png").symlink_to(root / "A" / "what?.png")
+    return root
+
+
+@pytest.mark.timeout(300)
+def test_a_tree_of_two_thousand_files_goes_round(
+    client: vi.Client, service: CountingService, dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = make_tree(tmp_path / "tree", 2000)
+    wanted = digests(tree)
+    sent = client.assets.sync(dataset, tree, names="relative", show_progress=False)
+    assert sent.ok
+    assert held_by(client, dataset).keys() == wanted.keys()
+    for name, value in service.environment.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "by shell").mkdir()
+    shell = tmp_path / "by shell" / "copy"
+    assert client.assets.sync(dataset, tmp_path / "copy", "down", show_progress=False).ok
+    assert main(["assets", "sync", dataset, str(shell), "--direction", "down", "--quiet", "--no-progress"]) == 0
+    for copy in (tmp_path / "copy", shell, tree):
+        assert digests(copy) == wanted
+        check_round(client, dataset, copy, len(wanted), links=copy == tree)
+        assert main(["assets", "verify", dataset, str(copy), "--quiet"]) == 0
+        for direction in ("up", "down"):
+            command = [
+                "assets",
+                "sync",
+                dataset,
+                str(copy),
+                "--direction",
+                direction,
+                "--delete",
+                "--yes",
+                "--fail-if-nothing",
+            ]
+            assert main([*command, "--quiet", "--no-progress"]) == 9, "nothing was to be done"
+    assert held_by(client, dataset).keys() == wanted.keys()

@@ -1,0 +1,99 @@
+"""What the file system of a folder holds, found out by asking it: the one place that does."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import tempfile
+from collections.abc import Collection
+from pathlib import Path
+
+from .names import POSIX, STRICT, NameRules, local_path
+
+_NFC, _NFD = "\u00e9", "e\u0301"
+
+
+def rules_of(folder: str | os.PathLike[str]) -> NameRules:
+    """Return which names *folder*, or the nearest folder above that is there, holds. Blocking.
+
+    Empty files of telling names are made in a temporary folder and looked at; where none can be made, it is assumed
+    what is usual on the platform.
+    """
+    place = Path(folder).absolute()
+    while not place.is_dir() and place != place.parent:
+        place = place.parent
+    try:
+        with tempfile.TemporaryDirectory(prefix=".vi-", dir=place, ignore_cleanup_errors=True) as probe:
+            return _ask(probe)
+    except OSError:
+        return _usual()
+
+
+def _usual() -> NameRules:
+    if sys.platform == "win32":
+        return NameRules(special=False, edges=False, devices=False, folds=True, wide=True)
+    return NameRules(folds=True, wide=True) if sys.platform == "darwin" else POSIX
+
+
+def _ask(probe: str) -> NameRules:
+    def make(name: str) -> str | None:
+        """Make a file and return under which name it is listed."""
+        before = set(os.listdir(probe))  # noqa: PTH208
+        try:
+            os.close(os.open(os.path.join(probe, name), os.O_CREAT | os.O_EXCL | os.O_WRONLY))  # noqa: PTH118
+        except (OSError, ValueError):
+            return None
+        return next(iter(set(os.listdir(probe)) - before), None)  # noqa: PTH208
+
+    def holds(name: str) -> bool:
+        return make(name) == name
+
+    if not holds("lower"):
+        return STRICT
+    folds_case = os.path.lexists(os.path.join(probe, "LOWER"))  # noqa: PTH118
+    composed = make(f"{_NFC}1")
+    folds_forms = os.path.lexists(os.path.join(probe, f"{_NFD}1"))  # noqa: PTH118
+    decomposed = make(f"{_NFD}2")
+    return NameRules(
+        special=holds('a<>:"\\|?*b'),
+        edges=holds("edge. ") and holds("edge."),
+        devices=holds("aux"),
+        form="NFD" if composed == f"{_NFD}1" else "NFC" if decomposed == f"{_NFC}2" else None,
+        folds=folds_case or folds_forms,
+        wide=holds("\u3042" * 200),
+    )
+
+
+def spellings(folder: str | os.PathLike[str], below: str) -> Collection[str]:
+    """Return the names in a folder below *folder*, as the file system gives them back. Blocking."""
+    try:
+        return set(os.listdir(os.path.join(folder, below)))  # noqa: PTH118, PTH208
+    except OSError:
+        return ()
+
+
+def is_same_file(name: str, path: str, root: str | os.PathLike[str]) -> bool:
+    """Tell whether the file system takes a path for *name* below *root* for *path*. Blocking."""
+    for rules in (POSIX, STRICT):
+        try:
+            if os.path.samefile(os.path.join(root, local_path(name, rules)), path):  # noqa: PTH118, PTH121
+                return True
+        except (OSError, ValueError):
+            continue
+    return False
+
+
+def make_folders(folder: str | os.PathLike[str], below: str) -> None:
+    """Make the folders above the file *below*, written with ``/``; never through a link. Blocking.
+
+    `NotADirectoryError` names what is in the way.
+    """
+    path = os.fspath(folder)
+    for part in below.split("/")[:-1]:
+        path = os.path.join(path, part)  # noqa: PTH118
+        try:
+            os.mkdir(path)  # noqa: PTH102
+        except FileExistsError:
+            if os.path.islink(path) or not os.path.isdir(path):  # noqa: PTH112, PTH114
+                raise NotADirectoryError(errno.ENOTDIR, "a file or a link has the name of its folder", path) from None

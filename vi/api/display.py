@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from .._show import text
 from .._show.sheet import Sheet, Tile
+from .document import Serialized
 
 
 class Displayed:
@@ -54,7 +55,7 @@ class Listed(Displayed):
         return None
 
 
-class Report(Displayed):
+class Report(Serialized, Displayed):
     """Base of results: a headline, and what did not go as asked."""
 
     __slots__ = ()

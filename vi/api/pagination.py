@@ -12,6 +12,7 @@ from .._show.sheet import LISTED, Sheet, Table
 from .._show.units import several
 from ..errors import ViOperationError
 from .display import Displayed, Listed
+from .document import Document
 from .types import MAX_PAGE_SIZE, PaginationParams
 
 T = TypeVar("T")
@@ -30,7 +31,7 @@ class BadItem:
 
 
 @attrs.define(repr=False)
-class Page(Displayed, Generic[T]):
+class Page(Document, Displayed, Generic[T]):
     """One page. *next_page* and *prev_page* are tokens that may be kept and passed to `PaginationParams` later."""
 
     items: list[T] = attrs.Factory(list)

@@ -243,7 +243,7 @@ def rm(given: argparse.Namespace) -> int:
             return exits.FAILED
         result = client.assets.delete_many(given.dataset, **what, timeout=given.timeout)
     if given.json:
-        show_document(output.document(result))
+        show_document(result.to_dict())
     elif given.quiet and given.assets:
         show_items(given, [a for a in given.assets if a not in result.missing], IDS, none="")
     elif not given.quiet:

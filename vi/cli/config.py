@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+import attrs
+
 from .._paths import as_path
 from .._redact import redact
 from .._show.console import complain, say
@@ -25,6 +27,7 @@ COLUMNS = Columns(
         "yes" if profile.selected else "",
     ),
     lambda profile: str(profile.name),
+    document=attrs.asdict,
 )
 
 

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
+
 from .._paths import current_folder
 from .._show.console import say
 from .._show.text import aligned, printable, styled
@@ -17,7 +19,7 @@ from ..errors import ViError
 from . import checks, contract, exits, options
 from .account import VARIABLES, source_of
 from .checks import Check
-from .output import as_json, document
+from .output import as_json
 
 _COLOURS = {"ok": "green", "note": "bold", "warn": "yellow", "fail": "red"}
 
@@ -45,7 +47,7 @@ def run(given: argparse.Namespace) -> int:
     for check in look(given):
         failed = failed or check.state == "fail"
         if given.json:
-            say(as_json(document(check)))
+            say(as_json(attrs.asdict(check)))
         elif not given.quiet or check.state == "fail":
             _show(check)
     return exits.FAILED if failed else exits.DONE

@@ -33,7 +33,7 @@ class Columns:
     cells: Callable[[Any], Sequence[str]]
     id_of: Callable[[Any], str]
     numbers: frozenset[int] = frozenset()
-    document: Callable[[Any], dict[str, Any]] | None = None
+    document: Callable[[Any], dict[str, Any]] = lambda item: item.to_dict()
 
 
 def show_items(given: argparse.Namespace, items: Iterable[T], columns: Columns, *, none: str) -> int:
@@ -43,7 +43,7 @@ def show_items(given: argparse.Namespace, items: Iterable[T], columns: Columns, 
     widths: list[int] = []
     while block := list(islice(rest, BLOCK)):
         if given.json:
-            taken = say("\n".join(as_json((columns.document or document)(item)) for item in block))
+            taken = say("\n".join(as_json(columns.document(item)) for item in block))
         elif given.quiet:
             taken = say("\n".join(printable(columns.id_of(item)) for item in block))
         else:
@@ -71,13 +71,6 @@ def show_rows(rows: Iterable[tuple[str, str]]) -> None:
 def as_json(document: Any) -> str:
     """Return JSON in ASCII, so that no name can carry a control code or break an encoding."""
     return json.dumps(document, default=str)
-
-
-def document(model: Any) -> dict[str, Any]:
-    """Return a model of the API as JSON-ready data; signed URLs and pictures stay out."""
-    from ..api.resources.datasets.assets.responses import AssetContents
-
-    return attrs.asdict(model, filter=lambda attribute, value: attribute.init and not isinstance(value, AssetContents))
 
 
 def when(moment: dt.datetime | None) -> str:

@@ -6,6 +6,8 @@ import argparse
 import datetime as dt
 from typing import Any
 
+import attrs
+
 from .._show.console import complain
 from .._show.units import several
 from . import exits, options, output
@@ -33,6 +35,7 @@ COLUMNS = Columns(
     _cells,
     lambda transfer: str(transfer.id),
     frozenset({5, 6}),
+    attrs.asdict,
 )
 
 

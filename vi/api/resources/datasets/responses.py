@@ -12,6 +12,7 @@ from .... import _wire
 from ...._show.sheet import Sheet
 from ...._show.units import when
 from ...display import Listed
+from ...document import Document
 from ..shared import OperationStatus, ResourceMetadata
 from .types import DatasetType
 
@@ -36,7 +37,7 @@ class DatasetAccess:
 
 
 @attrs.define
-class Dataset(Listed):
+class Dataset(Document, Listed):
     """A dataset. *dataset_id* is the short form; times are milliseconds since 1970 UTC."""
 
     dataset_id: str
@@ -101,7 +102,7 @@ class Dataset(Listed):
 
 
 @attrs.define
-class DeletedDataset:
+class DeletedDataset(Document):
     """The outcome of deleting a dataset."""
 
     dataset_id: str
@@ -135,7 +136,7 @@ class BulkDeletionSpec:
 
 
 @attrs.define
-class BulkAssetDeletionSession:
+class BulkAssetDeletionSession(Document):
     """A bulk deletion of assets, done when every condition is reached (protocol section 7.6)."""
 
     delete_many_assets_session_id: str

@@ -10,6 +10,7 @@ import attrs
 from .... import _wire
 from ...._show.sheet import Sheet
 from ...display import Listed
+from ...document import Document
 
 
 @attrs.define
@@ -21,7 +22,7 @@ class OrganizationUser:
 
 
 @attrs.define
-class Organization(Listed):
+class Organization(Document, Listed):
     """An organization; its datasets are listed by ``client.datasets``."""
 
     organization_id: str = _wire.field(wire="workspaceId")

@@ -14,6 +14,7 @@ from ....._show.sheet import Sheet, Tile
 from ....._show.units import exact_size, several, size, when
 from .....codes import FileCode, meaning_of
 from ....display import Listed
+from ....document import SIGNED, Document
 from ...shared import Choice, ConditionStatus, ResourceCondition, ResourceMetadata
 from .types import AssetCustomMetadata
 
@@ -206,7 +207,7 @@ class AssetMetadata:
 
 
 @attrs.define
-class Asset(Listed):
+class Asset(Document, Listed):
     """An asset of a dataset. *contents* holds signed URLs when they were asked for."""
 
     asset_id: str
@@ -218,7 +219,7 @@ class Asset(Listed):
     metadata: AssetMetadata = attrs.Factory(AssetMetadata)
     self_link: str = ""
     etag: str = ""
-    contents: AssetContents | None = None
+    contents: AssetContents | None = attrs.field(default=None, metadata=SIGNED)
     thumbnail: bytes | None = attrs.field(default=None, init=False, repr=False, eq=False)
     """The bytes of a small JPEG, PNG, WebP or GIF, when a listing or `get` was asked for it and it came."""
 
@@ -266,7 +267,7 @@ class Asset(Listed):
 
 
 @attrs.frozen
-class DeletedResource:
+class DeletedResource(Document):
     """The outcome of a deletion that the service answers without a document."""
 
     id: str
@@ -300,7 +301,7 @@ class AssetForUpload:
     """A file of a session and where to send it."""
 
     metadata: UploadedAssetMetadata
-    upload: Contents
+    upload: Contents = attrs.field(metadata=SIGNED)
 
 
 @attrs.define
@@ -415,7 +416,7 @@ class AssetIngestionSessionStatus:
 
 
 @attrs.define
-class AssetIngestionSession:
+class AssetIngestionSession(Document):
     """An upload session: its files, and how far the service has come with them."""
 
     asset_ingestion_session_id: str

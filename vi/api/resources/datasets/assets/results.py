@@ -13,6 +13,7 @@ from ....._show.units import counted, noted, rate, skipped
 from ....._transfer.record import FileFailure, Ledger, Outcome, SkippedFile
 from ....._transfer.sources.local import shown
 from ....display import Report
+from ....document import Document
 from .plans import TransferPlan
 from .responses import AssetIngestionSession
 
@@ -232,7 +233,7 @@ class AssetDownloadResult(Report):
 
 
 @attrs.define
-class BulkDeletionResult:
+class BulkDeletionResult(Document):
     """The outcome of `delete_many`. *count* is how many assets were selected; with *dry_run* none was deleted."""
 
     count: int

@@ -88,6 +88,18 @@ def newcomer(session: nox.Session) -> None:
 
 
 @nox.session
+def images(session: nox.Session) -> None:
+    """Judge the test images of other packages beside libvips and OpenCV; fetches their source archives."""
+    install(session, "local", group="images")
+    archives = Path(session.create_tmp()) / "archives"
+    for name in ("pillow", "pillow-heif"):
+        session.run(
+            "python", "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d", str(archives), name
+        )
+    session.run("python", "tests/images/references.py", *map(str, sorted(archives.glob("*.tar.gz"))))
+
+
+@nox.session
 def interop(session: nox.Session) -> None:
     """Drive the published client, in an environment of its own, against the local service."""
     install(session, "local", group="test")

@@ -261,6 +261,14 @@ async def test_a_tiff_of_an_unknown_compression_is_stored_if_it_is_all_there(box
     assert [(v.error, v.width) for v in verdicts] == [(None, 24), ("ECORRUPT", 0)]
 
 
+async def test_pixels_of_a_compression_that_is_not_built_in_are_no_damage(box: Box, inspector: Inspector) -> None:
+    """WebP in a TIFF is known to Pillow by name, and not read by its own builds."""
+    verdicts = await inspector.inspect(
+        [box.job(tiff(page(24, 16, 8, 3, t259=(3, [method]))), "image/tiff") for method in (50001, 34925, 50000, 5)]
+    )
+    assert [v.error for v in verdicts] == [None, None, None, "ECORRUPT"]
+
+
 async def test_masks_and_overviews_are_no_frames(box: Box, inspector: Inspector) -> None:
     mask = page(24, 16, 1, t254=(4, [4]), t262=(3, [4]))
     mask_by_colour_alone = page(24, 16, 1, t262=(3, [4]))

@@ -153,7 +153,12 @@ def _decode_tiff(data: bytes, limits: InspectionLimits) -> Picture:
         if image is None:
             continue
         with image:
-            image.load()
+            try:
+                image.load()
+            except OSError:
+                if page.is_common:
+                    raise
+                continue
             if page is pictures[0] and not page.is_deep_planar:
                 small = thumbnail(image, limits.thumbnail_side)
     return Picture(pictures[0].width, pictures[0].height, len(pictures), small)

@@ -15,6 +15,7 @@ _SUBFILE, _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 25
 _SAMPLES, _ROWS_PER_STRIP, _PLANAR = 277, 278, 284
 _STRIPS, _TILES = (273, 279), (324, 325)
 _REDUCED, _MASK = 1, 4
+_COMMON = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946})
 _TRANSPARENCY_MASK = 4
 
 
@@ -26,6 +27,8 @@ class Page:
     width: int
     height: int
     is_picture: bool
+    is_common: bool
+    """Whether its compression is one that every Pillow reads: what is wrong is then wrong with the pixels."""
     is_deep_planar: bool
     """Colours of 16 bits in planes of their own, which Pillow puts together wrongly."""
 
@@ -62,8 +65,9 @@ class _Reader:
             kind = self._first(entries, _SUBFILE, 0)
             mask = bool(kind & _MASK) or self._first(entries, _PHOTOMETRIC, 0) == _TRANSPARENCY_MASK
             width, height = self._first(entries, _WIDTH, 0), self._first(entries, _LENGTH, 0)
+            common = self._first(entries, _COMPRESSION, 1) in _COMMON
             deep_planar = self._first(entries, _PLANAR, 1) == 2 and self._first(entries, _BITS, 1) == 16
-            yield Page(len(seen) - 1, width, height, not mask and not kind & _REDUCED, deep_planar)
+            yield Page(len(seen) - 1, width, height, not mask and not kind & _REDUCED, common, deep_planar)
 
     def _check_pixels(self, entries: dict[int, int]) -> None:
         compressed = self._first(entries, _COMPRESSION, 1) != 1

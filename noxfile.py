@@ -16,7 +16,7 @@ nox.options.error_on_missing_interpreters = False
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
 PEER = "vi-sdk==0.1.0b7"
-FAST = "not large and not interop and not faults and not browser and not notebook and not ecosystem"
+FAST = "not large and not interop and not faults and not browser and not notebook and not ecosystem and not torch"
 
 
 def install(session: nox.Session, *extras: str, group: str | None = None) -> None:
@@ -158,6 +158,13 @@ def ecosystem(session: nox.Session) -> None:
 
 
 @nox.session
+def torch(session: nox.Session) -> None:
+    """Read datasets in torch's loaders, forked, spawned and of a fork server."""
+    install(session, "local", "torch", group="torch")
+    session.run("python", "-m", "pytest", "-m", "torch", *(session.posargs or ["tests/training"]))
+
+
+@nox.session
 def notebook(session: nox.Session) -> None:
     """Run notebooks in real Jupyter kernels, and read all that the same task writes elsewhere."""
     install(session, "local", group="notebook")
@@ -177,7 +184,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Answer each question of benchmarks/ with figures; ``-- --quick`` to see that they run."""
-    install(session, "local", "fast", group="bench")
+    install(session, "local", "fast", "torch", group="bench")
     peer = Path(session.create_tmp()) / "peer"
     session.run("python", "-m", "venv", "--clear", str(peer))
     python = peer / ("Scripts/python.exe" if os.name == "nt" else "bin/python")

@@ -96,7 +96,7 @@ THIRD_PARTY = {
     "msgspec": ("_wire_fast",),
     "tqdm": ("_show",),
     "IPython": ("_show",),
-    "PIL": ("server", "_samples", "_transfer"),
+    "PIL": ("server", "_samples", "_transfer", "torch"),
     "pathspec": ("_transfer",),
     "upath": ("_transfer",),
     "fsspec": ("_transfer", "filesystem"),

@@ -398,7 +398,7 @@ def unstructure(value: Any) -> Any:
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """Make many objects that all live on, without the collector looking through them again and again for milliseconds."""
+    """Make many objects that all stay alive, without repeated scans by the garbage collector."""
     enabled = gc.isenabled()
     gc.disable()
     try:

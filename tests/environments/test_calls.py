@@ -138,7 +138,7 @@ def test_a_last_page_that_was_pickled_is_all_there_is(client: vi.Client, dataset
 
 
 @pytest.mark.parametrize("made", [copy.copy, copy.deepcopy], ids=["copied", "copied in depth"])
-def test_a_copied_page_goes_on_to_the_others(listed: Any, made: Any) -> None:
+def test_a_copied_page_continues_with_the_others(listed: Any, made: Any) -> None:
     again = made(listed)
     assert again == listed
     assert again.items is not listed.items or made is copy.copy

@@ -209,7 +209,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 """
 
 
-def test_P9_a_forked_child_starts_anew_and_the_parent_goes_on(scene: Scene) -> None:
+def test_P9_a_forked_child_starts_anew_and_the_parent_continues(scene: Scene) -> None:
     done = run_script(scene, FORK, scene.dataset(), timeout=30)
     assert done.returncode == 0, done.stderr
 

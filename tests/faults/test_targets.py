@@ -154,7 +154,7 @@ async def test_D4_a_link_is_never_written_through(scene: Scene, overwrite: bool)
         assert "file-000.png" in {c.filename for c in result.conflicts}
 
 
-async def test_D4_a_link_that_appears_meanwhile_is_not_written_through(scene: Scene) -> None:
+async def test_D4_a_link_that_appears_during_the_download_is_not_written_through(scene: Scene) -> None:
     dataset, contents = scene.fill(2)
     target, outside = scene.folder / "down", scene.folder / "outside.png"
     outside.write_bytes(b"outside")

@@ -166,7 +166,7 @@ async def test_W6_a_cut_answer_is_repeated_or_resumed(scene: Scene, kind: str, c
     scene.check_download(result, scene.folder / "down", contents)
 
 
-async def test_W6_a_large_stream_goes_on_from_its_verified_prefix(scene: Scene) -> None:
+async def test_W6_a_large_stream_resumes_after_its_verified_prefix(scene: Scene) -> None:
     scene.large("big.bmp", size=(1200, 900), folder="seed")
     dataset, contents = scene.fill(0)
     scene.plan(breaks.cut_answer(2_000_000), "GET", DOWN)
@@ -202,7 +202,7 @@ async def test_W7_lasting_nonsense_is_not_quoted_at_length(scene: Scene) -> None
     assert len(str(caught(error.value))) < 300
 
 
-async def test_W8_a_stalled_upload_is_ended_and_repeated_while_others_go_on(scene: Scene) -> None:
+async def test_W8_a_stalled_upload_is_ended_and_repeated_while_others_continue(scene: Scene) -> None:
     folder, dataset = scene.files(6), scene.dataset()
     scene.large("big.bmp", size=(2200, 1700))
     stalled = scene.plan(breaks.stall(), "PUT", f"{UP}.*big")

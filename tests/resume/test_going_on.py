@@ -42,7 +42,7 @@ ROOT = Path(__file__).parents[2]
 # An early end
 
 
-def test_cancelled_in_a_large_file_it_goes_on_with_its_parts(
+def test_an_upload_cancelled_in_a_large_file_resumes_its_parts(
     service: CountingService, client: vi.Client, dataset: str, cache: Path, some: Path
 ) -> None:
     stop(service, dataset, some, count=5)
@@ -67,7 +67,7 @@ def test_cancelled_among_small_files_it_sends_the_others(
     assert not service.open_sessions(dataset)
 
 
-def test_interrupted_by_the_user_it_goes_on(
+def test_an_upload_interrupted_by_the_user_resumes(
     service: CountingService, client: vi.Client, dataset: str, cache: Path, some: Path
 ) -> None:
     process: subprocess.Popen[str]
@@ -324,7 +324,7 @@ def test_a_file_that_expired_is_not_counted_as_one_that_was_acknowledged(
     assert sum(request.endswith(session) for request in before) == 3, "what it says twice is not all"
 
 
-def test_a_session_that_expires_while_it_is_gone_on_with_costs_no_file(
+def test_a_session_that_expires_while_it_is_resumed_costs_no_file(
     service: CountingService, client: vi.Client, dataset: str, cache: Path, some: Path
 ) -> None:
     stop(service, dataset, some)

@@ -22,7 +22,7 @@ ALL = range(3, 20)
 
 
 @pytest.mark.parametrize("seed", [*GATE, *(pytest.param(seed, marks=pytest.mark.faults) for seed in ALL)])
-def test_killed_at_a_request_it_goes_on(
+def test_an_upload_killed_at_a_request_resumes(
     service: CountingService, client: vi.Client, dataset: str, cache: Path, many: Path, seed: int
 ) -> None:
     chance = random.Random(seed)

@@ -213,7 +213,7 @@ def stopped(start_service: Any) -> Iterator[Callable[[Any], sqlite3.Connection]]
         connection.close()
 
 
-async def test_a_multipart_upload_goes_on_after_a_restart(
+async def test_a_multipart_upload_resumes_after_a_restart(
     start_service: Any, stopped: Any, connect: Any, picture: Any
 ) -> None:
     service = start_service(part_bytes=1000)

@@ -115,7 +115,7 @@ def test_a_filter_that_does_not_parse_deletes_nothing(client: vi.Client, dataset
     assert client.assets.count(dataset) == 10
 
 
-def test_a_deletion_that_takes_too_long_is_given_up_on_and_goes_on_at_the_service(
+def test_a_deletion_that_takes_too_long_times_out_and_continues_at_the_service(
     client: vi.Client, service: Any, dataset: str, ids: dict[str, str]
 ) -> None:
     with service.hold("POST", "/deleteManyAssetsSessions") as hold:

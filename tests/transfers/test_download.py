@@ -229,7 +229,7 @@ def test_names_that_this_file_system_holds_come_back_as_they_are(
     assert again.total_existing == 6
 
 
-def test_an_asset_that_is_deleted_meanwhile_is_reported_and_the_others_arrive(
+def test_an_asset_that_is_deleted_during_the_download_is_reported_and_the_others_arrive(
     client: vi.Client, service: Any, filled: str, ids: dict[str, str], tmp_path: Path
 ) -> None:
     with service.hold("GET", "/dl/") as hold:

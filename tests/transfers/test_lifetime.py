@@ -260,7 +260,7 @@ def test_ctrl_c_that_wakes_another_thread_comes_back_too(script: Any, service: A
 
 
 @pytest.mark.parametrize("move", ["upload", "download"])
-def test_ctrl_c_says_how_to_go_on(
+def test_ctrl_c_says_how_to_resume(
     script: Any, service: Any, client: vi.Client, dataset: str, folder: Any, tmp_path: Path, move: str
 ) -> None:
     images = folder(3)

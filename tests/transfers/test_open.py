@@ -127,7 +127,7 @@ class TestAsync:
                 async with client.assets.open(stored.dataset_id, "nothing"):
                     pytest.fail("it was opened")
 
-    async def test_a_cut_stream_goes_on_where_it_was(self, faulty: TestedService, stored: Stored) -> None:
+    async def test_a_broken_stream_resumes_where_it_broke(self, faulty: TestedService, stored: Stored) -> None:
         cuts = faulty.faults.truncate(400_000, times=3)
         async with fast(faulty) as client, client.assets.open(stored.dataset_id, stored.large_id) as stream:
             assert await stream.read() == stored.large

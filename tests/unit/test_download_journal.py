@@ -72,7 +72,7 @@ def test_cut_anywhere_it_claims_no_byte_that_was_not_noted(where: float) -> None
     ],
     ids=["asset", "size", "digest", "no digest"],
 )
-def test_another_object_is_not_gone_on_with(tmp_path: Path, asset_id: str, size: int, expected: Expected) -> None:
+def test_another_object_is_not_resumed(tmp_path: Path, asset_id: str, size: int, expected: Expected) -> None:
     target, cache = tmp_path / "t", tmp_path / "c"
     target.mkdir()
     dead = PartJournal.open(target, KEY, cache)

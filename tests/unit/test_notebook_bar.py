@@ -73,7 +73,7 @@ async def test_one_display_is_drawn_again_a_few_times_a_second(kernel: Display) 
     assert all("<progress" in state["text/html"] for state in kernel.drawn[0])
 
 
-async def test_the_time_goes_on_when_nothing_moves_and_stops_at_the_end(
+async def test_the_time_advances_when_nothing_moves_and_stops_at_the_end(
     kernel: Display, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_notebook, "TICK_SECONDS", 0.02)

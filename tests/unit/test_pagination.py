@@ -88,7 +88,7 @@ class TestAsync:
         assert shelf.sizes == [7] * 4
         assert (await shelf.listing(PaginationParams(page_size=3))).items == [0, 1, 2]
 
-    async def test_a_token_that_was_kept_goes_on_from_there(self) -> None:
+    async def test_a_kept_token_continues_from_there(self) -> None:
         params = PaginationParams(page_size=10, page_token="20")
         assert await gather(Shelf(25).listing(params).pages()) == [[20, 21, 22, 23, 24]]
 

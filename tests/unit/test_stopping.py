@@ -38,7 +38,7 @@ async def test_a_cancelled_wait_returns_at_once_and_the_work_ends() -> None:
     assert await anyio.to_thread.run_sync(ended.wait, 10)
 
 
-async def test_work_that_is_waited_for_goes_on_to_its_end() -> None:
+async def test_work_with_a_waiting_caller_finishes() -> None:
     def work(number: int) -> int:
         still_wanted()
         return number + 1

@@ -328,7 +328,7 @@ def name_problem(name: str) -> str | None:
     if "\0" in name:
         return f"The name {name!r} holds a NUL character."
     if name in (".", ".."):
-        return f"The name {name!r} is no file's."
+        return f"{name!r} is not a valid file name."
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -72,7 +72,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
         '  vi-sdk datasets rm "$DATASET" --dry-run\n  vi-sdk datasets rm "$DATASET" --yes\n',
     )
     parser.add_argument("datasets", nargs="+", metavar="DATASET")
-    parser.add_argument("--missing-ok", action="store_true", help="do not mind datasets that are not there")
+    parser.add_argument("--missing-ok", action="store_true", help="ignore datasets that do not exist")
     options.add_consent(parser)
     _finish(parser, rm)
 

@@ -288,7 +288,7 @@ class Download:
                     f"The download cannot continue: {message}",
                     error_code=code,
                     path=target,
-                    suggestion="Make room or give another save_dir, and make the same call again: what is there stays.",
+                    suggestion="Free space or give another save_dir, and make the same call again: complete files stay.",
                     result=self._result,
                 ) from None
             return

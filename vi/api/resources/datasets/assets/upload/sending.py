@@ -49,7 +49,7 @@ class Sending:
         self._multipart_offered = True
         self._again: list[FileRecord] = []
         self._idle_rounds = 0
-        """Rounds of new sessions, one after the other, in which no file came to its end."""
+        """Consecutive rounds of new sessions in which no file was finished."""
         self._queued_long = False
         """Whether a file of this round was late for its turn because others took long, not for the life of its URL."""
 

@@ -112,7 +112,7 @@ def add_naming(parser: argparse.ArgumentParser) -> None:
         "--names",
         choices=("basename", "relative"),
         default="basename",
-        help="remote names: the bare file name, or the path below the folder (default: %(default)s)",
+        help="names of new assets: the bare file name, or the path below the folder (default: %(default)s)",
     )
     parser.add_argument("--follow-links", action="store_true", help="walk into symlinked folders too")
 

@@ -163,7 +163,7 @@ class ViFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
         return None if found is None or (life is not None and time.time() - found.came > life) else found
 
     async def _entry(self, path: str) -> Entry | None:
-        """Find a file; None if there is no file of this name."""
+        """Find a file; None if no file has this name."""
         dataset, name = self._split(path)
         if not name:
             return None

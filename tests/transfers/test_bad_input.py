@@ -329,7 +329,7 @@ async def test_a_full_target_ends_the_download_and_holds_whole_files_only(
         assert error.error_code == errno.errorcode[errno.ENOSPC]
         assert str(small) in str(error)
         assert "No space left" in str(error)
-        assert "Make room" in str(error)
+        assert "Free space" in str(error)
         result = error.result
         assert result.total_downloaded == len(there) >= 1
         assert result.total_failed >= 1

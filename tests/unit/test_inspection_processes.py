@@ -21,6 +21,7 @@ from PIL import Image
 
 import vi
 from tests.unit.arrived import Box, encode
+from vi.server.inspection.frames import read_verdict
 from vi.server.inspection.inspector import InspectionJob, InspectionLimits, InspectionUnavailableError, Inspector
 from vi.server.inspection.processor_time import ProcessorTime
 
@@ -264,6 +265,54 @@ async def test_workers_do_not_hold_the_key(box: Box, monkeypatch: pytest.MonkeyP
         [worker] = children()
         assert b"PATH=" in (held := Path(f"/proc/{worker}/environ").read_bytes())
         assert b"dtvi_" not in held
+
+
+@on_linux
+async def test_workers_have_no_more_rights_than_they_need(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file can be written, no program started with more rights, and no variable of ours is known."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of somebody else")
+    async with aclosing(Inspector(workers=1)) as inspector:
+        await inspector.inspect([box.job(encode("PNG"))])
+        [worker] = children()
+        assert "NoNewPrivs:\t1" in Path(f"/proc/{worker}/status").read_text()
+        limits = {
+            line[:26].strip(): line[26:].split() for line in Path(f"/proc/{worker}/limits").read_text().splitlines()
+        }
+        assert limits["Max file size"][:2] == ["0", "0"]
+        assert limits["Max core file size"][:2] == ["0", "0"]
+        assert limits["Max open files"][:2] == ["64", "64"]
+        assert b"AWS_" not in Path(f"/proc/{worker}/environ").read_bytes()
+
+
+LIES: list[dict[str, object]] = [
+    {"size": 5},
+    {"size": "17"},
+    {"size": True},
+    {"crc32c": -1},
+    {"crc32c": 1 << 32},
+    {"sha256": ""},
+    {"sha256": "../" + "0" * 61},
+    {"mime": "text/html"},
+    {"width": -1},
+    {"height": 1 << 31},
+    {"frames": 1.5},
+    {"error": "ENOQUOTA"},
+    {"error": "<script>"},
+    {"error": "ECORRUPT", "message": "x" * 1001},
+    {"error": "ECORRUPT", "message": 7},
+    {"error": "ECORRUPT", "picture": True},
+    {"picture": True},
+]
+
+
+@pytest.mark.parametrize("lie", LIES, ids=str)
+def test_the_lies_of_a_worker_are_no_verdict(lie: dict[str, object]) -> None:
+    job = InspectionJob("/x", "Image", "image/png", 17)
+    honest = {"error": None, "message": None, "size": 17, "crc32c": 1, "sha256": "0" * 64, "mime": "image/png"}
+    honest |= {"width": 3, "height": 2, "frames": 1, "picture": False}
+    assert read_verdict(honest, b"", job).width == 3
+    with pytest.raises(ValueError, match="a"):
+        read_verdict({**honest, **lie}, b"<svg>" if lie.get("picture") else b"", job)
 
 
 @on_linux

@@ -7,6 +7,7 @@ says is read here.
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -114,9 +115,35 @@ def write_verdict(verdict: Verdict) -> bytes:
     return frame({**fields, "picture": blob is not None}, blob or b"")
 
 
-def read_verdict(message: dict[str, Any], blob: bytes) -> Verdict:
-    """Read what `write_verdict` wrote."""
-    return Verdict(**{name: message[name] for name in _VERDICT_FIELDS}, thumbnail=blob if message["picture"] else None)
+def read_verdict(message: dict[str, Any], blob: bytes, job: InspectionJob) -> Verdict:
+    """Read the verdict on *job*; raises ValueError for one that no worker of ours would write.
+
+    The far side may have been taken over by the file that it decodes: what it says is checked like any foreign document.
+    """
+    verdict = Verdict(
+        **{name: message[name] for name in _VERDICT_FIELDS}, thumbnail=blob if message["picture"] else None
+    )
+    numbers = (verdict.size, verdict.crc32c, verdict.width, verdict.height, verdict.frames)
+    if any(type(number) is not int or not 0 <= number < 1 << 53 for number in numbers) or verdict.crc32c >> 32:
+        raise ValueError("a number out of range")
+    if verdict.mime != job.mime or not isinstance(verdict.message, str | None):
+        raise ValueError("another type than announced")
+    if verdict.error is not None:
+        if verdict.error not in _CODES or blob or len(verdict.message or "") > _LONGEST_MESSAGE:
+            raise ValueError("a refusal that is none")
+        return verdict
+    if verdict.size != job.size or not _DIGEST.fullmatch(verdict.sha256) or max(numbers[2:]) >= _MOST_OF_ANY:
+        raise ValueError("an acceptance that is none")
+    if blob and (len(blob) > _LARGEST_THUMBNAIL or not blob.startswith((b"\xff\xd8\xff", b"RIFF"))):
+        raise ValueError("a thumbnail that is none")
+    return verdict
+
+
+_CODES = frozenset({"EBADMIME", "EBADSIZE", "ECORRUPT", "EUNKNOWN"})
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_LONGEST_MESSAGE = 1000
+_LARGEST_THUMBNAIL = 4 << 20
+_MOST_OF_ANY = 1 << 31
 
 
 _VERDICT_FIELDS = tuple(field.name for field in attrs.fields(Verdict) if field.name != "thumbnail")

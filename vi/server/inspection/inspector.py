@@ -285,7 +285,7 @@ class _Worker:
             try:
                 data = await self.process.read_within(self.limits.seconds_for(round_.jobs[batch[done]].size))
                 for message, blob in self.process.frames.feed(data):
-                    round_.tell(batch[done], read_verdict(message, blob))
+                    round_.tell(batch[done], read_verdict(message, blob, round_.jobs[batch[done]]))
                     done += 1
                     self.waiting -= 1
                 ahead = self.waiting <= _AHEAD and (len(batch) < _STINT or not slots.wanted)

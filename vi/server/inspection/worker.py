@@ -6,6 +6,7 @@ process ends at once when its parent dies, also in the middle of a decode.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import queue
@@ -18,6 +19,9 @@ from typing import IO, Any
 from .frames import FrameReader, InspectionLimits, frame, read_jobs, write_verdict
 
 _NICE = 10
+_FILES = 64
+_NO_NEW_PRIVILEGES = 38
+"""PR_SET_NO_NEW_PRIVS of prctl(2): no program that it starts has more rights than it."""
 
 
 def main() -> None:
@@ -77,6 +81,10 @@ def _restrict(limits: InspectionLimits) -> None:
 
     os.nice(_NICE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it writes to its parent alone, through a pipe
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, _FILES))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     try:
         resource.setrlimit(resource.RLIMIT_AS, (_address_space() + limits.memory_bytes,) * 2)
     except (OSError, ValueError):  # some systems know the limit and do not set it

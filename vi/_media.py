@@ -155,3 +155,12 @@ def extension_for(family: str) -> str:
 def family_of(mime: str) -> str:
     """Return the family that a file announced as *mime* must show to `sniff`."""
     return _FAMILIES.get(mime, "video")
+
+
+PICTURES_SHOWN = ("image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/bmp")
+FILMS_PLAYED = ("video/mp4", "video/webm", "video/ogg")
+
+
+def may_be_inline(mime: str) -> bool:
+    """Tell whether a browser may show *mime* in the page's own origin: pictures and films that it runs nothing of."""
+    return mime in PICTURES_SHOWN or mime in FILMS_PLAYED

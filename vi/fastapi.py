@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import math
+import re
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -21,6 +22,7 @@ import anyio
 import attrs
 
 from ._events import TransferProgress
+from ._media import may_be_inline
 from ._ranges import select
 from .api.resources.datasets.assets.events import TransferEvents
 from .api.resources.datasets.assets.reading.stream import AssetStream
@@ -205,6 +207,9 @@ class _Streamed(StreamingResponse):
                 await self._close()
 
 
+_ETAG = re.compile(r'"[A-Za-z0-9.+/_=-]{1,200}"')
+
+
 async def asset_response(
     request: Request,
     client: AsyncClient,
@@ -216,26 +221,35 @@ async def asset_response(
 ) -> Response:
     """Answer *request* with the bytes of an asset, as they come from the storage (RFC 9110).
 
+    Pictures and films that browsers show are sent inline, unless *disposition* says otherwise; everything else is an
+    attachment of ``application/octet-stream``, since whoever chose its type could run a page of theirs in your origin.
+
     ``HEAD``, ``Range`` of one range with ``If-Range``, ``If-Match`` and ``If-None-Match`` are honoured. The digest is
     checked on the way: a damaged asset breaks the connection off before it is complete.
     """
     stream = await client.assets.open(dataset_id, asset_id)
+    shown = may_be_inline(stream.content_type)
+    content_type = stream.content_type if shown else "application/octet-stream"
+    # Every character of the name that could end the value is escaped.
+    name = quote(stream.asset.filename.encode("utf-8", "replace"), safe="")
+    etag = stream.etag if stream.etag is not None and _ETAG.fullmatch(stream.etag) else None
     headers = {
         "Accept-Ranges": "bytes",
         "Cache-Control": cache_control,
-        "Content-Disposition": f"{disposition}; filename*=UTF-8''{quote(stream.asset.filename, safe='')}",
+        "Content-Disposition": f"{disposition if shown else 'attachment'}; filename*=UTF-8''{name}",
+        "Content-Security-Policy": "sandbox",
         "X-Content-Type-Options": "nosniff",
     }
-    if stream.etag is not None:
-        headers["ETag"] = stream.etag
-    chosen = select(request.headers, stream.size, stream.etag)
+    if etag is not None:
+        headers["ETag"] = etag
+    chosen = select(request.headers, stream.size, etag)
     headers |= chosen.content_range
     if chosen.status not in (200, 206):
         return Response(status_code=chosen.status, headers=headers)
     await stream.select(chosen.start, chosen.stop)
     headers["Content-Length"] = str(stream.end - stream.start)
     if request.method == "HEAD":
-        return Response(status_code=chosen.status, headers=headers, media_type=stream.content_type)
+        return Response(status_code=chosen.status, headers=headers, media_type=content_type)
     # Asked for here, so that what the storage refuses is told by a status, not by an answer that breaks off.
     first = await stream.read_some(FIRST_PIECE)
     return _Streamed(
@@ -243,7 +257,7 @@ async def asset_response(
         stream.aclose,
         status_code=chosen.status,
         headers=headers,
-        media_type=stream.content_type,
+        media_type=content_type,
     )
 
 

@@ -26,14 +26,20 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8787, help="port; 0 takes a free one (default: %(default)s)")
     parser.add_argument("--env-file", metavar="FILE", help="write the three DATATURE_VI_* settings here once ready")
+    parser.add_argument("--public-url", metavar="URL", help="address that clients use, for signed URLs")
+    parser.add_argument(
+        "--allowed-host", action="append", default=[], metavar="NAME", help="accept this host name too; repeatable"
+    )
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> int:
     """Serve."""
+    from ..server import ServiceConfig
     from ..server import run as serve
 
-    return serve(given.data, given.host, given.port, given.env_file, _announce)
+    config = ServiceConfig(public_url=given.public_url, allowed_hosts=given.allowed_host)
+    return serve(given.data, given.host, given.port, given.env_file, _announce, config=config)
 
 
 def _announce(line: str) -> None:

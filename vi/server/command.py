@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import os
 import shlex
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from .._disk import write_private
 from .._paths import as_path
+from ..config import is_loopback
 from ..errors import ViConfigurationError
 from .config import Folder, ServiceConfig
 from .lifecycle import LocalService, serve
@@ -76,7 +80,19 @@ async def _run(
             f"Serving {service.data} at {service.url} (organization {service.organization_id}); "
             f"open it in a browser with the key from {key}"
         )
+        if not is_loopback(urlsplit(service.url).hostname) or _is_everywhere(host):
+            announce(
+                f"Warning: {host or 'every address'} is open to the network, and key and data travel unencrypted. "
+                "Use it behind a proxy with TLS (--public-url, --allowed-host)."
+            )
         await ended.wait()
+
+
+def _is_everywhere(host: str) -> bool:
+    try:
+        return not host or ipaddress.ip_address(socket.gethostbyname(host) if ":" not in host else host).is_unspecified
+    except (OSError, ValueError):
+        return False
 
 
 def _write_settings(path: Path, service: LocalService) -> None:

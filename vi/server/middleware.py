@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import ipaddress
 import logging
+import math
+import re
 import secrets
 import socket
+import time
 from collections.abc import Callable
 
 import sqlalchemy as sa
@@ -92,17 +95,21 @@ def check_host(bound: str, config: ServiceConfig) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         name = _host_name(request.headers.get("Host", ""))
-        if name not in names and not _is_allowed_address(name, anywhere):
+        if not name or (name not in names and not _is_allowed_address(name, anywhere)):
+            refusals.note("a Host that does not name this service")
             raise ApiError(403, "The Host header does not name this service")
         return await handler(request)
 
     return middleware
 
 
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9_.-]{1,253}))(?::\d{1,5})?", re.ASCII)
+
+
 def _host_name(host: str) -> str:
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower()
+    """Return the name in a Host header; empty for one that is not a name or an address, and a port."""
+    found = _HOST.fullmatch(host)
+    return (found[1] or found[2]).lower() if found is not None else ""
 
 
 def _is_allowed_address(name: str, anywhere: bool) -> bool:
@@ -123,6 +130,7 @@ def authenticate(identity: Identity) -> Middleware:
             return await handler(request)
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not identity.accepts(key.strip()):
+            refusals.note("a secret key that is missing or not known")
             raise ApiError(401, "The secret key is missing or not known")
         organization = request.headers.get("Organization-Id")
         if organization != identity.organization_id:
@@ -132,6 +140,28 @@ def authenticate(identity: Identity) -> Middleware:
         return await handler(request)
 
     return middleware
+
+
+class Refusals:
+    """Logs what was refused at the door: a line for the first of each kind, then one a minute with their number."""
+
+    def __init__(self, seconds: float = 60.0) -> None:
+        self._seconds = seconds
+        self._kinds: dict[str, tuple[float, int]] = {}
+
+    def note(self, what: str) -> None:
+        """Count a refusal of the kind *what*, and log it when its time has come."""
+        now = time.monotonic()
+        logged, since = self._kinds.get(what, (-math.inf, 0))
+        since += 1
+        if now - logged < self._seconds:
+            self._kinds[what] = (logged, since)
+            return
+        logger.warning("Refused %s%s", what, f", {since} times in a minute or more" if since > 1 else "")
+        self._kinds[what] = (now, 0)
+
+
+refusals = Refusals()
 
 
 class Bucket:

@@ -22,6 +22,7 @@ from .context import Context, Identifiers
 from .disk.blobs import Blobs
 from .disk.lock import FolderLock
 from .documents import Documents
+from .http.connections import acceptor
 from .http.readers import watch_readers
 from .http.signing import Signer
 from .identity import Identity
@@ -107,7 +108,7 @@ class Running:
             watch = asyncio.create_task(watch_readers(runner.server, config.body_seconds), name="vi-readers")
             parts.push_async_callback(_cancel, watch)
             server = await asyncio.get_running_loop().create_server(
-                _bounded(runner, config.max_connections), sock=listener, backlog=_BACKLOG
+                acceptor(runner, config.max_connections), sock=listener, backlog=_BACKLOG
             )
             parts.callback(server.close)
             rest = parts.pop_all()
@@ -160,44 +161,6 @@ def _is_unspecified(host: str) -> bool:
         return not host or ipaddress.ip_address(host).is_unspecified
     except ValueError:
         return False
-
-
-def _bounded(runner: web.AppRunner, limit: int) -> Callable[[], asyncio.Protocol]:
-    server = runner.server
-    assert server is not None
-
-    loop = asyncio.get_running_loop()
-    begun = 0
-
-    def accept() -> asyncio.Protocol:
-        nonlocal begun
-        if begun + len(server.connections) >= limit:
-            return _Busy()
-        # Many are accepted in one turn of the loop, and counted by the server only in the next.
-        begun += 1
-        loop.call_soon(count)
-        return server()
-
-    def count() -> None:
-        nonlocal begun
-        begun -= 1
-
-    return accept
-
-
-class _Busy(asyncio.Protocol):
-    """Turns a connection away. What it sends is read, or closing would destroy the answer on its way."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.write(
-            b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        )
-        transport.write_eof()
-        self._end = asyncio.get_running_loop().call_later(_LINGER, transport.abort)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._end.cancel()
 
 
 async def _remove_orphans(database: Database, blobs: Blobs, removal: Removal) -> None:

@@ -9,6 +9,7 @@ import attrs
 import sqlalchemy as sa
 from aiohttp import web
 
+from ..._media import FILMS_PLAYED, PICTURES_SHOWN, may_be_inline
 from ..._show.units import exact_size, size
 from ..contents import StoredObject
 from ..context import CONTEXT, Context
@@ -23,8 +24,6 @@ from .html import Child, Markup, h
 from .layout import TIMES, crumbs, moment, name_of, page
 from .paths import ASSET, DATASET, FILE, HOME, path_to
 
-_SHOWN = ("image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/bmp")
-_PLAYED = ("video/mp4", "video/webm", "video/ogg")
 _MAX_SHOWN_BYTES = 48_000_000
 _MAX_SHOWN_PIXELS = 64_000_000
 
@@ -98,10 +97,10 @@ def _file(found: _Found, *, download: bool = False) -> str:
 
 def _preview(found: _Found) -> Child:
     row = found.asset
-    if row.mime in _PLAYED:
+    if row.mime in FILMS_PLAYED:
         return h("video", src=_file(found), controls=True, preload="metadata", aria_label=row.filename)
     why: Child
-    if row.mime not in _SHOWN:
+    if row.mime not in PICTURES_SHOWN:
         why = f"Browsers cannot show {row.mime}." + (" This is a small picture of it." if row.has_thumbnail else "")
     elif row.size > _MAX_SHOWN_BYTES or row.width * row.height > _MAX_SHOWN_PIXELS:
         why = ("A small picture of a large file. ", h("a", "Open the file itself", href=_file(found)), ".")
@@ -167,7 +166,7 @@ async def send_file(request: web.Request) -> web.StreamResponse:
     context = request.app[CONTEXT]
     row = await _find(request, context)
     known = StoredObject(row.blob, row.size, row.mime, row.crc32c, row.sha256)
-    shown = row.mime in _SHOWN + _PLAYED and "download" not in request.query
+    shown = may_be_inline(row.mime) and "download" not in request.query
     # The name in UTF-8 alone, and every character of it that could end the value is escaped.
     disposition = f"{'inline' if shown else 'attachment'}; filename*=UTF-8''{quote(row.filename, safe='')}"
     headers = {"Content-Disposition": disposition, "Cache-Control": "private, no-cache"}

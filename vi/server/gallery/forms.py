@@ -19,6 +19,7 @@ FIELDS = "application/x-www-form-urlencoded"
 FILES = "multipart/form-data"
 _MAX_FIELDS = 64 << 10
 _MAX_FIELD = 256
+_MAX_FIELDS_OF_FILES = 100
 _CLOSE = {"Connection": "close"}
 _MALFORMED = (ValueError, RuntimeError, AssertionError, LookupError, HttpProcessingError)
 
@@ -56,10 +57,13 @@ async def open_files(request: web.Request, name: str) -> tuple[MultipartReader, 
 async def next_file(reader: MultipartReader, config: ServiceConfig) -> BodyPartReader | None:
     """Return the next file of a form, None after the last; fields that are not files are skipped."""
     async with _reading(config):
-        while (field := await reader.next()) is not None:
+        for _ in range(_MAX_FIELDS_OF_FILES):
+            if (field := await reader.next()) is None:
+                return None
             if isinstance(field, BodyPartReader) and field.filename:
                 return field
-    return None
+            await asyncio.sleep(0)  # many small parts are in one piece of the body: others get their turn
+    raise ApiError(400, f"The form has more than {_MAX_FIELDS_OF_FILES} parts without a file", headers=_CLOSE)
 
 
 async def pieces_of(field: BodyPartReader, limit: int, config: ServiceConfig) -> AsyncIterator[bytes]:

@@ -15,7 +15,7 @@ from ..._routes import MANAGED_SOURCE
 from ...api.resources.datasets.assets.responses import UploadedAssetMetadata
 from ..context import CONTEXT, Context
 from ..http.api_errors import invalid
-from ..http.names import check_name
+from ..http.names import check_metadata, check_name
 from ..http.reading import read_json, structure
 from ..http.storage_paths import UPLOAD, storage_path
 from ..store import datasets, idempotency, sessions, settling
@@ -148,6 +148,8 @@ def _check(spec: SessionSpec, context: Context) -> None:
             raise invalid(f"{field}.size cannot be {file.size}", f"{field}.size")
         if file.crc32c is not None and not -(1 << 31) <= file.crc32c < 1 << 31:
             raise invalid(f"{field}.crc32c must be a signed 32-bit integer", f"{field}.crc32c")
+        if file.custom_metadata:
+            check_metadata(file.custom_metadata, f"{field}.customMetadata")
 
 
 def _items(files: Sequence[UploadedAssetMetadata], now: int, left: int | None) -> list[sessions.Item]:

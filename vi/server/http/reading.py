@@ -16,6 +16,8 @@ from .api_errors import ApiError, invalid
 T = TypeVar("T")
 
 PIECE = 1 << 20
+MAX_VALUES = 500_000
+"""JSON is read on the event loop: more values would hold it for longer than half a second."""
 
 
 async def body_chunks(request: web.Request, limit: int, config: ServiceConfig) -> AsyncIterator[bytes]:
@@ -83,6 +85,8 @@ async def read_json(request: web.Request, config: ServiceConfig) -> tuple[bytes,
     raw = await read_bytes(request, config.max_json_bytes, config)
     if not raw:
         return raw, {}
+    if len(raw) > MAX_VALUES and sum(map(raw.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise ApiError(413, f"The request body holds more than {MAX_VALUES} values")
     try:
         document = json.loads(raw, parse_constant=_refuse_constant)
     except RecursionError:

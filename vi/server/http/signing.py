@@ -7,11 +7,14 @@ that was signed and is missing, or differs, makes another signature (protocol se
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Mapping
 
 import attrs
 
 from .api_errors import ApiError
+
+_NUMBER = re.compile(r"[0-9]{1,19}")
 
 
 @attrs.frozen
@@ -23,17 +26,19 @@ class Signer:
     def sign(self, method: str, path: str, expiry: int, *, size: int | None = None, content_type: str = "") -> str:
         """Return *path* with its signed query."""
         query = f"X-Expires={expiry}" if size is None else f"X-Expires={expiry}&X-Size={size}"
-        return f"{path}?{query}&X-Signature={self._digest(method, path, query, content_type)}"
+        digest = self._digest(method, path, str(expiry), "" if size is None else str(size), content_type)
+        return f"{path}?{query}&X-Signature={digest}"
 
     def check(
         self, method: str, path: str, query: Mapping[str, str], now: int, *, content_type: str = ""
     ) -> int | None:
         """Return the size that was signed; raises 403 for another signature and for one past its expiry."""
         expires, size = query.get("X-Expires", ""), query.get("X-Size")
-        signed = f"X-Expires={expires}" if size is None else f"X-Expires={expires}&X-Size={size}"
-        expected = self._digest(method, path, signed, content_type)
+        expected = self._digest(method, path, expires, size or "", content_type)
         given = query.get("X-Signature", "")
         if not hmac.compare_digest(expected.encode(), given.encode("utf-8", "surrogatepass")):
+            raise ApiError(403, "The signature does not match the request")
+        if not _NUMBER.fullmatch(expires) or not (size is None or _NUMBER.fullmatch(size)):
             raise ApiError(403, "The signature does not match the request")
         if int(expires) <= now:
             raise ApiError(403, "The signed URL has expired")
@@ -43,6 +48,8 @@ class Signer:
         """Return a short tag that ties *payload* to *binding*."""
         return hmac.digest(self.key, binding.encode("utf-8", "surrogatepass") + b"\0" + payload, "sha256").hex()[:24]
 
-    def _digest(self, method: str, path: str, query: str, content_type: str) -> str:
-        text = f"{method}\n{path}\n{query}\n{content_type}"
-        return hmac.digest(self.key, text.encode("utf-8", "surrogatepass"), "sha256").hex()
+    def _digest(self, *fields: str) -> str:
+        # Each with its length: what was signed as one field can never be read as another.
+        data = [field.encode("utf-8", "surrogatepass") for field in fields]
+        text = b"".join(b"%d:%b" % (len(field), field) for field in data)
+        return hmac.digest(self.key, text, "sha256").hex()

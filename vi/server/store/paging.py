@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -111,7 +112,7 @@ def _position(binding: str, token: str | None, signer: Signer, keys: int) -> Pos
         payload = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
     except (binascii.Error, ValueError):
         raise refusal from None
-    if signer.token(binding, payload) != signature:
+    if not hmac.compare_digest(signer.token(binding, payload), signature):
         raise refusal
     backward, *values = json.loads(payload)
     if len(values) != keys:

@@ -1,0 +1,172 @@
+"""Rows A8 to A10: the local service against strangers on the network and against what they send."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import logging
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+
+from vi.server import ServiceConfig
+from vi.server.gallery.forms import next_file
+from vi.server.http.api_errors import ApiError
+from vi.server.http.names import check_metadata
+from vi.server.http.signing import Signer
+
+
+def address(service: Any) -> tuple[str, int]:
+    parts = urlsplit(service.url)
+    return parts.hostname or "", parts.port or 0
+
+
+def send(service: Any, data: bytes) -> bytes:
+    """Send bytes as they are and return all that comes back."""
+    with socket.create_connection(address(service), 10) as connection:
+        connection.sendall(data)
+        answer = b""
+        while piece := connection.recv(1 << 16):
+            answer += piece
+    return answer
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1:80@evil.example", "127.0.0.1:", "127.0.0.1:a", "localhost/x", "localhost:80:80", "[::1", "[::1]x", "a b", "",
+        "localhost?", "evil.example", "127.0.0.1:123456",
+    ],
+)  # fmt: skip
+def test_A8_host_is_a_name_and_a_port_and_nothing_else(service: Any, host: str) -> None:
+    answer = send(service, f"GET /workspaces HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+    assert answer.split(b" ")[1] in (b"400", b"403")
+
+
+@pytest.mark.parametrize("line", ["Authorization : Bearer {key}", "Authorization\x01: Bearer {key}", "{key}"])
+def test_A8_a_malformed_request_with_a_key_leaves_no_word_of_it(
+    service: Any, line: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    head = line.format(key=service.secret_key)
+    answer = send(service, f"GET /workspaces HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n".encode())
+    out, err = capfd.readouterr()
+    assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
+    for text in (answer.decode("latin-1"), caplog.text, out, err):
+        assert service.secret_key not in text
+
+
+def test_A8_refused_keys_are_logged_and_not_each(service: Any, caplog: pytest.LogCaptureFixture) -> None:
+    from vi.server import middleware
+
+    middleware.refusals._kinds.clear()
+    caplog.set_level(logging.WARNING)
+    for _ in range(5):
+        answer = send(
+            service,
+            b"GET /workspaces HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\nConnection: close\r\n\r\n",
+        )
+        assert answer.startswith(b"HTTP/1.1 401")
+    assert len([record for record in caplog.records if "secret key" in record.getMessage()]) == 1
+
+
+def test_A9_idle_connections_shut_nobody_out(tmp_path: Any) -> None:
+    from vi.testing.service import TestedService
+
+    # The same with 1,100 against 1,000 places; here fewer, for the sake of the descriptors.
+    service = TestedService.start(tmp_path / "data", ServiceConfig(max_connections=50))
+    idle: list[socket.socket] = []
+    try:
+        for _ in range(80):
+            idle.append(socket.create_connection(address(service), 10))
+        with service.client(retries=0) as client:
+            assert client.datasets.list().items == []
+            for _ in range(20):
+                idle.append(socket.create_connection(address(service), 10))
+            client.datasets.create("d")
+    finally:
+        for connection in idle:
+            connection.close()
+        service.stop()
+
+
+BAD_METADATA = [
+    {"a": "\ud800"}, {"\udfff": 1}, {"a": "x\0y"}, {"a\0": 1}, {"k" * 513: 1}, {"a": "x" * 70_000}, {str(n): 1 for n in range(1001)},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(BAD_METADATA)))
+def test_A10_metadata_that_cannot_be_searched_is_refused(number: int) -> None:
+    with pytest.raises(ApiError):
+        check_metadata(BAD_METADATA[number], "customMetadata")
+    check_metadata({"camera": "north", "\xe4": "\U0001f600", "lot": 42, "night": False, "": ""}, "customMetadata")
+
+
+def test_A10_metadata_is_checked_at_the_door(service: Any, dataset: str) -> None:
+    organization = service.organization_id
+    path = f"/workspaces/{organization}/datasets/{organization}_{dataset}/assetSources/managed/datature/default/assetIngestionSessions"
+    file = {"filename": "a.png", "kind": "Image", "mime": "image/png", "size": 1, "customMetadata": {"a": "\ud800"}}
+    body = json.dumps({"spec": {"kind": "Upload", "assets": [file]}})
+    connection = http.client.HTTPConnection(*address(service), timeout=10)
+    headers = {
+        "Authorization": f"Bearer {service.secret_key}",
+        "Organization-Id": organization,
+        "Content-Type": "application/json",
+    }
+    connection.request("POST", path, body, headers)
+    answer = connection.getresponse()
+    assert (answer.status, b"customMetadata" in answer.read()) == (400, True)
+    connection.close()
+
+
+def test_A10_parameters_of_a_signed_url_cannot_be_melted() -> None:
+    signer = Signer(b"k" * 32)
+    url = signer.sign("PUT", "/up/a", 2000, size=5)
+    query = dict(pair.split("=") for pair in url.partition("?")[2].split("&"))
+    assert signer.check("PUT", "/up/a", query, 1000) == 5
+    melted = {"X-Expires": "2000&X-Size=5", "X-Signature": query["X-Signature"]}
+    for other in (
+        melted,
+        {**query, "X-Expires": "20005", "X-Size": ""},
+        {**query, "X-Size": "5 "},
+        {**query, "X-Size": "\u0665"},
+    ):
+        with pytest.raises(ApiError) as refused:
+            signer.check("PUT", "/up/a", other, 1000)
+        assert refused.value.status == 403
+
+
+def test_A10_json_is_bounded_in_values(service: Any) -> None:
+    organization = service.organization_id
+    connection = http.client.HTTPConnection(*address(service), timeout=30)
+    headers = {
+        "Authorization": f"Bearer {service.secret_key}",
+        "Organization-Id": organization,
+        "Content-Type": "application/json",
+    }
+    connection.request("POST", f"/workspaces/{organization}/datasets", b'{"a":[' + b"1," * 600_000 + b"1]}", headers)
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
+def test_A10_parts_of_a_form_without_a_file_are_bounded() -> None:
+    async def read(parts: int) -> None:
+        stream = aiohttp.StreamReader(idle_protocol(), 1 << 20, loop=asyncio.get_running_loop())
+        part = b"--bb\r\nContent-Disposition: form-data; name=x\r\n\r\n\r\n"
+        stream.feed_data(part * parts + b"--bb--\r\n")
+        stream.feed_eof()
+        reader = aiohttp.MultipartReader({"Content-Type": "multipart/form-data; boundary=bb"}, stream)
+        assert await next_file(reader, ServiceConfig()) is None
+
+    asyncio.run(read(50))
+    with pytest.raises(ApiError, match="parts without a file"):
+        asyncio.run(read(40_000))
+
+
+def idle_protocol() -> Any:
+    """Return what a stream reader tells to pause, where nothing is to be paused."""
+    return aiohttp.base_protocol.BaseProtocol(asyncio.get_running_loop())

@@ -1,0 +1,101 @@
+"""The connections of the service: how many there may be, which go first, and what is said of nonsense."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestHandler
+
+logger: logging.Logger = logging.getLogger("vi.server")
+
+HEAD_SECONDS = 10.0
+"""How long a new connection may take for the head of its first request."""
+_LINGER = 1.0
+
+
+class Connection(RequestHandler):
+    """One connection. What cannot be read as HTTP is answered without a word of it: it may hold a key."""
+
+    __slots__ = ()
+
+    @property
+    def silent(self) -> bool:
+        """Whether no request has come yet."""
+        return self._request_count == 0
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer a request that could not be read or handled."""
+        if not isinstance(exc, HttpProcessingError):
+            return super().handle_error(request, status, exc, message)
+        logger.debug("A request from %s is not HTTP: %s", request.remote, type(exc).__name__)
+        response = web.Response(status=status, text="The request cannot be read\n")
+        response.force_close()
+        return response
+
+
+def acceptor(runner: web.AppRunner, limit: int) -> Callable[[], asyncio.Protocol]:
+    """Return what makes the protocol of each new connection, at most *limit* of them.
+
+    When all places are taken, the connection that has been silent longest is closed for the new one: whoever opens
+    connections and asks nothing shuts nobody out.
+    """
+    server = runner.server
+    assert server is not None
+    loop = asyncio.get_running_loop()
+    begun = 0
+
+    def accept() -> asyncio.Protocol:
+        nonlocal begun
+        if begun + len(server.connections) >= limit and not _make_room(server):
+            return _Busy()
+        # Many are accepted in one turn of the loop, and counted by the server only in the next.
+        begun += 1
+        loop.call_soon(count)
+        connection = Connection(server, loop=loop, **server._kwargs)
+        loop.call_later(HEAD_SECONDS, _end_if_silent, connection)
+        return connection
+
+    def count() -> None:
+        nonlocal begun
+        begun -= 1
+
+    return accept
+
+
+def _make_room(server: web.Server) -> bool:
+    for connection in server.connections:  # in the order in which they came
+        if isinstance(connection, Connection) and connection.silent and connection.transport is not None:
+            connection.transport.abort()
+            server.connection_lost(connection)  # counted at once; a second time does nothing
+            return True
+    return False
+
+
+def _end_if_silent(connection: Connection) -> None:
+    if connection.silent and connection.transport is not None:
+        connection.transport.abort()
+
+
+class _Busy(asyncio.Protocol):
+    """Turns a connection away. What it sends is read, or closing would destroy the answer on its way."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(
+            b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+        transport.write_eof()
+        self._end = asyncio.get_running_loop().call_later(_LINGER, transport.abort)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._end.cancel()

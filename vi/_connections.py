@@ -2,10 +2,10 @@
 
 A client may be used from any loop, so nothing here outlives or crosses its loop; after a fork the child opens its own.
 The storage session carries no API header, no cookie, no decompression and no ``.netrc`` password, and follows no
-redirect automatically. aiohttp's exceptions hold request headers and whole URLs, so they are read here and never chained.
-aiohttp would silently send an idempotent request a second time when its connection fails; here every attempt is one
-request on the wire, and a connection that was kept and found dead is told apart. It would also send a session's own
-headers to a proxy, in the clear, so the key is in none of them.
+redirect automatically. aiohttp's exceptions hold request headers and whole URLs, so they are read here and never
+chained. aiohttp would silently send an idempotent request a second time when its connection fails; here every attempt
+is one request on the wire, and a connection that was kept and found dead is told apart. It would also send a session's
+own headers to a proxy, in the clear, so the key is in none of them.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class LoopConnections:
         """Release the sockets without the loop's help.
 
         Closing one of the parent's here would take it out of the epoll set that both processes share, and the parent
-        would wait on it in vain; and a loop that has ended closes nothing. There the connector has to forget its sockets,
-        or its finaliser tries.
+        would wait on it in vain; and a loop that has ended closes nothing. There the connector has to forget its
+        sockets, or its finaliser tries.
         """
         for session in self._sessions:
             connector = session.connector

@@ -1,8 +1,8 @@
 """Private files that appear whole or not at all, and what file systems do not all offer: flushing, names that are free.
 
-Shares, FUSE and folders of virtual machines answer ``fsync`` with an error that says "not here"; everything else it says
-is a fault of the disk. On Windows a virus scanner or an indexer opens a new file for a moment, and nobody may rename or
-remove it.
+Shares, FUSE and folders of virtual machines answer ``fsync`` with an error that says "not here"; everything else it
+says is a fault of the disk. On Windows a virus scanner or an indexer opens a new file for a moment, and nobody may
+rename or remove it.
 """
 
 from __future__ import annotations

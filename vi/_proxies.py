@@ -1,7 +1,7 @@
 """Which proxy a request goes through, as ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` say.
 
-Names and passwords are taken as curl takes them: up to the last ``@``, so that ``#``, ``/`` and ``:`` in a password need
-no escape. This machine is reached without a proxy: one would look for the service on its own.
+Names and passwords are taken as curl takes them: up to the last ``@``, so that ``#``, ``/`` and ``:`` in a password
+need no escape. This machine is reached without a proxy: one would look for the service on its own.
 """
 
 from __future__ import annotations

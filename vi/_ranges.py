@@ -41,7 +41,8 @@ class Selection:
 def select(headers: Mapping[str, str], size: int, etag: str | None) -> Selection:
     """Return what *headers*, whose names know no case, ask of an object of *size* bytes with a strong *etag*.
 
-    A range that is not one, several at once, or one of another unit are passed over, as a server may: the whole is sent.
+    A range that is not one, several at once, or one of another unit are passed over, as a server may: the whole is
+    sent.
     """
     if_match, if_none_match = headers.get("If-Match"), headers.get("If-None-Match")
     if if_match is not None and not _names(if_match, etag, weak=False):

@@ -1,10 +1,10 @@
 """Reading pages with msgspec, where the extra ``fast`` is installed: from bytes straight into our classes.
 
 msgspec knows attrs classes, but not other names on the wire than the fields' own. So each class gets a twin: a subclass
-without slots of its own, whose fields have the wire names and are the slots of the class. What was decoded is a
-twin, and becomes the class by an assignment to ``__class__``, which the equal layout allows. Whatever msgspec refuses
-(a null where there is a default, an item that is wrong, an answer that is not a page) is left to the readers of `_wire`,
-which are tolerant and say what is wrong and where. Both give equal objects, which a test holds.
+without slots of its own, whose fields have the wire names and are the slots of the class. What was decoded is a twin,
+and becomes the class by an assignment to ``__class__``, which the equal layout allows. Whatever msgspec refuses (a null
+where there is a default, an item that is wrong, an answer that is not a page) is left to the readers of `_wire`, which
+are tolerant and say what is wrong and where. Both give equal objects, which a test holds.
 """
 
 from __future__ import annotations

@@ -118,8 +118,8 @@ class AsyncClient:
     ) -> LocalClient:
         """Return a client of the embedded service over the folder *data*: ``async with AsyncClient.local() as client``.
 
-        The service runs in this event loop, on a free loopback port, until the client is closed. If the folder is already
-        served, the client joins that service.
+        The service runs in this event loop, on a free loopback port, until the client is closed. If the folder is
+        already served, the client joins that service.
 
         Args:
             data: Folder of the service, created if missing.

@@ -92,8 +92,9 @@ class TransferLimits:
     """What transfers may use at once; each value costs what is said beside it.
 
     Up to *max_concurrency* transfers run at a time; concurrency adapts up to this limit. Each holds up to 256 KiB, a
-    larger file counts for several and holds up to *parts_per_file* times 3 MiB. A file of *multipart_threshold* bytes or more goes up in parts and comes down in ranges of *range_size*.
-    A session announces at most *session_files* files (about 1 KiB each).
+    larger file counts for several and holds up to *parts_per_file* times 3 MiB. A file of *multipart_threshold* bytes
+    or more goes up in parts and comes down in ranges of *range_size*. A session announces at most *session_files* files
+    (about 1 KiB each).
     """
 
     max_concurrency: int = attrs.field(default=256, validator=_positive)

@@ -1,7 +1,7 @@
 """For FastAPI services: one client per application, bytes passed through in both directions, errors as problem answers.
 
-Needs the extra ``fastapi``. Nothing here holds a whole file: an ``UploadFile`` is read where FastAPI has put it, a request
-body is streamed as it arrives, and an asset at the pace of the client that reads it.
+Needs the extra ``fastapi``. Nothing here holds a whole file: an ``UploadFile`` is read where FastAPI has put it, a
+request body is streamed as it arrives, and an asset at the pace of the client that reads it.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def lifespan(
 ) -> Callable[[Any], AbstractAsyncContextManager[State]]:
     """Return the lifespan of an application that has one client: ``FastAPI(lifespan=lifespan())``.
 
-    *make* makes the client; it is closed when the application ends. A lifespan of your own enters this one and adds what
-    it yields to its own state.
+    *make* makes the client; it is closed when the application ends. A lifespan of your own enters this one and adds
+    what it yields to its own state.
     """
 
     @asynccontextmanager

@@ -1,8 +1,8 @@
 """``vi://DATASET/name`` for fsspec: the datasets of a service as a file system, of which each asset is a file.
 
-Found by fsspec under its protocol (extra ``cloud``). The key comes from the environment or the default settings file, or as
-storage options named as the arguments of `vi.Client`. A ``/`` in a name makes a pseudo-folder. Files are read verified and
-written whole; nothing appears under its name before all of it is stored.
+Found by fsspec under its protocol (extra ``cloud``). The key comes from the environment or the default settings file,
+or as storage options named as the arguments of `vi.Client`. A ``/`` in a name makes a pseudo-folder. Files are read
+verified and written whole; nothing appears under its name before all of it is stored.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class ViFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
     """Datasets as folders, assets as files.
 
     Options: those of `vi.Client` by name, and *listings_expiry_time* in seconds (None: a listing is kept until
-    `invalidate_cache`). All file systems of one process and one set of settings share a client. Pickles have the listings
-    and the options, the key too if it is one of them; they work after a fork and in spawned processes.
+    `invalidate_cache`). All file systems of one process and one set of settings share a client. Pickles have the
+    listings and the options, the key too if it is one of them; they work after a fork and in spawned processes.
     """
 
     protocol = PROTOCOL

@@ -1,7 +1,7 @@
 """A listing as rows: dictionaries, JSON lines, a pandas frame or an Arrow table (extra ``pandas``).
 
-A row has the columns of ``COLUMNS`` and one ``custom.<key>`` for each key of its custom metadata. What is given may be a
-listing of the sync client, a page, or any iterable of assets, as from ``[a async for a in listing.all_items()]``.
+A row has the columns of ``COLUMNS`` and one ``custom.<key>`` for each key of its custom metadata. What is given may be
+a listing of the sync client, a page, or any iterable of assets, as from ``[a async for a in listing.all_items()]``.
 """
 
 from __future__ import annotations

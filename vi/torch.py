@@ -1,7 +1,7 @@
 """Datasets as data of torch (extra ``torch``): `Images`, of map style, and `ImageStream`, iterable and resumable.
 
-Nothing is downloaded first: pictures are fetched while the training runs, many at once, each digest checked. The index of
-a dataset is held as Arrow, a few hundred bytes an asset, and goes to workers of any start method.
+Nothing is downloaded first: pictures are fetched while the training runs, many at once, each digest checked. The index
+of a dataset is held as Arrow, a few hundred bytes an asset, and goes to workers of any start method.
 """
 
 from __future__ import annotations
@@ -280,10 +280,10 @@ class _Reading:
 class Images(_Reading, Dataset[dict[str, Any]]):  # type: ignore[misc] # torch is not read for types
     """The pictures of a dataset by position, for any sampler; a batch is fetched at once.
 
-    A sample is ``{"image", "asset_id", "filename", **columns}``: *columns* names custom metadata, None where an asset has
-    none. *decode* makes the image: ``"pil"`` (RGB), ``"torchvision"`` (a uint8 tensor), ``"bytes"``, or your function of the
-    bytes; *transform* is applied to it. A damaged asset raises `ViError` with its name; with ``on_failure="skip"`` its batch
-    is shorter, and `skipped` counts it.
+    A sample is ``{"image", "asset_id", "filename", **columns}``: *columns* names custom metadata, None where an asset
+    has none. *decode* makes the image: ``"pil"`` (RGB), ``"torchvision"`` (a uint8 tensor), ``"bytes"``, or your
+    function of the bytes; *transform* is applied to it. A damaged asset raises `ViError` with its name; with
+    ``on_failure="skip"`` its batch is shorter, and `skipped` counts it.
 
     *client* is a `vi.Client`, one from the environment if None. The dataset is listed once, when this is made.
     """
@@ -341,14 +341,14 @@ class Images(_Reading, Dataset[dict[str, Any]]):  # type: ignore[misc] # torch i
 class ImageStream(_Reading, IterableDataset[dict[str, Any]]):  # type: ignore[misc] # torch is not read for types
     """The pictures of a dataset in an order of your seed, shared out to ranks and workers, to be resumed at any batch.
 
-    Samples, *decode*, *transform*, *columns* and *on_failure* are those of `Images`. *shuffle* is the seed, None the order of
-    the listing. *batch_size* is that of the ``DataLoader``: the workers take whole batches in turn, so what was done is a
-    beginning of the order whatever their number. *rank* and *world_size* come from ``torch.distributed`` or from the
-    variables ``RANK`` and ``WORLD_SIZE`` if they are not given.
+    Samples, *decode*, *transform*, *columns* and *on_failure* are those of `Images`. *shuffle* is the seed, None the
+    order of the listing. *batch_size* is that of the ``DataLoader``: the workers take whole batches in turn, so what
+    was done is a beginning of the order whatever their number. *rank* and *world_size* come from ``torch.distributed``
+    or from the variables ``RANK`` and ``WORLD_SIZE`` if they are not given.
 
-    Iterate ``stream.batches(loader)``: it counts what you have taken. `state_dict` then says how far you are, and holds for
-    another number of workers or ranks. It pins the index by ids and digests; `load_state_dict` of another index is an
-    error, or with ``pinned="warn"`` a warning.
+    Iterate ``stream.batches(loader)``: it counts what you have taken. `state_dict` then says how far you are, and holds
+    for another number of workers or ranks. It pins the index by ids and digests; `load_state_dict` of another index is
+    an error, or with ``pinned="warn"`` a warning.
     """
 
     def __init__(
@@ -447,7 +447,8 @@ class ImageStream(_Reading, IterableDataset[dict[str, Any]]):  # type: ignore[mi
     def state_dict(self) -> dict[str, Any]:
         """Return how far this rank is: the epoch, the samples done by all ranks, and what pins the index.
 
-        In a worker, as ``StatefulDataLoader`` asks for it, it is the state of that worker, for the same number of workers.
+        In a worker, as ``StatefulDataLoader`` asks for it, it is the state of that worker, for the same number of
+        workers.
         """
         rank, world = self._place()
         state: dict[str, Any] = {"epoch": self._epoch, "seed": self._seed, "index": self.index.fingerprint}

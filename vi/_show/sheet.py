@@ -57,7 +57,8 @@ class Tile:
 class Sheet:
     """A headline, names and values, rows, pictures, what failed by name, and notes; each may be missing.
 
-    *counts* are in the headline as words; *tiles* show the rows of *table* as pictures, and *hint* tells how to get them.
+    *counts* are in the headline as words; *tiles* show the rows of *table* as pictures, and *hint* tells how to get
+    them.
     """
 
     headline: str = ""

@@ -1,8 +1,9 @@
 """Fetching one object into one file: verified while it is written, whole or not at all.
 
-An object below the threshold comes in one stream, gathered to pieces of 1 MiB; a larger one in ranges, several at
-once, all pinned to the first answer's ETag; one that an earlier download has begun is resumed. A broken stream resumes after what has been written, if the object is still the
-same. A file gets its final name only after its size and digest are verified.
+An object below the threshold comes in one stream, gathered to pieces of 1 MiB; a larger one in ranges, several at once,
+all pinned to the first answer's ETag; one that an earlier download has begun is resumed. A broken stream resumes after
+what has been written, if the object is still the same. A file gets its final name only after its size and digest are
+verified.
 """
 
 from __future__ import annotations
@@ -421,8 +422,8 @@ class _Sink:
 class _Follower:
     """Digests a file in order behind the ranges that arrive out of order.
 
-    CRC32C of the ranges are joined; for another digest, and for what an earlier run has left, the file is read back from
-    the page cache.
+    CRC32C of the ranges are joined; for another digest, and for what an earlier run has left, the file is read back
+    from the page cache.
     """
 
     def __init__(self, part: files.PartFile, ranges: list[byte_ranges.ByteRange], expected: Expected) -> None:

@@ -1,7 +1,7 @@
 """Fetching one object into memory: given whole and verified, or not at all.
 
-A cut answer is resumed at its next byte, pinned to the first answer's ETag. Bytes that do not match the digest are dropped
-and asked for again, as often as the retry policy says.
+A cut answer is resumed at its next byte, pinned to the first answer's ETag. Bytes that do not match the digest are
+dropped and asked for again, as often as the retry policy says.
 """
 
 from __future__ import annotations

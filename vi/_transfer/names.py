@@ -1,8 +1,8 @@
 """One map between the names of a dataset and paths below a folder, the same for every command.
 
 A ``/`` in a name is a folder on disk. What the folder's file system cannot hold as it is, is written as ``%{3A}``: the
-code points in hexadecimal, joined by dots. A name is read back from its path alone, so a copy that another tool made, on
-another machine, is understood without a list beside it:
+code points in hexadecimal, joined by dots. A name is read back from its path alone, so a copy that another tool made,
+on another machine, is understood without a list beside it:
 
 - ``remote_name(path)`` gives the name for every path, whatever rules it was written by;
 - ``remote_name(local_path(name, rules)) == name`` for every name and all rules.

@@ -32,8 +32,8 @@ async def prepare(
 ) -> AsyncGenerator[list[FileRecord]]:
     """Yield the records that may be sent, filled in, in groups; tell *refuse* of the others, with code and reason.
 
-    The type of a file is that of its extension, which its first bytes must agree with; *by_content*, an image has the type
-    that these show.
+    The type of a file is that of its extension, which its first bytes must agree with; *by_content*, an image has the
+    type that these show.
     """
     waiting: deque[tuple[list[FileRecord], asyncio.Task[list[Found]]]] = deque()
     groups = _groups(_of_allowed_size(records, refuse))

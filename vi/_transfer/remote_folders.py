@@ -1,8 +1,8 @@
 """A remote folder that files are put into: what universal_pathlib and fsspec reach and can write to.
 
-A file is sent under a temporary name beside its own and then moved, so a partly written file never appears under the final name. The
-calls of those libraries block, so everything here does and belongs in a thread; what they raise becomes an `OSError`
-that names the address without its query or password.
+A file is sent under a temporary name beside its own and then moved, so a partly written file never appears under the
+final name. The calls of those libraries block, so everything here does and belongs in a thread; what they raise becomes
+an `OSError` that names the address without its query or password.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Installed with the package and loaded by pytest as ``vi``; nothing is imported or started before a fixture is asked for.
 The service keeps its data in the session's temporary folder, one for each worker of pytest-xdist. ``vi_async_client``
-needs a plugin that runs async tests: anyio's, with ``anyio_backend`` set to ``"asyncio"``, or pytest-asyncio in its auto
-mode.
+needs a plugin that runs async tests: anyio's, with ``anyio_backend`` set to ``"asyncio"``, or pytest-asyncio in its
+auto mode.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Blocking work in a thread that ends soon after nobody waits for it any more.
+"""Blocking work in a thread that stops once its caller has gone.
 
 A thread cannot be cancelled: one that keeps reading a large tree would keep the disk busy after Ctrl+C, and the
 interpreter from ending. So the work asks, now and then, whether it is still wanted.

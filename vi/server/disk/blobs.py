@@ -3,9 +3,9 @@
 The crash rule. Bytes are written and flushed, small ones under their id, large ones under a staging name that is then
 changed to their id; then the folder is flushed. Only after that may a transaction mention the id, and only after the
 transaction may a request be answered. What a crash leaves is therefore either nothing, a staging file (swept at the
-next start), or an object, whole or not, that no row mentions. Those can only be among the newest ids, so the start looks
-at the newest folders alone. Removing goes the other way: the transaction that drops an id writes it to ``garbage``, and
-the file goes after the commit.
+next start), or an object, whole or not, that no row mentions. Those can only be among the newest ids, so the start
+looks at the newest folders alone. Removing goes the other way: the transaction that drops an id writes it to
+``garbage``, and the file goes after the commit.
 
 Ids carry the number of their folder, and consecutive objects share one, so a group of small objects costs one folder
 flush. Small objects that wait while a group is being flushed make up the next group: one thread hop for all of them.

@@ -1,4 +1,4 @@
-"""Giving up on clients that do not take what they asked for."""
+"""Disconnect clients that stop reading."""
 
 from __future__ import annotations
 

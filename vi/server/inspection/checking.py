@@ -1,8 +1,8 @@
 """Look at one arrived file: its size, checksum, type by content, and for an image every pixel.
 
 Order matters for the verdict: what is wrong on the way (size, then checksum) is said before what is wrong with the
-content. Content that does not begin as what was announced is EBADMIME, as the SDK says before it sends it. What begins so
-and cannot be read to its end is ECORRUPT; what is sound and too large to be decoded is EBADSIZE.
+content. Content that does not begin as what was announced is EBADMIME, as the SDK says before it sends it. What begins
+so and cannot be read to its end is ECORRUPT; what is sound and too large to be decoded is EBADSIZE.
 """
 
 from __future__ import annotations

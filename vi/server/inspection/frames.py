@@ -118,7 +118,8 @@ def write_verdict(verdict: Verdict) -> bytes:
 def read_verdict(message: dict[str, Any], blob: bytes, job: InspectionJob) -> Verdict:
     """Read the verdict on *job*; raises ValueError for one that no worker of ours would write.
 
-    The far side may have been taken over by the file that it decodes: what it says is checked like any foreign document.
+    The far side may have been taken over by the file that it decodes: what it says is checked like any foreign
+    document.
     """
     verdict = Verdict(
         **{name: message[name] for name in _VERDICT_FIELDS}, thumbnail=blob if message["picture"] else None

@@ -1,9 +1,9 @@
 """Looking at arrived files in processes of our own.
 
 Each worker process takes batches, the next before it is done with the last, and answers file by file, in order, so that
-when it dies the file it was at is known. That file is tried once more in a new worker, because a worker can also be killed
-for reasons that are not the file's; if it dies again the file is ECORRUPT. A worker that overruns the time of a file is
-killed and the file is EUNKNOWN. Either way the rest is done by another worker.
+when it dies the file it was at is known. That file is tried once more in a new worker, because a worker can also be
+killed for reasons that are not the file's; if it dies again the file is ECORRUPT. A worker that overruns the time of a
+file is killed and the file is EUNKNOWN. Either way the rest is done by another worker.
 
 Where no worker can be started, images are refused with the reason, and another start is tried later; videos, of which
 nothing is decoded, are looked at here.
@@ -274,8 +274,8 @@ class _Worker:
     ) -> tuple[int, _Lost | None]:
         """Tell *round_* a verdict per file; returns how many, and why not all when the worker is lost before the last.
 
-        Adds to *batch* while the round has more, so that the worker never waits for us, but only a few times when others
-        wait for one of the *slots*. Calls *make_room* when a file takes long.
+        Adds to *batch* while the round has more, so that the worker never waits for us, but only a few times when
+        others wait for one of the *slots*. Calls *make_room* when a file takes long.
         """
         loop = asyncio.get_running_loop()
         done = 0

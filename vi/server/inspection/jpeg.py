@@ -1,9 +1,9 @@
 """Whether all pixels of a JPEG are there, which its decoder does not say: it fills up what is missing and goes to the end.
 
 A JPEG of one scan is handed to the decoder with padding instead of its end marker: without the marker the decoder stops
-where the pixels do, and the padding is as much as it looks ahead: of the last eight bytes nothing is known. One of several scans is read to its last, so its scans
-must bring every bit of every coefficient, and the last is told by decoding it with two kinds of bytes behind: if they make
-a difference, they were taken for pixels.
+where the pixels do, and the padding is as much as it looks ahead: of the last eight bytes nothing is known. One of
+several scans is read to its last, so its scans must bring every bit of every coefficient, and the last is told by
+decoding it with two kinds of bytes behind: if they make a difference, they were taken for pixels.
 """
 
 from __future__ import annotations

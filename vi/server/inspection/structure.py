@@ -1,4 +1,4 @@
-"""Whether a file's own structure reaches its end, for the formats whose decoders stop as soon as the pixels are there.
+"""Detect truncated images, for the formats whose decoders stop as soon as they have all pixels.
 
 Pillow takes a PNG without its last chunk, a GIF that ends between two pictures and a TIFF whose page chain breaks off.
 Only what a cut file would lack is checked here; the pixels are the decoder's business, and `jpeg` has its own rules.

@@ -1,7 +1,7 @@
 """A process that looks at files: batches of jobs in by stdin, one verdict per file out by stdout.
 
-Started by `vi.server.inspection.inspector`, never by hand. It lives as long as its stdin: a thread waits there, so that the
-process ends at once when its parent dies, also in the middle of a decode.
+Started by `vi.server.inspection.inspector`, never by hand. It lives as long as its stdin: a thread waits there, so that
+the process ends at once when its parent dies, also in the middle of a decode.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One worker process as the service sees it: starting it, asking it, and how it ends.
 
-Starting one never starts this program again: a frozen program has no interpreter to start, a program that embeds Python is
-not one, and every child carries a variable under which no service can be started.
+Starting one never starts this program again: a frozen program has no interpreter to start, a program that embeds Python
+is not one, and every child carries a variable under which no service can be started.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Metadata on SQLite: one writer that commits in groups, and readers beside it.
 
 Work is a function of a connection. It runs in a thread from its first statement to its last, which costs the event loop
-one hop; it must not touch what the tasks of the loop change. Writes queue up while a transaction is being flushed to disk;
-the next transaction takes all of them, each in its own savepoint, and one flush makes them durable together. A write
-returns only after that flush. Readers see the last commit and never wait for the writer (WAL).
+one hop; it must not touch what the tasks of the loop change. Writes queue up while a transaction is being flushed to
+disk; the next transaction takes all of them, each in its own savepoint, and one flush makes them durable together. A
+write returns only after that flush. Readers see the last commit and never wait for the writer (WAL).
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def folder(save_dir: object, call: str) -> Path:
         raise ViInvalidParameterError(
             f"{call} needs a local folder.",
             parameter="save_dir",
-            suggestion="assets.download takes an address: it leaves what is there, and replaces it with overwrite=True.",
+            suggestion="assets.download accepts a URL; it skips existing files, and replaces them with overwrite=True.",
         )
     if isinstance(save_dir, str) and is_file_address(save_dir):
         save_dir = local_path(save_dir)

@@ -30,8 +30,8 @@ CLEAN_UP_SECONDS = 5.0
 class TransferEvents(Generic[R]):
     """A transfer and its progress: ``async with`` starts it, iterating gives `TransferProgress` until it finishes.
 
-    `result` waits and returns the result of the transfer; awaiting the object itself does the same without events. Errors
-    of the transfer are raised by the loop or by `result`. Leaving the block early cancels the transfer.
+    `result` waits and returns the result of the transfer; awaiting the object itself does the same without events.
+    Errors of the transfer are raised by the loop or by `result`. Leaving the block early cancels the transfer.
     """
 
     def __init__(self, start: Callable[[Listener], Coroutine[Any, Any, R]]) -> None:

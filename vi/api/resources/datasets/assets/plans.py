@@ -29,8 +29,8 @@ _ACTIONS = frozenset({"upload", "download", "delete_asset", "delete_file", "keep
 class PlannedTransfer:
     """One thing to do: with which name, where it is on disk, how many bytes, and why.
 
-    *asset_id* and *etag* are those of the asset concerned, *mtime_ns* the time of the local file that is to be replaced or
-    deleted, when the plan was made.
+    *asset_id* and *etag* are those of the asset concerned, *mtime_ns* the time of the local file that is to be replaced
+    or deleted, when the plan was made.
     """
 
     action: Action

@@ -14,8 +14,8 @@ EARLY = 0.8
 class Polling:
     """The pauses between the questions of one wait, at least *first* and at most *last* seconds long.
 
-    They grow with the time waited. Where the answers tell how much of it is done, the next question comes a little before
-    all of it should be, be that sooner than *first*.
+    They grow with the time waited. Where the answers tell how much of it is done, the next question comes a little
+    before all of it should be, even if that is sooner than *first*.
     """
 
     def __init__(self, first: float = FIRST, last: float = LAST) -> None:

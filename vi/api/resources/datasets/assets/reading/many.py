@@ -1,7 +1,7 @@
 """`client.assets.stream`: the verified bytes of many assets, in order, many in flight, in bounded memory.
 
-The listing's own URLs are used, so an asset costs one request. What is asked for ahead waits in memory, bounded by number
-and by bytes; nothing more is started while nobody takes what is there.
+The listing's own URLs are used, so an asset costs one request. What is asked for ahead waits in memory, bounded by
+number and by bytes; nothing more is started while nobody takes what is there.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ class _Entry:
 class AssetReader:
     """Assets and their verified bytes, ``(asset, bytes)``, in the order of the listing.
 
-    Iterate it once, in one task. Left early, it asks for nothing more; `aclose` or ``async with`` also drops what is on its
-    way. *report* counts what was given and names what was skipped.
+    Iterate it once, in one task. Left early, it asks for nothing more; `aclose` or ``async with`` also drops what is on
+    its way. *report* counts what was given and names what was skipped.
     """
 
     def __init__(
@@ -297,8 +297,8 @@ def _looked_at(task: asyncio.Task[Any]) -> None:
 class BlockingAssetReader:
     """Assets and their verified bytes, ``(asset, bytes)``, in the order of the listing.
 
-    Iterate it once. Left early, it asks for nothing more; `close` or ``with`` also drops what is on its way. *report* counts
-    what was given and names what was skipped.
+    Iterate it once. Left early, it asks for nothing more; `close` or ``with`` also drops what is on its way. *report*
+    counts what was given and names what was skipped.
     """
 
     def __init__(self, reader: AssetReader, run: Run) -> None:

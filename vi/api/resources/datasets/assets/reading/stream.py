@@ -95,8 +95,8 @@ class AssetStream:
     async def read(self, size: int = -1) -> bytes:
         """Return *size* bytes, fewer only at the end; everything that is left if *size* is negative.
 
-        Iterate instead to take pieces as they come. A read that fails or is cancelled loses nothing: the next one begins
-        where it began.
+        Iterate instead to take pieces as they come. A read that fails or is cancelled loses nothing: the next one
+        begins where it began.
         """
         pieces: list[bytes] = []
         left = size
@@ -219,9 +219,9 @@ class AssetOpening:
 class AssetFile(io.BufferedReader):
     """The bytes of an asset, or of the range asked for, as a binary file opened for reading.
 
-    It is what ``open(path, "rb")`` returns: reads are filled, and ``peek``, ``readinto`` and lines work. Positions count
-    from the beginning of the range. A seek out of the buffer costs a request once something is read there. A read that
-    fails moves nothing: the position is where it was.
+    It is what ``open(path, "rb")`` returns: reads are filled, and ``peek``, ``readinto`` and lines work. Positions
+    count from the beginning of the range. A seek out of the buffer costs a request once something is read there. A read
+    that fails moves nothing: the position is where it was.
     """
 
     def __init__(self, stream: AssetStream, run: Run) -> None:

@@ -132,6 +132,25 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Feed every reader of foreign input with inputs by chance; ``VI_FUZZ_EXAMPLES`` says how many of each kind."""
+    install(session, "local", group="test")
+    env = {"VI_FUZZ_EXAMPLES": os.environ.get("VI_FUZZ_EXAMPLES", "20000")}
+    session.run(
+        "python",
+        "-m",
+        "pytest",
+        "--timeout",
+        "3600",
+        "-n",
+        "auto",
+        "tests/attacks/test_fuzz.py",
+        *session.posargs,
+        env=env,
+    )
+
+
+@nox.session
 def large(session: nox.Session) -> None:
     """Move gigabytes and thousands of files within bounded memory; takes minutes and 10 GB of disk."""
     install(session, "local", group="test")

@@ -19,7 +19,7 @@ from vi import ViServerError, _redact, _wire, _wire_fast
 from vi._media import sniff
 from vi._retry import read_retry_after
 from vi._show import html
-from vi._transfer.names import safe_name
+from vi._transfer.names import STRICT, local_path
 from vi._transfer.outcomes import TransferFailed
 from vi._transfer.record import FileFailure
 from vi._transfer.signed import signed_transfer
@@ -86,8 +86,8 @@ PARSERS: dict[str, tuple[Callable[[Any], object], Callable[[int], Any]]] = {
     "retry-after as a date": (lambda t: read_retry_after({"Retry-After": t, "Date": t}), lambda n: "Mon, " * n),
     "transfer url": (lambda t: signed_transfer(t, None, "PUT", 0, endpoint="http://h"), lambda n: "http://h/?" + "X-Signature=" * n),
     "transfer header": (lambda t: signed_transfer("http://h/", {t: t}, "PUT", 0, endpoint="http://h"), lambda n: "x-goog-" * n),
-    "local name": (lambda t: safe_name(t, "a1"), lambda n: "con." * n + "\u202e" * n),
-    "device name": (lambda t: safe_name(t, "a1"), lambda n: "con" + " " * n + "x"),
+    "local name": (lambda t: local_path(t, STRICT), lambda n: "con." * n + "\u202e" * n),
+    "device name": (lambda t: local_path(t, STRICT), lambda n: "con" + " " * n + "x"),
     "first bytes": (sniff, lambda n: b"\0\0\xff\xffftyp" + b"abcd" * n),
     "document": (lambda d: _wire.structure(d, Asset), _asset),
     "bad items": (lambda d: _wire.structure_items(d, Asset), lambda n: [{"kind": "x"}] * n),

@@ -161,9 +161,10 @@ def large(session: nox.Session) -> None:
 def extras(session: nox.Session) -> None:
     """Run the tests that need the optional libraries, with these installed."""
     install(session, "local", "cloud", "pandas", "otel", group="test")
-    session.install("opentelemetry-sdk")
+    session.install("opentelemetry-sdk", "polars", "duckdb")
     paths = [
-        f"tests/transfers/test_{name}.py" for name in ("elsewhere", "targets_elsewhere", "rows", "hooks", "filesystem")
+        f"tests/transfers/test_{name}.py"
+        for name in ("elsewhere", "targets_elsewhere", "rows", "hooks", "filesystem", "metadata_tables")
     ]
     session.run("python", "-m", "pytest", *(session.posargs or paths))
 

@@ -103,7 +103,7 @@ THIRD_PARTY = {
     "torch": ("torch",),
     "opentelemetry": ("otel",),
     "pandas": ("rows",),
-    "pyarrow": ("rows", "torch"),
+    "pyarrow": ("rows", "torch", "api"),
     "pi_heif": ("server",),
     "sqlalchemy": ("server",),
     "alembic": ("server",),

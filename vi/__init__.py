@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     from .api.pagination import BadItem, Listing, Page, PaginatedResponse
     from .api.resources.datasets.assets.arguments import Filter
     from .api.resources.datasets.assets.events import BlockingTransferEvents, TransferEvents
-    from .api.resources.datasets.assets.metadata import CustomMetadata
+    from .api.resources.datasets.assets.metadata.given import CustomMetadata, OnUnmatched
+    from .api.resources.datasets.assets.metadata.tables import ArrowTable, Table
     from .api.resources.datasets.assets.plans import PlannedTransfer, TransferPlan
     from .api.resources.datasets.assets.reading.many import AssetReader, BlockingAssetReader, ReadReport
     from .api.resources.datasets.assets.reading.stream import AssetFile, AssetOpening, AssetStream
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
     from .config import RetryPolicy, Settings, Timeouts, TransferLimits
 
 __all__ = [
+    "ArrowTable",
     "Asset",
     "AssetAnnotations",
     "AssetContents",
@@ -147,6 +149,7 @@ __all__ = [
     "Listing",
     "LocalClient",
     "Naming",
+    "OnUnmatched",
     "OperationStatus",
     "Organization",
     "Organizations",
@@ -167,6 +170,7 @@ __all__ = [
     "SortCriterion",
     "SortOrder",
     "SyncResult",
+    "Table",
     "Timeouts",
     "TransferEvents",
     "TransferLimits",
@@ -221,7 +225,14 @@ _HOMES = {
         "BlockingTransferEvents",
         "TransferEvents",
     ),
-    ".api.resources.datasets.assets.metadata": ("CustomMetadata",),
+    ".api.resources.datasets.assets.metadata.given": (
+        "CustomMetadata",
+        "OnUnmatched",
+    ),
+    ".api.resources.datasets.assets.metadata.tables": (
+        "ArrowTable",
+        "Table",
+    ),
     ".api.resources.datasets.assets.plans": (
         "PlannedTransfer",
         "TransferPlan",

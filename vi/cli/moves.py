@@ -103,6 +103,7 @@ def upload(given: argparse.Namespace) -> int:
         "follow_links": given.follow_links,
         "skip_existing": given.skip_existing,
         "custom_metadata": metadata,
+        "on_unmatched": given.on_unmatched,
         "failure_mode": "FailAfterOne" if given.fail_fast else "FailAfterAll",
     }
     with options.open_client(given) as client:

@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._paths import as_path
@@ -129,7 +130,20 @@ def add_metadata(parser: argparse.ArgumentParser) -> None:
         help="custom metadata for every file, repeatable; numbers, true and false are read as such",
     )
     group.add_argument(
-        "--metadata-file", metavar="FILE", help="JSON object of file names, each with an object of its metadata"
+        "--metadata-file",
+        metavar="FILE",
+        help="table with a column filename, as .csv, .tsv, .jsonl or .parquet, or a .json object of file names",
+    )
+    add_unmatched(parser)
+
+
+def add_unmatched(parser: argparse.ArgumentParser) -> None:
+    """Add what becomes of metadata that belongs to no file."""
+    parser.add_argument(
+        "--on-unmatched",
+        choices=("error", "ignore"),
+        default="error",
+        help="what to do if the table names files that are not there (default: %(default)s)",
     )
 
 
@@ -183,19 +197,11 @@ def _filter(texts: Sequence[str]) -> dict[str, Any] | None:
     return found or None
 
 
-def custom_metadata(given: argparse.Namespace) -> dict[str, Any] | None:
+def custom_metadata(given: argparse.Namespace) -> dict[str, Any] | Path | None:
     """Return the metadata as an argument of the API."""
     if given.metadata_file is None:
         return dict(given.metadata) or None
-    try:
-        document = json.loads(as_path(given.metadata_file, "--metadata-file").read_text("utf-8"))
-    except OSError as error:
-        raise exits.WrongUseError(f"--metadata-file {given.metadata_file}: {error.strerror}") from None
-    except ValueError:
-        raise exits.WrongUseError(f"--metadata-file {given.metadata_file}: it is not JSON") from None
-    if not isinstance(document, dict):
-        raise exits.WrongUseError(f"--metadata-file {given.metadata_file}: expected a JSON object of file names")
-    return document
+    return as_path(given.metadata_file, "--metadata-file")
 
 
 def pair(text: str) -> tuple[str, str | int | float | bool]:

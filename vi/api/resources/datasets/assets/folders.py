@@ -20,12 +20,13 @@ from .....errors import ViDownloadError, ViInvalidParameterError
 from ...base import Resource, check_id, check_ids
 from ...deadline import deadline
 from ...shared import choose
-from . import arguments, metadata
+from . import arguments
 from .arguments import Filter
 from .calls import AssetCalls
 from .download.run import DownloadOptions, expected_total
 from .events import BlockingTransferEvents, TransferEvents, with_events  # noqa: F401 - named in signatures
-from .metadata import CustomMetadata
+from .metadata import given as metadata
+from .metadata.given import CustomMetadata, OnUnmatched
 from .plans import Direction, TransferPlan
 from .responses import FailureMode, ResourceRetentionMode
 from .results import AssetDownloadResult, AssetUploadResult
@@ -65,6 +66,7 @@ class AsyncFolderTransfers(Resource):
         on_asset_overwritten: ResourceRetentionMode | str = ResourceRetentionMode.REMOVE_LINKED_RESOURCE,
         *,
         custom_metadata: CustomMetadata | None = None,
+        on_unmatched: OnUnmatched = "error",
         names: Naming = "basename",
         include: arguments.Patterns = (),
         exclude: arguments.Patterns = (),
@@ -96,8 +98,11 @@ class AsyncFolderTransfers(Resource):
                 and returns the result.
             on_asset_overwritten: What happens to the annotations of an asset of the same name, which is overwritten:
                 ``"RemoveLinkedResource"`` or ``"KeepLinkedResource"``.
-            custom_metadata: The same metadata for every file, a mapping of stored names to metadata, or a function of
-                the path. Values are text, numbers or booleans.
+            custom_metadata: The same metadata for every file, a mapping of stored names to metadata, a function of
+                the path, or a table with a column ``filename``: a data frame, what gives a stream of Arrow, or the path
+                of a ``.csv``, ``.tsv``, ``.jsonl``, ``.json`` or ``.parquet`` file. Values are text, numbers or
+                booleans; missing ones (None, NaN, an empty cell) are left out.
+            on_unmatched: ``"error"`` refuses metadata of files that are not being uploaded, ``"ignore"`` leaves it out.
             names: How files are named: ``"basename"``, ``"relative"`` (the path below the given folder), or a function
                 of the path.
             include: Patterns in the syntax of ``.gitignore``; only matching files are included. Default: every file.
@@ -143,8 +148,9 @@ class AsyncFolderTransfers(Resource):
             lambda: run.result() if run else None,
             resume_hint=UPLOAD_HINT,
         ):
+            given = await in_thread(metadata.read, custom_metadata, on_unmatched)
             inventory = await in_thread(arguments.build_inventory, paths, names, filters, options.failure_mode)
-            options = attrs.evolve(options, metadata_of=metadata.reader(custom_metadata, inventory))
+            options = attrs.evolve(options, metadata_of=metadata.reader(given, inventory, on_unmatched))
             await calls.dataset()
             if dry_run:
                 plan = await plan_up(calls, inventory, self._transfers.lanes(), skip_existing=skip_existing)

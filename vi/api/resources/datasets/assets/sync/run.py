@@ -22,10 +22,10 @@ from ......codes import FileCode
 from ......config import TransferLimits
 from ......errors import ViAuthenticationError, ViError, ViNotFoundError, ViPermissionError
 from .....display import Report
-from .. import metadata
 from ..calls import AssetCalls
 from ..deletion import AT_ONCE
 from ..download.run import DownloadOptions
+from ..metadata import given as metadata
 from ..plans import PlannedTransfer, TransferPlan
 from ..remote_index import RemoteIndex
 from ..responses import FailureMode, ResourceRetentionMode
@@ -149,11 +149,12 @@ class PlanRun:
         for entry in entries:
             inventory.add_source(PathSource(entry.path), entry.filename, entry.size)
         inventory.check_names()
+        given = await to_end_in_thread(metadata.read, custom_metadata, "error")
         options = UploadOptions(
             wait=True,
             failure_mode=FailureMode.FAIL_AFTER_ALL,
             retention=retention,
-            metadata_of=metadata.reader(custom_metadata, inventory),
+            metadata_of=metadata.reader(given, inventory, "error"),
             limits=self._limits,
         )
         tracker = ProgressTracker("upload", progress_listeners("upload", *self._progress))

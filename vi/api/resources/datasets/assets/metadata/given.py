@@ -1,0 +1,81 @@
+"""Custom metadata as it is given: for all files, by filename, by a function of the path, or as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from ......_transfer.inventory import Inventory
+from ......_transfer.record import FileRecord
+from ......errors import ViInvalidParameterError
+from ..types import AssetCustomMetadata
+from .tables import Table, is_table, read_table
+from .values import check, shown
+
+CustomMetadata = Mapping[str, Any] | Callable[[Path], Mapping[str, Any] | None] | Table
+"""``{filename: {key: value}}``, ``{key: value}`` for every file, a function of the path as given, or a table."""
+
+OnUnmatched = Literal["error", "ignore"]
+"""What happens when metadata names a file that is not there."""
+
+Reader = Callable[[FileRecord], AssetCustomMetadata | None]
+
+PARAMETER = "custom_metadata"
+
+
+def read(given: CustomMetadata | None, on_unmatched: OnUnmatched) -> Mapping[str, Any] | Callable[[Path], Any] | None:
+    """Return what is given with a table read into a mapping, which may block."""
+    check_on_unmatched(on_unmatched)
+    if given is None or isinstance(given, Mapping):
+        return given
+    if is_table(given):
+        # A table without rows is metadata of no file, not of every file.
+        return read_table(given, PARAMETER) or None
+    if callable(given):
+        return given
+    raise ViInvalidParameterError(
+        f"custom_metadata must be a mapping, a function or a table, got {type(given).__name__}.", parameter=PARAMETER
+    )
+
+
+def reader(
+    given: Mapping[str, Any] | Callable[[Path], Any] | None, inventory: Inventory, on_unmatched: OnUnmatched
+) -> Reader:
+    """Return what tells a file's metadata; with ``"error"``, metadata of a file that is not uploaded is refused."""
+    if given is None:
+        return lambda record: None
+    if not isinstance(given, Mapping):
+        function = given
+        return lambda record: _optional(function(Path(record.path)), record.filename)
+    if not any(isinstance(value, Mapping) for value in given.values()):
+        same = check(given, "The metadata of every file", PARAMETER)
+        return lambda record: same
+    found = {str(name): _optional(value, str(name)) for name, value in given.items()}
+    if on_unmatched == "error":
+        refuse_unmatched(set(found).difference(record.filename for record in inventory), "being uploaded", PARAMETER)
+    return lambda record: found.get(record.filename)
+
+
+def refuse_unmatched(names: Iterable[str], there: str, parameter: str) -> None:
+    """Refuse metadata of files that are not *there*."""
+    unmatched = sorted(names)
+    if unmatched:
+        first = ", ".join(shown(name) for name in unmatched[:2])
+        raise ViInvalidParameterError(
+            f"{parameter} names files that are not {there} ({len(unmatched)}): {first}.",
+            parameter=parameter,
+            suggestion="Correct the names, or ignore them with on_unmatched='ignore'.",
+        )
+
+
+def check_on_unmatched(on_unmatched: object) -> None:
+    """Refuse a word that is neither of the two."""
+    if on_unmatched not in ("error", "ignore"):
+        raise ViInvalidParameterError(
+            f"on_unmatched must be 'error' or 'ignore', got {shown(on_unmatched)}.", parameter="on_unmatched"
+        )
+
+
+def _optional(value: Any, name: str) -> AssetCustomMetadata | None:
+    return None if value is None else check(value, f"The metadata of {name}", PARAMETER)

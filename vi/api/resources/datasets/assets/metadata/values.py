@@ -1,0 +1,65 @@
+"""The custom metadata of one asset: which values it may have, and which stand for none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ......errors import ViInvalidParameterError
+from ..types import AssetCustomMetadata
+
+_MISSING = ("NAType", "NaTType")
+SHOWN = 60
+
+
+def check(value: Any, where: str, parameter: str, *, key_word: str = "key") -> AssetCustomMetadata:
+    """Return metadata without what is missing (None, NaN, NaT, ``pandas.NA``) and with NumPy scalars as plain values."""
+    if not isinstance(value, Mapping):
+        raise ViInvalidParameterError(f"{where} must be a mapping, got {type(value).__name__}.", parameter=parameter)
+    found: AssetCustomMetadata = {}
+    for key, given in value.items():
+        item = _plain(given)
+        if not isinstance(key, str):
+            raise ViInvalidParameterError(f"{where}: the {key_word} {shown(key)} is not text.", parameter=parameter)
+        if _is_missing(item):
+            continue
+        if not isinstance(item, (str, int, float)) or (isinstance(item, float) and not math.isfinite(item)):
+            raise ViInvalidParameterError(
+                f"{where}, {key_word} {shown(key)}: {shown(given)} is not text, a number or a boolean.",
+                parameter=parameter,
+            )
+        if not all(_is_unicode(text) for text in (key, item) if isinstance(text, str)):
+            raise ViInvalidParameterError(
+                f"{where}, {key_word} {shown(key)}: {shown(given)} is not valid Unicode.", parameter=parameter
+            )
+        found[key] = item
+    return found
+
+
+def shown(value: Any) -> str:
+    """Return a value as errors show it: in ASCII, and not longer than a line."""
+    text = ascii(value)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
+def _plain(value: Any) -> Any:
+    """Return a scalar of NumPy as Python's own, anything else as it is."""
+    if type(value).__module__.partition(".")[0] != "numpy" or getattr(value, "ndim", 1) != 0:
+        return value
+    return value if _is_missing(value) else value.item()
+
+
+def _is_missing(value: Any) -> bool:
+    if value is None or type(value).__name__ in _MISSING:
+        return True
+    is_number = isinstance(value, float) or type(value).__module__.partition(".")[0] == "numpy"
+    return is_number and getattr(value, "ndim", 0) == 0 and bool(value != value)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

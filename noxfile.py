@@ -123,6 +123,13 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session
+def screenshots(session: nox.Session) -> None:
+    """Take the screenshot of the docs again; ``-- FOLDER`` also writes every page in light, dark and on a phone."""
+    install(session, "local", group="browser")
+    session.run("python", "-m", "tests.browser.screenshots", *session.posargs)
+
+
+@nox.session
 def faults(session: nox.Session) -> None:
     """Run every fault test: each request of each scenario fails in turn; plans from 2,000 seeds, 20 kills and more."""
     install(session, "local", group="test")

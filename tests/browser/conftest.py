@@ -123,8 +123,8 @@ class Browser:
         self.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
 
-@pytest.fixture(scope="session")
-def driver() -> Iterator[Any]:
+def start_driver() -> Any:
+    """Start a headless Chromium; skips the test where there is none."""
     selenium = pytest.importorskip("selenium.webdriver")
     program = shutil.which("chromium")
     if program is None or shutil.which("chromedriver") is None:
@@ -134,7 +134,12 @@ def driver() -> Iterator[Any]:
     for flag in (*FLAGS, *(("--no-sandbox",) if os.geteuid() == 0 else ())):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = selenium.Chrome(options=options, service=selenium.ChromeService(shutil.which("chromedriver")))
+    return selenium.Chrome(options=options, service=selenium.ChromeService(shutil.which("chromedriver")))
+
+
+@pytest.fixture(scope="session")
+def driver() -> Iterator[Any]:
+    driver = start_driver()
     yield driver
     driver.quit()
 

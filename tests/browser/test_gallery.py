@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import urllib.request
 from collections.abc import Mapping
@@ -11,9 +12,11 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from PIL import Image
 
 import vi
-from tests.browser.conftest import PHONE, Browser
+from tests.browser.conftest import DESKTOP, PHONE, Browser
+from tests.browser.screenshots import line_art
 from tests.conftest import ServiceThread
 from vi import _samples
 from vi.api.resources.datasets.assets.responses import FailureMode
@@ -118,7 +121,7 @@ def test_a_broken_file_is_named_with_its_code_and_the_others_are_stored(
     browser.open(page_of(dataset) + "/sessions")
     shown = browser.one(".problems").text
     assert "broken.jpg" in shown
-    assert "ECORRUPT its contents cannot be read" in shown
+    assert "ECORRUPT The content cannot be read as image/jpeg" in shown
 
 
 def test_a_dropped_folder_is_walked(browser: Browser, client: vi.Client, dataset: str, tmp_path: Path) -> None:
@@ -152,7 +155,7 @@ def test_files_of_one_name_in_a_drop_are_told_apart(browser: Browser, client: vi
     )
     browser.one("[data-transfer=ended]")
     said = [row.text for row in browser.all(".files .outcome")]
-    assert sorted(text.partition(":")[0] for text in said) == ["ECORRUPT", "Not sent"]
+    assert sorted(text.partition(":")[0] for text in said) == ["EBADMIME", "Not sent"]
 
 
 def test_a_grid_has_pages_and_every_thumbnail_loads(browser: Browser, client: vi.Client, dataset: str) -> None:
@@ -202,7 +205,105 @@ def test_it_is_walked_by_keys_alone(visitor: Browser, client: vi.Client, dataset
     visitor.press(Keys.ARROW_LEFT)
     visitor.until(lambda: visitor.one("html.js h1").text == "k1.png")
     visitor.press(Keys.ESCAPE)
-    assert visitor.one(".tile").text.startswith("k1.png"), "back to the page of the grid that begins here"
+    visitor.one(".tile:focus")
+    assert visitor.run(focused).text.startswith("k1.png"), "the tile that one looked at has the focus"
+    assert len(visitor.all(".tile")) == 7, "on the page of the grid that one came from"
+
+
+@pytest.mark.parametrize("by", ["escape", "back", "escape from the next"])
+def test_a_look_at_one_asset_keeps_the_place_in_the_grid(
+    browser: Browser, client: vi.Client, dataset: str, by: str
+) -> None:
+    from selenium.webdriver import Keys
+
+    fill(client, dataset, {f"s{number:02}.jpg": picture(number, ".jpg") for number in range(48)})
+    browser.open(page_of(dataset) + "?sort=name")
+    browser.one("html.js .tile")
+    browser.run("document.querySelectorAll('.tile')[20].focus()")
+    before = browser.run("return scrollY")
+    assert before > 100
+    browser.press(Keys.ENTER)
+    browser.until(lambda: browser.one("html.js h1").text == "s20.jpg")
+    expected = "s20.jpg"
+    if by == "back":
+        browser.driver.back()
+    else:
+        if by == "escape from the next":
+            browser.press(Keys.ARROW_RIGHT)
+            expected = "s21.jpg"
+            browser.until(lambda: browser.one("html.js h1").text == expected)
+        browser.press(Keys.ESCAPE)
+    browser.one(".tile:focus")
+    assert browser.run("return document.activeElement").text.startswith(expected)
+    assert abs(browser.run("return scrollY") - before) < 2
+    assert len(browser.all(".tile")) == 48
+
+
+def test_an_asset_that_was_opened_by_its_address_leads_to_its_tile(
+    browser: Browser, client: vi.Client, dataset: str
+) -> None:
+    from selenium.webdriver import Keys
+
+    fill(client, dataset, {f"s{number:02}.jpg": picture(number, ".jpg") for number in range(30)})
+    ids = {one.filename: one.asset_id for one in client.assets.list(dataset_id=dataset).all_items()}
+    browser.open(f"{page_of(dataset)}/assets/{ids['s17.jpg']}?sort=name")
+    browser.one("html.js h1")
+    browser.press(Keys.ESCAPE)
+    browser.one(".tile:focus")
+    assert browser.run("return document.activeElement").text.startswith("s17.jpg")
+
+
+def test_the_arrows_enter_the_grid_without_a_tab(browser: Browser, client: vi.Client, dataset: str) -> None:
+    from selenium.webdriver import Keys
+
+    fill(client, dataset, {f"k{number}.png": picture(number) for number in range(3)})
+    browser.open(page_of(dataset) + "?sort=name")
+    browser.one("html.js .tile")
+    browser.press(Keys.ARROW_RIGHT)
+    assert browser.run("return document.activeElement").text.startswith("k0.png")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_black_lines_on_nothing_are_seen(browser: Browser, client: vi.Client, dataset: str, scheme: str) -> None:
+    """Whatever the theme: the mat behind a transparent picture is light."""
+    fill(client, dataset, {"lines.png": line_art()})
+    browser.prefer(scheme)
+    asset = client.assets.list(dataset_id=dataset).all_items()
+    places = {
+        "/": ".cover img",
+        page_of(dataset): ".frame img",
+        f"{page_of(dataset)}/assets/{next(iter(asset)).asset_id}": ".stage img",
+    }
+    for place, selector in places.items():
+        browser.open(place)
+        shown = browser.one(selector)
+        browser.until(lambda: browser.run("return arguments[0].naturalWidth", shown), "the picture does not load")  # noqa: B023
+        taken = Image.open(io.BytesIO(shown.screenshot_as_png)).convert("L")
+        inner = taken.crop((4, 4, taken.width - 4, taken.height - 4))
+        (_, light), dark = max((count, value) for count, value in inner.getcolors() or []), inner.getextrema()[0]
+        assert light > 200, "the mat is light"
+        assert (luminance(light) + 0.05) / (luminance(int(dark)) + 0.05) > 4.5, (place, light, dark)
+
+
+def luminance(grey: int) -> float:
+    part = grey / 255
+    return part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+
+
+def test_the_ends_of_long_names_are_seen(browser: Browser, client: vi.Client, dataset: str) -> None:
+    folder = "wallpapers/of_a_very_long_collection/contents/images/"
+    names = [f"{folder}a_long_name_of_a_picture_{number:04}.png" for number in (1280, 1920)]
+    fill(client, dataset, {name: picture(number) for number, name in enumerate(names)})
+    for size in (DESKTOP, PHONE):
+        browser.resize(*size)
+        browser.open(page_of(dataset) + "?sort=name")
+        browser.one(".tile")
+        seen = browser.run(
+            "return [...document.querySelectorAll('.tile .base .tail')].map((tail) => {"
+            " const [box, tile] = [tail.getBoundingClientRect(), tail.closest('.tile').getBoundingClientRect()];"
+            " return box.width > 0 && box.right <= tile.right && tail.textContent; })"
+        )
+        assert [text[-8:] for text in seen] == ["1280.png", "1920.png"]
 
 
 @pytest.mark.parametrize("by", ["drop", "client"])
@@ -251,7 +352,7 @@ def test_a_session_of_another_client_is_followed_live(browser: Browser, client: 
     browser.until(lambda: "1 of 2 files stored" in browser.text, "the first file does not show")
     put(browser, opened, "second.png", b"nonsense")
     browser.until(lambda: "1 of 2 files stored · 1 failed" in browser.text, "the second file does not show")
-    assert "second.png ECORRUPT its contents cannot be read" in browser.one(".problems tbody").text
+    assert "second.png EBADMIME The content is not image/png" in browser.one(".problems tbody").text
     assert browser.one(".badge").text == "done, some failed"
     assert browser.run("return window.same"), "the page was not loaded again"
 

@@ -22,7 +22,7 @@ from .datasets import picture
 from .grid import PER_PAGE, View
 from .html import Child, Markup, h
 from .layout import TIMES, crumbs, moment, name_of, page
-from .paths import ASSET, DATASET, FILE, HOME, path_to
+from .paths import ASSET, DATASET, FILE, HOME, path_to, tile_id
 
 _MAX_SHOWN_BYTES = 48_000_000
 _MAX_SHOWN_PIXELS = 64_000_000
@@ -87,6 +87,7 @@ async def show(request: web.Request) -> web.Response:
                 class_="facts",
             ),
             class_="asset",
+            data_asset=tile_id(found.asset.id),
         ),
     )
 
@@ -101,13 +102,18 @@ def _preview(found: _Found) -> Child:
         return h("video", src=_file(found), controls=True, preload="metadata", aria_label=row.filename)
     why: Child
     if row.mime not in PICTURES_SHOWN:
-        why = f"Browsers cannot show {row.mime}." + (" This is a small picture of it." if row.has_thumbnail else "")
+        why = _not_shown(row)
     elif row.size > _MAX_SHOWN_BYTES or row.width * row.height > _MAX_SHOWN_PIXELS:
         why = ("A small picture of a large file. ", h("a", "Open the file itself", href=_file(found)), ".")
     else:
         # Width and height keep its place until it is there.
         return h("img", src=_file(found), alt=row.filename, width=row.width or None, height=row.height or None)
     return picture(row, found.dataset.id, row.filename), h("figcaption", why)
+
+
+def _not_shown(row: sa.Row[Any]) -> str:
+    kind = row.mime.partition("/")[2].upper()
+    return f"Preview; browsers cannot display {kind}." if row.has_thumbnail else f"Browsers cannot display {kind}."
 
 
 def _moves(view: View, found: _Found, grid: str) -> Markup:
@@ -120,7 +126,7 @@ def _moves(view: View, found: _Found, grid: str) -> Markup:
     return h(
         "nav",
         link("← Previous", found.previous, "ArrowLeft", "prev"),
-        h("a", "Grid", href=grid, data_key="Escape", class_="button"),
+        h("a", "Grid", href=f"{grid}#{tile_id(found.asset.id)}", data_key="Escape", class_="button"),
         link("Next →", found.next, "ArrowRight", "next"),
         h("small", "Keys: ← → Esc", data_script=True, class_="quiet keys"),
         class_="moves",

@@ -16,9 +16,10 @@ from ..http.api_errors import invalid
 from ..store import assets, datasets
 from ..store.paging import Listing, Page, listing
 from .datasets import picture, turning
+from .file_names import tile_name
 from .html import Child, Markup, h
 from .layout import TIMES, command, crumbs, form, name_of, page
-from .paths import ASSET, DATASET, HOME, SESSIONS, UPLOADS, path_to
+from .paths import ASSET, DATASET, HOME, SESSIONS, UPLOADS, path_to, tile_id
 
 PER_PAGE = "48"
 _MAX_SEARCH = 200
@@ -114,7 +115,11 @@ def _tiles(view: View, dataset: sa.Row[Any], rows: Any) -> Child:
         return h("ul", *(h("li", _tile(view, dataset, row)) for row in rows), class_="grid", data_keys="grid")
     if not dataset.asset_total:
         return None
-    nothing = ("No name holds ", h("q", name_of(view.search)), ".") if view.search else "Nothing is left on this page."
+    nothing = (
+        ("No file name contains ", h("q", name_of(view.search)), ".")
+        if view.search
+        else "Nothing is left on this page."
+    )
     return h("p", nothing, class_="nothing")
 
 
@@ -122,10 +127,11 @@ def _tile(view: View, dataset: sa.Row[Any], row: sa.Row[Any]) -> Markup:
     return h(
         "a",
         h("span", picture(row, dataset.id), class_="frame"),
-        h("span", name_of(row.filename), class_="name", title=row.filename),
+        h("span", tile_name(row.filename), class_="name", title=row.filename),
         h("span", facts(row), class_="quiet"),
         href=path_to(ASSET, view.query, dataset=dataset.id, asset=row.id),
         class_="tile",
+        id=tile_id(row.id),
     )
 
 
@@ -165,7 +171,7 @@ def _drop_zone(request: web.Request, dataset: sa.Row[Any]) -> Markup:
         h("label", "Choose files", for_="files", class_="button primary" if empty else "button"),
         h("input", type="file", name="files", id="files", multiple=True, required=True, accept=accepted),
         h("button", "Upload", data_noscript=True),
-        h("small", "A file whose name is taken replaces the one that has it.", class_="quiet"),
+        h("small", "Files with the same name are replaced.", class_="quiet"),
         enctype="multipart/form-data",
         class_="drop large" if empty else "drop",
         data_upload=path_to(SESSIONS, dataset=dataset.id),

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from .access import ACCESS, FORM, REFUSAL, VISITOR, wants_json
 from .html import Child, h
-from .layout import command, form, mark, page
+from .layout import form, mark, page
 from .paths import HOME, LOGIN, is_gallery
 
 _NEXT = "next"
@@ -84,15 +84,17 @@ def _ask(request: web.Request, wanted: str, status: int, problem: Child = None) 
             ),
             h(
                 "p",
-                "The service made the key when it first started. It is kept where only its owner reads it:",
+                "Paste the service's key. You find it as ",
+                h("code", "DATATURE_VI_SECRET_KEY"),
+                " in the file given to ",
+                h("code", "--env-file"),
+                ", or as ",
+                h("code", "secret_key"),
+                " in ",
+                h("code", "identity.json"),
+                " of the served folder.",
                 id="where",
             ),
-            h(
-                "ul",
-                h("li", "as ", h("code", "secret_key"), " in ", h("code", "identity.json"), " of the served folder;"),
-                h("li", "as ", h("code", "DATATURE_VI_SECRET_KEY"), " in the file that this names:"),
-            ),
-            command("vi-sdk serve --env-file vi.env"),
             class_="card login",
         ),
         status=status,
@@ -113,7 +115,7 @@ async def error_page(request: web.Request) -> web.Response:
             "section",
             h("h1", f"{refusal.status} · {words}"),
             h("p", f"{refusal.message}."),
-            h("p", h("a", "To the datasets", href=HOME, class_="button")),
+            h("p", h("a", "Back to datasets", href=HOME, class_="button")),
             class_="card",
         ),
         status=refusal.status,

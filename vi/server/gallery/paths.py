@@ -26,6 +26,11 @@ ALL_SESSIONS = PREFIX + "sessions"
 ALL_SESSIONS_STATE = PREFIX + "sessions/state"
 
 
+def tile_id(asset: str) -> str:
+    """Return what the tile of an asset is called on the page of a grid."""
+    return f"asset-{asset}"
+
+
 def is_gallery(path: str) -> bool:
     """Tell whether an address belongs to the gallery."""
     return path in (HOME, PREFIX[:-1]) or path.startswith(PREFIX)

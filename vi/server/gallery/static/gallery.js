@@ -79,6 +79,7 @@
     if (event.target.closest?.("input, select, textarea, video")) return;
     const tile = event.target.closest?.("[data-keys=grid] .tile");
     if (tile) return moveInGrid(event, tile);
+    if (event.key.startsWith("Arrow") && event.target === document.body && document.activeElement === document.body) enterGrid(event);
     const link = [...document.querySelectorAll("[data-key]")].find((found) => found.dataset.key === event.key);
     if (link) {
       event.preventDefault();
@@ -86,15 +87,64 @@
     }
   }
 
+  // The arrows begin at the first tile that is in sight; up and down scroll as ever.
+  function enterGrid(event) {
+    if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
+    const first = tiles().find((tile) => tile.getBoundingClientRect().top >= 0);
+    if (!first) return;
+    event.preventDefault();
+    first.focus();
+  }
+
   function moveInGrid(event, tile) {
-    const tiles = [...tile.closest("[data-keys=grid]").querySelectorAll(".tile")];
-    const columns = tiles.filter((other) => other.getBoundingClientRect().top === tiles[0].getBoundingClientRect().top).length;
+    const all = tiles();
+    const columns = all.filter((other) => other.getBoundingClientRect().top === all[0].getBoundingClientRect().top).length;
     const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
-    const next = step && tiles[tiles.indexOf(tile) + step];
+    const next = step && all[all.indexOf(tile) + step];
     if (next) {
       event.preventDefault();
       next.focus();
     }
+  }
+
+  // The place in a grid, which a look at one asset must not lose
+
+  const tiles = () => [...document.querySelectorAll("[data-keys=grid] .tile")];
+  const here = () => location.pathname + location.search;
+
+  function placeLeft() {
+    try {
+      return JSON.parse(sessionStorage.getItem("place")) ?? {};
+    } catch {
+      return {};
+    }
+  }
+
+  const leave = (place) => sessionStorage.setItem("place", JSON.stringify(place));
+
+  function keepPlace() {
+    const asset = document.querySelector("[data-asset]")?.dataset.asset;
+    if (asset) {
+      const place = placeLeft();
+      leave({ ...place, asset });
+      const back = document.querySelector("[data-key=Escape]");
+      // The page that one came from, where it shows this asset; else the one that the service named.
+      if (place.tiles?.includes(asset)) back.href = `${place.grid}#${asset}`;
+    } else if (tiles().length) {
+      addEventListener("pageshow", returnTo);
+      addEventListener("pagehide", () => leave({ ...placeLeft(), grid: here(), scroll: scrollY, tiles: tiles().map((tile) => tile.id) }));
+    }
+  }
+
+  function returnTo(event) {
+    const place = placeLeft();
+    const moved = event.persisted || performance.getEntriesByType("navigation")[0]?.type === "back_forward";
+    const tile = document.getElementById(moved ? place.asset : location.hash.slice(1));
+    if (!tile?.matches(".tile")) return;
+    if (place.grid === here()) scrollTo({ top: place.scroll, behavior: "instant" });
+    tile.focus({ preventScroll: true });
+    const { top, bottom } = tile.getBoundingClientRect();
+    if (top < 0 || bottom > innerHeight) tile.scrollIntoView({ block: "center", behavior: "instant" });
   }
 
   // Running sessions
@@ -451,6 +501,7 @@
 
   document.documentElement.classList.add("js");
   localTimes();
+  keepPlace();
   takeDrops();
   addEventListener("keydown", onKey);
   const list = document.querySelector("[data-state]");

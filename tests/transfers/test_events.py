@@ -63,14 +63,9 @@ async def test_a_failure_comes_out_of_the_loop_with_its_result(service: Any, dat
 async def test_a_failure_that_nobody_looked_at_is_raised_at_the_end(service: Any, dataset: str) -> None:
     async with service.async_client() as client:
         with pytest.raises(vi.ViPathError):  # noqa: PT012
-            async with client.assets.upload_events(dataset, "missing.png"):
-                async with asyncio.timeout(10):
-                    while len(asyncio.all_tasks()) > 1 and not _upload_is_done():
-                        await asyncio.sleep(0.005)
-
-
-def _upload_is_done() -> bool:
-    return not any("AsyncAssets.upload" in str(task.get_coro()) for task in asyncio.all_tasks())
+            async with client.assets.upload_events(dataset, "missing.png") as upload:
+                assert upload._task is not None
+                await asyncio.wait([upload._task], timeout=60)
 
 
 async def test_leaving_the_block_cancels_the_transfer(service: Any, dataset: str, folder: Folder) -> None:

@@ -178,7 +178,7 @@ def extras(session: nox.Session) -> None:
 
 @nox.session
 def ecosystem(session: nox.Session) -> None:
-    """Read and write datasets through the libraries that people use: boto3, Dask, datasets, duckdb, polars, Ray and others."""
+    """Read and write datasets through the libraries that people use: boto3, Dask, datasets, duckdb, polars, Ray, ..."""
     install(session, "local", "cloud", "pandas", group="ecosystem")
     paths = ["tests/ecosystem", "tests/transfers/test_filesystem.py", "tests/transfers/test_pickle.py"]
     session.run("python", "-m", "pytest", *(session.posargs or paths))

@@ -1,4 +1,4 @@
-"""How fast is the whole download call against the local service, verified, beside the published client, which does not verify?"""
+"""How fast is the whole, verified download call against the local service, beside the published client (unverified)?"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What memory does a client take to plan, send, list, compare and fetch many small files, against the local service?
 
-Each step is a client of its own, so that each peak is its own. Beside the peaks stands what a client takes that has asked
-for one dataset.
+Each step is a client of its own, so that each peak is its own. For comparison: the memory of a
+client that has asked for one dataset.
 """
 
 from __future__ import annotations

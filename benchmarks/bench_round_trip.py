@@ -1,4 +1,4 @@
-"""What does a long line cost? The whole upload call at 0, 20 and 100 ms of round trip, default settings, beside the peer."""
+"""What does a long line cost? The whole upload call at 0, 20 and 100 ms of round trip, by default, beside the peer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do a million assets in the local service feel like a thousand: pages at any depth, sessions, polls, deletes, downloads?"""
+"""Is the local service as fast with a million assets as with a thousand: pages, sessions, polls, deletes, downloads?"""
 
 from __future__ import annotations
 

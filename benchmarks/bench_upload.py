@@ -1,4 +1,4 @@
-"""How fast is the upload call against the local service, beside the published client and what the service can decode?"""
+"""How fast is the upload call against the local service, beside the published client and the service's decoding?"""
 
 from __future__ import annotations
 

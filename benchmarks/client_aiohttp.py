@@ -1,4 +1,4 @@
-"""aiohttp with nothing around it, as a client of its own: whole files, 16 at a time, read and written in the loop's thread.
+"""aiohttp alone as a client: whole files, 16 at a time, read and written in the loop's thread.
 
 ``up FOLDER STORE`` or ``down FOLDER STORE TARGET``; nothing is checked and nothing renamed.
 """

@@ -1,7 +1,7 @@
 """A whole call of the public API as a client of its own: of ours, or of the published client, whose calls are the same.
 
-``upload FOLDER no|wait`` into a new dataset, ``download DATASET TARGET``, or ``list DATASET COUNT``, of ours alone. Imports, the client and its first request
-(the dataset) are not counted.
+``upload FOLDER no|wait`` into a new dataset, ``download DATASET TARGET``, or ``list DATASET COUNT``, of
+ours alone. Imports, the client and its first request (the dataset) are not counted.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 ``up FOLDER STORE`` sends files that were prepared before; ``down FOLDER STORE TARGET DIGEST`` fetches files of those
 names, each checked against its digest (``crc32c`` or ``sha256``) and renamed to its final name. With ``--ca FILE`` the
-store's certificate is checked against that file. Everything else is what the SDK does by default, the number in flight too.
+store's certificate is checked against that file. All other settings are the SDK's defaults, also the number in flight.
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ SCENE = (960, 720)
 
 
 def make_files(folder: Path, count: int, size: int) -> Path:
-    """Make *count* JPEG files of *size* bytes each, all different, whose pictures are as large as fits (SCENE at most)."""
+    """Make *count* different JPEG files of *size* bytes each, whose pictures are as large as fits (SCENE at most)."""
     from vi._samples import encode
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -129,7 +129,7 @@ class Sample:
 
 
 class LightApi:
-    """Sessions whose URLs lead into a store, and datasets ``nCOUNT`` of that many assets, all with the bytes of one object."""
+    """Sessions whose URLs lead into a store, and datasets ``nCOUNT`` of that many assets, all of one object's bytes."""
 
     def __init__(self, store: str, sample: Sample | None) -> None:
         self._store = store

@@ -1,7 +1,7 @@
 """Try each extra alone, in an environment made for it, as somebody would who has just installed it.
 
-``python tests/newcomer.py WHEEL FOLDER`` makes the environments in FOLDER; ``nox -s newcomer`` calls it. A service of the
-environment that has ``local`` is beside those that have none.
+``python tests/newcomer.py WHEEL FOLDER`` makes the environments in FOLDER; ``nox -s newcomer`` calls it. Those without
+``local`` use a service of the environment that has it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The docstring of each public method says what a user's editor shows: every parameter, what comes back, what is raised."""
+"""The docstring of each public method says what an editor shows: every parameter, what comes back, what is raised."""
 
 from __future__ import annotations
 

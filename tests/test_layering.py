@@ -1,4 +1,4 @@
-"""Imports point one way wherever they stand, no module leads to itself or is too long; read from the source by `ast`."""
+"""Imports point one way wherever they are, no module imports itself or is too long; read from the source by `ast`."""
 
 from __future__ import annotations
 

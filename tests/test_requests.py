@@ -1,4 +1,4 @@
-"""What the client puts on the wire, seen from the service: documents, queries, and headers (protocol sections 1 and 5-10)."""
+"""What the client sends, seen from the service: documents, queries and headers (protocol sections 1 and 5-10)."""
 
 from __future__ import annotations
 

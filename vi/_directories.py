@@ -1,4 +1,4 @@
-"""The files of a dataset as directories: what `filesystem` keeps of each asset, and the folders that ``/`` in names makes."""
+"""A dataset as directories: what `filesystem` keeps of each asset, and the folders that ``/`` in names make."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client tells those who watch it: each request on the wire, each retry with its reason, each transfer's progress."""
+"""What a client reports to its listeners: each request, each retry with its reason, each transfer's progress."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ E = TypeVar("E")
 
 
 def tell(listener: Callable[[E], object], event: E) -> None:
-    """Call a listener of the caller's. One that ends the program ends its call first: it must not end the loop alone."""
+    """Call a caller's listener. One that ends the program ends its call first: it must not end the loop alone."""
     try:
         listener(event)
     except (SystemExit, KeyboardInterrupt) as error:

@@ -115,7 +115,7 @@ class RunningLoop:
     def __init__(self, at_close: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         self.current: LoopInThread | None = None
         self.patience = math.inf
-        """How long closing waits: little after a call that was given up and did not end, not at all after two Ctrl+C."""
+        """Seconds that closing waits: few after a call was given up and did not end, none after two Ctrl+C."""
         self.closed: bool = False
         self._at_close = at_close
         self._name = name
@@ -200,7 +200,7 @@ class _UnderWay(Generic[R]):
         self._scope.cancel()
 
     def stop(self, reason: BaseException, loop: asyncio.AbstractEventLoop) -> bool:
-        """Cancel the call and wait a moment for its clean-up; *reason* then says how to resume. False if it still runs."""
+        """Cancel the call and wait for its clean-up; *reason* then says how to resume. False if still running."""
         if self._ended.is_set():
             return True
         self._given_up = True

@@ -178,7 +178,7 @@ class Pacing:
         return gate
 
     def slots(self, limit: int | None = None) -> Slots:
-        """Return the slots of the running loop, or ones of its own for a call with another *limit* than the client's."""
+        """Return the slots of the running loop, or separate ones for a call with another *limit* than the client's."""
         loop = asyncio.get_running_loop()
         if limit is not None and limit != self._limit:
             own = Slots(limit)

@@ -1,4 +1,4 @@
-"""What a request asks of an object that is there: ``Range``, ``If-Range``, ``If-Match``, ``If-None-Match`` (RFC 9110, 13 and 14)."""
+"""What a request asks for: ``Range``, ``If-Range``, ``If-Match``, ``If-None-Match`` (RFC 9110, 13 and 14)."""
 
 from __future__ import annotations
 

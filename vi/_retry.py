@@ -75,7 +75,7 @@ def _may_repeat(attempt: Attempt) -> bool:
 
 
 def read_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that ``Retry-After`` asks for; a date counts from the answer's own ``Date`` (RFC 9110, 10.2.3).
+    """Return the seconds that ``Retry-After`` asks for; a date counts from the answer's ``Date`` (RFC 9110, 10.2.3).
 
     Text, a negative or a non-finite number is ignored: None.
     """

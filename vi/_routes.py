@@ -55,5 +55,5 @@ def is_identifier(value: object) -> bool:
 
 
 def is_upload_id(value: object) -> bool:
-    """Tell whether *value* can be the id of a multipart upload: no alphabet is promised, but it is one printable word."""
+    """Tell whether *value* can be the id of a multipart upload: any alphabet, but one printable word."""
     return isinstance(value, str) and 0 < len(value) <= 1024 and value.isprintable() and bool(value.strip(". "))

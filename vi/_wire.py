@@ -251,7 +251,7 @@ def structure_class(cls: Any) -> Read:
 
 
 def _generate(cls: Any) -> Read:
-    """Write two functions: one for a document that is as promised in every field, and one that it hands the others to."""
+    """Write two functions: one for a document that is as promised in every field, and one for all other documents."""
     attrs.resolve_types(cls)
     scope: dict[str, Any] = {"WireError": WireError, "show": _show, "short": short_identifier, "identifier": identifier}
     promise = _Promise(scope)

@@ -64,7 +64,7 @@ def loads(body: bytes, parse_constant: Callable[[str], Any]) -> Any:
 
 @functools.cache
 def _can_read(cls: Any) -> bool:
-    """Tell whether msgspec reads every field of *cls* as `_wire` does: it knows no enum that is open, no tagged union."""
+    """Tell whether msgspec reads every field of *cls* as `_wire` does: not open enums or tagged unions."""
     attrs.resolve_types(cls)
     names = attrs.fields_dict(cls)
     return ("dataset_id" not in names or "organization_id" in names) and all(

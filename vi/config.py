@@ -57,7 +57,7 @@ def _positive(instance: object, attribute: attrs.Attribute[Any], value: Any) -> 
 
 @attrs.frozen
 class Timeouts:
-    """Limits in seconds: *connect* for one connection, *request* for a whole API call, *stall* without a byte moving."""
+    """Limits in seconds: *connect* for a connection, *request* for a whole API call, *stall* without a byte moving."""
 
     connect: float = attrs.field(default=30.0, validator=_positive)
     request: float = attrs.field(default=60.0, validator=_positive)
@@ -138,7 +138,7 @@ class Settings:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle what was given and read from files; what the environment gave is read from it again where it is loaded."""
+        """Pickle what was given and read from files; the environment's settings are read again where it is loaded."""
         values = {field.alias: getattr(self, field.name) for field in attrs.fields(Settings)}
         del values["from_environment"]
         there = frozenset(name for name, value in self._from_environment if values[name] == value)

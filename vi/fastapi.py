@@ -133,7 +133,7 @@ async def _body(request: Request) -> AsyncIterator[bytes]:
 
 @asynccontextmanager
 async def cancelled_on_disconnect(request: Request) -> AsyncIterator[None]:
-    """Cancel the block, and end with ``ClientDisconnect``, when the client goes away; `add_error_handlers` answers that.
+    """Cancel the block with ``ClientDisconnect`` when the client goes away; `add_error_handlers` answers that.
 
     A disconnect is noticed once the body of the request has been read or has arrived whole.
     """

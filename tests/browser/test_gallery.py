@@ -388,7 +388,7 @@ FAULTS = {"expired.png": [403], "busy.png": [503], "full.png": [507] * 9}
 
 
 def test_a_transfer_that_breaks_is_repeated_or_reported(driver: Any, tmp_path: Path) -> None:
-    """An address that expired leads to a new session, a busy service to another attempt, any other refusal to a word."""
+    """An expired URL leads to a new session, a busy service to another attempt, any other refusal to a message."""
     left = {name: list(statuses) for name, statuses in FAULTS.items()}
 
     @web.middleware

@@ -141,7 +141,7 @@ class Exchange:
             writer.close()
 
     async def send(self, reply: Reply, *, length: int | None = -1, drip: float | None = None) -> None:
-        """Send an answer. *length* is the Content-Length to state, by default the true one; *drip* is bytes a second."""
+        """Send an answer. *length* is the Content-Length to state, by default the true one; *drip* is bytes/s."""
         self.answer_begins(reply)
         await self.write(reply.head(len(reply.body) if length == -1 else length))
         if drip is None:
@@ -200,7 +200,7 @@ def abort(writer: asyncio.StreamWriter) -> None:
 
 @attrs.define(eq=False)
 class Rule:
-    """Which requests get *action*: the *at*-th (counted from 1) of those that match, or every one where *at* is None."""
+    """Which requests get *action*: the *at*-th (from 1) of those that match, or every one where *at* is None."""
 
     action: Break
     method: str | None
@@ -260,7 +260,7 @@ class Proxy:
         name: str | None = None,
         may_rest: bool = False,
     ) -> Rule:
-        """Add a rule; the first that takes a request has it. One that never fires fails its test, unless it *may_rest*."""
+        """Add a rule; the first that takes a request has it. One that never fires fails its test unless *may_rest*."""
         which = None if at is None else frozenset([at] if isinstance(at, int) else at)
         called = name or getattr(action, "__name__", "fault")
         rule = Rule(action, method, re.compile(path), which, origin, reused, called, may_rest)

@@ -1,4 +1,4 @@
-"""Whole operations under any plan of faults: what each must have come to is checked by its outcome, whatever that is."""
+"""Whole operations under any plan of faults: each is checked by its outcome, whatever that is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A service in a process of its own: ``serve.py DATA PORT CONFIG``; it prints its address as JSON and ends with stdin."""
+"""A service in a process of its own: ``serve.py DATA PORT CONFIG``; prints its address as JSON, ends with stdin."""
 
 from __future__ import annotations
 

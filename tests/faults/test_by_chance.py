@@ -1,4 +1,4 @@
-"""Row W14: plans of several faults by chance. Seeds play beside one another, each with a proxy and a folder of its own."""
+"""Row W14: plans of several faults by chance. Seeds play at the same time, each with an own proxy and folder."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ async def play_seed(scene: Scene, seed: int) -> None:
 
 
 def play_all(seeds: range, lanes: list[Proxy], service: ServiceProcess, admin: vi.Client, folder: Path) -> None:
-    """Play every seed, a few at a time; those that broke a promise are told at the end, with what and how to replay it."""
+    """Play every seed, a few at a time; at the end, report each broken promise and how to replay it."""
     idle: queue.SimpleQueue[Scene] = queue.SimpleQueue()
     for number, proxy in enumerate(lanes):
         (folder / str(number)).mkdir()

@@ -1,6 +1,6 @@
 """Counting what is done, not how long it takes: lines of this package that run, in chosen threads.
 
-A line in a loop counts each time round, so work that grows with the square of the files shows, however fast the machine.
+A line in a loop counts each time round, so work that grows with the square of the files shows on any machine.
 What others' code does for one of these lines is not counted.
 """
 
@@ -71,7 +71,7 @@ def in_new_threads(counter_for: Callable[[str], Operations]) -> Iterator[None]:
 
 
 class Steps:
-    """What a database does for a piece of work: statements, and steps of SQLite's machine, of which a row takes some."""
+    """What a database does for a piece of work: statements, and steps of SQLite's machine (a few for each row)."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine

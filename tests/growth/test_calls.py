@@ -83,7 +83,7 @@ CALLS: tuple[Work, ...] = (upload, list_all, plan, upload_again, download, verif
 
 @pytest.fixture
 def counted(tmp_path: Path) -> Iterator[dict[str, Counted]]:
-    """Each call made with few files and with twice as many, in one service; a first round with some warms everything up."""
+    """Each call made with few files and with twice as many, in one service; a first round warms everything up."""
     found = {call.__name__: Counted() for call in CALLS}
     at_service, at_client = Operations(), Operations()
     with (

@@ -129,7 +129,7 @@ def test_wait(run: Run) -> None:
 
 
 def test_overwrite(run: Run) -> None:
-    """The same name keeps its asset and takes the new bytes; both words for "keep" are spelled as the client reads them."""
+    """The same name keeps its asset and takes the new bytes; both words for "keep" are as the client reads them."""
     fact = run.fact("overwrite")
     assert fact["same"]
     assert fact["sha256"][0] == fact["sha256"][1]

@@ -1,4 +1,4 @@
-"""A client in a process of its own: ``download.py FOLDER DATASET AT`` dies in its AT-th operation on the disk, if not 0.
+"""A client as a process: ``download.py FOLDER DATASET AT`` dies in its AT-th operation on the disk, if not 0.
 
 A write that it dies in is half done.
 """

@@ -1,4 +1,4 @@
-"""A service that dies: ``serve.py DATA PORT AT WHEN`` is killed at its AT-th request, ``before`` or ``after`` acting on it.
+"""A service that dies: ``serve.py DATA PORT AT WHEN`` is killed ``before`` or ``after`` its AT-th request.
 
 With AT 0 it lives until its input ends. It prints a line when it listens.
 """

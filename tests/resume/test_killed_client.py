@@ -60,7 +60,7 @@ def test_an_upload_killed_at_a_request_resumes(
 
 
 def run_and_kill(service: CountingService, dataset: str, folder: Path, *, at: int, before: bool) -> None:
-    """Upload in a process of its own, which dies at the *at*-th request: before the service has acted on it, or after."""
+    """Upload in a process that dies at the *at*-th request: before the service has acted on it, or after."""
     process: subprocess.Popen[str]
 
     def end(number: int, request: web.Request) -> None:

@@ -1,4 +1,4 @@
-"""A download is killed anywhere; the same call again fetches what is missing, and leaves nothing lying about (row P2)."""
+"""A download is killed anywhere; the same call again fetches what is missing and leaves nothing else (row P2)."""
 
 from __future__ import annotations
 

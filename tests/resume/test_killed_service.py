@@ -1,4 +1,4 @@
-"""The service is killed at any request and started again over the same folder: the client carries on, or can be called again."""
+"""The service is killed at any request and started again over its folder: the client continues or is called again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a file was refused, as the service found it: on the wire, in the SDK, the command line, the gallery and the log."""
+"""Why a file was refused, as the service found it: on the wire, in the SDK, the CLI, the gallery and the log."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Starts services whose disk fails: a line of JSON in for each, one out; forked, so that a start costs no imports.
 
-In: ``{"data", "report", "config"}`` and, for a disk that fails, ``{"fault", "number"}``. Out: ``{"pid", "told"}`` with what
-the service tells, or None when it died before it listened. ``{"wait": pid, "signal": n}`` answers with how it ended.
+In: ``{"data", "report", "config"}`` and, for a disk that fails, ``{"fault", "number"}``. Out: ``{"pid", "told"}`` with
+what the service tells, or None if it died before that. ``{"wait": pid, "signal": n}`` answers with how it ended.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Seen:
 
 
 class Hold:
-    """Keeps the requests that match waiting until `release`, or their answers; *reached* is set by the first of them."""
+    """Keeps the requests that match, or their answers, waiting until `release`; the first sets *reached*."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, matches: Callable[[web.Request], bool], after: int, answers: bool

@@ -1,4 +1,4 @@
-"""Requests go the way that ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY`` say, and never to this machine by a proxy."""
+"""Requests go the way that ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY`` say, never to this machine by a proxy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A service that is killed in the middle and comes back: nothing acknowledged is lost, nothing is said that is not so."""
+"""A service is killed in the middle and comes back: nothing acknowledged is lost, nothing false is reported."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What type checkers make of the public API: never run, only checked.
 
-A line that ends in ``type: ignore`` is a mistake that has to be found: strict mypy reports an ignore that is not needed.
+A line that ends in ``type: ignore`` is a mistake that has to be found: strict mypy reports an unneeded ignore.
 """
 
 from __future__ import annotations

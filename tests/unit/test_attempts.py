@@ -116,7 +116,7 @@ async def test_only_a_repeatable_post_is_repeated() -> None:
 async def test_who_asks_for_less_gets_less(
     kind: Literal["api", "storage"], what: dict[str, Any], slower: bool, last: bool
 ) -> None:
-    """The API's own refusals too: transfers make requests to the API. A call with a limit of its own is no exception."""
+    """The API's refusals too: transfers make requests to the API. So does a call with a limit of its own."""
     world = World(kind)
     own = world.pacing.slots(32)
     if last:

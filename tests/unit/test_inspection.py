@@ -195,7 +195,7 @@ async def test_a_video_is_hashed_in_pieces(box: Box, inspector: Inspector) -> No
 async def test_a_cut_file_is_corrupt(
     name: str, corpus: dict[str, tuple[str, bytes]], box: Box, inspector: Inspector
 ) -> None:
-    """Wherever a file breaks off, also one byte before its end, it is refused, unless all that is cut is its end marker."""
+    """Wherever a file is cut, also one byte before its end, it is refused, unless only its end marker is missing."""
     mime, data = corpus[name]
     lengths = [64, 100, *(len(data) * part // 20 for part in range(1, 20)), *(len(data) - cut for cut in (1, 2, 4, 12))]
     lengths = [length for length in lengths if data[length:].strip(b"\0")]  # Pillow pads its TIFF pages

@@ -1,4 +1,4 @@
-"""The processes that look at arrived files: they die, hang and are killed, and nothing but the file at fault is lost."""
+"""The processes that look at arrived files: they die, hang and are killed; only the file at fault is lost."""
 
 from __future__ import annotations
 

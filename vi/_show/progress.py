@@ -95,7 +95,7 @@ def _bar_class() -> type[Any]:
 
 
 class _Stderr:
-    """What ``sys.stderr`` is at the time, to draw on: it never raises, and what its reader does not take is left out."""
+    """The current ``sys.stderr``, to draw on: it never raises, and drops what its reader does not take."""
 
     @property
     def encoding(self) -> str:

@@ -36,7 +36,7 @@ def method(given: object, allowed: frozenset[str]) -> str:
 
 
 def headers(given: object) -> Mapping[str, str]:
-    """Return the headers that a transfer must send, or refuse them; those that we write ourselves are not among them."""
+    """Return the headers that a transfer must send, without those that we write ourselves, or refuse them."""
     if given is None:
         return {}
     if not isinstance(given, Mapping):

@@ -113,7 +113,7 @@ class Exchange:
     etag: str | None = attrs.field(default=None, init=False)
 
     async def _retrying(self, attempt: Callable[[MinimumRate], Awaitable[None]]) -> None:
-        """Repeat *attempt* on cuts, time-outs, retried statuses, damage and expired URLs, each a bounded number of times."""
+        """Repeat *attempt* on cuts, time-outs, retried statuses, damage and expired URLs, within a limit for each."""
         renewals = 0
         changed = False
 

@@ -176,7 +176,7 @@ def content_matches(path: str, size: int, expected: Expected) -> bool:
 
 
 def check_folder(folder: Path, probe: str) -> None:
-    """Make *folder* if it is missing and prove that *probe* can be made in it, or raise the `OSError` that says why not."""
+    """Make *folder* if it is missing and check that *probe* can be made in it, or raise the `OSError` that says why."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         PartFile(probe).close()

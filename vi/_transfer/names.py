@@ -265,7 +265,7 @@ class LocalNames:
         return self._path(name, is_file=True)
 
     def _where(self, name: str, there: Callable[[str], bool]) -> str | None:
-        """Return where *name* is, as another file system's rules would have written it: a copy may have come from there."""
+        """Return where *name* is, as another file system's rules would have written it: a copy may come from it."""
         if self._rules.folds:  # what seems to be there may be a twin's
             return None
         if self._is_empty is None:

@@ -1,4 +1,4 @@
-"""How a transfer may end other than with all of its bytes moved: the signals between the parts of an upload or a download.
+"""How a transfer may end before all of its bytes have moved: the signals between the parts of a transfer.
 
 They are not errors of the API: each is turned into the report of one file, or into another attempt, and none leaves the
 SDK.

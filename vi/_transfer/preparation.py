@@ -148,7 +148,7 @@ def _problem(record: FileRecord, facts: Found, by_content: bool) -> tuple[str, s
 
 
 def _contradiction(record: FileRecord, family: str | None) -> tuple[str, str] | None:
-    """Return what is wrong with a file whose first bytes show *family*; what these do not show of a video is not known."""
+    """Return what is wrong with a file whose first bytes show *family*; None if they do not show it, as with video."""
     if family == family_of(record.mime) or (family is None and record.kind == "Video"):
         return None
     if family is None or family == "video":

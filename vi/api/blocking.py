@@ -73,7 +73,7 @@ def blocking_pages(method: Callable[Concatenate[A, P], Listing[T]]) -> Method[A,
 
 
 def blocking_view(method: Callable[Concatenate[A, P], T], make: Callable[[T, Run], R]) -> Method[A, P, R]:
-    """Give a sync resource the twin of a *method* that returns at once: *make* turns what it returns into its sync form."""
+    """Give a sync resource the twin of a *method* that returns at once: *make* turns its result into the sync form."""
 
     @wraps(method)
     def call(self: Blocking[A], /, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -68,7 +68,7 @@ def load(given: argparse.Namespace, direction: str) -> TransferPlan:
 
 
 def check_places(plan: TransferPlan, given: argparse.Namespace) -> None:
-    """Refuse a plan that would touch anything outside the folder of the command line: a file is not believed over it."""
+    """Refuse a plan that would touch anything outside the folder of the command line: the command line decides."""
     named = getattr(given, "paths", None) or [getattr(given, "folder", ".")]
     roots = [Path(path).resolve() for path in named]
     if plan.folder and hasattr(given, "folder") and Path(plan.folder).resolve() not in roots:

@@ -33,7 +33,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 async def add_trace(request: web.Request, response: web.StreamResponse) -> None:
-    """Give every API answer a trace id (protocol section 4.2), and say that idempotency keys are honoured (section 16)."""
+    """Give every API answer a trace id (protocol section 4.2), and announce idempotency keys (section 16)."""
     if request.path.startswith(API):
         response.headers[TRACE_HEADER] = f"{trace_id(request)}/{secrets.randbits(63)};o=1"
         response.headers["Idempotency-Key"] = "honoured"

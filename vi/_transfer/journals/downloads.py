@@ -72,7 +72,7 @@ class KeptPart:
         self.arrived = merged
 
     def cut(self, each: int) -> tuple[list[ByteRange], list[ByteRange]]:
-        """Cut the file into ranges in order, those that have arrived and those, of at most *each* bytes, that have not."""
+        """Divide the file into ranges in order: those that have arrived, and missing ones of at most *each* bytes."""
         each = range_size(self.size, each)
         numbers = itertools.count(1)
         there: list[ByteRange] = []

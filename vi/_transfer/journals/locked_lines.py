@@ -1,4 +1,4 @@
-"""Files of JSON lines in the user's cache folder, each locked by the run that writes it and taken over once that is dead.
+"""Files of JSON lines in the user's cache folder, each locked by the run that writes it until that run ends.
 
 Lines are appended with one system call each, so a process killed at any instant leaves at most a torn last line, which
 is not read. The system releases the lock when its holder dies, whatever happens to the file.

@@ -44,7 +44,7 @@ class UnfinishedTransfer:
 
 
 def unfinished(folder: Path | None = None) -> list[UnfinishedTransfer]:
-    """List the uploads, then the downloads, that can be resumed or are running; what is older than a month is removed."""
+    """List the uploads, then the downloads, that can be resumed or are running; remove those older than a month."""
     folder = folder if folder is not None else locked_lines.cache_folder()
     found: list[UnfinishedTransfer] = []
     for path in _journals(folder):

@@ -363,7 +363,7 @@ class StreamSource:
 
 
 class SpooledSource(FileObjectSource):
-    """A stream of unknown size, taken in when it is prepared: in memory up to 8 MiB, then in an unnamed temporary file."""
+    """A stream of unknown size, read when it is prepared: in memory up to 8 MiB, then in an unnamed temporary file."""
 
     __slots__ = ("_stream",)
 

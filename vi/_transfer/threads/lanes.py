@@ -70,7 +70,7 @@ class Lanes:
             raise
 
     def close(self) -> None:
-        """Let the threads end once their jobs are done; a job that comes later has one of its own, which ends with it."""
+        """Let the threads end once their jobs are done; a later job gets a thread of its own, which ends with it."""
         self._closed = True
         for _ in self._started:
             self._queue.put(None)

@@ -180,7 +180,7 @@ class Blobs:
         return await self._hop(self._read_thumbnail, self.thumbnail_path(blob))
 
     async def remove(self, blobs: Sequence[str]) -> None:
-        """Remove objects and their thumbnails, or after `PARTS` the parts of an upload; missing files are not an error."""
+        """Remove objects and their thumbnails, or after `PARTS` the parts of an upload; ignore missing files."""
         await self._hop(self._remove, blobs)
 
     def part_path(self, upload: str, file: str) -> Path:

@@ -33,7 +33,7 @@ _BEGIN = 2  # SYNC_FILE_RANGE_WRITE of linux/fs.h
 
 
 def begin_flush(file: FileIO) -> None:
-    """Have the disk begin with what *file* holds, where the system has a call for that; it must be flushed all the same.
+    """Start writing *file* to the disk where the system has a call for that; it must be flushed all the same.
 
     Files that were begun get their places on the disk in one transaction of the file system, so that the first flush
     carries them all, while files that were only written cost one each (sync_file_range(2); ext4, delayed allocation).

@@ -100,7 +100,7 @@ class Access:
         return Visitor(digest, hmac.digest(self._secret, digest.encode(), "sha256").hex())
 
     def is_own_page(self, request: web.Request) -> bool:
-        """Tell whether a browser says that a page of this origin makes the request; if it says nothing, the answer is no."""
+        """Tell whether the browser says that a page of this origin makes the request; if it says nothing, no."""
         site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
         if site is not None and site != "same-origin":
             return False

@@ -32,7 +32,7 @@ def escape(text: str) -> str:
 
 
 def h(tag: str, *children: Child, **attributes: Any) -> Markup:
-    """Return an element. Attributes: True is bare, None and False are left out, ``class_`` and ``data_id`` are respelled."""
+    """Return an element. Attributes: True is bare, None and False are omitted, ``class_`` and ``data_id`` respelled."""
     start = "".join(_attribute(name.rstrip("_").replace("_", "-"), value) for name, value in attributes.items())
     if tag in VOID:
         return Markup(f"<{tag}{start}>")

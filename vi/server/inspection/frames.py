@@ -54,14 +54,14 @@ class InspectionLimits:
     """What one file may cost."""
 
     max_pixels: int = 500_000_000
-    """Pixels of one frame: twice what the phones and scanners of 2026 make, and half of what `memory_bytes` can hold."""
+    """Pixels of one frame: twice what phones and scanners make (2026), and half of what `memory_bytes` can hold."""
     max_decoded_pixels: int = 500_000_000
     """Pixels over all frames; further frames are counted, not decoded."""
     seconds_per_file: float = 60.0
     bytes_per_second: int = 8 << 20
     """The slowest disk to wait for: a large file may take that much longer."""
     memory_bytes: int = 4 << 30
-    """Address space beyond the worker's own, where the system can limit it. RGB takes 4 bytes a pixel, JPEG 2000 up to 24."""
+    """Address space beyond the worker's own, where it can be limited. RGB takes 4 bytes a pixel, JPEG 2000 up to 24."""
     thumbnail_side: int = 256
 
     def seconds_for(self, size: int) -> float:

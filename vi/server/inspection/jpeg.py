@@ -1,4 +1,4 @@
-"""Whether all pixels of a JPEG are there, which its decoder does not say: it fills up what is missing and goes to the end.
+"""Whether all pixels of a JPEG are there, which its decoder does not say: it fills in those that are missing.
 
 A JPEG of one scan is handed to the decoder with padding instead of its end marker: without the marker the decoder stops
 where the pixels do, and the padding is as much as it looks ahead: of the last eight bytes nothing is known. One of
@@ -42,7 +42,7 @@ class _Parts:
 
 
 def to_decode(data: bytes) -> tuple[bytes, bytes | None]:
-    """Return what to give to the decoder, and what must give the same pixels if all are there; raises `NotWholeError`."""
+    """Return what to decode, and what must give the same pixels if all are there; raises `NotWholeError`."""
     parts = _read(data)
     if not parts.scans:
         raise NotWholeError("it ends before its pixels")

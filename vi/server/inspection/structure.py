@@ -14,7 +14,7 @@ class NotWholeError(ValueError):
 
 
 def check(family: str, data: bytes) -> bytes:
-    """Return what is to be decoded of *data*, of a `vi._media.sniff` family; raises `NotWholeError` when it breaks off."""
+    """Return what is to be decoded of *data*, of a `vi._media.sniff` family; raises `NotWholeError` if it is cut."""
     if family == "png":
         return _of_png(data)
     if family == "gif":

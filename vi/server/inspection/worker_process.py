@@ -41,7 +41,7 @@ _INTERPRETER = re.compile(r"(?i)(python|pypy|graalpy)[\w.]*")
 
 
 class CannotStartError(Exception):
-    """A worker did not become ready; *certain* if it cannot be otherwise, *temporary* if the machine is short of something."""
+    """A worker did not become ready; *certain* if it never can, *temporary* if the machine is short of something."""
 
     def __init__(self, reason: str, *, certain: bool = False, temporary: bool = False) -> None:
         super().__init__(reason)

@@ -84,7 +84,7 @@ class TransferPlan(Report):
         return sum(entry.action in ("delete_asset", "delete_file") for entry in self.entries)
 
     def shard(self, index: int, count: int) -> TransferPlan:
-        """Return the part of the plan of worker *index* (from 0) of *count*: each entry is in exactly one, by its name."""
+        """Return the part of the plan for worker *index* (from 0) of *count*: the name decides the part."""
         if not all(type(number) is int for number in (index, count)) or not 0 <= index < count:
             raise ViInvalidParameterError(
                 f"shard needs 0 <= index < count, got {index!r} of {count!r}.", parameter="index"

@@ -23,7 +23,7 @@ from .run import Download
 
 
 class RemoteDownload(Download):
-    """One download into a remote folder. Its temporary folder is its own, and holds no more files than are under way."""
+    """One download into a remote folder. Its own temporary folder holds only the files that are being moved."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)

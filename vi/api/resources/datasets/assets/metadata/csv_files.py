@@ -28,7 +28,7 @@ class Cell:
     quoted: bool
 
     def typed(self) -> str | int | float | bool | None:
-        """Read what was not quoted: a number as in JSON, true or false, None for nothing and NaN, anything else as text."""
+        """Read what was not quoted: a JSON number, true or false, None for nothing and NaN, anything else as text."""
         text = self.text
         if self.quoted:
             return text

@@ -14,7 +14,7 @@ SHOWN = 60
 
 
 def check(value: Any, where: str, parameter: str, *, key_word: str = "key") -> AssetCustomMetadata:
-    """Return metadata without what is missing (None, NaN, NaT, ``pandas.NA``) and with NumPy scalars as plain values."""
+    """Return metadata without what is missing (None, NaN, NaT, ``pandas.NA``) and NumPy scalars as plain values."""
     if not isinstance(value, Mapping):
         raise ViInvalidParameterError(f"{where} must be a mapping, got {type(value).__name__}.", parameter=parameter)
     found: AssetCustomMetadata = {}

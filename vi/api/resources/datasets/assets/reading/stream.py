@@ -117,7 +117,7 @@ class AssetStream:
         return len(data)
 
     async def read_some(self, size: int = -1) -> bytes:
-        """Return the next piece as it came, at least one byte and at most *size* if that is positive; empty at the end."""
+        """Return the next piece as it came: at least one byte, at most *size* if that is positive; empty at the end."""
         if not self._rest:
             self._rest = await self._next()
         if not 0 < size < len(self._rest):

@@ -1,4 +1,4 @@
-"""What the stages of one upload share: what was asked for, the ledger, the journal, and its sessions while they are open."""
+"""What the stages of one upload share: the request, the ledger, the journal, and its sessions while they are open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage 2 of an upload: prepare each file (`_transfer/preparation.py`), and settle those that the dataset holds already."""
+"""Stage 2 of an upload: prepare each file (`_transfer/preparation.py`), and settle those in the dataset already."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ class Settlement:
             self._replace(opened)
 
     async def wind_down(self) -> None:
-        """Tell the service of every open session that it is over, and look up what had been stored; less than two seconds."""
+        """Cancel every open session, and look up what had been stored; takes less than two seconds."""
         with anyio.CancelScope(shield=True), anyio.move_on_after(CANCEL_SECONDS):
             try:
                 async with anyio.create_task_group() as group:

@@ -168,11 +168,17 @@ async def test_the_order_of_a_grid_is_that_of_its_assets_too(
     previous = pages[-1].link("prev")
     assert previous
     assert (await read(visitor, previous)).names[2] == expected[1]
-    for page, rest in zip(pages, (expected, expected[1:], expected[2:]), strict=True):
-        (back,) = (link["href"] for link in page.all("a") if link.get("data-key") == "Escape")
-        assert (await read(visitor, back.partition("#")[0])).names[3:6] == rest, (
-            "the grid begins with the asset that one comes from"
-        )
+    for page in pages:
+        back, _, tile = escape(page).partition("#")
+        grid = await read(visitor, back)
+        assert grid.names[3:6] == expected
+        assert tile in [link.get("id") for link in grid.all("a", **{"class": "tile"})], "its tile is there"
+
+
+def escape(page: Page) -> str:
+    """Where Escape leads to from the page of an asset."""
+    (back,) = (link["href"] for link in page.all("a") if link.get("data-key") == "Escape")
+    return back
 
 
 async def test_a_grid_has_pages_of_48_that_lead_on_and_back(
@@ -194,6 +200,94 @@ async def test_a_grid_has_pages_of_48_that_lead_on_and_back(
     assert (await read(visitor, back)).names[3:] == pages[1]
     token = back.partition("p=")[2]
     await read(visitor, f"/gallery/datasets/{dataset_id}?p={token}", 400)
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest", "name", "largest"])
+async def test_a_grid_leads_to_any_page_by_its_number(
+    api: Any, dataset_path: str, dataset_id: str, visitor: Visitor, picture: Any, order: str
+) -> None:
+    files = {f"{number:03}.png": picture(number, width=1 + number % 7, height=1 + number % 7) for number in range(150)}
+    await api.ingest(dataset_path, files)
+    here = f"/gallery/datasets/{dataset_id}?sort={order}&q=.png"
+    address: str | None = here
+    pages = []
+    while address:
+        pages.append(await read(visitor, address))
+        address = pages[-1].link("next")
+    assert [len(page.tiles()) for page in pages] == [48, 48, 48, 6]
+    for number, page in enumerate(pages, 1):
+        jumped = await read(visitor, f"{here}&page={number}")
+        assert jumped.tiles() == page.tiles(), "a jump leads to where the walk led"
+        for shown in (page, jumped):
+            assert f"150 of 150 assets found · page {number} of 4" in shown.text
+            (field,) = shown.all("input", name="page")
+            assert (field["value"], field["max"]) == (str(number), "4")
+        back, _, tile = escape(await read(visitor, page.tiles()[-1])).partition("#")
+        assert tile in [link.get("id") for link in (await read(visitor, back)).all("a", **{"class": "tile"})]
+    assert (await read(visitor, f"{here}&page=999")).tiles() == pages[-1].tiles(), "no page lies after the last"
+    for wrong in ("0", "-1", "x", "1.5", "9" * 30, "%C2%B2"):
+        await read(visitor, f"{here}&page={wrong}", 400)
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("metadata=camera%3D%3D%22left%22", ["a.png", "c.jpg"]),
+        ("metadata=lot%3E1", ["b.png", "c.jpg"]),
+        ("metadata=lot%3E1+and+camera:LEFT", ["c.jpg"]),
+        ("type=image/png", ["a.png", "b.png"]),
+        ("type=Image", ["a.png", "b.png", "c.jpg"]),
+        ("type=Video", ["d.mp4"]),
+        ("status=ready", ["a.png", "b.png", "c.jpg", "d.mp4"]),
+        ("type=image/png&metadata=lot%3E1&q=B&status=ready", ["b.png"]),
+        ("type=image/webp", []),
+    ],
+)
+async def test_a_grid_is_filtered_by_metadata_type_and_status(
+    api: Any, dataset_path: str, dataset_id: str, visitor: Visitor, picture: Any, asked: str, found: list[str]
+) -> None:
+    files = {
+        "a.png": (picture(1), "image/png", {"camera": "left", "lot": 1}),
+        "b.png": (picture(2), "image/png", {"camera": "right", "lot": 2}),
+        "c.jpg": (picture(3, format="JPEG"), "image/jpeg", {"camera": "left", "lot": 3}),
+        "d.mp4": (b"\0\0\0\x18ftypisom\0\0\2\0isomiso2", "video/mp4", {}),
+    }
+    await api.ingest(
+        dataset_path,
+        {name: data for name, (data, _, _) in files.items()},
+        assets=[
+            {"filename": n, "kind": m.partition("/")[0].title(), "mime": m, "size": len(d), "customMetadata": c}
+            for n, (d, m, c) in files.items()
+        ],
+    )
+    page = await read(visitor, f"/gallery/datasets/{dataset_id}?sort=name&{asked}")
+    assert page.names[3:] == found
+    if not found:
+        assert "No asset matches." in page.text
+        return
+    assert f"{len(found)} of 4 assets found · page 1 of 1" in page.text
+    walked = [await read(visitor, page.tiles()[0])]
+    while following := walked[-1].link("next"):
+        walked.append(await read(visitor, following))
+    assert [one.names[2] for one in walked] == found, "the neighbours are those of the view"
+    assert (await read(visitor, escape(walked[-1]).partition("#")[0])).names[3:] == found
+
+
+async def test_a_metadata_query_that_cannot_be_read_says_where(
+    api: Any, dataset_path: str, dataset_id: str, visitor: Visitor, picture: Any
+) -> None:
+    await api.ingest(dataset_path, {"a.png": picture(1)})
+    here = f"/gallery/datasets/{dataset_id}"
+    page = await read(visitor, here + "?metadata=camera+%3D+%22%3Cb%3E%22", 400)
+    assert "Column 8: unexpected '='; write == to compare." in page.text
+    (field,) = page.all("input", name="metadata")
+    assert (field["value"], field["aria-invalid"]) == ('camera = "<b>"', "true"), "what was typed is still there"
+    assert page.tiles() == []
+    await read(visitor, here + "?metadata=" + "x" * 2000, 400)
+    (asset,) = await api.assets(dataset_path)
+    await read(visitor, f"{here}/assets/{asset['assetId']}?metadata=%3D", 400)
+    for wrong in ("type=text/html", "status=gone", "sort=size"):
+        await read(visitor, f"{here}?{wrong}", 400)
 
 
 @pytest.mark.parametrize(

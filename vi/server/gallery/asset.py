@@ -14,15 +14,15 @@ from ..._show.units import exact_size, size
 from ..contents import StoredObject
 from ..context import CONTEXT, Context
 from ..handlers.storage import send_thumbnail
-from ..http.api_errors import not_found
+from ..http.api_errors import invalid, not_found
 from ..serving import serve_file
 from ..store import assets, datasets
-from ..store.paging import Listing, Position
+from ..store.paging import Position
 from .datasets import picture
-from .grid import PER_PAGE, View
 from .html import Child, Markup, h
 from .layout import TIMES, crumbs, moment, name_of, page
 from .paths import ASSET, DATASET, FILE, HOME, path_to, tile_id
+from .views import View, at
 
 _MAX_SHOWN_BYTES = 48_000_000
 _MAX_SHOWN_PIXELS = 64_000_000
@@ -34,14 +34,16 @@ class _Found:
     asset: sa.Row[Any]
     previous: sa.Row[Any] | None
     next: sa.Row[Any] | None
-    before: Position | None
-    """The page that begins with this asset lies after this one."""
+    page: int
+    """The number of the page that shows it."""
 
 
 async def show(request: web.Request) -> web.Response:
     """Show an asset."""
     context = request.app[CONTEXT]
     view, name = View.of(request), context.dataset_name(request)
+    if view.trouble:
+        raise invalid(view.trouble.rstrip("."), "metadata")
     asset_id = request.match_info["asset"]
 
     def read(connection: sa.Connection) -> _Found:
@@ -50,17 +52,16 @@ async def show(request: web.Request) -> web.Response:
         here = [found._mapping[key] for key in view.keys]
 
         def neighbour(*, backward: bool) -> sa.Row[Any] | None:
-            asked = Listing("", 1, Position(here, backward), context.signer)
+            asked = attrs.evolve(at(request, view, name, Position(here, backward)), size=1)
             rows = view.read(connection, asked, row.seq).rows
             return rows[0] if rows else None
 
-        before = neighbour(backward=True)
-        position = None if before is None else Position([before._mapping[key] for key in view.keys])
-        return _Found(row, found, before, neighbour(backward=False), position)
+        number = view.page_of(connection, row.seq, found)
+        return _Found(row, found, neighbour(backward=True), neighbour(backward=False), number)
 
     found = await context.database.read(read)
-    asked = Listing(view.binding(found.dataset.id), int(PER_PAGE), None, context.signer)
-    grid = path_to(DATASET, {**view.query, "p": asked.token(found.before)}, dataset=found.dataset.id)
+    number = str(found.page) if found.page > 1 else None
+    grid = path_to(DATASET, {**view.query, "page": number}, dataset=found.dataset.id)
     return page(
         request,
         found.asset.filename,

@@ -114,20 +114,29 @@ def picture(row: sa.Row[Any], dataset_id: str, alt: str = "") -> Markup:
     return h("img", src=address, alt=alt, loading="lazy", decoding="async")
 
 
-def turning(address: str, query: dict[str, str | None], previous: str | None, following: str | None) -> Markup | None:
-    """Return the links to the pages around this one."""
+def turning(
+    address: str,
+    query: dict[str, str | None],
+    previous: str | None,
+    following: str | None,
+    number: int | None = None,
+    between: Child = None,
+) -> Markup | None:
+    """Return the links to the pages around this one, which has a *number* where pages are counted."""
     if not previous and not following:
         return None
 
-    def link(text: str, token: str | None, relation: str) -> Markup:
+    def link(text: str, token: str | None, relation: str, step: int) -> Markup:
         if token is None:
             return h("span", text, aria_disabled="true", class_="button")
-        return h("a", text, href=asking(address, {**query, "p": token}), rel=relation, class_="button")
+        page = None if number is None else str(max(1, number + step))
+        return h("a", text, href=asking(address, {**query, "page": page, "p": token}), rel=relation, class_="button")
 
     return h(
         "nav",
-        link("← Previous", previous, "prev"),
-        link("Next →", following, "next"),
+        link("← Previous", previous, "prev", -1),
+        between,
+        link("Next →", following, "next", 1),
         class_="pages",
         aria_label="Pages",
     )

@@ -1,4 +1,4 @@
-"""One dataset: its assets as a grid, a search by name, and the place to drop files on."""
+"""One dataset: its assets as a grid with filters and pages, and the place to drop files on."""
 
 from __future__ import annotations
 
@@ -12,77 +12,47 @@ from aiohttp import web
 from ... import _media
 from ..._show.units import several, size
 from ..context import CONTEXT
-from ..http.api_errors import invalid
-from ..store import assets, datasets
-from ..store.paging import Listing, Page, listing
+from ..store import datasets
+from ..store.paging import Page, listing
 from .datasets import picture, turning
 from .file_names import tile_name
 from .html import Child, Markup, h
 from .layout import TIMES, command, crumbs, form, name_of, page
 from .paths import ASSET, DATASET, HOME, SESSIONS, UPLOADS, path_to, tile_id
-
-PER_PAGE = "48"
-_MAX_SEARCH = 200
-
-ORDERS = {
-    "newest": ("Newest first", "default", True),
-    "oldest": ("Oldest first", "default", False),
-    "name": ("By name", "filename", False),
-    "largest": ("Largest first", "metadata.fileSize", True),
-}
+from .views import MAX_QUERY, MAX_SEARCH, ORDERS, PER_PAGE, STATUSES, TYPES, View, at, page_number
 
 
 @attrs.frozen
-class View:
-    """What of a dataset is looked at, and in which order."""
-
-    search: str
-    order: str
-
-    @classmethod
-    def of(cls, request: web.Request) -> View:
-        """Read it from an address; raises 400."""
-        search, order = request.query.get("q", "").strip(), request.query.get("sort", "") or "newest"
-        if order not in ORDERS:
-            raise invalid(f"sort must be one of {', '.join(ORDERS)}", "sort")
-        return cls(search[:_MAX_SEARCH], order)
+class _Shown:
+    dataset: sa.Row[Any]
+    page: Page
+    number: int
+    found: int
 
     @property
-    def query(self) -> dict[str, str | None]:
-        """What of it goes into an address."""
-        return {"q": self.search, "sort": None if self.order == "newest" else self.order}
-
-    @property
-    def keys(self) -> tuple[sa.Column[Any], ...]:
-        """What it is sorted by."""
-        return assets.SORTS[ORDERS[self.order][1]]
-
-    def binding(self, name: str) -> str:
-        """Return what a page token of it belongs to."""
-        return "\n".join(["gallery assets", name, self.order, self.search])
-
-    def select(self, dataset_seq: int) -> sa.Select[Any]:
-        """Select its assets."""
-        statement = assets.listed(dataset_seq)
-        return statement.where(assets.is_named_like(self.search)) if self.search else statement
-
-    def read(self, connection: sa.Connection, asked: Listing, dataset_seq: int) -> Page:
-        """Return one page of it."""
-        return asked.read(connection, self.select(dataset_seq), self.keys, descending=ORDERS[self.order][2])
+    def last(self) -> int:
+        return max(1, -(-self.found // PER_PAGE))
 
 
 async def show(request: web.Request) -> web.Response:
     """Show a page of the assets of a dataset."""
     context = request.app[CONTEXT]
-    name, view = context.dataset_name(request), View.of(request)
-    asked = listing(view.binding(name), PER_PAGE, request.query.get("p"), context.signer, len(view.keys))
+    name, view, number = context.dataset_name(request), View.of(request), page_number(request)
+    asked = listing(view.binding(name), str(PER_PAGE), request.query.get("p"), context.signer, len(view.keys))
 
-    def read(connection: sa.Connection) -> tuple[sa.Row[Any], Page]:
+    def read(connection: sa.Connection) -> _Shown:
         row = datasets.find(connection, context.organization_id, name)
-        return row, view.read(connection, asked, row.seq)
+        found = view.count(connection, row)
+        shown = min(number, max(1, -(-found // PER_PAGE)))
+        here = asked
+        if asked.position is None:
+            here = at(request, view, name, view.start_of(connection, row.seq, shown, found))
+        return _Shown(row, view.read(connection, here, row.seq), shown, found)
 
-    row, found = await context.database.read(read)
+    shown = await context.database.read(read)
+    row = shown.dataset
     here = path_to(DATASET, dataset=row.id)
+    previous, following = asked.token(shown.page.previous), asked.token(shown.page.next)
     return page(
         request,
         row.name,
@@ -104,22 +74,46 @@ async def show(request: web.Request) -> web.Response:
         h("p", row.description, class_="description") if row.description else None,
         _drop_zone(request, row),
         _search(view, here) if row.asset_total else None,
-        _tiles(view, row, found.rows),
-        turning(here, view.query, asked.token(found.previous), asked.token(found.next)),
+        _hits(view, shown) if shown.page.rows else None,
+        _tiles(view, row, shown.page.rows),
+        turning(here, view.query, previous, following, shown.number, _jump(view, here, shown)),
         None if row.asset_total else _shell(row),
+        status=400 if view.trouble else 200,
+    )
+
+
+def _hits(view: View, shown: _Shown) -> Markup:
+    total = several(shown.dataset.asset_total, "asset")
+    words = f"{shown.found:,} of {total} found" if view.conditions else total
+    return h("p", f"{words} · page {shown.number:,} of {shown.last:,}", class_="quiet hits", role="status")
+
+
+def _jump(view: View, here: str, shown: _Shown) -> Markup:
+    """Return the form that leads to a page by its number."""
+    asked = [h("input", type="hidden", name=name, value=value) for name, value in view.query.items() if value]
+    return h(
+        "form",
+        *asked,
+        h("label", "Page", for_="page"),
+        h("input", type="number", name="page", id="page", value=shown.number, min=1, max=shown.last, required=True),
+        h("span", f"of {shown.last:,}"),
+        h("button", "Go"),
+        method="get",
+        action=here,
+        class_="jump",
     )
 
 
 def _tiles(view: View, dataset: sa.Row[Any], rows: Any) -> Child:
     if rows:
         return h("ul", *(h("li", _tile(view, dataset, row)) for row in rows), class_="grid", data_keys="grid")
-    if not dataset.asset_total:
+    if not dataset.asset_total or view.trouble:
         return None
-    nothing = (
-        ("No file name contains ", h("q", name_of(view.search)), ".")
-        if view.search
-        else "Nothing is left on this page."
-    )
+    nothing: Child = "Nothing is left on this page."
+    if view.conditions:
+        nothing = "No asset matches."
+    if view.search and len(view.conditions) == 1:
+        nothing = ("No file name contains ", h("q", name_of(view.search)), ".")
     return h("p", nothing, class_="nothing")
 
 
@@ -142,20 +136,50 @@ def facts(row: sa.Row[Any]) -> str:
 
 
 def _search(view: View, here: str) -> Markup:
-    options = [h("option", words, value=name, selected=name == view.order) for name, (words, _, _) in ORDERS.items()]
+    orders = {name: words for name, (words, _, _) in ORDERS.items()}
+    trouble = h("p", view.trouble, id="trouble", role="alert", class_="problem") if view.trouble else None
     return h(
         "form",
         h("label", "File name", for_="q"),
-        h("input", type="search", name="q", id="q", value=view.search, maxlength=_MAX_SEARCH, placeholder="any part"),
-        h("label", "Order", for_="sort"),
-        h("select", *options, name="sort", id="sort"),
+        h(
+            "input",
+            type="search",
+            name="q",
+            id="q",
+            value=view.search,
+            maxlength=MAX_SEARCH,
+            placeholder="any part of it",
+        ),
+        h("label", "Metadata", for_="metadata"),
+        h(
+            "input",
+            type="search",
+            name="metadata",
+            id="metadata",
+            value=view.metadata,
+            maxlength=MAX_QUERY,
+            placeholder='camera == "left" and lot > 40',
+            autocomplete="off",
+            spellcheck="false",
+            aria_invalid="true" if view.trouble else None,
+            aria_describedby="trouble" if view.trouble else None,
+        ),
+        _choice("Type", "type", TYPES, view.type),
+        _choice("Status", "status", STATUSES, view.status),
+        _choice("Order", "sort", orders, view.order),
         h("button", "Show"),
-        h("a", "Clear", href=here, class_="button quiet") if view.search else None,
+        h("a", "Clear", href=here, class_="button quiet") if view.conditions else None,
+        trouble,
         method="get",
         action=here,
         role="search",
         class_="search",
     )
+
+
+def _choice(label: str, name: str, values: dict[str, str], chosen: str) -> tuple[Markup, Markup]:
+    options = [h("option", words, value=value, selected=value == chosen) for value, words in values.items()]
+    return h("label", label, for_=name, class_="hidden"), h("select", *options, name=name, id=name)
 
 
 def _drop_zone(request: web.Request, dataset: sa.Row[Any]) -> Markup:

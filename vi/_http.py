@@ -14,7 +14,7 @@ import aiohttp
 import attrs
 from yarl import URL
 
-from . import _redact, _wire, _wire_fast, errors
+from . import _redact, _routes, _wire, _wire_fast, errors
 from ._attempts import Attempts, Failed
 from ._connections import TRANSPORT_ERRORS, Connections, Failure, origin_of, read_failure, to_error
 from ._events import RequestEvent
@@ -76,6 +76,8 @@ class Http:
         self.running: Running = Running()
         self.honours_keys: bool = False
         """Whether an answer has shown that the service honours ``Idempotency-Key``."""
+        self.additions: frozenset[str] = frozenset()
+        """What answers have said that the service has beside the protocol."""
         self._base = URL(settings.endpoint)
         self._origin = origin_of(self._base)
         _redact.hold_key(settings.secret_key)
@@ -239,6 +241,8 @@ class Http:
             ) as response:
                 if response.headers.get("Idempotency-Key"):
                     self.honours_keys = True
+                if additions := response.headers.get(_routes.ADDITIONS):
+                    self.additions = frozenset(word.strip() for word in additions.split(","))
                 if 200 <= response.status < 300:
                     return Answer(response.status, response.headers, await read_capped(response, MAX_DOCUMENT_BYTES))
                 if response.status not in (301, 302, 303, 307, 308):

@@ -15,6 +15,8 @@ BULK_DELETIONS = DATASET + "/deleteManyAssetsSessions"
 BULK_DELETION = BULK_DELETIONS + "/{deletion}"
 ASSETS = DATASET + "/assets"
 ASSET_COUNT = DATASET + "/assets:count"
+ASSET_METADATA = DATASET + "/assets:setMetadata"
+"""An addition of our own service, which says so with `SET_METADATA`."""
 ASSET = ASSETS + "/{asset}"
 ASSET_NAME = ASSET + "/name"
 ASSET_FILE_NAME = DATASET + "/assetFiles/{filename}/name"
@@ -27,6 +29,10 @@ MULTIPART_UPLOAD = MULTIPART_UPLOADS + "/{upload}"
 MULTIPART_COMPLETION = MULTIPART_UPLOAD + "/completion"
 PART = MULTIPART_UPLOAD + "/parts/{part}"
 PART_COMPLETION = PART + "/completion"
+
+ADDITIONS = "Vi-Additions"
+"""A header of the answers of our own service: what it has beside the protocol, separated by commas."""
+SET_METADATA = "set-metadata"
 
 MANAGED_SOURCE = {"source_class": "managed", "provider": "datature", "source_id": "default"}
 

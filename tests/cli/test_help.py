@@ -64,7 +64,9 @@ def test_an_example_runs(
     words: tuple[str, ...], run: Run, filled: str, client: vi.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATASET", filled)
-    monkeypatch.setenv("ASSET", client.assets.list(filled).items[0].asset_id)
+    asset = client.assets.list(filled).items[0]
+    monkeypatch.setenv("ASSET", asset.asset_id)
+    Path("labels.csv").write_text(f"filename,lot\n{asset.filename},7\n")
     for line in example(words):
         assigned = re.fullmatch(r"([A-Z]+)=\$\((.*)\)", line)
         program, *arguments = shlex.split(assigned[2] if assigned else line, comments=True)

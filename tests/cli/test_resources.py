@@ -181,3 +181,17 @@ def test_hostile_names_stay_text(run: Run, home: Path, dataset: str, png: Any) -
     failed = run("assets", "upload", dataset, "hostile")
     assert failed.code == 1
     assert r"esc\x1b[2J.png: EBADMIME" in failed.err
+
+
+def test_metadata_is_set_from_a_table(run: Run, home: Path, filled: str, client: vi.Client) -> None:
+    name = client.assets.list(filled).items[0].filename
+    (home / "labels.csv").write_text(f"filename,lot\n{name},7\n")
+    tried = run("assets", "set-metadata", filled, "labels.csv", "--dry-run", "--json")
+    assert (tried.code, tried.json()["total_changed"], tried.json()["dry_run"]) == (0, 1, True)
+    done = run("assets", "set-metadata", filled, "labels.csv", "--remove", "camera")
+    assert (done.code, done.out, done.err) == (0, "", "1 file changed\n")
+    assert client.assets.get(filled, filename=name).metadata.custom_metadata == {"lot": 7}
+    (home / "labels.csv").write_text("filename,lot\nother.png,7\n")
+    assert run("assets", "set-metadata", filled, "labels.csv").code == 2
+    ignored = run("assets", "set-metadata", filled, "labels.csv", "--on-unmatched", "ignore", "--quiet")
+    assert (ignored.code, ignored.out) == (0, "other.png\n")

@@ -33,6 +33,7 @@ from vi.api.resources.datasets.assets.results import (
     AssetUploadResult,
     BulkDeletionResult,
     FileFailure,
+    SetMetadataResult,
 )
 from vi.api.resources.datasets.assets.sync.comparison import VerifyResult
 from vi.api.resources.datasets.assets.sync.run import SyncResult
@@ -109,6 +110,7 @@ def sync_assets(client: vi.Client, plan: TransferPlan, folder: Path) -> None:
     assert_type(assets.delete("d", "a"), DeletedAsset)
     assert_type(assets.delete("d", assets.get("d", filename="a.png")), DeletedAsset)
     assert_type(assets.delete_many("d", ["a"], dry_run=True), BulkDeletionResult)
+    assert_type(assets.set_metadata("d", "labels.csv", remove=["lot"]), SetMetadataResult)
     assert_type(assets.upload("d", "image.jpg"), AssetUploadResult)
     assert_type(assets.upload("d", ["a", folder], True, "FailAfterAll"), AssetUploadResult)
     assert_type(assets.upload("d", ("a.png", b""), failure_mode=FailureMode.FAIL_AFTER_ALL), AssetUploadResult)
@@ -154,6 +156,7 @@ def sync_mistakes(client: vi.Client, folder: Path) -> None:
     assets.rename("d")  # type: ignore[call-arg]
     assets.delete("d", 7)  # type: ignore[arg-type]
     assets.delete_many("d", ["a"], None, None, True)  # type: ignore[call-arg]
+    assets.set_metadata("d", 7)  # type: ignore[arg-type]
     assets.upload("d")  # type: ignore[call-arg]
     assets.upload("d", "a", wait="yes")  # type: ignore[call-arg]
     assets.upload("d", "a", timeout="3")  # type: ignore[arg-type]
@@ -184,6 +187,7 @@ async def async_assets(client: vi.AsyncClient, plan: TransferPlan, folder: Path)
     assert_type(await assets.rename("d", "new.png", filename="old.png"), Asset)
     assert_type(await assets.delete("d", "a"), DeletedAsset)
     assert_type(await assets.delete_many("d", all=True), BulkDeletionResult)
+    assert_type(await assets.set_metadata("d", {"a.png": {"lot": 1}}, dry_run=True), SetMetadataResult)
     assert_type(await assets.upload("d", "image.jpg", wait_until_done=False), AssetUploadResult)
     assert_type(await assets.wait_until_done("d", "s"), AssetIngestionSession)
     assert_type(await assets.cancel("d", "s"), AssetIngestionSession)
@@ -225,6 +229,7 @@ async def async_mistakes(client: vi.AsyncClient, folder: Path) -> None:
     await assets.rename("d")  # type: ignore[call-arg]
     await assets.delete("d", b"a")  # type: ignore[arg-type]
     await assets.delete_many()  # type: ignore[call-arg]
+    await assets.set_metadata("d")  # type: ignore[call-arg]
     await assets.upload("d", "a", waits=True)  # type: ignore[call-arg]
     await assets.wait_until_done("d", "s", 5)  # type: ignore[call-arg]
     await assets.cancel("d")  # type: ignore[call-arg]

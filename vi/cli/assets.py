@@ -6,6 +6,7 @@ import argparse
 from itertools import islice
 from typing import Any
 
+from .._paths import as_path
 from .._show.console import complain
 from .._show.text import printable
 from .._show.units import several
@@ -106,6 +107,25 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
     parser.add_argument("--filename", metavar="OLD_NAME", help="find the asset by its name instead of its id")
     parser.add_argument("--dry-run", action="store_true", help="show the asset, and rename nothing")
     _finish(parser, rename)
+
+    parser = _verb(
+        group,
+        "set-metadata",
+        "change custom metadata of assets from a table",
+        """  vi-sdk assets set-metadata \"$DATASET\" labels.csv --dry-run
+  vi-sdk assets set-metadata "$DATASET" labels.csv --remove lot --json
+""",
+    )
+    parser.add_argument(
+        "file", metavar="FILE", help="table with a column filename: .csv, .tsv, .jsonl, .parquet or .json"
+    )
+    parser.add_argument(
+        "--remove", action="append", default=[], metavar="KEY", help="remove a key from the assets; repeatable"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="count what would change, and change nothing")
+    options.add_unmatched(parser)
+    parser.add_argument("--timeout", type=options.seconds, metavar="SECONDS", help="cancel after this time")
+    _finish(parser, set_metadata, ids="names of the table that no asset has")
 
     parser = _verb(
         group,
@@ -218,6 +238,28 @@ def _named(client: Any, given: argparse.Namespace) -> Any:
     return found[0]
 
 
+def set_metadata(given: argparse.Namespace) -> int:
+    """Change metadata."""
+    with options.open_client(given) as client:
+        result = client.assets.set_metadata(
+            given.dataset,
+            as_path(given.file, "FILE"),
+            remove=given.remove,
+            dry_run=given.dry_run,
+            on_unmatched=given.on_unmatched,
+            timeout=given.timeout,
+        )
+    sheet = result._sheet()
+    output.tell_counts(given, sheet)
+    if given.json:
+        show_document(result.to_dict())
+    elif given.quiet:
+        show_items(given, result.unmatched, NAMES, none="")
+    else:
+        output.tell_details(sheet.details)
+    return exits.DONE
+
+
 def rm(given: argparse.Namespace) -> int:
     """Delete assets: by id, by a selection, or all; exactly one of these."""
     chosen = options.selection(given)
@@ -251,6 +293,7 @@ def rm(given: argparse.Namespace) -> int:
     return missing
 
 
+NAMES = Columns(("NAME",), lambda name: (name,), str)
 IDS = Columns(("ASSET",), lambda asset_id: (asset_id,), str)
 
 

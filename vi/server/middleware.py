@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from .._routes import ADDITIONS, SET_METADATA
 from .config import ServiceConfig
 from .http.api_errors import ApiError, invalid
 from .identity import Identity
@@ -33,10 +34,11 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 async def add_trace(request: web.Request, response: web.StreamResponse) -> None:
-    """Give every API answer a trace id (protocol section 4.2), and announce idempotency keys (section 16)."""
+    """Give every API answer a trace id (protocol section 4.2), and announce idempotency keys and additions."""
     if request.path.startswith(API):
         response.headers[TRACE_HEADER] = f"{trace_id(request)}/{secrets.randbits(63)};o=1"
         response.headers["Idempotency-Key"] = "honoured"
+        response.headers[ADDITIONS] = SET_METADATA
 
 
 def trace_id(request: web.BaseRequest) -> str:

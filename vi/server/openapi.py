@@ -12,7 +12,7 @@ from aiohttp import web
 from .. import _routes
 from .._schema import Schema, class_schema, schema_of
 from .._version import __version__
-from ..api.resources.datasets.assets.responses import Asset, AssetIngestionSession
+from ..api.resources.datasets.assets.responses import Asset, AssetIngestionSession, MetadataChanges
 from ..api.resources.datasets.responses import BulkAssetDeletionSession, Dataset, DeletedDataset
 from ..api.resources.organizations.responses import Organization
 
@@ -62,6 +62,29 @@ _SESSION: Schema = {
                     "enum": ["RemoveLinkedResource", "KeepLinkedResource", "KeepLinkedResources"],
                 },
                 "assets": {"type": "array", "minItems": 1, "items": _FILE},
+            },
+        }
+    },
+}
+_METADATA: Schema = {
+    "type": "object",
+    "required": ["spec"],
+    "properties": {
+        "spec": {
+            "type": "object",
+            "required": ["assets"],
+            "properties": {
+                "assets": {
+                    "type": "array",
+                    "minItems": 1,
+                    "items": {
+                        "type": "object",
+                        "required": ["filename"],
+                        "properties": {"filename": _TEXT, "customMetadata": {"type": "object"}},
+                    },
+                },
+                "remove": {"type": "array", "items": _TEXT, "description": "Keys to remove first."},
+                "dryRun": {"type": "boolean", "default": False},
             },
         }
     },
@@ -141,6 +164,9 @@ OPERATIONS: tuple[Operation, ...] = (
               page=True),
     Operation("countAssets", "GET", _routes.ASSET_COUNT, "Count assets",
               {"type": "object", "required": ["count"], "properties": {"count": _COUNT}}, query=_SELECTION),
+    Operation("setAssetMetadata", "POST", _routes.ASSET_METADATA,
+              "Change custom metadata of assets; an addition to the protocol, announced by the header Vi-Additions",
+              MetadataChanges, body=_METADATA),
     Operation("getAsset", "GET", _routes.ASSET, "Get an asset", Asset, query={"contents": _FLAG}),
     Operation("deleteAsset", "DELETE", _routes.ASSET, "Delete an asset", None, 204),
     Operation("renameAsset", "POST", _routes.ASSET_NAME, "Rename an asset", Asset, body=_NAME),

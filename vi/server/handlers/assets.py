@@ -10,6 +10,7 @@ import attrs
 import sqlalchemy as sa
 from aiohttp import web
 
+from ...api.resources.datasets.assets.types import AssetCustomMetadata
 from ..context import CONTEXT
 from ..http.api_errors import invalid
 from ..http.names import check_name
@@ -27,6 +28,30 @@ class Rename:
     """The new name of an asset."""
 
     filename: str
+
+
+@attrs.define
+class AssetUpdate:
+    """The metadata to set of one asset; its other keys stay."""
+
+    filename: str
+    custom_metadata: AssetCustomMetadata = attrs.Factory(dict)
+
+
+@attrs.define
+class MetadataSpec:
+    """The assets to change, and the keys to remove of each before."""
+
+    assets: list[AssetUpdate]
+    remove: list[str] = attrs.Factory(list)
+    dry_run: bool = False
+
+
+@attrs.define
+class MetadataRequest:
+    """The body of a request."""
+
+    spec: MetadataSpec
 
 
 def _selection(request: web.Request) -> Selection:
@@ -114,6 +139,27 @@ async def delete(request: web.Request) -> web.Response:
     context.contents.forget([asset_id])
     await context.remove(blobs)
     return web.Response(status=204)
+
+
+async def set_metadata(request: web.Request) -> web.Response:
+    """Change the custom metadata of many assets by name, all or none of them."""
+    context = request.app[CONTEXT]
+    _, document = await read_json(request, context.config)
+    spec = structure(document, MetadataRequest).spec
+    most = context.config.max_files_per_session
+    if not 1 <= len(spec.assets) <= most:
+        raise invalid(f"spec.assets must hold 1 to {most} assets", "spec.assets")
+    updates = {one.filename: one.custom_metadata for one in spec.assets}
+    if len(updates) < len(spec.assets):
+        raise invalid("spec.assets has a filename twice", "spec.assets")
+    name, now = context.dataset_name(request), context.clock()
+
+    def change(connection: sa.Connection) -> assets.Changed:
+        row = datasets.find(connection, context.organization_id, name)
+        return assets.set_metadata(connection, row.seq, updates, spec.remove, None if spec.dry_run else now)
+
+    done = await (context.database.read if spec.dry_run else context.database.write)(change)
+    return json_answer({"changed": done.changed, "unchanged": done.unchanged, "missing": done.missing})
 
 
 async def rename(request: web.Request) -> web.Response:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
 import sqlalchemy as sa
 
 from ..http.api_errors import ApiError, not_found
@@ -14,6 +16,8 @@ from .garbage import discard
 from .schema import asset, bulk_deletion, dataset
 
 Row = sa.Row[Any]
+
+_NAMES_AT_ONCE = 1000
 
 SORTS: dict[str, tuple[sa.Column[Any], ...]] = {
     "default": (asset.c.seq,),
@@ -113,6 +117,45 @@ def rename(connection: sa.Connection, row: Row, filename: str, now: int) -> Row:
         .returning(asset)
     )
     return connection.execute(statement).one()
+
+
+@attrs.frozen
+class Changed:
+    """How many assets changed or were so already, and the names that no asset has."""
+
+    changed: int
+    unchanged: int
+    missing: list[str]
+
+
+def set_metadata(
+    connection: sa.Connection,
+    dataset_seq: int,
+    updates: Mapping[str, Mapping[str, Any]],
+    remove: Sequence[str],
+    now: int | None,
+) -> Changed:
+    """Remove keys of the assets that *updates* names, and set others; without *now* nothing is written."""
+    names = list(updates)
+    changes: list[dict[str, Any]] = []
+    found: set[str] = set()
+    for start in range(0, len(names), _NAMES_AT_ONCE):
+        chosen = sa.select(asset.c.seq, asset.c.filename, asset.c.custom_metadata).where(
+            asset.c.dataset_seq == dataset_seq, asset.c.filename.in_(names[start : start + _NAMES_AT_ONCE])
+        )
+        for row in connection.execute(chosen):
+            found.add(row.filename)
+            kept = {key: value for key, value in row.custom_metadata.items() if key not in remove}
+            wanted = {**kept, **updates[row.filename]}
+            if json.dumps(wanted, sort_keys=True) != json.dumps(row.custom_metadata, sort_keys=True):  # 1 is not True
+                changes.append({"changed": row.seq, "wanted": wanted})
+    if changes and now is not None:
+        statement = asset.update().where(asset.c.seq == sa.bindparam("changed"))
+        wanted_value = sa.bindparam("wanted", type_=asset.c.custom_metadata.type)
+        connection.execute(
+            statement.values(custom_metadata=wanted_value, updated=now, generation=asset.c.generation + 1), changes
+        )
+    return Changed(len(changes), len(found) - len(changes), [name for name in names if name not in found])
 
 
 def delete(connection: sa.Connection, rows: Sequence[Row]) -> list[str]:

@@ -6,7 +6,7 @@ What makes up an operation (an upload, a sync, a bulk deletion) asks the service
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from ..... import _routes, _wire
@@ -16,7 +16,7 @@ from ....pagination import Page
 from ....types import MAX_PAGE_SIZE, PaginationParams
 from ...base import check_id, list_documents, read_page
 from ..responses import BulkAssetDeletionSession
-from .responses import Asset, AssetIngestionSession
+from .responses import Asset, AssetIngestionSession, MetadataChanges
 
 PAGE = MAX_PAGE_SIZE
 WITH_CONTENTS = {"contents": "y"}
@@ -79,6 +79,22 @@ class AssetCalls:
         else:
             path = self.path(_routes.ASSET_FILE_NAME, filename=filename or "")
         return await self.http.request("POST", path, Asset, body={"filename": new_name})
+
+    async def can_set_metadata(self) -> bool:
+        """Tell whether the service changes metadata without the bytes, asking for the dataset if need be."""
+        if _routes.SET_METADATA not in self.http.additions:
+            await self.dataset()
+        return _routes.SET_METADATA in self.http.additions
+
+    async def set_metadata(
+        self, updates: Mapping[str, Mapping[str, Any]], remove: Sequence[str], *, dry_run: bool
+    ) -> MetadataChanges:
+        """Change the metadata of assets by name; to repeat it changes nothing more."""
+        assets = [{"filename": name, "customMetadata": update} for name, update in updates.items()]
+        body = {"spec": {"assets": assets, "remove": list(remove), "dryRun": dry_run}}
+        return await self.http.request(
+            "POST", self.path(_routes.ASSET_METADATA), MetadataChanges, body=body, idempotent=True
+        )
 
     async def delete(self, asset_id: str) -> None:
         """Delete an asset."""

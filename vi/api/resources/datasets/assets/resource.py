@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import attrs
 
 from ..... import _routes
+from ....._transfer.threads.stopping import in_thread
 from .....errors import ViInvalidParameterError
 from ....blocking import Blocking, blocking, blocking_pages, blocking_view
 from ....pagination import Listing, Page
 from ....types import PaginationParams
 from ...base import check_id, check_ids, check_text
 from ...deadline import deadline
-from . import arguments, deletion
+from . import arguments, deletion, metadata_changes
 from .arguments import Filter
 from .events import BlockingTransferEvents, TransferEvents, with_events  # noqa: F401 - named in signatures
 from .folders import AsyncFolderTransfers
+from .metadata.given import OnUnmatched
+from .metadata.tables import Table
 from .polling import Polling
 from .reading.many import AHEAD, MEMORY, AssetReader, BlockingAssetReader, OnFailure, pages_of
 from .reading.one import OneAsset
 from .reading.stream import AssetFile, AssetOpening
 from .responses import Asset, AssetIngestionSession, DeletedAsset
-from .results import BulkDeletionResult
+from .results import BulkDeletionResult, SetMetadataResult
 from .types import AssetSortCriterion, SortCriterion, SortOrder
 
 
@@ -284,6 +287,50 @@ class AsyncAssets(AsyncFolderTransfers):
         one = OneAsset.of("rename", calls, asset_id, filename)
         return await calls.rename(new_name, one.asset_id, one.filename)
 
+    async def set_metadata(
+        self,
+        dataset_id: str,
+        table: Table | Mapping[str, Any],
+        *,
+        remove: Sequence[str] = (),
+        dry_run: bool = False,
+        on_unmatched: OnUnmatched = "error",
+        timeout: float | None = None,
+    ) -> SetMetadataResult:
+        """Change the custom metadata of assets without sending their bytes, thousands in one request.
+
+        Keys of the table are set; other keys, and those whose value is missing, keep the value that they have. Each
+        request changes all of its assets or none. Failed requests are retried. Cancelling leaves what is done; the same
+        call does the rest. The local service offers this; the protocol does not require it.
+
+        Args:
+            dataset_id: Id of the dataset.
+            table: A table with a column ``filename`` or the path of one, as in `upload`, or a mapping of names to
+                metadata.
+            remove: Keys to remove from each asset of the table that gives them no value.
+            dry_run: Count what would change, and change nothing.
+            on_unmatched: ``"error"`` changes nothing if a name of the table is not in the dataset; ``"ignore"`` lists
+                such names in the result.
+            timeout: Seconds for the whole call. Default: no limit.
+
+        Returns:
+            How many assets changed.
+
+        Raises:
+            ViInvalidParameterError: An argument or a value of the table is invalid, or a name is not in the dataset.
+            ViOperationError: The service cannot change metadata without the bytes.
+            ViTimeoutError: *timeout* has passed; ``.result`` counts what is done.
+            ViNotFoundError: The dataset does not exist.
+        """
+        calls = self._calls(dataset_id)
+        keys = metadata_changes.check_keys(remove)
+        result = SetMetadataResult(dry_run=dry_run)
+        with deadline(self._http, timeout, "change of metadata", lambda: result):
+            updates = await in_thread(metadata_changes.read_updates, table)
+            await metadata_changes.set_metadata(calls, updates, keys, result, on_unmatched)
+            return result
+        raise AssertionError("unreachable")
+
     async def delete(
         self, dataset_id: str, asset_id: str | Asset | None = None, *, filename: str | None = None
     ) -> DeletedAsset:
@@ -415,6 +462,7 @@ class Assets(Blocking[AsyncAssets]):
     stream: Final = blocking_view(AsyncAssets.stream, BlockingAssetReader)
     count: Final = blocking(AsyncAssets.count)
     rename: Final = blocking(AsyncAssets.rename)
+    set_metadata: Final = blocking(AsyncAssets.set_metadata)
     delete: Final = blocking(AsyncAssets.delete)
     delete_many: Final = blocking(AsyncAssets.delete_many)
     upload: Final = blocking(AsyncAssets.upload)

@@ -416,6 +416,15 @@ class AssetIngestionSessionStatus:
 
 
 @attrs.define
+class MetadataChanges:
+    """What became of a request to change metadata: how many assets it named, and the names that there are not."""
+
+    changed: int
+    unchanged: int
+    missing: list[str]
+
+
+@attrs.define
 class AssetIngestionSession(Document):
     """An upload session: its files, and how far the service has come with them."""
 

@@ -17,7 +17,14 @@ from ....document import Document
 from .plans import TransferPlan
 from .responses import AssetIngestionSession
 
-__all__ = ["AssetDownloadResult", "AssetUploadResult", "BulkDeletionResult", "FileFailure", "SkippedFile"]
+__all__ = [
+    "AssetDownloadResult",
+    "AssetUploadResult",
+    "BulkDeletionResult",
+    "FileFailure",
+    "SetMetadataResult",
+    "SkippedFile",
+]
 
 
 def failure_table(failures: Sequence[FileFailure], where: str = ".failures") -> Table | None:
@@ -230,6 +237,46 @@ class AssetDownloadResult(Report):
         if self.address:
             raise TypeError(f"{self} is not a local path.")
         return str(self.save_dir)
+
+
+@attrs.define
+class SetMetadataResult(Report):
+    """The outcome of `set_metadata`; with *dry_run* nothing was changed."""
+
+    total_changed: int = 0
+    total_unchanged: int = 0
+    unmatched: list[str] = attrs.field(factory=list, repr=False)
+    """Names of the table that no asset has."""
+    dry_run: bool = False
+
+    @property
+    def total_unmatched(self) -> int:
+        """How many names of the table no asset has."""
+        return len(self.unmatched)
+
+    def _sheet(self) -> Sheet:
+        counts = [
+            (self.total_changed, "to change" if self.dry_run else "changed"),
+            (self.total_unchanged, "unchanged"),
+            (self.total_unmatched, "unmatched"),
+        ]
+        return Sheet(
+            f"{'Dry run: ' if self.dry_run else ''}{counted(counts) or 'Nothing to change'}",
+            counts,
+            details=Table.of(("Unmatched",), self.unmatched, lambda name: (name,), where=".unmatched")
+            if self.unmatched
+            else None,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON-ready data."""
+        return {
+            "total_changed": self.total_changed,
+            "total_unchanged": self.total_unchanged,
+            "total_unmatched": self.total_unmatched,
+            "unmatched": self.unmatched,
+            "dry_run": self.dry_run,
+        }
 
 
 @attrs.define

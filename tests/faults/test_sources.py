@@ -23,6 +23,7 @@ from tests.faults import breaks
 from tests.faults.proxy import Exchange
 from tests.faults.stage import LIMITS, ROOT, Scene, caught, check_sums
 from vi import _samples
+from vi._transfer.sources import kept
 from vi._transfer.sources import local as sources
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_tasks")]
@@ -102,6 +103,7 @@ async def test_F1_a_read_that_gives_nothing_too_early_is_no_end_of_the_file(
         return real(descriptor, count)
 
     monkeypatch.setattr(sources, "_NOWAIT", None)
+    monkeypatch.setattr(kept, "LIMIT", 0)
     monkeypatch.setattr(os, "read", empty_once)
     async with scene.client() as client:
         result = await client.assets.upload(dataset, folder, **ALL)

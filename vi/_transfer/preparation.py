@@ -1,4 +1,6 @@
-"""Looking at each file before it is announced: is it readable, of a supported type, within its size; its CRC32C.
+"""Looking at each file before it is announced or compared: is it readable, of a supported type, within its size.
+
+It is read once for its digests; what is known of a file that has not changed (`journals/digests.py`) saves the reading.
 
 Small files are read in groups, one thread hop for up to 32 of them, two groups at a time.
 """
@@ -9,14 +11,18 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 
-from .._media import extension_for, family_of, media_type, sniff, type_of
+from .._media import extension_for, family_of, media_type, type_of
 from ..codes import FileCode
 from .discovery import os_failure, unsupported
 from .inventory import too_large
+from .journals.digests import KnownDigests, Look
 from .outcomes import SourceChangedError, SourceFailedError
 from .record import FileRecord
-from .sources.local import Facts, PathSource, examine_path
+from .sources.kept import Keeping
+from .sources.local import Facts, PathSource, Reach, examine_path
+from .sources.remote import RemoteSource
 from .threads.lanes import Lanes
+from .threads.stopping import to_end_in_thread
 
 GROUP_FILES = 32
 GROUP_BYTES = 4 << 20
@@ -28,18 +34,27 @@ Found = Facts | Exception
 
 
 async def prepare(
-    records: Iterable[FileRecord], lanes: Lanes, refuse: Refuse, *, by_content: bool = False
+    records: Iterable[FileRecord],
+    lanes: Lanes,
+    refuse: Refuse,
+    *,
+    by_content: bool = False,
+    reach: Callable[[FileRecord], Reach] = lambda _: "crc32c",
+    known: KnownDigests | None = None,
+    keeping: Keeping | None = None,
 ) -> AsyncGenerator[list[FileRecord]]:
     """Yield the records that may be sent, filled in, in groups; tell *refuse* of the others, with code and reason.
 
     The type of a file is that of its extension, which its first bytes must agree with; *by_content*, an image has the
-    type that these show.
+    type that these show. *reach* says how much of a file is read, *known* what need not be; what is read to be sent is
+    kept as far as *keeping* has room.
     """
+    examination = _Examination(lanes, reach, known, keeping)
     waiting: deque[tuple[list[FileRecord], asyncio.Task[list[Found]]]] = deque()
     groups = _groups(_of_allowed_size(records, refuse))
     try:
         for group in groups:
-            waiting.append((group, asyncio.ensure_future(_examine(group, lanes))))
+            waiting.append((group, asyncio.ensure_future(examination.of(group))))
             if len(waiting) >= GROUPS_AHEAD:
                 yield _judge(*await _next(waiting), refuse, by_content)
         while waiting:
@@ -88,22 +103,69 @@ def _is_small(record: FileRecord) -> bool:
     return isinstance(record.source, PathSource) and record.size <= SMALL
 
 
-async def _examine(group: list[FileRecord], lanes: Lanes) -> list[Found]:
-    if _is_small(group[0]):
-        return await lanes.run(_examine_paths, [record.source.path for record in group])  # type: ignore[attr-defined]
-    try:
-        return [await group[0].source.examine()]
-    except (OSError, SourceChangedError, SourceFailedError) as error:
-        return [error]
+class _Examination:
+    """How the files of one run are examined."""
 
+    def __init__(
+        self,
+        lanes: Lanes,
+        reach: Callable[[FileRecord], Reach],
+        known: KnownDigests | None,
+        keeping: Keeping | None,
+    ) -> None:
+        self._lanes = lanes
+        self._reach = reach
+        self._known = known
+        self._keeping = keeping
 
-def _examine_paths(paths: list[str]) -> list[Found]:
-    found: list[Found] = []
-    for path in paths:
+    async def of(self, group: list[FileRecord]) -> list[Found]:
+        """Examine a group; all of it is small, or it is one file."""
+        reaches = [self._reach(record) for record in group]
+        if _is_small(group[0]):
+            paths = [record.path_on_disk for record in group]
+            found = await self._lanes.run(_examine_paths, paths, reaches, self._known)
+        else:
+            found = [await self._one(group[0], reaches[0])]
+        for record, facts in zip(group, found, strict=True):
+            if isinstance(facts, Facts) and facts.data is not None and self._keeping is not None:
+                record.kept = self._keeping.keep(facts.data)
+        return found
+
+    async def _one(self, record: FileRecord, reach: Reach) -> Found:
+        source, known = record.source, self._known
+        look: Look | None = None
+        if isinstance(source, RemoteSource):
+            source.keeps = self._keeping is not None
         try:
-            found.append(examine_path(path))
+            if known is not None and isinstance(source, (PathSource, RemoteSource)):
+                look = await to_end_in_thread(_look, source)
+                [facts] = await to_end_in_thread(known.facts, [look])
+                if facts is not None:
+                    return facts
+            facts = await source.examine(reach)
+            if known is not None:
+                await to_end_in_thread(known.note, [(look, facts)])
+            return facts
+        except (OSError, SourceChangedError, SourceFailedError) as error:
+            return error
+
+
+def _look(source: PathSource | RemoteSource) -> Look | None:
+    return Look.at(source.path) if isinstance(source, PathSource) else Look.afar(source.found)
+
+
+def _examine_paths(paths: list[str], reaches: list[Reach], known: KnownDigests | None) -> list[Found]:
+    looks = [Look.at(path) for path in paths] if known is not None else [None] * len(paths)
+    remembered = known.facts(looks) if known is not None else looks
+    found: list[Found] = []
+    for path, reach, facts in zip(paths, reaches, remembered, strict=True):
+        try:
+            found.append(facts if isinstance(facts, Facts) else examine_path(path, reach))
         except (OSError, SourceChangedError) as error:
             found.append(error)
+    if known is not None:
+        read = zip(looks, found, remembered, strict=True)
+        known.note((look, facts) for look, facts, old in read if old is None and isinstance(facts, Facts))
     return found
 
 
@@ -127,8 +189,8 @@ def _problem(record: FileRecord, facts: Found, by_content: bool) -> tuple[str, s
     if isinstance(facts, OSError):
         return os_failure(facts, record.path)
     assert isinstance(facts, Facts)
-    record.size, record.crc32c, record.stamp = facts.size, facts.crc32c, facts.stamp
-    family = sniff(facts.head)
+    record.size, record.crc32c, record.sha256, record.stamp = facts.size, facts.crc32c, facts.sha256, facts.stamp
+    family = facts.family
     announced = media_type(record.filename)
     if (
         by_content

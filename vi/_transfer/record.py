@@ -15,6 +15,7 @@ from ..errors import ViOperationError
 
 if TYPE_CHECKING:
     from .signed import SignedTransfer
+    from .sources.kept import KeptBytes
     from .sources.local import Source, Stamp
 
 
@@ -30,7 +31,7 @@ class Outcome(StrEnum):
 
 @attrs.define(eq=False)
 class FileRecord:
-    """A file as it moves through the stages of an upload. *crc32c* is unsigned, None while unknown."""
+    """A file as it moves through the stages of an upload. *crc32c* is unsigned, None while unknown, *sha256* in hex."""
 
     source: Source
     filename: str
@@ -38,7 +39,10 @@ class FileRecord:
     kind: str = ""
     mime: str = ""
     crc32c: int | None = None
+    sha256: str | None = None
     stamp: Stamp | None = None
+    kept: KeptBytes | None = None
+    """What was read of a small file, until it is sent."""
     custom_metadata: dict[str, Any] | None = None
     upload: SignedTransfer | None = None
     attempts: int = 0
@@ -52,6 +56,12 @@ class FileRecord:
         step = max(0, reached - self.counted)
         self.counted += step
         return step
+
+    def release(self) -> None:
+        """Let what is kept of the file go; it is read again if it is needed."""
+        if self.kept is not None:
+            self.kept.release()
+            self.kept = None
 
     @property
     def path_on_disk(self) -> str:
@@ -173,6 +183,7 @@ class Ledger:
                 suggestion="This is a defect of the SDK; please report it.",
             )
         record.outcome = outcome
+        record.release()
         record.source.close()
         self._moving.pop(id(record), None)
         self.counts[outcome] += 1

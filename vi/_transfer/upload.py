@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -17,7 +18,7 @@ from .bodies import Body, BytesBody, SourceBody
 from .outcomes import SourceChangedError, TargetGone, TransferFailed, UrlExpired
 from .record import FileRecord
 from .signed import SignedTransfer
-from .sources.local import CHUNK, BytesSource, PathSource, read_cached, read_whole
+from .sources.local import CHUNK, BytesSource, PathSource, Stamp, read_cached, read_whole
 from .storage import Storage, check_stored
 from .threads.lanes import Lanes
 from .threads.pool import TaskPool
@@ -82,12 +83,17 @@ async def send_whole(record: FileRecord, storage: Storage, lanes: Lanes) -> None
                 raise
     if not await record.source.still(record.stamp):
         raise SourceChangedError(f"{record.path} changed while it was sent")
+    record.release()
 
 
 async def _body_maker(record: FileRecord, storage: Storage, lanes: Lanes) -> Callable[[], Body]:
     source = record.source
     data: bytes | bytearray | memoryview | None = None
-    if record.size <= CHUNK:
+    if record.kept is not None:
+        if isinstance(source, PathSource) and Stamp.of(os.stat(source.path)) != record.stamp:  # noqa: PTH116 - hot path
+            raise SourceChangedError(f"{record.path} has changed")
+        data = record.kept.data
+    elif record.size <= CHUNK:
         if isinstance(source, PathSource) and record.stamp is not None:
             data = read_cached(source.path, record.stamp)
             if data is None:

@@ -36,6 +36,9 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
         metavar="N",
         help="stop before any change if more would be deleted (default: %(default)s)",
     )
+    parser.add_argument(
+        "--checksum", action="store_true", help="read also the files that have not changed since an earlier sync"
+    )
     options.add_consent(parser, of_deletions=False)
     options.add_moving(parser)
     options.add_patterns(parser)
@@ -87,6 +90,7 @@ def sync(given: argparse.Namespace) -> int:
                     given.direction,
                     given.delete,
                     max_delete=given.max_delete,
+                    checksum=given.checksum,
                     dry_run=True,
                     **_files(given),
                 ).plan

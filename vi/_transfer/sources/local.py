@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import hashlib
 import os
 import stat
 import tempfile
 import threading
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
-from typing import IO, Any, NamedTuple, Protocol, Self, cast
+from typing import IO, Any, Literal, NamedTuple, Protocol, Self, cast
 
 import aiofiles.threadpool
 import attrs
 
 from ..._checksums import crc32c
-from ..._media import SNIFF_BYTES
+from ..._media import SNIFF_BYTES, sniff
 from ...errors import ViInvalidParameterError
 from ..outcomes import SourceChangedError, SourceFailedError
 from ..threads.descriptors import open_when_possible, when_possible
@@ -52,12 +53,46 @@ class Stamp(NamedTuple):
 
 @attrs.frozen
 class Facts:
-    """What preparing a source found: its size, CRC32C (None when it cannot be known), first bytes and stamp."""
+    """What examining a source found: size, CRC32C (None while unknown), what its first bytes show, and its stamp."""
 
     size: int
     crc32c: int | None
-    head: bytes
+    family: str | None
     stamp: Stamp | None = None
+    sha256: str | None = None
+    """Where it was asked for, in hex."""
+    data: bytes | None = attrs.field(default=None, repr=False)
+    """All of a small file, where it was read at once."""
+
+
+Reach = Literal["head", "crc32c", "digests"]
+"""How much of a source is examined: its first bytes, or all of it for one digest or for every digest."""
+
+
+class Digesting:
+    """The digests of a source, which is read once."""
+
+    __slots__ = ("_sha256", "crc32c", "family", "size")
+
+    def __init__(self, reach: Reach) -> None:
+        self.size = 0
+        self.crc32c = 0
+        self.family: str | None = None
+        self._sha256 = hashlib.sha256() if reach == "digests" else None
+
+    def update(self, data: bytes | memoryview) -> None:
+        """Take in the next bytes."""
+        if not self.size:
+            self.family = sniff(bytes(data[:SNIFF_BYTES]))
+        self.size += len(data)
+        self.crc32c = crc32c(data, self.crc32c)
+        if self._sha256 is not None:
+            self._sha256.update(data)
+
+    def facts(self, stamp: Stamp | None = None) -> Facts:
+        """Return what was found."""
+        sha256 = self._sha256.hexdigest() if self._sha256 is not None else None
+        return Facts(self.size, self.crc32c, self.family, stamp, sha256)
 
 
 def shown(text: str) -> str:
@@ -71,7 +106,7 @@ class Source(Protocol):
     label: str
     repeatable: bool
 
-    async def examine(self) -> Facts: ...
+    async def examine(self, reach: Reach) -> Facts: ...
 
     def chunks(self, start: int, end: int) -> AsyncGenerator[bytes | memoryview]: ...
 
@@ -92,10 +127,10 @@ class PathSource:
         self.path = path
         self.label = label if label is not None else shown(path)
 
-    async def examine(self) -> Facts:
+    async def examine(self, reach: Reach) -> Facts:
         stop = threading.Event()
         try:
-            return await in_thread(examine_path, self.path, stop)
+            return await in_thread(examine_path, self.path, reach, stop)
         finally:
             stop.set()
 
@@ -179,24 +214,26 @@ def _crc_of(descriptor: int, start: int, end: int, value: int) -> int:
     return value
 
 
-def examine_path(path: str, stop: threading.Event | None = None) -> Facts:
+def examine_path(path: str, reach: Reach, stop: threading.Event | None = None) -> Facts:
     """Read a file once for its facts; blocking. Raises `OSError`, also for what is not a regular file."""
     descriptor = open_when_possible(path, _OPEN)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", path)
-        head, crc, size = b"", 0, 0
+        if reach == "head":
+            return Facts(status.st_size, None, sniff(os.read(descriptor, SNIFF_BYTES)), Stamp.of(status))
+        found = Digesting(reach)
+        first = b""
         while data := os.read(descriptor, CHUNK):
-            if not size:
-                head = data[:SNIFF_BYTES]
-            crc = crc32c(data, crc)
-            size += len(data)
+            found.update(data)
+            first = first or data
             if stop is not None and stop.is_set():
                 raise OSError(errno.ECANCELED, "given up", path)
-        if size != status.st_size:
+        if found.size != status.st_size:
             raise SourceChangedError(f"{path} changed while it was read")
-        return Facts(size, crc, head, Stamp.of(status))
+        facts = found.facts(Stamp.of(status))
+        return attrs.evolve(facts, data=first) if len(first) == facts.size else facts
     finally:
         os.close(descriptor)
 
@@ -255,9 +292,13 @@ class BytesSource:
         self.label = label
         self.data = memoryview(data).cast("B") if not isinstance(data, bytes) else memoryview(data)
 
-    async def examine(self) -> Facts:
-        crc = await to_end_in_thread(crc32c, self.data) if len(self.data) > CHUNK else crc32c(self.data)
-        return Facts(len(self.data), crc, bytes(self.data[:SNIFF_BYTES]))
+    async def examine(self, reach: Reach) -> Facts:
+        found = Digesting(reach)
+        if len(self.data) > CHUNK:
+            await to_end_in_thread(found.update, self.data)
+        else:
+            found.update(self.data)
+        return found.facts()
 
     async def chunks(self, start: int, end: int) -> AsyncGenerator[bytes | memoryview]:
         for at in range(start, end, CHUNK):
@@ -281,18 +322,16 @@ class FileObjectSource:
         self._file = file
         self._lock = threading.Lock()
 
-    async def examine(self) -> Facts:
-        return await to_end_in_thread(self._examine)
+    async def examine(self, reach: Reach) -> Facts:
+        return await to_end_in_thread(self._examine, reach)
 
-    def _examine(self) -> Facts:
-        head, crc, size = b"", 0, 0
-        while data := self._read(size, CHUNK):
+    def _examine(self, reach: Reach) -> Facts:
+        found = Digesting(reach)
+        while data := self._read(found.size, CHUNK):
             if not isinstance(data, bytes):
                 raise ViInvalidParameterError(f"{self.label} is not open in binary mode.", parameter="paths")
-            head = head or data[:SNIFF_BYTES]
-            crc = crc32c(data, crc)
-            size += len(data)
-        return Facts(size, crc, head)
+            found.update(data)
+        return found.facts()
 
     def _read(self, offset: int, count: int) -> bytes:
         with self._lock:
@@ -328,14 +367,14 @@ class StreamSource:
         self._pending: list[bytes] = []
         self._used = False
 
-    async def examine(self) -> Facts:
+    async def examine(self, reach: Reach) -> Facts:
         head = b""
         async for data in self._stream:
             self._pending.append(data)
             head += data[: SNIFF_BYTES - len(head)]
             if len(head) >= SNIFF_BYTES:
                 break
-        return Facts(self._size, None, head)
+        return Facts(self._size, None, sniff(head))
 
     async def chunks(self, start: int, end: int) -> AsyncGenerator[bytes | memoryview]:
         if start or self._used:
@@ -371,7 +410,7 @@ class SpooledSource(FileObjectSource):
         super().__init__(label, cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=SPOOL_IN_MEMORY)))  # noqa: SIM115
         self._stream = _guarded(label, stream)
 
-    async def examine(self) -> Facts:
+    async def examine(self, reach: Reach) -> Facts:
         held = 0
         async for data in self._stream:
             held += len(data)
@@ -379,7 +418,7 @@ class SpooledSource(FileObjectSource):
                 self._file.write(data)
             else:
                 await to_end_in_thread(self._file.write, data)
-        return await super().examine()
+        return await super().examine(reach)
 
     def close(self) -> None:
         """Remove what was taken in."""

@@ -8,7 +8,7 @@ from typing import Any
 from ...errors import ViConfigurationError
 from ..outcomes import SourceFailedError
 from ..threads.stopping import to_end_in_thread
-from .local import BytesSource, Facts
+from .local import BytesSource, Facts, Reach
 
 LOSSY_QUALITY = 95
 
@@ -31,9 +31,9 @@ class PictureSource(BytesSource):
         super().__init__(label, b"")
         self._picture = picture
 
-    async def examine(self) -> Facts:
+    async def examine(self, reach: Reach) -> Facts:
         self.data = memoryview(await to_end_in_thread(encode, self._picture, self.label))
-        return await super().examine()
+        return await super().examine(reach)
 
     def close(self) -> None:
         """Release the bytes; the picture is the caller's."""

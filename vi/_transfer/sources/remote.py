@@ -10,6 +10,8 @@ import errno
 import functools
 import os
 import re
+import tempfile
+import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import IO, Any, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -17,13 +19,12 @@ from urllib.request import url2pathname
 
 import attrs
 
-from ..._checksums import crc32c
-from ..._media import SNIFF_BYTES
+from ..._media import SNIFF_BYTES, sniff
 from ..._redact import redact
 from ...errors import ViConfigurationError
 from ..outcomes import SourceChangedError, SourceFailedError
 from ..threads.stopping import to_end_in_thread
-from .local import CHUNK, Facts, Stamp
+from .local import CHUNK, Digesting, Facts, FileObjectSource, Reach, Stamp
 
 R = TypeVar("R")
 
@@ -57,6 +58,29 @@ class RemoteObject:
         """Iterate over what a folder holds, by name. Blocking."""
         found = [as_remote(child) for child in _asked(self.label, lambda: list(self.path.iterdir()))]
         yield from sorted((child for child in found if child is not None), key=lambda child: child.name)
+
+    def state(self) -> str | None:
+        """Return its size and what changes with its content, where its file system tells. Blocking."""
+        info = self._info()
+        state = [f"{key}={info[key]}" for key in _STATES if info.get(key) not in (None, "")]
+        return " ".join([str(info.get("size")), *state]) if state else None
+
+    @property
+    def size(self) -> int | None:
+        """How many bytes it has, where its file system tells. Blocking."""
+        size = self._info().get("size")
+        return size if type(size) is int and size >= 0 else None
+
+    def _info(self) -> dict[str, Any]:
+        fs = getattr(self.path, "fs", None)
+        if fs is None or not callable(getattr(fs, "info", None)):
+            return {}
+        return dict(_asked(self.label, lambda: fs.info(self.path.path)))
+
+    def forget_listings(self) -> None:
+        """Make its file system look again instead of remembering what a folder held. Blocking."""
+        if callable(forget := getattr(getattr(self.path, "fs", None), "invalidate_cache", None)):
+            _asked(self.label, forget)
 
     def open(self) -> IO[bytes]:
         """Open it for reading. Blocking."""
@@ -133,29 +157,107 @@ def _asked(label: str, call: Callable[[], R]) -> R:
         raise SourceFailedError(f"reading {label} failed: {reason}") from None
 
 
-class RemoteSource:
-    """A remote file. It is read once to be announced and again to be sent; nothing of it is kept."""
+_STATES = ("ETag", "etag", "md5Hash", "content_md5", "generation", "LastModified", "last_modified", "mtime", "created")
+"""What file systems of fsspec tell that changes with the content of a file."""
 
-    __slots__ = ("_found", "label")
+COPIES = 32
+COPIED_BYTES = 2 << 30
+
+
+class Copies:
+    """How much of the temporary folder copies of remote files may fill at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = self._bytes = 0
+
+    def take(self, size: int, *, begins: bool) -> bool:
+        """Take room for *size* more bytes of a copy, if there is any."""
+        with self._lock:
+            if self._bytes + size > COPIED_BYTES or self._count + begins > COPIES:
+                return False
+            self._bytes += size
+            self._count += begins
+            return True
+
+    def give_back(self, size: int) -> None:
+        """Make the room of a whole copy free."""
+        with self._lock:
+            self._bytes -= size
+            self._count -= 1
+
+
+_copies = Copies()
+
+
+class RemoteSource:
+    """A remote file. To be sent it is read once: a temporary copy is kept, except of what is very large."""
+
+    __slots__ = ("_copied", "_copy", "_found", "keeps", "label")
     repeatable = True
 
     def __init__(self, found: RemoteObject) -> None:
         self._found = found
         self.label = found.label
+        self.keeps = False
+        """Whether what is read to examine it is going to be sent."""
+        self._copy: IO[bytes] | None = None
+        self._copied = 0
 
-    async def examine(self) -> Facts:
-        return await to_end_in_thread(_asked, self.label, self._examine)
+    @property
+    def found(self) -> RemoteObject:
+        """What it reads."""
+        return self._found
 
-    def _examine(self) -> Facts:
-        head, crc, size = b"", 0, 0
-        with self._found.open() as file:
-            while data := file.read(CHUNK):
-                head = head or data[:SNIFF_BYTES]
-                crc = crc32c(data, crc)
-                size += len(data)
-        return Facts(size, crc, head)
+    async def examine(self, reach: Reach) -> Facts:
+        return await to_end_in_thread(_asked, self.label, functools.partial(self._examine, reach))
+
+    def _examine(self, reach: Reach) -> Facts:
+        if reach == "head" and (size := self._found.size) is not None:
+            with self._found.open() as file:
+                return Facts(size, None, sniff(file.read(SNIFF_BYTES)))
+        found = Digesting(reach)
+        first = b""
+        try:
+            with self._found.open() as file:
+                while data := file.read(CHUNK):
+                    if self.keeps and found.size:  # a file of one piece is kept in memory, if at all
+                        self._keep(data if self._copy is not None else first + data)
+                    found.update(data)
+                    first = first or data
+        except BaseException:
+            self._drop()
+            raise
+        facts = found.facts()
+        return attrs.evolve(facts, data=first) if len(first) == found.size else facts
+
+    def _keep(self, data: bytes) -> None:
+        """Copy the next bytes; a copy that cannot be whole is dropped, and the file is read again."""
+        if not _copies.take(len(data), begins=self._copy is None):
+            self._drop()
+            return
+        self._copied += len(data)
+        try:
+            if self._copy is None:
+                self._copy = tempfile.TemporaryFile()  # noqa: SIM115 - until it is sent
+            self._copy.write(data)
+        except OSError:
+            self._drop()
+
+    def _drop(self) -> None:
+        self.keeps = False
+        if self._copied:
+            _copies.give_back(self._copied)
+            self._copied = 0
+        if self._copy is not None:
+            self._copy.close()
+            self._copy = None
 
     async def chunks(self, start: int, end: int) -> AsyncGenerator[bytes | memoryview]:
+        if self._copy is not None:
+            async for data in FileObjectSource(self.label, self._copy).chunks(start, end):
+                yield data
+            return
         file = await to_end_in_thread(_asked, self.label, lambda: self._open_at(start))
         try:
             left = end - start
@@ -186,4 +288,8 @@ class RemoteSource:
         return True
 
     def close(self) -> None:
-        """Nothing is held between readings."""
+        """Remove the copy."""
+        self._drop()
+
+    def __del__(self) -> None:
+        self._drop()

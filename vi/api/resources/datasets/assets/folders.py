@@ -13,6 +13,7 @@ from ....._events import Listener
 from ....._http import Http
 from ....._show.progress import progress_listeners
 from ....._transfer.inventory import Naming, check_naming
+from ....._transfer.journals.digests import known_digests
 from ....._transfer.progress import ProgressTracker
 from ....._transfer.remote_folders import RemotePath, is_remote, remote_folder
 from ....._transfer.threads.stopping import in_thread
@@ -282,6 +283,7 @@ class AsyncFolderTransfers(Resource):
         include: arguments.Patterns = (),
         exclude: arguments.Patterns = (),
         follow_links: bool = False,
+        checksum: bool = False,
         dry_run: bool = False,
         timeout: float | None = None,
         show_progress: bool = True,
@@ -293,6 +295,8 @@ class AsyncFolderTransfers(Resource):
         transferred or deleted if the listing fails, the folder cannot be read in full, or there are more deletions than
         allowed. Retries and cancelling are as in `upload` and `download`.
 
+        A file that has not changed since an earlier sync read it, by size, times and inode, is not read again.
+
         Args:
             dataset_id: Id of the dataset.
             folder: The local folder.
@@ -303,6 +307,7 @@ class AsyncFolderTransfers(Resource):
             include: Patterns in the syntax of ``.gitignore``; only matching files are included. Default: every file.
             exclude: Patterns of files to leave out; an excluded folder is not read.
             follow_links: Walk into symlinked folders too, when uploading.
+            checksum: Read every file whose size is that of its asset, also those that have not changed since.
             dry_run: Only make the plan.
             timeout: Seconds for the whole call. Default: no limit.
             show_progress: Draw progress on a terminal or in a notebook, and log it otherwise.
@@ -334,13 +339,15 @@ class AsyncFolderTransfers(Resource):
         run: PlanRun | None = None
         with deadline(self._http, timeout, "sync", lambda: run.result if run else None, resume_hint=SYNC_HINT):
             given = await in_thread(given.beside, place)
-            if direction == "up":
-                inventory = await in_thread(scan_folder, place, names, given)
-                plan = await plan_up(
-                    calls, inventory, self._transfers.lanes(), folder=place, filters=given, delete=delete
-                )
-            else:
-                plan = await plan_down(calls, place, names=names, filters=given, delete=delete)
+            async with known_digests(trust=not checksum) as known:
+                if direction == "up":
+                    inventory = await in_thread(scan_folder, place, names, given)
+                    lanes = self._transfers.lanes()
+                    plan = await plan_up(
+                        calls, inventory, lanes, folder=place, filters=given, delete=delete, known=known
+                    )
+                else:
+                    plan = await plan_down(calls, place, names=names, filters=given, delete=delete, known=known)
             if dry_run:
                 return SyncResult(plan)
             check_deletions(plan, max_delete)
@@ -402,6 +409,8 @@ class AsyncFolderTransfers(Resource):
         timeout: float | None = None,
     ) -> VerifyResult:
         """Compare a folder with a dataset by name, size and digest. Nothing is transferred.
+
+        Every file whose size is that of its asset is read, once, so that a changed file is found whatever its time.
 
         Args:
             dataset_id: Id of the dataset.

@@ -12,7 +12,7 @@ from ..... import _routes
 from ....._checksums import Expected
 from ....._transfer.outcomes import SourceChangedError
 from ....._transfer.record import FileRecord
-from ....._transfer.sources.local import CHUNK, PathSource
+from ....._transfer.sources.local import CHUNK, PathSource, Reach
 from ....._transfer.threads.stopping import in_thread, still_wanted
 from .....errors import ViOperationError
 from .calls import AssetCalls
@@ -32,6 +32,15 @@ class RemoteAsset:
     def expected(self) -> Expected:
         """What the bytes must hash to."""
         return Expected(self.algorithm, self.digest)
+
+    def has(self, crc32c: int | None, sha256: str | None) -> bool | None:
+        """Tell whether its bytes have these digests; None when they do not tell."""
+        expected = self.expected
+        if expected.algorithm == "crc32c" and crc32c is not None:
+            return isinstance(expected.value, frozenset) and crc32c in expected.value
+        if expected.algorithm == "sha256" and sha256 is not None:
+            return sha256 == expected.value
+        return None
 
 
 class RemoteIndex:
@@ -103,6 +112,12 @@ async def stored_since(calls: AssetCalls, began: int) -> dict[str, int]:
     return found
 
 
+def reach_to_compare(record: FileRecord, asset: RemoteAsset | None) -> Reach:
+    """Return how much of a file must be read to be compared with an asset; where their sizes differ, nothing."""
+    compares = asset is not None and bool(asset.expected) and record.size in (-1, asset.size)
+    return "digests" if compares else "head"
+
+
 async def same_content(record: FileRecord, asset: RemoteAsset) -> bool | None:
     """Compare a file with an asset by size and digest; None when only the size could be compared and is equal."""
     if asset.size != record.size:
@@ -110,8 +125,8 @@ async def same_content(record: FileRecord, asset: RemoteAsset) -> bool | None:
     expected = asset.expected
     if not expected:
         return None
-    if expected.algorithm == "crc32c" and record.crc32c is not None:
-        return isinstance(expected.value, frozenset) and record.crc32c in expected.value
+    if (same := asset.has(record.crc32c, record.sha256)) is not None:
+        return same
     if isinstance(record.source, PathSource):
         return await in_thread(_digest_matches, record.source.path, expected)
     if not record.source.repeatable:

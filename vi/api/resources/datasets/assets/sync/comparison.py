@@ -13,13 +13,15 @@ from ......_show.sheet import Sheet, Table
 from ......_show.units import counted, noted
 from ......_transfer.filters import Filters
 from ......_transfer.inventory import Inventory
+from ......_transfer.journals.digests import KnownDigests
 from ......_transfer.preparation import prepare
 from ......_transfer.record import FileFailure, FileRecord
+from ......_transfer.sources.local import Reach
 from ......_transfer.threads.lanes import Lanes
 from ......_transfer.threads.stopping import in_thread
 from .....display import Report
 from ..calls import AssetCalls
-from ..remote_index import RemoteAsset, RemoteIndex, same_content
+from ..remote_index import RemoteAsset, RemoteIndex, reach_to_compare, same_content
 
 NO_FILTERS = Filters()
 
@@ -85,11 +87,21 @@ class VerifyResult(Report):
 class Comparison:
     """A folder's files beside a dataset's assets."""
 
-    def __init__(self, inventory: Inventory, index: RemoteIndex, lanes: Lanes, filters: Filters = NO_FILTERS) -> None:
+    def __init__(
+        self,
+        inventory: Inventory,
+        index: RemoteIndex,
+        lanes: Lanes,
+        filters: Filters = NO_FILTERS,
+        *,
+        known: KnownDigests | None = None,
+    ) -> None:
+        """Compare; a file that is *known* and has not changed is not read, nor is one without an asset of its size."""
         self._inventory = inventory
         self._filters = filters
         self._index = index
         self._lanes = lanes
+        self._known = known
         self.failures: list[FileFailure] = [
             FileFailure(broken.path, broken.filename, broken.code, broken.message) for broken in inventory.broken
         ]
@@ -97,12 +109,16 @@ class Comparison:
 
     async def __aiter__(self) -> AsyncIterator[Compared]:
         """Yield every readable local file with what the dataset holds under its name."""
-        async with aclosing(prepare(self._inventory, self._lanes, self._refuse)) as groups:
+        found = prepare(self._inventory, self._lanes, self._refuse, reach=self._reach, known=self._known)
+        async with aclosing(found) as groups:
             async for records in groups:
                 for record in records:
                     self.seen.add(record.filename)
                     asset = self._index.get(record.filename)
                     yield Compared(record, asset, False if asset is None else await same_content(record, asset))
+
+    def _reach(self, record: FileRecord) -> Reach:
+        return reach_to_compare(record, self._index.get(record.filename))
 
     def only_remote(self) -> list[tuple[str, RemoteAsset]]:
         """Return the assets without a local file, of those that the filters take; once all files have been seen."""

@@ -19,7 +19,10 @@ from ......_transfer.discovery import EXCLUDED_FOLDER, discover
 from ......_transfer.file_system import is_same_file, rules_of, spellings
 from ......_transfer.filters import Filters
 from ......_transfer.inventory import Inventory, Naming
+from ......_transfer.journals.digests import KnownDigests, Look
 from ......_transfer.names import LocalNames, below, key_of, name_problem, remote_name
+from ......_transfer.outcomes import SourceChangedError
+from ......_transfer.sources.local import examine_path
 from ......_transfer.threads.lanes import Lanes
 from ......_transfer.threads.stopping import in_thread, still_wanted
 from ......errors import ViInvalidParameterError, ViOperationError, ViPathError
@@ -51,8 +54,11 @@ async def plan_up(
     filters: Filters = NO_FILTERS,
     delete: bool = False,
     skip_existing: bool = True,
+    known: KnownDigests | None = None,
 ) -> TransferPlan:
     """Plan to make the dataset like the folder; without *skip_existing* what is the same is sent again.
+
+    What is *known* of a file that has not changed is not read.
 
     Nothing is deleted that the filters leave out, or that a local file left out for another reason has the name of.
     """
@@ -61,7 +67,7 @@ async def plan_up(
     index = await RemoteIndex.load(calls)
     if folder is not None:
         await in_thread(pair, inventory, index, folder)
-    comparison = Comparison(inventory, index, lanes, filters)
+    comparison = Comparison(inventory, index, lanes, filters, known=known)
     async for compared in comparison:
         record, asset = compared.record, compared.asset
         if compared.same and skip_existing:
@@ -121,14 +127,22 @@ def _files_below(excluded: str, folder: str) -> list[Path]:
 
 
 async def plan_down(
-    calls: AssetCalls, folder: Path, *, names: Naming = "basename", filters: Filters = NO_FILTERS, delete: bool
+    calls: AssetCalls,
+    folder: Path,
+    *,
+    names: Naming = "basename",
+    filters: Filters = NO_FILTERS,
+    delete: bool,
+    known: KnownDigests | None = None,
 ) -> TransferPlan:
     """Plan to make the folder like the dataset."""
     index = await RemoteIndex.load(calls)
 
     def work() -> TransferPlan:
         inventory = discover([folder], names, filters, may_be_empty=True) if folder.is_dir() else None
-        return _compare_down(calls.dataset_id, folder, index, filters=filters, delete=delete, inventory=inventory)
+        return _compare_down(
+            calls.dataset_id, folder, index, filters=filters, delete=delete, inventory=inventory, known=known
+        )
 
     return await in_thread(work)
 
@@ -172,6 +186,7 @@ def _compare_down(
     takes: Callable[[str, RemoteAsset], bool] = lambda name, asset: True,
     dataset_names: Collection[str] | None = None,
     inventory: Inventory | None = None,
+    known: KnownDigests | None = None,
 ) -> TransferPlan:
     """Compare the folder with the dataset, or with what *takes* leaves of it; blocking, since files are read.
 
@@ -194,7 +209,7 @@ def _compare_down(
         action: Action
         if mtime_ns is None:
             action, reason = "download", "new"
-        elif files.content_matches(os.path.realpath(path) if name in placed else str(path), asset.size, asset.expected):
+        elif _is_same(os.path.realpath(path) if name in placed else str(path), asset, known):
             plan.existing += 1
             continue
         elif overwrite:
@@ -208,6 +223,24 @@ def _compare_down(
         _plan_deletions(plan, folder, index, inventory)
     plan.notes = filters.notes
     return plan
+
+
+def _is_same(path: str, asset: RemoteAsset, known: KnownDigests | None) -> bool:
+    """Tell whether a regular file has the asset's content, by what is known of it, or by reading it once."""
+    if known is None or asset.expected.algorithm not in ("sha256", "crc32c"):
+        return files.content_matches(path, asset.size, asset.expected)
+    try:
+        status = os.lstat(path)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != asset.size:
+            return False
+        look = Look.at(path)
+        [facts] = known.facts([look])
+        if facts is None:
+            facts = examine_path(path, "digests")
+            known.note([(look, facts)])
+    except (OSError, SourceChangedError):
+        return False
+    return facts.size == asset.size and asset.has(facts.crc32c, facts.sha256) is True
 
 
 def _placed(inventory: Inventory, index: RemoteIndex, folder: Path, names: LocalNames) -> dict[str, str]:

@@ -156,6 +156,7 @@ class PlanRun:
             retention=retention,
             metadata_of=metadata.reader(given, inventory, "error"),
             limits=self._limits,
+            remembers=True,
         )
         tracker = ProgressTracker("upload", progress_listeners("upload", *self._progress))
         self.result.upload = await self._transfers.upload(self._calls, options, tracker).run(inventory)

@@ -30,6 +30,8 @@ class UploadOptions:
     limits: TransferLimits
     skip_existing: bool = False
     by_content: bool = False
+    remembers: bool = False
+    """Whether the digests of what is read are remembered, to be compared by a later run."""
 
 
 class FirstFailure(Exception):

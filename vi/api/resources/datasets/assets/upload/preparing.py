@@ -6,9 +6,12 @@ from contextlib import aclosing
 
 from anyio.streams.memory import MemoryObjectSendStream
 
+from ......_transfer.journals.digests import KnownDigests, known_digests
 from ......_transfer.preparation import prepare
 from ......_transfer.record import FileRecord, Outcome
-from ..remote_index import RemoteIndex, same_content
+from ......_transfer.sources.kept import Keeping
+from ......_transfer.sources.local import Reach
+from ..remote_index import RemoteIndex, reach_to_compare, same_content
 from .context import UploadContext
 
 
@@ -24,15 +27,38 @@ class Preparing:
         self._index = await RemoteIndex.load(self._upload.calls)
 
     async def run(self, out: MemoryObjectSendStream[list[FileRecord]]) -> None:
-        """Prepare every file of the ledger, in groups."""
+        """Prepare every file of the ledger, in groups; each is read once."""
+        if not self._remembers:
+            await self._prepare(out, None)
+            return
+        async with known_digests(trust=False) as known:
+            await self._prepare(out, known)
+
+    async def _prepare(self, out: MemoryObjectSendStream[list[FileRecord]], known: KnownDigests | None) -> None:
         upload = self._upload
-        found = prepare(upload.ledger.draw(), upload.lanes, upload.fail, by_content=upload.options.by_content)
+        found = prepare(
+            upload.ledger.draw(),
+            upload.lanes,
+            upload.fail,
+            by_content=upload.options.by_content,
+            reach=self._reach,
+            known=known,
+            keeping=Keeping(),
+        )
         async with out, aclosing(found) as prepared:
             async for records in prepared:
                 if self._upload.resumption is not None or self._index is not None:
                     records = [record for record in records if not await self._is_there(record)]
                 if records:
                     await out.send(records)
+
+    @property
+    def _remembers(self) -> bool:
+        return self._upload.options.remembers
+
+    def _reach(self, record: FileRecord) -> Reach:
+        compared = self._index is not None and reach_to_compare(record, self._index.get(record.filename)) == "digests"
+        return "digests" if compared or self._remembers else "crc32c"
 
     async def _is_there(self, record: FileRecord) -> bool:
         """Settle a file that the dataset holds already."""

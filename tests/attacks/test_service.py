@@ -7,17 +7,27 @@ import http.client
 import json
 import logging
 import socket
+import sqlite3
+from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 
-from vi.server import ServiceConfig
+from tests.service.conftest import connect, start_service
+from vi.server import ServiceConfig, removal
 from vi.server.gallery.forms import next_file
 from vi.server.http.api_errors import ApiError
 from vi.server.http.names import check_metadata
 from vi.server.http.signing import Signer
+from vi.server.store import query
+
+__all__ = ["connect", "start_service"]
+
+pytestmark = pytest.mark.anyio
 
 
 def address(service: Any) -> tuple[str, int]:
@@ -170,3 +180,41 @@ def test_A10_parts_of_a_form_without_a_file_are_bounded() -> None:
 def idle_protocol() -> Any:
     """Return what a stream reader tells to pause, where nothing is to be paused."""
     return aiohttp.base_protocol.BaseProtocol(asyncio.get_running_loop())
+
+
+async def test_A10_a_deletion_that_cannot_succeed_ends(
+    start_service: Any, connect: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removal, "_PAUSE", 0.0)
+    service = start_service()
+    api = await connect(service)
+    dataset = await api.create_dataset()
+    made = (await api("POST", f"{dataset}/deleteManyAssetsSessions", {"spec": {}})).document
+    service.stop()
+    with closing(sqlite3.connect(tmp_path / "data" / "vi.db")) as database, database:
+        database.execute("update bulk_deletion set finished = null, spec = json_set(spec, '$.filter', 5)")
+    api = await connect(start_service())
+    async with asyncio.timeout(20):
+        while True:
+            found = (await api("GET", made["selfLink"])).document["status"]["conditions"][0]
+            if found["status"] != "Waiting":
+                break
+    assert (found["status"], found["reason"]) == ("FailedReach", "DeletionFailed")
+    assert "could not be deleted" in found["message"]
+
+
+def test_A10_text_that_is_not_text_is_searched_like_any_other() -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        query.prepare(connection)
+        connection.execute("create table asset (filename, custom_metadata)")
+        rows = [(1, "\ud800"), ("B.png", "Cat\udfff"), (None, "cat")]
+        connection.executemany(
+            "insert into asset values (?, ?)",
+            [(name, json.dumps({"a": text})) for name, text in rows],
+        )
+        for text, found in (("a:cat", 1), ('a == "CAT"', 1), ("a:x", 0)):
+            parsed = query.parse_metadata_query(text)
+            condition = query.to_sql(parsed, {}, sa.column("custom_metadata", sa.JSON), strict=False)
+            statement = sa.select(sa.func.count()).select_from(sa.table("asset")).where(condition)
+            compiled = statement.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
+            assert connection.execute(str(compiled)).fetchone() == (found,), text

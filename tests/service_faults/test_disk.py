@@ -52,7 +52,7 @@ def check_folder(data: Path, expected: dict[str, bytes]) -> None:
     assert list((stored / "staging").iterdir()) == []
     assert list((stored / "parts").iterdir()) == []
     assert {path.name for path in data.iterdir()} - {"vi.db-wal", "vi.db-shm"} == {
-        ".gitignore", "bytes", "identity.json", "service.lock", "vi.db"
+        ".gitignore", "ballast", "bytes", "identity.json", "service.lock", "vi.db"
     }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ class ServiceConfig:
     part_bytes: int = 16 * MIB
     """Size of a multipart part, kept while it gives at most 10,000 parts."""
     quota_bytes: int | None = None
-    """Bytes that the assets of the organization may take; files beyond it end with ENOQUOTA."""
+    """Bytes that the assets of the organization and the files of open sessions may take; others end with ENOQUOTA."""
     sessions_per_minute: float | None = None
     requests_per_second: float | None = None
     """API requests, not storage transfers; beyond either rate the answer is 429 with Retry-After."""

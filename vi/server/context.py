@@ -11,6 +11,7 @@ from aiohttp import web
 from .config import ServiceConfig
 from .contents import Contents
 from .disk.blobs import Blobs
+from .disk.room import Room
 from .documents import Documents
 from .http.api_errors import ApiError
 from .http.signing import Signer
@@ -48,6 +49,7 @@ class Context:
     identity: Identity
     database: Database
     blobs: Blobs
+    room: Room
     signer: Signer
     clock: Clock
     new_id: Identifiers

@@ -44,7 +44,11 @@ def _conditions(
     return [finish, {"condition": "Started", "status": "Reached", "lastTransitionTime": started}]
 
 
-_REASONS = {"AssetFailed": "A file could not be ingested.", "Cancelled": "The session was cancelled."}
+_REASONS = {
+    "AssetFailed": "A file could not be ingested.",
+    "Cancelled": "The session was cancelled.",
+    "DeletionFailed": "The assets could not be deleted; the log of the service says why.",
+}
 
 
 @attrs.frozen
@@ -167,7 +171,11 @@ class Documents:
             "etag": _etag(row.id, generation),
             "metadata": _metadata(row, generation),
             "spec": row.spec,
-            "status": {"conditions": _conditions(row.created, row.finished)},
+            "status": {
+                "conditions": _conditions(
+                    row.created, row.finished, status="FailedReach" if row.reason else None, reason=row.reason
+                )
+            },
         }
 
     def asset(self, row: Row, dataset_id: str, contents: Document | None = None) -> Document:

@@ -26,6 +26,7 @@ import sqlalchemy as sa
 from .. import _checksums
 from .config import ServiceConfig
 from .disk.blobs import Blobs
+from .disk.room import Room
 from .http.api_errors import ApiError
 from .inspection.inspector import InspectionJob, InspectionState, InspectionUnavailableError, Inspector, Verdict
 from .inspection.worker_slots import Slots
@@ -71,6 +72,7 @@ class Ingestion:
         self,
         database: Database,
         blobs: Blobs,
+        room: Room,
         inspector: Inspector,
         config: ServiceConfig,
         clock: Callable[[], int],
@@ -79,6 +81,7 @@ class Ingestion:
     ) -> None:
         self._database = database
         self._blobs = blobs
+        self._room = room
         self._inspector = inspector
         self._config = config
         self._clock = clock
@@ -340,7 +343,8 @@ class Ingestion:
     async def _join_once(self, upload: sa.Row[Any]) -> None:
         with self.arriving(upload.session_id, upload.idx) as session:
             parts = await self._database.read(partial(multipart.parts, seq=upload.seq))
-            blob = await self._blobs.join_parts(upload.id, [part.file for part in parts])
+            with self._room.taking(upload.size):
+                blob = await self._blobs.join_parts(upload.id, [part.file for part in parts])
             crc, size = 0, 0
             for part in parts:
                 crc = _checksums.combine(crc, part.crc32c, part.size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import ipaddress
 import logging
 import math
@@ -12,12 +11,12 @@ import socket
 import time
 from collections.abc import Callable
 
-import sqlalchemy as sa
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from .._routes import ADDITIONS, SET_METADATA
 from .config import ServiceConfig
+from .disk.room import is_full
 from .http.api_errors import ApiError, invalid
 from .identity import Identity
 from .store.database import TooManyReadsError
@@ -30,7 +29,6 @@ _OPENING = ("/assetIngestionSessions", "/sessions", "/uploads")
 """Ends of the paths that open a session: of the API, and two of the gallery."""
 _TRACE = web.RequestKey("trace", str)
 TRACE_HEADER = "x-cloud-trace-context"
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 async def add_trace(request: web.Request, response: web.StreamResponse) -> None:
@@ -68,7 +66,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except ConnectionError:
         raise
     except Exception as error:
-        if _is_full(error):
+        if is_full(error):
             return _answer(request, ApiError(507, "No space is left for what was sent"))
         logger.exception("Request %s failed", trace_id(request))
         return _answer(request, ApiError(500, "The service failed on this request"))
@@ -79,12 +77,6 @@ def _answer(request: web.Request, refusal: ApiError) -> web.Response:
     if refusal.headers.get("Connection") == "close":
         response.force_close()
     return response
-
-
-def _is_full(error: Exception) -> bool:
-    if isinstance(error, sa.exc.OperationalError):
-        return "disk is full" in str(error.orig)
-    return isinstance(error, OSError) and error.errno in _FULL
 
 
 def check_host(bound: str, config: ServiceConfig) -> Middleware:

@@ -1,6 +1,7 @@
 """Work that outlives the request that asked for it: removing objects, bulk deletions, purging deleted datasets.
 
-Each is recorded in the transaction that makes it necessary and resumes after a restart.
+Each is recorded in the transaction that makes it necessary and resumes after a restart. On a full disk a deletion gets
+the room of the ballast; one that fails again and again for another reason ends, and says so.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from .disk.blobs import Blobs
+from .disk.room import Room, is_full
 from .store import assets, datasets, garbage
 from .store.database import Database
 
@@ -23,6 +25,10 @@ _ROUND = 500
 _PATIENCE = 2.0
 _PAUSE = 0.5
 _LONGEST_PAUSE = 60.0
+_TRIES = 6
+"""How often a bulk deletion is tried when the disk is not what is wrong."""
+
+T = TypeVar("T")
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 Selection = Callable[[str, Any], sa.ColumnElement[bool] | None]
@@ -31,9 +37,12 @@ Selection = Callable[[str, Any], sa.ColumnElement[bool] | None]
 class Removal:
     """Removes what rows no longer mention."""
 
-    def __init__(self, database: Database, blobs: Blobs, clock: Callable[[], int], selection: Selection) -> None:
+    def __init__(
+        self, database: Database, blobs: Blobs, room: Room, clock: Callable[[], int], selection: Selection
+    ) -> None:
         self._database = database
         self._blobs = blobs
+        self._room = room
         self._clock = clock
         self._selection = selection
         self._tasks: set[asyncio.Task[None]] = set()
@@ -44,7 +53,17 @@ class Removal:
         for seq in await self._database.read(datasets.unpurged):
             self._start(partial(self._purge, seq))
         for row, dataset_id in await self._database.read(assets.unfinished_bulk_deletions):
-            self._start(partial(self._bulk_delete, row, dataset_id))
+            self._start(partial(self._bulk_delete, row, dataset_id), end=partial(self._fail_bulk_deletion, row))
+
+    async def commit(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run the transaction of a deletion; where the disk is full, once more with the room of the ballast."""
+        try:
+            return await self._database.write(work)
+        except (sa.exc.OperationalError, OSError) as error:
+            if not (is_full(error) or self._room.is_exhausted()) or not await asyncio.to_thread(self._room.give_up):
+                raise
+        logger.warning("The disk is full: the room that is kept for deletions is used")
+        return await self._database.write(work)
 
     async def remove(self, blobs: Sequence[str]) -> None:
         """Remove objects that a commit has dropped; what the disk refuses now is tried again in the background."""
@@ -58,7 +77,9 @@ class Removal:
 
     async def _remove(self, blobs: Sequence[str]) -> None:
         await self._blobs.remove(blobs)
-        await self._database.write(partial(garbage.discarded, blobs=list(blobs)))
+        await self.commit(partial(garbage.discarded, blobs=list(blobs)))
+        if not self._room.is_held:
+            await asyncio.to_thread(self._room.refill)
 
     async def purge(self, seq: int) -> None:
         """Empty a deleted dataset; returns when done, or after a while and continues in the background."""
@@ -66,7 +87,7 @@ class Removal:
 
     async def bulk_delete(self, row: sa.Row[Any], dataset_id: str) -> None:
         """Run a bulk deletion; returns when done, or after a while and continues in the background."""
-        await self._patiently(partial(self._bulk_delete, row, dataset_id))
+        await self._patiently(partial(self._bulk_delete, row, dataset_id), partial(self._fail_bulk_deletion, row))
 
     async def aclose(self) -> None:
         """Stop where it is; the next start resumes."""
@@ -75,37 +96,54 @@ class Removal:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _patiently(self, work: Work) -> None:
-        await asyncio.wait({self._start(work)}, timeout=_PATIENCE)
+    async def _patiently(self, work: Work, end: Work | None = None) -> None:
+        await asyncio.wait({self._start(work, end=end)}, timeout=_PATIENCE)
 
-    def _start(self, work: Work, pause: float = 0) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._insist(work, pause))
+    def _start(self, work: Work, pause: float = 0, end: Work | None = None) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._insist(work, pause, end))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _insist(self, work: Work, pause: float) -> None:
+    async def _insist(self, work: Work, pause: float, end: Work | None) -> None:
+        """Do *work* until it succeeds, or until it has failed `_TRIES` times: then *end*, where there is one."""
+        failed = 0
         while True:
             await asyncio.sleep(pause)
             try:
                 return await work()
-            except Exception:
+            except Exception as error:
                 pause = min(max(_PAUSE, pause * 2), _LONGEST_PAUSE)
-                logger.exception("A deletion failed and is tried again in %.0f s", pause)
+                logger.exception("A deletion failed and is tried again in %.1f s", pause)
+                failed += not is_full(error) and not self._room.is_exhausted()
+                if end is not None and failed >= _TRIES:
+                    work, end = end, None
 
     async def _purge(self, seq: int) -> None:
-        while True:
-            dropped = await self._database.write(partial(datasets.purge, seq=seq, now=self._clock(), limit=_ROUND))
-            if dropped is None:
-                return
-            await self.remove(dropped)
+        await self._in_rounds(lambda limit: partial(datasets.purge, seq=seq, now=self._clock(), limit=limit))
 
     async def _bulk_delete(self, row: sa.Row[Any], dataset_id: str) -> None:
         condition = self._selection(dataset_id, row.spec)
+
+        def step(limit: int) -> Callable[[sa.Connection], list[str] | None]:
+            return partial(assets.bulk_delete, row=row, condition=condition, now=self._clock(), limit=limit)
+
+        await self._in_rounds(step)
+
+    async def _fail_bulk_deletion(self, row: sa.Row[Any]) -> None:
+        await self.commit(partial(assets.fail_bulk_deletion, row=row, now=self._clock()))
+
+    async def _in_rounds(self, step: Callable[[int], Callable[[sa.Connection], list[str] | None]]) -> None:
+        """Commit *step* again and again, with the most rows that it may remove, until it returns None."""
+        limit = _ROUND
         while True:
-            dropped = await self._database.write(
-                partial(assets.bulk_delete, row=row, condition=condition, now=self._clock(), limit=_ROUND)
-            )
+            try:
+                dropped = await self.commit(step(limit))
+            except Exception as error:
+                if not is_full(error) or limit == 1:
+                    raise
+                limit = max(1, limit // 10)  # fewer rows need less room
+                continue
             if dropped is None:
                 return
             await self.remove(dropped)

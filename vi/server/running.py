@@ -21,6 +21,7 @@ from .contents import Contents
 from .context import Context, Identifiers
 from .disk.blobs import Blobs
 from .disk.lock import FolderLock
+from .disk.room import Room
 from .documents import Documents
 from .http.connections import acceptor
 from .http.readers import watch_readers
@@ -62,14 +63,23 @@ class Running:
             listener = _listen(host, port)
             parts.callback(listener.close)
             url = _url(host, listener.getsockname()[1])
+            room = Room(folder.root)
+            await asyncio.to_thread(room.prepare)
             database = await Database.open(folder.database)
             parts.push_async_callback(database.aclose)
             blobs = Blobs(folder.bytes)
             parts.push_async_callback(blobs.aclose)
-            removal = Removal(database, blobs, clock, lambda name, spec: selection.of_spec(identity, name, spec))
+            removal = Removal(database, blobs, room, clock, lambda name, spec: selection.of_spec(identity, name, spec))
             new_id = Identifiers(clock, secrets.token_hex)
             ingestion = Ingestion(
-                database, blobs, Inspector(workers=config.inspection_workers), config, clock, new_id, removal.remove
+                database,
+                blobs,
+                room,
+                Inspector(workers=config.inspection_workers),
+                config,
+                clock,
+                new_id,
+                removal.remove,
             )
             parts.push_async_callback(removal.aclose)
             parts.push_async_callback(ingestion.aclose)
@@ -84,6 +94,7 @@ class Running:
                 identity=identity,
                 database=database,
                 blobs=blobs,
+                room=room,
                 signer=signer,
                 clock=clock,
                 new_id=new_id,

@@ -84,5 +84,6 @@ async def _receive(request: web.Request, context: Context, received: list[_Recei
             total += len(piece)
             if config.quota_bytes is not None and total > config.quota_bytes:
                 raise ApiError(413, f"The files are larger than the quota of {config.quota_bytes} bytes")
-            await one.staged.write(piece)
+            with context.room.taking(len(piece)):
+                await one.staged.write(piece)
         await one.staged.finish()

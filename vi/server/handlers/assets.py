@@ -135,7 +135,7 @@ async def delete(request: web.Request) -> web.Response:
         row = datasets.find(connection, context.organization_id, name)
         return assets.delete(connection, [assets.find(connection, row.seq, asset_id)])
 
-    blobs = await context.database.write(remove)
+    blobs = await context.removal.commit(remove)
     context.contents.forget([asset_id])
     await context.remove(blobs)
     return web.Response(status=204)

@@ -67,7 +67,7 @@ async def create(request: web.Request) -> web.Response:
         idempotency.keep(connection, claim, idempotency.Made(row.id), now)
         return dataset.id, row, True
 
-    dataset_id, row, is_new = await context.database.write(make)
+    dataset_id, row, is_new = await context.removal.commit(make)
     if is_new:
         await context.removal.bulk_delete(row, dataset_id)
     done = await context.database.read(

@@ -149,7 +149,7 @@ async def delete(request: web.Request) -> web.Response:
         row = datasets.find(connection, context.organization_id, name)
         return row.seq, datasets.mark_deleted(connection, row, now)
 
-    seq, ended = await context.database.write(mark)
+    seq, ended = await context.removal.commit(mark)
     context.ingestion.closed(ended)
     await context.removal.purge(seq)
     return await get_deletion(request)

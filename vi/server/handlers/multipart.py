@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from ..context import CONTEXT
-from ..http.api_errors import invalid, not_found
+from ..http.api_errors import ApiError, invalid, not_found
 from ..http.reading import read_json, structure
 from ..http.storage_paths import PART, storage_path
-from ..store import datasets, idempotency, multipart
+from ..store import datasets, idempotency, multipart, sessions
 from ..store.schema import UploadState
 from .answers import json_answer, stored_answer
 
@@ -61,6 +61,14 @@ async def create(request: web.Request) -> web.Response:
         if before is not None:
             return before.body or ""
         item = multipart.find_item(connection, dataset.seq, spec.ingestion_id, spec.filename, spec.size_bytes)
+        context.room.require(item.size)
+        quota = context.config.quota_bytes
+        if quota is not None and multipart.count_open(connection, item.seq, item.idx):
+            left = quota - sessions.held_bytes(connection, context.organization_id)
+            if spec.size_bytes > left:
+                raise ApiError(
+                    507, f"The quota has no room for one more upload of this file; {max(0, left)} bytes are left"
+                )
         row = multipart.create(
             connection,
             {
@@ -175,5 +183,5 @@ async def abort(request: web.Request) -> web.Response:
     def abort_(connection: sa.Connection) -> list[str]:
         return multipart.abort(connection, _find(connection, request), now)
 
-    await context.remove(await context.database.write(abort_))
+    await context.remove(await context.removal.commit(abort_))
     return web.Response(status=204)

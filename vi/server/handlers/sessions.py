@@ -77,6 +77,7 @@ async def begin(
 ) -> Begun:
     """Make a session for the files of *spec* in the dataset *name*; raises 400 and 404."""
     _check(spec, context)
+    context.room.require()
     now = context.clock()
     values = {
         "id": context.new_id(),
@@ -100,7 +101,7 @@ async def begin(
             return Begun(dataset.id, row, sessions.items(connection, row.seq))
         left = None
         if context.config.quota_bytes is not None:
-            left = context.config.quota_bytes - datasets.used_bytes(connection, context.organization_id)
+            left = context.config.quota_bytes - sessions.held_bytes(connection, context.organization_id)
         items = _items(spec.assets, now, left)
         errored = sum(1 for item in items if item.error is not None)
         state, reason = settling.outcome(spec.failure_mode, len(items), 0, errored) or (SessionState.OPEN, None)
@@ -232,7 +233,7 @@ async def cancel_session(context: Context, name: str, identifier: str) -> None:
         row = sessions.find(connection, dataset.seq, identifier)
         return row.id, sessions.cancel(connection, row, now)
 
-    session_id, blobs = await context.database.write(end)
+    session_id, blobs = await context.removal.commit(end)
     context.ingestion.closed([session_id])
     await context.remove(blobs)
 

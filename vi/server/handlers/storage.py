@@ -13,6 +13,7 @@ from aiohttp import web
 
 from ... import _checksums
 from ..context import CONTEXT, Context
+from ..disk.room import Taking
 from ..http.api_errors import ApiError, not_found
 from ..http.reading import PIECE, pieces, read_bytes
 from ..http.storage_paths import DOWNLOAD, PART, THUMBNAIL, UPLOAD, storage_path
@@ -47,7 +48,8 @@ async def put_object(request: web.Request) -> web.Response:
     index = int(request.match_info["index"])
     with context.ingestion.arriving(request.match_info["session"], index) as session:
         try:
-            blob, stored, crc = await _receive(request, context, size)
+            with context.room.taking(size) as taking:
+                blob, stored, crc = await _receive(request, context, size, taking)
         except ApiError as refusal:
             if refusal.status == 413:
                 await context.ingestion.arrived(session, index, None, size + 1, 0)
@@ -56,7 +58,7 @@ async def put_object(request: web.Request) -> web.Response:
     return _stored_answer(crc, stored)
 
 
-async def _receive(request: web.Request, context: Context, limit: int) -> tuple[str, int, int]:
+async def _receive(request: web.Request, context: Context, limit: int, taking: Taking) -> tuple[str, int, int]:
     """Write a body to disk; returns its object, size and CRC32C."""
     if limit <= PIECE:
         data = await read_bytes(request, limit, context.config)
@@ -66,6 +68,7 @@ async def _receive(request: web.Request, context: Context, limit: int) -> tuple[
     try:
         async for piece in pieces(request, limit, context.config):
             await staged.write(piece)
+            taking.written = staged.size
         await staged.finish()
         return await context.blobs.adopt(staged), staged.size, staged.crc32c
     except BaseException:
@@ -83,9 +86,11 @@ async def put_part(request: web.Request) -> web.Response:
     staged = context.blobs.stage()
     file = f"{number}.{secrets.token_hex(8)}"
     try:
-        async for piece in pieces(request, size, context.config):
-            await staged.write(piece)
-        await staged.finish()  # its size counts what is written, and the last piece may still be on its way
+        with context.room.taking(size) as taking:
+            async for piece in pieces(request, size, context.config):
+                await staged.write(piece)
+                taking.written = staged.size
+            await staged.finish()  # its size counts what is written, and the last piece may still be on its way
         if staged.size != size:
             raise ApiError(400, f"Part {number} must be {size} bytes, not {staged.size}")
         await context.blobs.adopt_part(staged, upload, file)

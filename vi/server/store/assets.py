@@ -18,6 +18,7 @@ from .schema import asset, bulk_deletion, dataset
 Row = sa.Row[Any]
 
 _NAMES_AT_ONCE = 1000
+DELETION_FAILED = "DeletionFailed"
 
 SORTS: dict[str, tuple[sa.Column[Any], ...]] = {
     "default": (asset.c.seq,),
@@ -194,6 +195,12 @@ def bulk_delete(
         return delete(connection, chosen)
     connection.execute(bulk_deletion.update().where(bulk_deletion.c.seq == row.seq).values(finished=now, updated=now))
     return None
+
+
+def fail_bulk_deletion(connection: sa.Connection, row: Row, now: int) -> None:
+    """Mark a bulk deletion as ended although it could not be carried out; what it has removed stays removed."""
+    values = {"finished": now, "updated": now, "reason": DELETION_FAILED}
+    connection.execute(bulk_deletion.update().where(bulk_deletion.c.seq == row.seq).values(values))
 
 
 def find_bulk_deletion(connection: sa.Connection, dataset_seq: int, identifier: str) -> Row:

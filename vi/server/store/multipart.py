@@ -184,6 +184,29 @@ def abort_all(connection: sa.Connection, which: sa.ColumnElement[bool], now: int
     return [PARTS + row.id for row in rows]
 
 
+def repeated_bytes(connection: sa.Connection, sessions: sa.Select[Any]) -> int:
+    """Return the bytes of the open uploads of *sessions* beyond one for each file, whose size the session counts."""
+    size, number = multipart_upload.c.size, sa.func.count()
+    each = (
+        sa.select((size * (number - 1)).label("more"))
+        .where(
+            multipart_upload.c.session_seq.in_(sessions),
+            multipart_upload.c.state.in_((UploadState.OPEN, UploadState.COMPLETING)),
+        )
+        .group_by(multipart_upload.c.session_seq, multipart_upload.c.idx, size)
+        .subquery()
+    )
+    return int(connection.execute(sa.select(sa.func.coalesce(sa.func.sum(each.c.more), 0))).scalar_one())
+
+
+def count_open(connection: sa.Connection, session_seq: int, index: int) -> int:
+    """Return how many open uploads a file of a session has."""
+    statement = sa.select(sa.func.count()).select_from(multipart_upload)
+    mine = (multipart_upload.c.session_seq == session_seq, multipart_upload.c.idx == index)
+    open_ = multipart_upload.c.state.in_((UploadState.OPEN, UploadState.COMPLETING))
+    return int(connection.execute(statement.where(*mine, open_)).scalar_one())
+
+
 def finish(connection: sa.Connection, seq: int, now: int) -> None:
     """Note that the parts are joined."""
     _move(connection, seq, UploadState.DONE, now)

@@ -130,8 +130,9 @@ def prepare(connection: Any) -> None:
     connection.create_function("vi_fold", 1, _fold, deterministic=True)
 
 
-def _fold(text: str | None) -> str | None:
-    return None if text is None else text.casefold()
+def _fold(text: bytes | None) -> str | None:
+    """Return *text* in one case; as bytes, for a database may hold what is not UTF-8 (half a surrogate pair)."""
+    return None if text is None else text.decode(errors="replace").casefold()
 
 
 class _folded(GenericFunction[str]):  # noqa: N801 - SQLAlchemy names the function after the class
@@ -146,7 +147,7 @@ def _fold_remote(element: _folded, compiler: Any, **options: Any) -> str:
 
 @compiles(_folded, "sqlite")
 def _fold_on_sqlite(element: _folded, compiler: Any, **options: Any) -> str:
-    return f"vi_fold({compiler.process(element.clauses, **options)})"
+    return f"vi_fold(CAST({compiler.process(element.clauses, **options)} AS BLOB))"
 
 
 def holds_text(column: sa.ColumnElement[Any], text: str) -> Condition:

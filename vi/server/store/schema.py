@@ -192,6 +192,7 @@ bulk_deletion: sa.Table = sa.Table(
     _big("created"),
     _big("updated"),
     _big("finished", nullable=True),
+    sa.Column("reason", sa.Text, nullable=True),
     sa.Index(None, "dataset_seq", "seq"),
     sqlite_autoincrement=True,
 )

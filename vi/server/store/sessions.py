@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from ..http.api_errors import not_found
 from . import multipart
+from .datasets import used_bytes
 from .garbage import discard
 from .schema import ItemState, SessionState, dataset, ingest_item, ingestion_session, multipart_upload
 
@@ -88,6 +89,28 @@ def listed_with_dataset(organization_id: str) -> sa.Select[Any]:
         sa.select(ingestion_session, dataset.c.id.label("dataset_id"), dataset.c.name.label("dataset_name"))
         .join(dataset, dataset.c.seq == ingestion_session.c.dataset_seq)
         .where(dataset.c.organization_id == organization_id, dataset.c.deleted.is_(None))
+    )
+
+
+def held_bytes(connection: sa.Connection, organization_id: str) -> int:
+    """Return how many bytes an organization holds: its assets, and what open sessions have announced and still take.
+
+    A file that is sent in parts counts once for each of its multipart uploads, for each keeps parts of its own.
+    """
+    mine = (
+        ingestion_session.c.state == SessionState.OPEN,
+        dataset.c.organization_id == organization_id,
+        dataset.c.deleted.is_(None),
+    )
+    sessions = sa.select(ingestion_session.c.seq).join(dataset, dataset.c.seq == ingestion_session.c.dataset_seq)
+    announced = sa.select(sa.func.coalesce(sa.func.sum(ingest_item.c.size), 0)).where(
+        ingest_item.c.session_seq.in_(sessions.where(*mine)),
+        ingest_item.c.state.in_((ItemState.WAITING, ItemState.ARRIVED)),
+    )
+    return (
+        used_bytes(connection, organization_id)
+        + int(connection.execute(announced).scalar_one())
+        + multipart.repeated_bytes(connection, sessions.where(*mine))
     )
 
 

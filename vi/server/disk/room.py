@@ -1,0 +1,127 @@
+"""Room on the disk: a reserve that uploads leave free, and a ballast that is given up so that deletions work.
+
+A deletion writes before it frees anything: rows that say what goes. So uploads are refused while less than the reserve
+is free, and if something other than the service fills the disk, removing the ballast gives a deletion its room.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import sqlalchemy as sa
+
+from ..._disk import open_private, write_all
+
+MIB = 1 << 20
+_RESERVE, _RESERVE_SHARE = 64 * MIB, 20
+_BALLAST, _BALLAST_SHARE = 4 * MIB, 40
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def is_full(error: BaseException) -> bool:
+    """Tell whether *error* says that the disk is full."""
+    if isinstance(error, sa.exc.OperationalError):
+        return "disk is full" in str(error.orig)
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
+@attrs.define(eq=False)
+class Taking:
+    """Bytes on their way to the disk."""
+
+    size: int
+    written: int = 0
+    """How many of them the disk counts by itself."""
+
+    @property
+    def left(self) -> int:
+        return max(0, self.size - self.written)
+
+
+class Room:
+    """How much of the disk below *root* may be taken."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._path = root / "ballast"
+        self._lock = threading.Lock()
+        self._taken: set[Taking] = set()
+        total = shutil.disk_usage(root).total
+        self.reserve: int = min(_RESERVE, total // _RESERVE_SHARE)
+        self._ballast = min(_BALLAST, total // _BALLAST_SHARE)
+        self._held = False
+
+    @property
+    def free(self) -> int:
+        """Bytes that are free and that nothing is on its way for."""
+        return shutil.disk_usage(self._root).free - sum(taking.left for taking in tuple(self._taken))
+
+    def require(self, size: int = 0) -> None:
+        """Raise `OSError` (ENOSPC) unless the reserve is left once *size* bytes more are taken."""
+        # A file system that does not say how large it is has no reserve: its own error has to do.
+        if self.reserve and self.free - size < self.reserve:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    @contextlib.contextmanager
+    def taking(self, size: int) -> Iterator[Taking]:
+        """Hold room for *size* bytes; raises `OSError` (ENOSPC) when the reserve would not be left."""
+        self.require(size)
+        taking = Taking(size)
+        self._taken.add(taking)
+        try:
+            yield taking
+        finally:
+            self._taken.discard(taking)
+
+    def prepare(self) -> None:
+        """At a start: take the ballast, or give it up when what a start writes would find no room. Blocking."""
+        self._held = self._path.is_file()
+        if self._ballast and shutil.disk_usage(self._root).free < self._ballast:
+            self.give_up()
+        else:
+            self.refill()
+
+    def give_up(self) -> bool:
+        """Free the ballast for a deletion; false when there is none. Blocking."""
+        with self._lock:
+            try:
+                self._path.unlink()
+            except OSError:
+                return False
+            finally:
+                self._held = False
+            return True
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the ballast is on the disk."""
+        return self._held or not self._ballast
+
+    def is_exhausted(self) -> bool:
+        """Tell whether nearly nothing is free, so that an error of the disk may mean that."""
+        return shutil.disk_usage(self._root).free < self._ballast
+
+    def refill(self) -> None:
+        """Take the ballast again, before uploads get anything, once it leaves some room. Blocking."""
+        if self.is_held:
+            return
+        with self._lock, contextlib.suppress(OSError):
+            if shutil.disk_usage(self._root).free < 2 * self._ballast:
+                return
+            try:
+                with open_private(self._path) as file:
+                    if hasattr(os, "posix_fallocate"):
+                        os.posix_fallocate(file.fileno(), 0, self._ballast)
+                    else:
+                        write_all(file, bytes(self._ballast))
+            except OSError:
+                self._path.unlink(missing_ok=True)
+                raise
+            self._held = True

@@ -532,3 +532,31 @@ def test_a_phone_shows_every_page_without_scrolling_sideways(browser: Browser, p
         )
         assert small == [], "large enough for a thumb"
     assert wide == []
+
+
+def test_assets_are_chosen_by_keys_and_deleted(browser: Browser, client: vi.Client, dataset: str) -> None:
+    from selenium.webdriver import Keys
+
+    fill(client, dataset, {f"k{number}.png": picture(number) for number in range(5)})
+    browser.open(page_of(dataset) + "?sort=name")
+    browser.one("html.js .tile")
+    delete = browser.one("#selection [value=delete]")
+    assert not delete.is_enabled()
+    browser.press(Keys.ARROW_RIGHT, "x", Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, "x")
+    assert browser.one("[data-chosen]").text == "2 selected"
+    delete.click()
+    browser.until(lambda: "Delete 2 assets?" in browser.text)
+    browser.press(Keys.ESCAPE)
+    browser.one("html.js .tile")
+    assert len(stored(client, dataset)) == 5, "Escape keeps them"
+    for name in ("k0.png", "k2.png"):
+        box = browser.one(f"input[aria-label='Select {name}']")
+        if not box.is_selected():
+            box.click()
+    browser.one("#selection [value=delete]").click()
+    browser.one("main [value=confirm]").click()
+    browser.until(lambda: len(browser.all(".tile")) == 3)
+    assert browser.path == page_of(dataset) + "?sort=name"
+    assert set(stored(client, dataset)) == {"k1.png", "k3.png", "k4.png"}
+    browser.one("[data-all]").click()
+    assert browser.one("[data-chosen]").text == "3 selected"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 import attrs
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from ..._show.units import several, size
 from ..context import CONTEXT
 from ..store import datasets
 from ..store.paging import Page, listing
+from . import selection
 from .datasets import picture, turning
 from .file_names import tile_name
 from .html import Child, Markup, h
@@ -74,12 +76,25 @@ async def show(request: web.Request) -> web.Response:
         h("p", row.description, class_="description") if row.description else None,
         _drop_zone(request, row),
         _search(view, here) if row.asset_total else None,
-        _hits(view, shown) if shown.page.rows else None,
+        h(
+            "div",
+            _hits(view, shown),
+            selection.bar(
+                request, row.id, urlencode(_given(view) | ({"page": str(shown.number)} if shown.number > 1 else {}))
+            ),
+            class_="above",
+        )
+        if shown.page.rows
+        else None,
         _tiles(view, row, shown.page.rows),
         turning(here, view.query, previous, following, shown.number, _jump(view, here, shown)),
         None if row.asset_total else _shell(row),
         status=400 if view.trouble else 200,
     )
+
+
+def _given(view: View) -> dict[str, str]:
+    return {name: value for name, value in view.query.items() if value}
 
 
 def _hits(view: View, shown: _Shown) -> Markup:
@@ -90,7 +105,7 @@ def _hits(view: View, shown: _Shown) -> Markup:
 
 def _jump(view: View, here: str, shown: _Shown) -> Markup:
     """Return the form that leads to a page by its number."""
-    asked = [h("input", type="hidden", name=name, value=value) for name, value in view.query.items() if value]
+    asked = [h("input", type="hidden", name=name, value=value) for name, value in _given(view).items()]
     return h(
         "form",
         *asked,
@@ -106,7 +121,12 @@ def _jump(view: View, here: str, shown: _Shown) -> Markup:
 
 def _tiles(view: View, dataset: sa.Row[Any], rows: Any) -> Child:
     if rows:
-        return h("ul", *(h("li", _tile(view, dataset, row)) for row in rows), class_="grid", data_keys="grid")
+        return h(
+            "ul",
+            *(h("li", _tile(view, dataset, row), selection.box(row.id, row.filename)) for row in rows),
+            class_="grid",
+            data_keys="grid",
+        )
     if not dataset.asset_total or view.trouble:
         return None
     nothing: Child = "Nothing is left on this page."

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from ..context import CONTEXT
 from ..handlers import sessions as api_sessions
-from . import asset, datasets, grid, login, paths, sessions, static_files, uploads
+from . import asset, datasets, grid, login, paths, selection, sessions, static_files, uploads
 from .access import ACCESS, Access, add_headers, guard
 
 MIDDLEWARE = guard(login.login_page, login.error_page)
@@ -32,6 +32,7 @@ def add_to(app: web.Application) -> None:
             web.post(paths.DATASETS, datasets.create),
             web.get(paths.DATASET, grid.show),
             web.post(paths.UPLOADS, uploads.take),
+            web.post(paths.SELECTION, selection.act),
             web.get(paths.ASSET, asset.show),
             web.get(paths.FILE, asset.send_file),
             web.get(paths.THUMBNAIL, asset.send_small),

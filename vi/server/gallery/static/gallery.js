@@ -97,6 +97,7 @@
   }
 
   function moveInGrid(event, tile) {
+    if (event.key === "x") return choose(tile);
     const all = tiles();
     const columns = all.filter((other) => other.getBoundingClientRect().top === all[0].getBoundingClientRect().top).length;
     const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
@@ -145,6 +146,33 @@
     tile.focus({ preventScroll: true });
     const { top, bottom } = tile.getBoundingClientRect();
     if (top < 0 || bottom > innerHeight) tile.scrollIntoView({ block: "center", behavior: "instant" });
+  }
+
+  // Choosing assets
+
+  function takeChoices() {
+    const form = document.getElementById("selection");
+    if (!form) return;
+    const boxes = [...document.querySelectorAll("input[form=selection]")];
+    const all = form.querySelector("[data-all]");
+    const told = () => {
+      const count = boxes.filter((box) => box.checked).length;
+      form.querySelector("[data-chosen]").textContent = count ? `${count} selected` : "None selected";
+      all.textContent = count === boxes.length ? "Select none" : "Select all";
+      for (const button of form.querySelectorAll("[name=action]")) button.disabled = !count;
+    };
+    all.addEventListener("click", () => {
+      const some = boxes.some((box) => !box.checked);
+      for (const box of boxes) box.checked = some;
+      told();
+    });
+    for (const box of boxes) box.addEventListener("change", told);
+    addEventListener("pageshow", told); // a browser that goes back keeps what was chosen
+    told();
+  }
+
+  function choose(tile) {
+    tile.parentElement.querySelector(".pick input").click();
   }
 
   // Running sessions
@@ -502,6 +530,7 @@
   document.documentElement.classList.add("js");
   localTimes();
   keepPlace();
+  takeChoices();
   takeDrops();
   addEventListener("keydown", onKey);
   const list = document.querySelector("[data-state]");

@@ -1,8 +1,8 @@
 """The event loop of a sync client, in a thread of its own, and how a call in it is cancelled.
 
 The thread starts at the first call and again after a fork. Ctrl+C reaches only the waiting thread, so it cancels
-the task there and waits a moment for its clean-up, and the `KeyboardInterrupt` has a note that says how to resume; a
-second Ctrl+C leaves at once. Callbacks that a caller passes in run in the loop thread.
+the task there and waits a moment for its clean-up, and the `KeyboardInterrupt` has a note that says how to resume, and
+what was reached as ``partial_result``; a second Ctrl+C leaves at once. Callbacks that a caller passes in run in the loop thread.
 
 anyio runs the loop and cancels in it. Its portal is not used: handing over a call would wait for the loop, in a sleep
 that Ctrl+C does not end.
@@ -174,6 +174,7 @@ class _UnderWay(Generic[R]):
         self._given_up = False
         self._ended = threading.Event()
         self._notes: list[str] = []
+        self._partial_result: Any = None
         self.left: BaseException | None = None
         """What a callback of the caller's raised to end the program."""
 
@@ -189,6 +190,7 @@ class _UnderWay(Generic[R]):
                     self._leave(error)
                 except asyncio.CancelledError as error:
                     self._notes += getattr(error, "__notes__", ())
+                    self._partial_result = getattr(error, "partial_result", None)
                     raise
         finally:
             self._ended.set()
@@ -210,6 +212,7 @@ class _UnderWay(Generic[R]):
         ended = self._ended.wait(CLEAN_UP_SECONDS)
         for note in self._notes:
             reason.add_note(note)
+        reason.partial_result = self._partial_result  # type: ignore[attr-defined]
         return ended
 
 

@@ -17,6 +17,7 @@ from aiohttp import web
 import vi
 import vi.transfers
 from tests.resume.stage import (
+    LIMITS,
     PARTS,
     RETRIES,
     CountingService,
@@ -88,6 +89,32 @@ def test_an_upload_interrupted_by_the_user_resumes(
     assert not whole(service) & left.sent.keys()
     (upload,) = left.multiparts.values()
     assert not in_parts(service) & {f"{upload.upload_id}/{number}" for number in upload.parts}
+
+
+@pytest.mark.parametrize("count", [20, 700, 1300])
+def test_after_ctrl_c_only_what_was_in_flight_is_sent_again(
+    service: CountingService, client: vi.Client, dataset: str, cache: Path, many: Path, count: int
+) -> None:
+    process: subprocess.Popen[str]
+    service.after = at_the(count, "/up/")(lambda: process.send_signal(signal.SIGINT))
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPT), str(many), dataset],
+        env={**os.environ, **service.environment, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    _, errors = process.communicate(timeout=100)
+    assert "KeyboardInterrupt\nInterrupted: " in errors
+    first = sum(put.size for put in service.puts)
+    largest = max(put.size for put in service.puts)
+    service.reset()
+    left = left_behind(cache)
+    go_on(client, dataset, many, cache)
+    assert not whole(service) & left.sent.keys()
+    total = sum(path.stat().st_size for path in many.iterdir())
+    assert first + sum(put.size for put in service.puts) <= total * 1.01 + LIMITS.max_concurrency * largest
+    assert not service.open_sessions(dataset)
 
 
 def test_a_time_out_leaves_the_same_to_go_on_with(

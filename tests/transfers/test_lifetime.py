@@ -271,7 +271,8 @@ def test_ctrl_c_says_how_to_resume(
         assert hold.reached.wait(20)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
-    assert "KeyboardInterrupt\nMake the same call again" in err
+    reached = "0 of 3 files stored" if move == "upload" else "0 files saved"
+    assert f"KeyboardInterrupt\nInterrupted: {reached}. Make the same call again" in err
 
 
 @pytest.mark.parametrize(("times", "within"), [(1, 6), (2, 3)], ids=["once", "twice leaves at once"])

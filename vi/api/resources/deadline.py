@@ -46,8 +46,11 @@ class Deadline(AbstractContextManager[None]):
         if self._scope.cancelled_caught:
             raise self._stopped(closed=self._call.closed)
         if isinstance(error, asyncio.CancelledError) and self._resume_hint is not None:
-            error.add_note(self._resume_hint)
-            logger.info("The %s was cancelled. %s", self._what, self._resume_hint)
+            result = self._result() if self._result else None
+            note = f"Interrupted: {result._reached()}. {self._resume_hint}" if result is not None else self._resume_hint
+            error.add_note(note)
+            error.partial_result = result  # type: ignore[attr-defined]
+            logger.info("The %s was stopped. %s", self._what, note)
         return swallowed
 
     def _stopped(self, *, closed: bool) -> ViOperationError | ViTimeoutError:
@@ -59,7 +62,7 @@ class Deadline(AbstractContextManager[None]):
             error.result = result
             return error
         return ViTimeoutError(
-            f"The {self._what} did not finish within {self._timeout:g} s and was cancelled.",
+            f"The {self._what} did not finish within {self._timeout:g} s and was stopped.",
             result=result,
             session=self._session() if self._session else None,
             suggestion=self._resume_hint,

@@ -83,8 +83,8 @@ class AsyncFolderTransfers(Resource):
         """Upload files and folders.
 
         Only missing files are sent if an interrupted upload is repeated. Transient failures are retried, from the first
-        byte of the file or part. Cancelling, *timeout* and closing the client cancel the upload on the service; stored
-        files stay, and the same call resumes.
+        byte of the file or part. Cancelling, *timeout* and closing the client stop the upload; the service keeps what
+        it has received, and the same call resumes.
 
         Args:
             dataset_id: Id of the dataset.
@@ -165,7 +165,7 @@ class AsyncFolderTransfers(Resource):
     upload_events: Final = with_events(
         upload,
         "upload_events",
-        "Like `upload`, but a context manager that yields progress events; leaving it early cancels the upload.",
+        "Like `upload`, but a context manager that yields progress events; leaving it early stops the upload.",
     )
 
     async def download(

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from ....._show.sheet import Sheet, Table
-from ....._show.units import counted, noted, rate, skipped
+from ....._show.units import counted, noted, rate, several, skipped
 from ....._transfer.record import FileFailure, Ledger, Outcome, SkippedFile
 from ....._transfer.sources.local import shown
 from ....display import Report
@@ -102,6 +102,10 @@ class AssetUploadResult(Report):
         """The paths of the failed files, as they were given; *failures* says why."""
         return [failure.path for failure in self.failures]
 
+    def _reached(self) -> str:
+        """Return how far an upload came that was stopped, in words."""
+        return f"{self.total_succeeded + self.total_existing:,} of {several(self.total_files, 'file')} stored"
+
     def _sheet(self) -> Sheet:
         if self.plan is not None:
             return self.plan._dry_run()
@@ -185,6 +189,10 @@ class AssetDownloadResult(Report):
     def failed_files(self) -> list[str]:
         """The names of the assets that did not arrive; *failures* says why."""
         return [failure.filename for failure in self.failures]
+
+    def _reached(self) -> str:
+        """Return how far a download came that was stopped, in words; assets that were not listed yet are not counted."""
+        return f"{several(self.total_downloaded + self.total_existing, 'file')} saved"
 
     def _sheet(self) -> Sheet:
         if self.plan is not None:

@@ -59,6 +59,10 @@ class SyncResult(Report):
     def _kept(self) -> list[PlannedTransfer]:
         return [entry for entry in self.plan if entry.action == "keep"]
 
+    def _reached(self) -> str:
+        """Return how far a sync came that was stopped, in words."""
+        return ", ".join(moved._reached() for moved in self._moved) or "nothing was transferred"
+
     def _sheet(self) -> Sheet:
         if not (self._moved or self.deleted or self.failures):
             return self.plan._sheet()
@@ -159,7 +163,11 @@ class PlanRun:
             remembers=True,
         )
         tracker = ProgressTracker("upload", progress_listeners("upload", *self._progress))
-        self.result.upload = await self._transfers.upload(self._calls, options, tracker).run(inventory)
+        run = self._transfers.upload(self._calls, options, tracker)
+        try:
+            await run.run(inventory)
+        finally:
+            self.result.upload = run.result()
 
     async def _download(self, entries: list[PlannedTransfer]) -> None:
         if not self._fresh:
@@ -185,8 +193,12 @@ class PlanRun:
             )
             tracker = ProgressTracker("download", progress_listeners("download", *self._progress))
             tracker.files_total = len(wanted)
-            result = await self._transfers.download(self._calls, options, tracker).run()
-            self.result.download = result if self.result.download is None else _sum(self.result.download, result)
+            run = self._transfers.download(self._calls, options, tracker)
+            try:
+                await run.run()
+            finally:
+                result = run.result()
+                self.result.download = result if self.result.download is None else _sum(self.result.download, result)
 
     async def _still_as_planned(self, entries: list[PlannedTransfer]) -> list[PlannedTransfer]:
         """Return the downloads of assets and onto files that are what they were; the others are reported."""

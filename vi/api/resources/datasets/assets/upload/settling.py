@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import anyio
 
+from ......_transfer.journals.uploads import Identity
 from ......_transfer.threads.pool import first_error
 from ......codes import CUT_SHORT
 from ......errors import ViError, ViNotFoundError, ViValidationError
@@ -151,7 +152,10 @@ class Settlement:
             self._replace(opened)
 
     async def wind_down(self) -> None:
-        """Cancel every open session, and look up what had been stored; takes less than two seconds."""
+        """End an upload early: leave each open session to the next run or cancel it; takes less than two seconds.
+
+        What has been stored is looked up in both cases.
+        """
         with anyio.CancelScope(shield=True), anyio.move_on_after(CANCEL_SECONDS):
             try:
                 async with anyio.create_task_group() as group:
@@ -167,11 +171,21 @@ class Settlement:
                     self._upload.ledger.cancel(record, f"{name}: cancelled; whether it was stored is unknown.")
 
     async def _wind_down_one(self, opened: OpenSession) -> None:
-        # One with a file in parts is left to expire with its URLs, so that the next run can resume the parts.
-        left = bool(opened.in_parts) and self._upload.journal is not None
-        left = left and all(failure.code in CUT_SHORT for failure in self._upload.ledger.failures)
+        left = self._is_left(opened)
         await (self._read(opened) if left else self._cancel(opened))
         try:
             await self._judge(opened, ended=not left)
         except FirstFailure:
             return
+
+    def _is_left(self, opened: OpenSession) -> bool:
+        """Whether a session is left to expire with its URLs, because the next run can use what the service has of it.
+
+        What the service has received it goes on checking, as after a kill. A refused file ends the whole upload, though,
+        and what is not in the journal (data in memory, for one) is of no use to another run.
+        """
+        if self._upload.journal is None:
+            return False
+        if self._upload.stops_at_first_failure and (failures := self._upload.ledger.failures):
+            return bool(opened.in_parts) and all(failure.code in CUT_SHORT for failure in failures)
+        return bool(opened.in_parts or opened.begun) or any(map(Identity.of, opened.sent.values()))

@@ -2,7 +2,8 @@
 
 The thread starts at the first call and again after a fork. Ctrl+C reaches only the waiting thread, so it cancels
 the task there and waits a moment for its clean-up, and the `KeyboardInterrupt` has a note that says how to resume, and
-what was reached as ``partial_result``; a second Ctrl+C leaves at once. Callbacks that a caller passes in run in the loop thread.
+what was reached as ``partial_result``; a second Ctrl+C leaves at once. Callbacks that a caller passes in run in the
+loop thread.
 
 anyio runs the loop and cancels in it. Its portal is not used: handing over a call would wait for the loop, in a sleep
 that Ctrl+C does not end.

@@ -146,7 +146,7 @@ class ViError(Exception):
         if self.request_id:
             about.append(f"request {self.request_id}")
         if about:
-            text = f"{text} ({', '.join(about)})"
+            text = f"{text.removesuffix('.')} ({', '.join(about)})."
         return f"{text} {self.suggestion}" if self.suggestion else text
 
     def __repr__(self) -> str:

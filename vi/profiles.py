@@ -7,9 +7,7 @@ new text must read back as the old document with that one change, or nothing is 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,8 +21,6 @@ from .config import CONFIG_VARIABLE, PROFILE_VARIABLE, Settings, default_config_
 from .errors import ViConfigurationError, ViInvalidParameterError
 
 _FIELDS = ("secret_key", "organization_id", "endpoint")
-_ASSIGNMENT = re.compile(r"\s*(?:secret_key|organization_id|endpoint)\s*=")
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @attrs.frozen
@@ -102,30 +98,21 @@ def _values(settings: Settings) -> dict[str, str]:
 
 
 def _with_values(text: str, profile: str | None, values: dict[str, str]) -> str:
-    lines = text.splitlines(keepends=True)
-    headers = [number for number, line in enumerate(lines) if line.lstrip().startswith("[")]
-    assignments = [f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items()]
-    if profile is None:
-        start, end = 0, headers[0] if headers else len(lines)
-    else:
-        found = [number for number in headers if _names(lines[number], profile)]
-        if not found:
-            gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
-            key = profile if _BARE.fullmatch(profile) else json.dumps(profile, ensure_ascii=False)
-            return f"{text}{gap}[profiles.{key}]\n{''.join(assignments)}"
-        start = found[0] + 1
-        end = next((number for number in headers if number >= start), len(lines))
-    kept = [line for line in lines[start:end] if not _ASSIGNMENT.match(line)]
-    before = lines[:start]
-    if before and not before[-1].endswith("\n"):
-        before[-1] += "\n"
-    return "".join([*before, *assignments, *kept, *lines[end:]])
+    import tomlkit  # here: only saving needs it
 
-
-def _names(line: str, profile: str) -> bool:
-    with contextlib.suppress(tomllib.TOMLDecodeError):
-        return tomllib.loads(line) == {"profiles": {profile: {}}}
-    return False
+    document = tomlkit.parse(text)
+    table: Any = document
+    if profile is not None:
+        if "profiles" not in document:
+            document.add("profiles", tomlkit.table(is_super_table=True))
+        profiles: Any = document["profiles"]
+        if isinstance(profiles, dict) and profile not in profiles:
+            inline = isinstance(profiles, tomlkit.items.InlineTable)
+            profiles[profile] = tomlkit.inline_table() if inline else tomlkit.table()
+        table = profiles[profile] if isinstance(profiles, dict) else None
+    if isinstance(table, dict):  # otherwise the check says so
+        table.update(values)
+    return tomlkit.dumps(document)
 
 
 def _check(changed: str, document: dict[str, Any], profile: str | None, values: dict[str, str], path: Path) -> None:

@@ -178,10 +178,22 @@ endpoint = "not ours"
         ],
         ids=["inline", "quoted header", "dotted"],
     )
-    def test_what_cannot_be_changed_safely_is_left(self, text: str, tmp_path: Path) -> None:
+    def test_however_the_file_is_written_one_profile_changes(self, text: str, tmp_path: Path) -> None:
         path = tmp_path / "config.toml"
         path.write_text(text)
-        with pytest.raises(vi.ViConfigurationError, match="cannot be changed safely"):
+        before = tomllib.loads(text)
+        for name in ("default", "added"):
+            save_profile(KEY, "new", "https://vi.example", profile=name, config_file=path, environ={})
+        after = tomllib.loads(path.read_text())
+        saved = {"secret_key": KEY, "organization_id": "new", "endpoint": "https://vi.example"}
+        kept = before.get("profiles", {}).get("default", {})
+        assert after == {**before, "profiles": {"default": {**kept, **saved}, "added": saved}}
+
+    @pytest.mark.parametrize("text", ["profiles = 3\n", "profiles = {default = 3}\n"])
+    def test_what_cannot_be_changed_is_left(self, text: str, tmp_path: Path) -> None:
+        path = tmp_path / "config.toml"
+        path.write_text(text)
+        with pytest.raises(vi.ViConfigurationError, match="cannot be edited safely"):
             save_profile(KEY, "new", "https://vi.example", config_file=path, environ={})
         assert path.read_text() == text
         assert [p.name for p in tmp_path.iterdir()] == ["config.toml"]

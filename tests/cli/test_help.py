@@ -108,7 +108,7 @@ def test_the_example_of_serve_runs(start: Callable[..., subprocess.Popen[str]], 
     line, *_ = example(("serve",))
     process = start(*shlex.split(line)[1:])
     assert process.stdout is not None
-    assert process.stdout.readline().startswith("Serving ")
+    assert "".join(iter(process.stdout.readline, "  stop          Ctrl+C\n")).startswith("Serving ")
     settings = dict(line.split("=", 1) for line in (home / "vi.env").read_text().splitlines())
     assert set(settings) == {"DATATURE_VI_SECRET_KEY", "DATATURE_VI_ORGANIZATION_ID", "DATATURE_VI_API_ENDPOINT"}
     process.send_signal(signal.SIGINT)
@@ -120,6 +120,9 @@ def test_the_example_of_demo_runs(run: Run) -> None:
     shown = run(*shlex.split(example(("demo",))[1])[1:])
     assert shown.code == 0
     assert shown.lines[-1] == "4 of 4 files went up, came back, and are the same byte for byte."
+    assert "vi-sdk serve --data ./vi-demo --open" in shown.err
+    with vi.Client.local("vi-demo") as client:
+        assert [dataset.name for dataset in client.datasets.list().all_items()] == ["demo"]
 
 
 def test_demo_without_its_extra_says_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,9 +214,9 @@ class TestOrderOfArguments:
         "words", [["D", "--nonsense", "a"], ["D", "a", "--incl", "x"], ["D", "a", "--json", "--quiet"]], ids=" ".join
     )
     def test_what_is_not_understood_is_refused(self, words: list[str]) -> None:
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(exits.WrongUseError) as refused:
             build_parser().parse_args(["assets", "upload", *words])
-        assert ended.value.code == 2
+        assert refused.value.see == "vi-sdk assets upload --help"
 
 
 def test_help_loads_no_transport() -> None:

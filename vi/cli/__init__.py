@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import sys
 import traceback
@@ -16,15 +17,30 @@ from typing import Any
 from .._redact import redact
 from .._show.console import complain, log_as_asked, report
 from .._version import __version__
-from ..errors import ViConfigurationError, ViError, ViErrorCode
-from . import account, assets, compare, completion, config, datasets, demo, doctor, exits, moves, serve, transfers
-from .options import VerbParser, add_group
+from ..errors import ViError
+from . import (
+    account,
+    assets,
+    compare,
+    completion,
+    config,
+    datasets,
+    demo,
+    doctor,
+    exits,
+    moves,
+    refusals,
+    serve,
+    transfers,
+)
+from .options import VerbParser, add_commands, add_group, add_verb
 
 EXAMPLE = """example:
-  vi-sdk serve --data ./vi-data --env-file vi.env &     # a service of your own; then: set -a; . ./vi.env
-  DATASET=$(vi-sdk datasets create "street signs" --quiet)
-  vi-sdk assets upload "$DATASET" ./images
-  vi-sdk assets download "$DATASET" ./copy
+  vi-sdk serve --data ./vi-data --env-file vi.env --detach     # a service of your own
+  set -a; . ./vi.env
+  vi-sdk datasets create "street signs"
+  vi-sdk assets upload "street signs" ./images
+  vi-sdk assets download "street signs" ./copy
 """
 
 ENVIRONMENT = """environment:
@@ -32,8 +48,6 @@ ENVIRONMENT = """environment:
   VI_CONFIG, VI_PROFILE, VI_CACHE_DIR    settings file, profile, folder of unfinished transfers
   VI_LOG=info|debug, VI_PROGRESS=0       log on stderr, no progress; NO_COLOR, FORCE_COLOR and CI are honoured
 """
-
-LOGIN = "Run vi-sdk login, set DATATURE_VI_SECRET_KEY, or start a local service with vi-sdk serve."
 
 
 def build_parser() -> VerbParser:
@@ -46,13 +60,16 @@ def build_parser() -> VerbParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"vi-sdk {__version__}")
-    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    verbs = add_commands(parser)
     datasets.add_to(verbs)
     group = add_group(verbs, "assets", "list, upload, download, compare and delete assets")
     for module in (assets, moves, compare):
         module.add_to(group)
     for module in (transfers, account, config, doctor, serve, demo, completion):
         module.add_to(verbs)
+    about = add_verb(verbs, "help", "show the help of a command", "  vi-sdk help assets upload\n")
+    about.add_argument("words", nargs="*", metavar="COMMAND", help="the command")
+    about.set_defaults(run=lambda given: parser.parse_args([*given.words, "--help"]))
     parser.set_defaults(whole=parser)  # completion describes it
     return parser
 
@@ -61,32 +78,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     _hold_standard_descriptors()
     _let_anything_be_printed()
-    given = build_parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in words
     try:
+        given = build_parser().parse_args(words)
         log_as_asked()
         code: int = given.run(given)
-    except KeyboardInterrupt:
-        complain("interrupted")
-        if hint := getattr(given, "hint", None):
-            complain(hint(given))
+    except KeyboardInterrupt as error:
+        result = getattr(error, "partial_result", None)
+        reached = "." if result is None else f": {result._reached()}. Run the same command again to resume."
+        complain(f"Interrupted{reached}")
         return exits.INTERRUPTED
     except exits.WrongUseError as error:
-        report(str(error))
+        _tell(error, refusals.text_of(error), exits.WRONG_USE, as_json=as_json)
+        if error.see and not as_json:
+            complain(f"See: {error.see}")
         return exits.WRONG_USE
     except ViError as error:
-        unset = isinstance(error, ViConfigurationError) and error.error_code == ViErrorCode.MISSING_REQUIRED_FIELD
-        report(f"{error.message} {LOGIN}" if unset else str(error))
-        if error.partial_result is not None:
+        code = exits.of_error(error)
+        _tell(error, refusals.text_of(error), code, as_json=as_json)
+        if error.partial_result is not None and not as_json:
             complain(error.partial_result.summary())
-        return exits.of_error(error)
+        return code
     except OSError as error:
-        report(f"{error.filename or 'the system'}: {error.strerror or error}")
+        _tell(error, f"{error.filename or 'the system'}: {error.strerror or error}", exits.FATAL, as_json=as_json)
         return exits.FATAL
     except Exception:  # noqa: BLE001 - whatever it is, its text may hold a secret, and a script needs an exit code
         report("a defect of vi-sdk; please report it with these lines:")
         complain(redact(traceback.format_exc()))
         return exits.FATAL
     return code
+
+
+def _tell(error: Exception, text: str, code: int, *, as_json: bool) -> None:
+    if as_json:
+        complain(json.dumps(refusals.document_of(error, code), default=str))
+    else:
+        report(text)
 
 
 def _let_anything_be_printed() -> None:

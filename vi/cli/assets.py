@@ -158,7 +158,7 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
 
 def _verb(group: options.Verbs[options.VerbParser], name: str, about: str, example: str) -> options.VerbParser:
     parser = options.add_verb(group, name, about, example)
-    parser.add_argument("dataset", metavar="DATASET", help="id of the dataset")
+    options.add_dataset(parser)
     return parser
 
 

@@ -23,7 +23,7 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
 """,
         description="Make a dataset equal to a folder, or the folder equal to the dataset; only the difference is transferred.",
     )
-    parser.add_argument("dataset", metavar="DATASET", help="id of the dataset")
+    options.add_dataset(parser)
     parser.add_argument("folder", metavar="DIR", help="the folder")
     parser.add_argument(
         "--direction", choices=("up", "down"), default="up", help="up to the dataset, or down (default: %(default)s)"
@@ -47,7 +47,7 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
     plans.add_to(parser)
     options.add_output(parser, ids="print only failures")
     options.add_connection(parser)
-    parser.set_defaults(run=sync, hint=lambda given: "Run the same command again: it transfers only the difference.")
+    parser.set_defaults(run=sync)
 
     parser = options.add_verb(
         group,
@@ -56,7 +56,7 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
         '  vi-sdk assets verify "$DATASET" ./images\n',
         description=f"Compare a folder with a dataset. Nothing is transferred. Exit code {exits.FAILED} if they differ.",
     )
-    parser.add_argument("dataset", metavar="DATASET", help="id of the dataset")
+    options.add_dataset(parser)
     parser.add_argument("folder", metavar="DIR", help="the folder")
     parser.add_argument("--timeout", type=options.seconds, metavar="SECONDS", help="cancel after this time")
     options.add_patterns(parser)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .._show.console import complain
+from .._show.console import complain, report
 from .._show.text import printable
 from .._show.units import several
 from ..errors import ViNotFoundError
@@ -62,7 +62,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     _finish(parser, create)
 
     parser = options.add_verb(group, "show", "show datasets", '  vi-sdk datasets show "$DATASET"\n')
-    parser.add_argument("datasets", nargs="+", metavar="DATASET")
+    options.add_dataset(parser, several=True)
     _finish(parser, show)
 
     parser = options.add_verb(
@@ -71,7 +71,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
         "delete datasets and all their assets permanently",
         '  vi-sdk datasets rm "$DATASET" --dry-run\n  vi-sdk datasets rm "$DATASET" --yes\n',
     )
-    parser.add_argument("datasets", nargs="+", metavar="DATASET")
+    options.add_dataset(parser, several=True)
     parser.add_argument("--missing-ok", action="store_true", help="ignore datasets that do not exist")
     options.add_consent(parser)
     _finish(parser, rm)
@@ -110,8 +110,8 @@ def create(given: argparse.Namespace) -> int:
 def show(given: argparse.Namespace) -> int:
     """Show datasets."""
     with options.open_client(given) as client:
-        for dataset_id in given.datasets:
-            dataset = client.datasets.get(dataset_id)
+        for text in given.datasets:
+            dataset = client.datasets.get(options.dataset_id(client, text))
             if given.json or given.quiet:
                 show_items(given, [dataset], COLUMNS, none="")
             else:
@@ -124,12 +124,12 @@ def rm(given: argparse.Namespace) -> int:
     code = exits.DONE
     found = []
     with options.open_client(given) as client:
-        for dataset_id in given.datasets:
+        for text in given.datasets:
             try:
-                found.append(client.datasets.get(dataset_id))
-            except ViNotFoundError as error:
+                found.append(client.datasets.get(options.dataset_id(client, text)))
+            except ViNotFoundError:
                 if not given.missing_ok:
-                    complain(f"{dataset_id}: {error.message}")
+                    report(f"There is no dataset {text!r}. List them with: vi-sdk datasets ls")
                     code = exits.MISSING
         if given.dry_run:
             show_items(given, found, COLUMNS, none="Nothing would be deleted.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import shlex
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,9 +18,10 @@ from .._show.console import complain, say
 from .._show.text import aligned
 from .._show.units import several, size, skipped
 from . import exits, options
+from .output import tell_failures
 
 EXAMPLE = """  vi-sdk demo               # with images that it makes
-  vi-sdk demo ./images
+  vi-sdk demo ./images --keep ./vi-demo
 """
 
 SAMPLES = 42
@@ -50,7 +52,13 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
         description="Start a local service, upload FOLDER, list it, download it and compare every byte.",
     )
     parser.add_argument("folder", nargs="?", metavar="FOLDER", help="images to use (default: some that it makes)")
-    parser.add_argument("--data", metavar="DIR", help="keep the service's data here (default: a temporary folder)")
+    parser.add_argument(
+        "--keep",
+        nargs="?",
+        const="./vi-demo",
+        metavar="DIR",
+        help="keep the service's data, to look at it afterwards (default folder: %(const)s)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -82,7 +90,7 @@ def _tour(given: argparse.Namespace, scratch: Path) -> int:
         with step("make") as row:
             made = make_samples(folder, count=SAMPLES)
             row.files, row.bytes = len(made), sum(path.stat().st_size for path in made)
-    with vi.Client.local(given.data or scratch / "service") as client:
+    with vi.Client.local(given.keep or scratch / "service") as client:
         dataset = client.datasets.create(name="demo")
         with step("upload") as row:
             sent = client.assets.upload(dataset.dataset_id, paths=folder, names="relative", failure_mode="FailAfterAll")
@@ -101,19 +109,33 @@ def _tour(given: argparse.Namespace, scratch: Path) -> int:
                     different.append(asset.filename)
                 row.files, row.bytes = row.files + 1, row.bytes + asset.metadata.file_size
     say("\n".join(aligned([("step", "files", "size", "seconds", "rate"), *(s.row() for s in steps)])))
-    for failure in (*sent.failures, *received.failures):
-        complain(f"{failure.path}: {failure.code}: {failure.message}")
+    tell_failures([*sent.failures, *received.failures])
     for name in different:
         complain(f"{name}: came back different")
     if sent.total_skipped:
         complain("\n".join(skipped(sent.skip_reasons)))
     agree = sent.total_succeeded == len(assets) == received.total_downloaded and not different and not sent.failures
+    if not assets and not sent.failures:
+        complain(f"No images or videos in {given.folder}.")
+        return exits.WRONG_USE
     say(
         f"{len(assets):,} of {several(sent.total_files, 'file')} went up, came back, and are the same byte for byte."
         if agree
         else "Not everything agrees; see above."
     )
+    _tell_next(given)
     return 0 if agree and assets else 1
+
+
+def _tell_next(given: argparse.Namespace) -> None:
+    """Say what to do next."""
+    if given.keep:
+        complain(f"Look at it:      vi-sdk serve --data {shlex.quote(given.keep)} --open")
+    else:
+        complain("Look at it:      vi-sdk demo --keep, then vi-sdk serve --data ./vi-demo --open")
+    if not given.folder:
+        complain("Your own images: vi-sdk demo ./images")
+    complain("Keep a service:  vi-sdk serve --data ./vi-data --profile")
 
 
 def _same(one: Path, other: Path) -> bool:

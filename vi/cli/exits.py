@@ -47,7 +47,11 @@ TEXT = "exit codes:\n" + "\n".join(f"  {code:<4} {meaning}" for code, meaning in
 
 
 class WrongUseError(Exception):
-    """Arguments that do not go together, found after parsing."""
+    """Arguments that are wrong or do not go together; *see* is the command that shows the usage."""
+
+    def __init__(self, message: str, *, see: str | None = None) -> None:
+        super().__init__(message)
+        self.see = see
 
 
 def of_error(error: ViError) -> int:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from .._show.console import complain, say
 from .._show.text import printable
-from .._show.units import several
 from . import exits, options, output, plans
 from .output import show_document
 
@@ -33,7 +32,7 @@ def _add_upload(group: options.Verbs[options.VerbParser]) -> None:
 """,
         description="Upload files and folders to a dataset. Every file is tried; a failure does not stop the others.",
     )
-    parser.add_argument("dataset", metavar="DATASET", help="id of the dataset")
+    options.add_dataset(parser)
     parser.add_argument("paths", nargs="*", metavar="PATH", help="file or folder")
     parser.add_argument("--skip-existing", action="store_true", help="skip files that the dataset already has")
     parser.add_argument("--fail-fast", action="store_true", help="stop at the first file that fails")
@@ -55,7 +54,7 @@ def _add_upload(group: options.Verbs[options.VerbParser]) -> None:
     plans.add_to(parser)
     options.add_output(parser, ids="ids of the upload sessions only")
     options.add_connection(parser)
-    parser.set_defaults(run=upload, hint=_hint)
+    parser.set_defaults(run=upload)
 
 
 def _add_download(group: options.Verbs[options.VerbParser]) -> None:
@@ -67,7 +66,7 @@ def _add_download(group: options.Verbs[options.VerbParser]) -> None:
   vi-sdk assets download "$DATASET" ./copy --include '*.png' --overwrite --dry-run
 """,
     )
-    parser.add_argument("dataset", metavar="DATASET", help="id of the dataset")
+    options.add_dataset(parser)
     parser.add_argument("folder", metavar="DIR", help="folder to save in")
     parser.add_argument("--overwrite", action="store_true", help="replace local files with other content")
     parser.add_argument("--asset", action="append", metavar="ASSET", help="id of an asset to take; repeatable")
@@ -79,9 +78,7 @@ def _add_download(group: options.Verbs[options.VerbParser]) -> None:
     plans.add_to(parser)
     options.add_output(parser, ids="print only failures")
     options.add_connection(parser)
-    parser.set_defaults(
-        run=download, hint=lambda given: "Run the same command again to resume: files that have arrived are kept."
-    )
+    parser.set_defaults(run=download)
 
 
 def upload(given: argparse.Namespace) -> int:
@@ -196,11 +193,3 @@ def tell_download(given: argparse.Namespace, result: Any) -> int:
     if result.failures or result.conflicts or result.total_cancelled:
         return exits.of_failures(result.failures) or exits.FAILED
     return plans.nothing(given, not result.total_downloaded)
-
-
-def _hint(given: argparse.Namespace) -> str:
-    import vi.transfers
-
-    sent = sum(transfer.files_sent for transfer in vi.transfers.unfinished() if transfer.dataset_id == given.dataset)
-    known = f"{several(sent, 'file')} sent. " if sent else ""
-    return f"{known}Run the same command again to resume."

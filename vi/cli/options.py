@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import difflib
 import json
 import math
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .._paths import as_path
+from .._show.console import complain
+from ..errors import ViNotFoundError
 from . import exits
 
 if TYPE_CHECKING:
     from ..client import Client
+
+OTHER_WORDS = {
+    "list": "ls",
+    "delete": "rm",
+    "remove": "rm",
+    "get": "show",
+    "info": "show",
+    "new": "create",
+    "cp": "upload",
+}
+"""What other command lines call our commands."""
+
+_ID = re.compile("[0-9a-f_-]{20,}")
+"""What the services make as ids; other text may be a name."""
 
 Verbs = argparse._SubParsersAction  # the type of what `add_subparsers` returns has no public name
 
@@ -26,13 +45,47 @@ class VerbParser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         given = list(sys.argv[1:] if args is None else args)
-        if self._within or self._subparsers is not None or "--" in given:
+        if self._within or self._subparsers is not None:
             return super().parse_known_args(given, namespace)
         self._within = True
         try:
-            return self.parse_known_intermixed_args(given, namespace)
+            parse = super().parse_known_args if "--" in given else self.parse_known_intermixed_args
+            found, unknown = parse(given, namespace)
         finally:
             self._within = False
+        if unknown:
+            self._refuse(unknown)
+        return found, unknown
+
+    def _refuse(self, unknown: Sequence[str]) -> None:
+        word = unknown[0].partition("=")[0]
+        if word.startswith("-"):
+            known = [
+                name for action in self._actions for name in action.option_strings if action.help != argparse.SUPPRESS
+            ]
+            self.error(f"there is no option {word}{near(word, known)}")
+        self.error(f"one argument too many: {word}")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        known = [str(choice) for choice in action.choices]
+        if not isinstance(action, argparse._SubParsersAction):
+            raise argparse.ArgumentError(
+                action, f"expected one of {', '.join(known)}, got {value!r}{near(value, known)}"
+            )
+        self.error(f"there is no command {value!r}{near(OTHER_WORDS.get(value, value), known)}")
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the arguments: the error comes first, and where the usage is last."""
+        text = message.removeprefix("argument ").replace("the following arguments are required: ", "missing: ")
+        raise exits.WrongUseError(text, see=f"{self.prog} --help")
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """Ask whether the most similar of the *known* words was meant; empty if none is similar."""
+    found = difflib.get_close_matches(word, [*known], 1)
+    return f"; did you mean {found[0]}?" if found else ""
 
 
 def add_verb(
@@ -52,7 +105,54 @@ def add_verb(
 def add_group(verbs: Verbs[VerbParser], name: str, about: str) -> Verbs[VerbParser]:
     """Add a resource, and return where its verbs go."""
     parser = verbs.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.", allow_abbrev=False)
-    return parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    return add_commands(parser)
+
+
+def add_commands(parser: VerbParser) -> Verbs[VerbParser]:
+    """Let a parser have commands; without one, its help is shown."""
+
+    def run(given: argparse.Namespace) -> int:
+        complain(parser.format_help().rstrip())
+        return exits.WRONG_USE
+
+    parser.set_defaults(run=run)
+    return parser.add_subparsers(title="commands", metavar="COMMAND")
+
+
+def add_dataset(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Add the dataset, or datasets, that a command is about."""
+    parser.add_argument(
+        *(["datasets"] if several else ["dataset"]),
+        nargs="+" if several else None,
+        metavar="DATASET",
+        help="id or name of the dataset",
+    )
+
+
+def dataset_id(client: Client, text: str) -> str:
+    """Return the id of the dataset that *text* names: by its id, or else by its name, which must be unique."""
+    from .. import _routes
+    from ..api.types import MAX_PAGE_SIZE, PaginationParams
+
+    if _ID.fullmatch(text):
+        return text
+    if _routes.is_identifier(text):
+        with contextlib.suppress(ViNotFoundError):
+            return client.datasets.get(text).dataset_id
+    datasets = [*client.datasets.list(PaginationParams(page_size=MAX_PAGE_SIZE)).all_items()]
+    found = [dataset.dataset_id for dataset in datasets if dataset.name == text]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        more = f" and {len(found) - 5:,} more" if len(found) > 5 else ""
+        raise exits.WrongUseError(
+            f"{len(found):,} datasets are named {text!r}: use an id: {', '.join(found[:5])}{more}"
+        )
+    meant = near(text, [dataset.name for dataset in datasets]).removeprefix("; d")
+    raise ViNotFoundError(
+        f"There is no dataset {text!r}.",
+        suggestion=f"{f'D{meant} ' if meant else ''}List them with: vi-sdk datasets ls",
+    )
 
 
 def add_connection(parser: argparse.ArgumentParser) -> None:
@@ -167,9 +267,16 @@ def open_client(given: argparse.Namespace) -> Client:
     """Return a client of the service that the options and settings name."""
     import vi
 
-    return vi.Client(
+    client = vi.Client(
         organization_id=given.organization, endpoint=given.endpoint, config_file=given.config, profile=given.profile
     )
+    if hasattr(given, "dataset"):
+        try:
+            given.dataset = dataset_id(client, given.dataset)
+        except BaseException:
+            client.close()
+            raise
+    return client
 
 
 def selection(given: argparse.Namespace) -> dict[str, Any]:
@@ -231,6 +338,13 @@ def count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
     return value
+
+
+def port(text: str) -> int:
+    """Read the number of a port; 0 is for a free one."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text!r}")
+    return int(text)
 
 
 def seconds(text: str) -> float:

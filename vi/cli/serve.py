@@ -1,16 +1,31 @@
-"""``serve``: keep a local service running."""
+"""``serve``: keep a local service running, in this terminal or in the background."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from .._show.console import say
-from .._show.text import printable
-from . import options
+from .._disk import open_private
+from .._show.console import complain, say
+from .._show.text import aligned, printable
+from . import exits, options
+
+if TYPE_CHECKING:
+    from ..server import LocalService
 
 EXAMPLE = """  vi-sdk serve --data ./vi-data --port 0 --env-file vi.env
-  set -a; . ./vi.env      # in another shell: now vi.Client() finds it
+  vi-sdk serve --data ./vi-data --profile --open   # now `vi-sdk datasets ls --profile local` works in every shell
+  vi-sdk serve --data ./vi-data --profile --detach
 """
+
+LOG = "service.log"
 
 
 def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
@@ -24,23 +39,131 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     )
     parser.add_argument("--data", default="./vi-data", metavar="DIR", help="folder to serve (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8787, help="port; 0 takes a free one (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=options.port, default=8787, help="port; 0 takes a free one (default: %(default)s)"
+    )
     parser.add_argument("--env-file", metavar="FILE", help="write the three DATATURE_VI_* settings here once ready")
     parser.add_argument("--public-url", metavar="URL", help="address that clients use, for signed URLs")
     parser.add_argument(
         "--allowed-host", action="append", default=[], metavar="NAME", help="accept this host name too; repeatable"
     )
+    parser.add_argument(
+        "--profile",
+        nargs="?",
+        const="local",
+        metavar="NAME",
+        help="save the address and the key as a profile of the settings file once ready (default name: %(const)s)",
+    )
+    parser.add_argument("--config", metavar="FILE", help="settings file for --profile")
+    parser.add_argument("--open", action="store_true", help="open the gallery in a browser, logged in")
+    parser.add_argument(
+        "--detach",
+        action="store_true",
+        help=f"run in the background, and return once the service is ready; its log is {LOG} in the folder",
+    )
+    parser.add_argument("--in-background", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> int:
     """Serve."""
+    if given.detach:
+        return _detach(given)
     from ..server import ServiceConfig
     from ..server import run as serve
 
     config = ServiceConfig(public_url=given.public_url, allowed_hosts=given.allowed_host)
-    return serve(given.data, given.host, given.port, given.env_file, _announce, config=config)
+    return serve(
+        given.data,
+        given.host,
+        given.port,
+        given.env_file,
+        lambda service, warning: _ready(service, warning, given),
+        config=config,
+    )
 
 
-def _announce(line: str) -> None:
-    say(printable(line))
+def _ready(service: LocalService, warning: str | None, given: argparse.Namespace) -> None:
+    rows = [("address", service.url), ("organization", service.organization_id)]
+    link = service.login_link() or service.url
+    rows.append(("gallery", f"{link}  (works once)"))
+    if given.profile:
+        from ..profiles import save_profile
+
+        save_profile(
+            service.secret_key, service.organization_id, service.url, profile=given.profile, config_file=given.config
+        )
+        name = shlex.quote(given.profile)
+        rows.append(("profile", f"{given.profile}: vi-sdk datasets ls --profile {name}; vi.Client(profile=...)"))
+    if given.env_file:
+        rows.append(("settings", f"{given.env_file}: set -a; . {shlex.quote(str(Path.cwd() / given.env_file))}"))
+    rows.append(("key", f"secret_key in {service.data / 'identity.json'}"))
+    rows.append(("stop", _stop() if given.in_background else "Ctrl+C"))
+    lines = aligned([(f"  {name}", value) for name, value in rows], left={0, 1})
+    say("\n".join([printable(f"Serving {service.data}"), *lines]))
+    if warning is not None:
+        say(printable(warning))
+    if given.open:
+        threading.Thread(target=_open, args=(link,), daemon=True).start()
+    if given.in_background:
+        # Whoever started this reads stdout to its end.
+        with Path(os.devnull).open("wb") as nowhere, open_private(service.data / LOG, again=True) as log:
+            os.dup2(nowhere.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+
+
+def _stop() -> str:
+    return f"taskkill /PID {os.getpid()}" if os.name == "nt" else f"kill {os.getpid()}"
+
+
+def _open(link: str) -> None:
+    import webbrowser
+
+    if not webbrowser.open(link):
+        complain("No browser could be opened. Open the address of the gallery in one.")
+
+
+def _apart() -> dict[str, Any]:
+    """Return how a process is started that the terminal's signals do not reach."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
+
+
+def _detach(given: argparse.Namespace) -> int:
+    """Start the service in a process of its own, and wait until it is ready or has failed."""
+    words = ["serve", "--in-background", f"--data={given.data}", f"--host={given.host}", f"--port={given.port}"]
+    named = {
+        "env-file": given.env_file,
+        "profile": given.profile,
+        "config": given.config,
+        "public-url": given.public_url,
+    }
+    words += [f"--{name}={value}" for name, value in named.items() if value]
+    words += [f"--allowed-host={name}" for name in given.allowed_host]
+    words += ["--open"] * given.open
+    with tempfile.TemporaryFile() as problems:
+        service = subprocess.Popen(  # noqa: S603 - this very program
+            [sys.executable, "-m", "vi", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=problems,
+            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+            **_apart(),
+        )
+        assert service.stdout is not None
+        try:
+            with service.stdout:
+                said = service.stdout.read().decode("utf-8", "replace").rstrip()
+        except KeyboardInterrupt:
+            service.terminate()
+            service.wait()
+            raise
+        if said:
+            say(said)
+            service.returncode = 0  # nobody here waits for it
+            return exits.DONE
+        code = service.wait()
+        problems.seek(0)
+        complain(problems.read().decode("utf-8", "replace").rstrip() or "The service ended at once.")
+        return code or exits.FATAL

@@ -7,6 +7,7 @@ from typing import TextIO
 
 from ..errors import ViError
 from .command import run
+from .lifecycle import LocalService
 
 
 def main() -> int:
@@ -24,9 +25,11 @@ def main() -> int:
         return 2
 
 
-def announce(line: str) -> None:
+def announce(service: LocalService, warning: str | None) -> None:
     """Say that the service listens."""
-    _write(sys.stdout, line)
+    _write(sys.stdout, f"Serving {service.data} at {service.url}")
+    if warning is not None:
+        _write(sys.stdout, warning)
 
 
 def _write(stream: TextIO | None, line: str) -> None:

@@ -17,7 +17,7 @@ from .._disk import write_private
 from .._paths import as_path
 from ..config import is_loopback
 from ..errors import ViConfigurationError
-from .config import Folder, ServiceConfig
+from .config import ServiceConfig
 from .lifecycle import LocalService, serve
 
 
@@ -26,16 +26,17 @@ def run(
     host: str = "127.0.0.1",
     port: int = 8787,
     env_file: str | os.PathLike[str] | None = None,
-    announce: Callable[[str], None] = lambda line: None,
+    ready: Callable[[LocalService, str | None], None] = lambda service, warning: None,
     *,
     config: ServiceConfig | None = None,
 ) -> int:
     """Serve *data* until SIGTERM or Ctrl+C and return the exit code.
 
-    *env_file* gets the three settings of a client once the service is ready, *announce* one line that says where.
+    Once the service is ready, *env_file* gets the three settings of a client, and *ready* is called, with a warning if
+    the service is open to the network.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_run(data, host, port, env_file, announce, config))
+        runner.run(_run(data, host, port, env_file, ready, config))
     return 0
 
 
@@ -53,7 +54,7 @@ async def _run(
     host: str,
     port: int,
     env_file: str | os.PathLike[str] | None,
-    announce: Callable[[str], None],
+    ready: Callable[[LocalService, str | None], None],
     config: ServiceConfig | None,
 ) -> None:
     ended = asyncio.Event()
@@ -75,16 +76,13 @@ async def _run(
     async with await starting as service:
         if env_file is not None:
             _write_settings(as_path(env_file, "env_file"), service)
-        key = env_file if env_file is not None else Folder(service.data).identity
-        announce(
-            f"Serving {service.data} at {service.url} (organization {service.organization_id}); "
-            f"open it in a browser with the key from {key}"
-        )
+        warning = None
         if not is_loopback(urlsplit(service.url).hostname) or _is_everywhere(host):
-            announce(
+            warning = (
                 f"Warning: {host or 'every address'} is open to the network, and key and data travel unencrypted. "
                 "Use it behind a proxy with TLS (--public-url, --allowed-host)."
             )
+        ready(service, warning)
         await ended.wait()
 
 

@@ -64,6 +64,10 @@ class LocalService:
         """Whether `aclose` ends the service."""
         return self._running is not None
 
+    def login_link(self) -> str | None:
+        """Return an address of the gallery that logs one browser in within the hour; None if another process serves."""
+        return self._running.login_link() if self._running is not None else None
+
     async def aclose(self) -> None:
         """End the service, once its current requests are answered; does nothing to a service of another process."""
         running, self._running = self._running, None

@@ -18,11 +18,13 @@ from ..errors import ViConfigurationError
 from .app import build_app
 from .config import Folder, ServiceConfig
 from .contents import Contents
-from .context import Context, Identifiers
+from .context import CONTEXT, Context, Identifiers
 from .disk.blobs import Blobs
 from .disk.lock import FolderLock
 from .disk.room import Room
 from .documents import Documents
+from .gallery.access import ACCESS, TICKET
+from .gallery.paths import LOGIN, path_to
 from .http.connections import acceptor
 from .http.readers import watch_readers
 from .http.signing import Signer
@@ -45,6 +47,12 @@ class Running:
 
     url: str
     _parts: AsyncExitStack
+    _app: web.Application
+
+    def login_link(self) -> str:
+        """Return an address of the gallery that logs one browser in."""
+        public = self._app[CONTEXT].config.public_url
+        return (public or self.url).rstrip("/") + path_to(LOGIN, {TICKET: self._app[ACCESS].ticket()})
 
     @classmethod
     async def start(
@@ -104,8 +112,9 @@ class Running:
                 removal=removal,
                 origin=_origin(host, url, config),
             )
+            app = build_app(context, host=host, middlewares=middlewares)
             runner = web.AppRunner(
-                build_app(context, host=host, middlewares=middlewares),
+                app,
                 access_log=None,
                 keepalive_timeout=config.header_seconds,
                 read_bufsize=_READ_BUFFER,
@@ -127,7 +136,7 @@ class Running:
             outer = AsyncExitStack()
             outer.callback(lock.release)
             outer.push_async_exit(rest)
-            return cls(url, outer)
+            return cls(url, outer, app)
 
     async def aclose(self) -> None:
         """Stop listening, answer what is being asked, stop the background work, close the files."""
@@ -140,6 +149,8 @@ async def _cancel(task: asyncio.Task[None]) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65535:
+        raise ViConfigurationError(f"The port must be from 0 to 65535, got {port}; 0 takes a free one.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)

@@ -1,8 +1,9 @@
 """Who may see the gallery, what may be done from where, and what a page may load.
 
-Whoever shows the key gets a random token in a cookie that no script can read and no other site can send along; the
-service keeps only its digest, until it is logged out, unused for `IDLE_SECONDS`, or the service ends. The cookie opens
-nothing but the gallery: the API asks for the key in its header as before, storage for a signature.
+Whoever shows the key, or the ticket that the service's own terminal showed, gets a random token in a cookie that no
+script can read and no other site can send along; the service keeps only its digest, until it is logged out, unused for
+`IDLE_SECONDS`, or the service ends. The cookie opens nothing but the gallery: the API asks for the key in its header as
+before, storage for a signature.
 
 A request that changes something must come from a page of this very origin, by what the browser says of it, and, once
 logged in, carry a token that only such a page holds. Ports do not separate cookies, so a page of another local server
@@ -25,6 +26,9 @@ from . import forms
 from .paths import HOME, LOGIN, STATIC, is_gallery
 
 IDLE_SECONDS = 12 * 3600
+TICKET_SECONDS = 3600
+TICKET = "ticket"
+"""The field of the address that logs a browser in."""
 _MAX_SESSIONS = 1000
 TOKEN_HEADER = "X-CSRF-Token"  # noqa: S105 - a name
 TOKEN_FIELD = "csrf"  # noqa: S105 - a name
@@ -65,6 +69,7 @@ class Access:
         self._context = context
         self._secret = secrets.token_bytes(32)
         self._seen: dict[str, int] = {}
+        self._tickets: dict[str, int] = {}
         # Cookies are shared by all ports of a host, and there may be several services on it.
         self._cookie = f"vi_gallery_{hashlib.sha256(context.organization_id.encode()).hexdigest()[:12]}"
 
@@ -72,6 +77,24 @@ class Access:
         """Give the browser of *response* a session if *key* is right."""
         if not self._context.identity.accepts(key):
             return False
+        self._begin(response)
+        return True
+
+    def ticket(self) -> str:
+        """Return a word that logs one browser in, within `TICKET_SECONDS`."""
+        value = secrets.token_urlsafe(32)
+        self._tickets[_digest(value)] = self._context.clock() + TICKET_SECONDS * 1000
+        return value
+
+    def log_in_with(self, ticket: str, response: web.Response) -> bool:
+        """Give the browser of *response* a session for a ticket, which is used up by that."""
+        end = self._tickets.pop(_digest(ticket), 0)
+        if self._context.clock() >= end:
+            return False
+        self._begin(response)
+        return True
+
+    def _begin(self, response: web.Response) -> None:
         now = self._context.clock()
         self._seen = {digest: seen for digest, seen in self._seen.items() if now - seen < IDLE_SECONDS * 1000}
         if len(self._seen) >= _MAX_SESSIONS:
@@ -80,7 +103,6 @@ class Access:
         self._seen[_digest(value)] = now
         secure = (self._context.config.public_url or "").startswith("https://")
         response.set_cookie(self._cookie, value, path="/", httponly=True, samesite="Strict", secure=secure)
-        return True
 
     def log_out(self, visitor: Visitor, response: web.Response) -> None:
         """End a session."""

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from .access import ACCESS, FORM, REFUSAL, VISITOR, wants_json
+from .access import ACCESS, FORM, REFUSAL, TICKET, VISITOR, wants_json
 from .html import Child, h
 from .layout import form, mark, page
 from .paths import HOME, LOGIN, is_gallery
@@ -16,11 +16,23 @@ _NEXT = "next"
 
 async def login_page(request: web.Request) -> web.Response:
     """Ask for the key, then lead on to what was asked for."""
+    if request.method == "GET" and request.path == LOGIN and TICKET in request.query:
+        return _with_ticket(request)
     reading = request.method in ("GET", "HEAD")
     # A process that waits for the service asks for the front page and wants a 200.
     status = 200 if reading and request.path in (HOME, LOGIN) else 401
     wanted = request.path_qs if reading and request.path != LOGIN else HOME
     return _ask(request, wanted, status)
+
+
+def _with_ticket(request: web.Request) -> web.Response:
+    """Log in by the link that the service's terminal showed; no other site may lead here."""
+    answer = web.Response(status=303, headers={"Location": HOME})
+    if request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin") and request.app[ACCESS].log_in_with(
+        request.query[TICKET], answer
+    ):
+        return answer
+    return _ask(request, HOME, 401, h("p", "This link was used or is too old. Log in with the key.", class_="problem"))
 
 
 async def log_in(request: web.Request) -> web.Response:

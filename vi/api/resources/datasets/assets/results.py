@@ -191,7 +191,7 @@ class AssetDownloadResult(Report):
         return [failure.filename for failure in self.failures]
 
     def _reached(self) -> str:
-        """Return how far a download came that was stopped, in words; assets that were not listed yet are not counted."""
+        """Return how far a download came that was stopped; assets that were not listed yet are not counted."""
         return f"{several(self.total_downloaded + self.total_existing, 'file')} saved"
 
     def _sheet(self) -> Sheet:

@@ -1,9 +1,9 @@
 """An upload from local files to settled assets: discover, prepare, open sessions, send, settle.
 
 The files were discovered (`_transfer/discovery.py`) before the run. Its other stages are `preparing`, `opening`,
-`sending` and `settling`; they run at once, joined by bounded streams. A file is one `FileRecord`; whatever happens to it
-is entered in the ledger once. When the run ends early, what had been acknowledged is looked up before it is reported;
-open sessions are cancelled after a first failure, and left to the next run after a time-out or a cancellation.
+`sending` and `settling`; they run at once, joined by bounded streams. A file is one `FileRecord`; whatever happens to
+it is entered in the ledger once. When the run ends early, what had been acknowledged is looked up before it is
+reported; open sessions are cancelled after a first failure, and left to the next run after a timeout or a cancellation.
 """
 
 from __future__ import annotations

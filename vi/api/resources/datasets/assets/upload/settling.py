@@ -181,8 +181,8 @@ class Settlement:
     def _is_left(self, opened: OpenSession) -> bool:
         """Whether a session is left to expire with its URLs, because the next run can use what the service has of it.
 
-        What the service has received it goes on checking, as after a kill. A refused file ends the whole upload, though,
-        and what is not in the journal (data in memory, for one) is of no use to another run.
+        The service continues to check what it has received, as after a kill. A refused file ends the whole upload,
+        though, and what is not in the journal (data in memory, for one) is of no use to another run.
         """
         if self._upload.journal is None:
             return False

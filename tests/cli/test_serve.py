@@ -1,0 +1,143 @@
+"""`vi-sdk serve` as a person meets it, in the foreground and background; help; datasets by name."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import tomllib
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from http.cookiejar import CookieJar
+from pathlib import Path
+
+import pytest
+
+import vi
+from tests.cli.outcomes import Outcome
+
+Start = Callable[..., "subprocess.Popen[str]"]
+Spawn = Callable[..., Outcome]
+
+
+def rows(block: str) -> dict[str, str]:
+    """The names and values of what the service says."""
+    return dict(re.findall(r"^  (\w+)\s+(.+)$", block, re.MULTILINE))
+
+
+@pytest.fixture
+def detached(spawn: Spawn) -> Iterator[Callable[..., Outcome]]:
+    """Starts services in the background, and ends them after the test."""
+    begun: list[int] = []
+
+    def call(*arguments: str) -> Outcome:
+        ended = spawn("serve", "--port", "0", "--detach", *arguments)
+        begun.extend(int(pid) for pid in re.findall(r"kill (\d+)$", ended.out, re.MULTILINE))
+        return ended
+
+    yield call
+    for pid in begun:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="ended by a signal")
+class TestDetached:
+    def test_it_returns_when_the_service_is_ready(
+        self, detached: Callable[..., Outcome], run: Spawn, home: Path
+    ) -> None:
+        ended = detached("--data", "d", "--profile", "--env-file", "vi.env")
+        assert (ended.code, ended.err) == (0, "")
+        said = rows(ended.out)
+        assert set(said) == {"address", "organization", "gallery", "profile", "settings", "key", "stop"}
+        with vi.Client(profile="local") as client:
+            assert client.settings.endpoint == said["address"]
+            client.datasets.create(name="kept")
+        assert run("datasets", "ls", "--profile", "local", "--json").json_lines()[0]["name"] == "kept"
+        assert (home / "vi.env").read_text().startswith("DATATURE_VI_API_ENDPOINT=")
+        assert (home / "d" / "service.log").read_text() == ""
+        assert (home / "d" / ".gitignore").exists()
+
+    def test_a_profile_is_saved_under_the_name_given(self, detached: Callable[..., Outcome], home: Path) -> None:
+        ended = detached("--data", "d", "--profile", "desk", "--config", "settings.toml")
+        assert ended.code == 0
+        saved = tomllib.loads((home / "settings.toml").read_text())
+        assert saved["profiles"]["desk"]["endpoint"] == rows(ended.out)["address"]
+
+    def test_a_failure_is_told_with_its_code(self, detached: Callable[..., Outcome], home: Path) -> None:
+        (home / "d").write_text("no folder")
+        ended = detached("--data", "d")
+        assert (ended.code, ended.out) == (2, "")
+        assert re.fullmatch(r"error: .*/d cannot be used: .+\n", ended.err)
+
+
+def test_the_login_link_works_once(start: Start, home: Path) -> None:
+    process = start("serve", "--port", "0")
+    assert process.stdout is not None
+    try:
+        block = "".join(iter(process.stdout.readline, "  stop          Ctrl+C\n"))
+        link = rows(block)["gallery"].removesuffix("  (works once)")
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+        with browser.open(link) as page:
+            assert "ticket" not in page.url
+            assert "Log out" in page.read().decode()
+        another = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            another.open(link)
+        assert refused.value.code == 401
+        assert "was used or is too old" in refused.value.read().decode()
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+class TestHelp:
+    @pytest.mark.parametrize("words", [[], ["assets"], ["datasets"], ["transfers"], ["config"]], ids=" ".join)
+    def test_a_missing_command_shows_what_there_is(self, words: list[str], run: Spawn) -> None:
+        shown = run(*words)
+        assert (shown.code, shown.out) == (2, "")
+        assert "\ncommands:\n" in shown.err
+        asked = run("help", *words)
+        assert (asked.code, asked.err) == (0, "")
+        assert asked.out.rstrip() == shown.err.rstrip()
+
+    def test_help_of_a_command(self, run: Spawn) -> None:
+        assert run("help", "assets", "upload").out == run("assets", "upload", "--help").out
+        assert run("help", "nonsense").code == 2
+
+
+class TestNames:
+    """A dataset is found by its name wherever an id is taken."""
+
+    def test_every_command_takes_a_name(self, run: Spawn, client: vi.Client, home: Path) -> None:
+        run("datasets", "create", "cranes at night")
+        assert run("assets", "upload", "cranes at night", "images").code == 0
+        assert run("assets", "count", "cranes at night").out == "4\n"
+        assert len(run("assets", "ls", "cranes at night", "--quiet").lines) == 4
+        assert run("assets", "verify", "cranes at night", "images").code == 0
+        assert run("assets", "sync", "cranes at night", "images", "--dry-run").code == 0
+        assert run("assets", "download", "cranes at night", "copy").code == 0
+        assert len(run("datasets", "show", "cranes at night", "--quiet").lines) == 1
+        assert run("datasets", "rm", "cranes at night", "--yes").code == 0
+        assert run("datasets", "ls", "--quiet").out.count("cranes at night") == 0
+
+    def test_a_name_that_looks_like_an_id(self, run: Spawn) -> None:
+        run("datasets", "create", "signs")
+        assert run("assets", "count", "signs").out == "0\n"
+
+    def test_a_name_of_several_is_refused_with_their_ids(self, run: Spawn) -> None:
+        ids = [run("datasets", "create", "twice named", "--quiet").out.strip() for _ in range(2)]
+        refused = run("assets", "count", "twice named")
+        assert refused.code == 2
+        assert all(one in refused.err for one in ids)
+        assert run("assets", "count", ids[0]).out == "0\n"
+
+    def test_an_unknown_name_gets_the_nearest(self, run: Spawn) -> None:
+        run("datasets", "create", "harbour cranes")
+        refused = run("assets", "count", "harbor cranes")
+        assert refused.code == 4
+        assert "Did you mean harbour cranes?" in refused.err

@@ -8,6 +8,7 @@ import json
 import logging
 import socket
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
@@ -84,20 +85,46 @@ def test_A8_refused_keys_are_logged_and_not_each(service: Any, caplog: pytest.Lo
     assert len([record for record in caplog.records if "secret key" in record.getMessage()]) == 1
 
 
-def test_A9_idle_connections_shut_nobody_out(tmp_path: Any) -> None:
+KEYLESS = b"GET /workspaces HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    """Descriptors for both ends of more than a thousand connections."""
+    resource = pytest.importorskip("resource", reason="connections cannot be counted in descriptors on this system")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 4096:
+        pytest.skip("the limit of open files is below 4,096")
+    if soft != resource.RLIM_INFINITY and soft < 4096:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4096, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_descriptors")
+@pytest.mark.parametrize("first", [b"", KEYLESS], ids=["silent", "keyless"])
+def test_A9_idle_connections_shut_nobody_out(tmp_path: Any, first: bytes) -> None:
     from vi.testing.service import TestedService
 
-    # The same with 1,100 against 1,000 places; here fewer, for the sake of the descriptors.
-    service = TestedService.start(tmp_path / "data", ServiceConfig(max_connections=50))
+    service = TestedService.start(tmp_path / "data")
     idle: list[socket.socket] = []
+
+    def open_(number: int) -> None:
+        for _ in range(number):
+            idle.append(socket.create_connection(address(service), 20))
+            if first:
+                idle[-1].sendall(first)
+                assert idle[-1].recv(1 << 16).startswith(b"HTTP/1.1 401")
+
     try:
-        for _ in range(80):
-            idle.append(socket.create_connection(address(service), 10))
         with service.client(retries=0) as client:
-            assert client.datasets.list().items == []
-            for _ in range(20):
-                idle.append(socket.create_connection(address(service), 10))
-            client.datasets.create("d")
+            client.datasets.create("before")
+            open_(1100)
+            with service.client(retries=0) as other:
+                assert [dataset.name for dataset in other.datasets.list().items] == ["before"]
+                open_(20)
+                other.datasets.create("after")
+            client.datasets.create("later")
     finally:
         for connection in idle:
             connection.close()
@@ -218,3 +245,29 @@ def test_A10_text_that_is_not_text_is_searched_like_any_other() -> None:
             statement = sa.select(sa.func.count()).select_from(sa.table("asset")).where(condition)
             compiled = statement.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
             assert connection.execute(str(compiled)).fetchone() == (found,), text
+
+
+def test_A9_a_connection_with_a_key_stays(tmp_path: Any) -> None:
+    from vi.testing.service import TestedService
+
+    service = TestedService.start(tmp_path / "data", ServiceConfig(max_connections=10))
+    idle: list[socket.socket] = []
+    connection = http.client.HTTPConnection(*address(service), timeout=20)
+    headers = {"Authorization": f"Bearer {service.secret_key}", "Organization-Id": service.organization_id}
+    path = f"/workspaces/{service.organization_id}/datasets"
+    try:
+        connection.request("GET", path, headers=headers)
+        assert connection.getresponse().read()
+        kept = connection.sock
+        for _ in range(30):
+            idle.append(socket.create_connection(address(service), 20))
+            idle[-1].sendall(KEYLESS)
+            assert idle[-1].recv(1 << 16).startswith(b"HTTP/1.1 401")
+        connection.request("GET", path, headers=headers)
+        assert connection.getresponse().status == 200
+        assert connection.sock is kept
+    finally:
+        connection.close()
+        for one in idle:
+            one.close()
+        service.stop()

@@ -18,6 +18,7 @@ from .._routes import ADDITIONS, SET_METADATA
 from .config import ServiceConfig
 from .disk.room import is_full
 from .http.api_errors import ApiError, invalid
+from .http.connections import note_known
 from .identity import Identity
 from .store.database import TooManyReadsError
 
@@ -126,6 +127,7 @@ def authenticate(identity: Identity) -> Middleware:
         if scheme.lower() != "bearer" or not identity.accepts(key.strip()):
             refusals.note("a secret key that is missing or not known")
             raise ApiError(401, "The secret key is missing or not known")
+        note_known(request)
         organization = request.headers.get("Organization-Id")
         if organization != identity.organization_id:
             raise ApiError(403, "The Organization-Id header is missing or not the organization of the key")

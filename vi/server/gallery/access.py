@@ -22,6 +22,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from ..context import CONTEXT, Context
 from ..http.api_errors import ApiError
+from ..http.connections import note_known
 from . import forms
 from .paths import HOME, LOGIN, STATIC, is_gallery
 
@@ -118,6 +119,7 @@ class Access:
         seen = self._seen.pop(digest, None)
         if seen is None or now - seen >= IDLE_SECONDS * 1000:
             return None
+        note_known(request)
         self._seen[digest] = now  # back in at the end: whoever was not seen for longest goes first
         return Visitor(digest, hmac.digest(self._secret, digest.encode(), "sha256").hex())
 

@@ -15,6 +15,7 @@ from ... import _checksums
 from ..context import CONTEXT, Context
 from ..disk.room import Taking
 from ..http.api_errors import ApiError, not_found
+from ..http.connections import note_known
 from ..http.reading import PIECE, pieces, read_bytes
 from ..http.storage_paths import DOWNLOAD, PART, THUMBNAIL, UPLOAD, storage_path
 from ..serving import serve_bytes, serve_file
@@ -28,7 +29,9 @@ def _check(request: web.Request, template: str, method: str) -> int | None:
     context = request.app[CONTEXT]
     path = storage_path(template, **request.match_info)
     content_type = request.headers.get("Content-Type", "") if method == "PUT" else ""
-    return context.signer.check(method, path, request.query, context.clock(), content_type=content_type)
+    size = context.signer.check(method, path, request.query, context.clock(), content_type=content_type)
+    note_known(request)
+    return size
 
 
 def _stored_answer(crc32c: int, size: int) -> web.Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -20,7 +21,17 @@ _LINGER = 1.0
 class Connection(RequestHandler):
     """One connection. What cannot be read as HTTP is answered without a word of it: it may hold a key."""
 
-    __slots__ = ()
+    __slots__ = ("known",)
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.known: bool = False
+        """Whether a request on it had a key, a login or a signature that is right."""
+
+    @property
+    def rank(self) -> int:
+        """How soon it goes when places are short: the silent first, then the idle, then those that are answered."""
+        return 0 if self.silent else 2 if self._request_in_progress else 1
 
     @property
     def silent(self) -> bool:
@@ -46,8 +57,8 @@ class Connection(RequestHandler):
 def acceptor(runner: web.AppRunner, limit: int) -> Callable[[], asyncio.Protocol]:
     """Return what makes the protocol of each new connection, at most *limit* of them.
 
-    When all places are taken, the connection that has been silent longest is closed for the new one: whoever opens
-    connections and asks nothing shuts nobody out.
+    When all places are taken, a connection on which nobody has shown a key is closed for the new one, the oldest of the
+    silent ones first: whoever opens connections and asks nothing, or what needs no key, shuts nobody out who has one.
     """
     server = runner.server
     assert server is not None
@@ -73,12 +84,26 @@ def acceptor(runner: web.AppRunner, limit: int) -> Callable[[], asyncio.Protocol
 
 
 def _make_room(server: web.Server) -> bool:
+    found: Connection | None = None
     for connection in server.connections:  # in the order in which they came
-        if isinstance(connection, Connection) and connection.silent and connection.transport is not None:
-            connection.transport.abort()
-            server.connection_lost(connection)  # counted at once; a second time does nothing
-            return True
-    return False
+        if not isinstance(connection, Connection) or connection.known or connection.transport is None:
+            continue
+        if connection.silent:
+            found = connection
+            break
+        if found is None or connection.rank < found.rank:
+            found = connection
+    if found is None or found.transport is None:
+        return False
+    found.transport.abort()
+    server.connection_lost(found)  # counted at once; a second time does nothing
+    return True
+
+
+def note_known(request: web.BaseRequest) -> None:
+    """Keep the connection of a request that is let in, also when places are short."""
+    if isinstance(request.protocol, Connection):
+        request.protocol.known = True
 
 
 def _end_if_silent(connection: Connection) -> None:

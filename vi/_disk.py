@@ -7,6 +7,7 @@ rename or remove it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
@@ -83,5 +84,6 @@ def write_private(path: Path, content: bytes) -> None:
         when_free(staging.replace, path)
         flush_folder(path.parent)
     except BaseException:
-        staging.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            when_free(staging.unlink)
         raise

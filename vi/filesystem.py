@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import datetime as dt
 import io
 import os
@@ -25,6 +26,7 @@ from fsspec.asyn import AsyncFileSystem, get_loop, sync
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 
 from ._directories import Entry, Names
+from ._disk import when_free
 from .api.resources.datasets.assets.reading.stream import AssetFile
 from .client import AsyncClient
 from .errors import ViNotFoundError
@@ -296,12 +298,13 @@ class ViFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
                 if part is not None:
                     file.close()
             if part is not None and target is not None:
-                part.replace(target)
+                when_free(part.replace, target)
         except ViNotFoundError:
             raise FileNotFoundError(rpath) from None
         finally:
             if part is not None:
-                part.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    part.unlink()
 
     def _open(self, path: str, mode: str = "rb", *args: Any, autocommit: bool = True, **kwargs: Any) -> Any:
         if mode == "rb":

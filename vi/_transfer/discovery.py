@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from collections.abc import AsyncIterable, Iterable, Sized
 from typing import IO, Any
 
@@ -239,6 +240,9 @@ def unsupported(path: str, filename: str) -> str:
 
 def os_failure(error: OSError | ValueError, path: str) -> tuple[str, str]:
     """Return code and message for what the operating system says of *path*."""
+    if isinstance(error, UnicodeEncodeError):
+        encoding = sys.getfilesystemencoding()
+        return FileCode.EBADNAME, f"{shown(path)}: file names here are in {encoding}, which lacks a character of it."
     number = getattr(error, "errno", None)
     code = errno.errorcode.get(number, FileCode.EIO) if isinstance(number, int) else FileCode.EINVAL
     reason = getattr(error, "strerror", None) or str(error)

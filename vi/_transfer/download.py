@@ -219,7 +219,7 @@ class _Fetch(Exchange):
             await self._retrying(lambda rate: self._verified_stream(sink, rate))
             await self._publish(part)
         finally:
-            _clean(part)
+            self.parts.dropped(part)
 
     async def in_ranges(self) -> None:
         problem = TransferFailed(FileCode.ECHANGED, "The object changed repeatedly while it was downloaded.")
@@ -246,8 +246,7 @@ class _Fetch(Exchange):
                     let_go = self.parts.stopped
                 raise
             finally:
-                part.close()
-                let_go(part.path)
+                let_go(part)
             self.etag = self.digest = kept = None
             await self._renew()
         else:
@@ -315,7 +314,9 @@ class _Fetch(Exchange):
 
     async def _publish(self, part: files.PartFile) -> None:
         await self.lanes.run(part.sync)
-        await self.lanes.run(files.publish, part.path, self.target, replace=self.replace)
+        part.close()  # Windows renames no file that is open
+        if not await self.lanes.run(files.publish, part.path, self.target, replace=self.replace):
+            self.parts.left(part.path)
 
     async def _small(self, rate: MinimumRate) -> None:
         left = self.remote.size
@@ -336,9 +337,10 @@ class _Fetch(Exchange):
             raise ChangedError
         rate.pause()
         part_path = self.parts.path_for(self.target)
-        await when_possible(
+        if not await when_possible(
             lambda: self.lanes.run(_verify_and_write, self.remote, self.target, pieces, check, self.replace, part_path)
-        )
+        ):
+            self.parts.left(part_path)
 
     async def _stream(self, sink: _Sink, rate: MinimumRate) -> None:
         byte_range = sink.byte_range
@@ -456,11 +458,6 @@ class _Follower:
             start += len(data)
 
 
-def _clean(part: files.PartFile) -> None:
-    part.close()
-    files.discard(part.path)
-
-
 def _joined(pieces: list[bytes | bytearray]) -> bytearray:
     """Gather what comes in many small pieces; the first may be what was gathered before."""
     first, *others = pieces
@@ -471,14 +468,15 @@ def _joined(pieces: list[bytes | bytearray]) -> bytearray:
 
 def _verify_and_write(
     remote: RemoteFile, target: str, pieces: list[bytes | bytearray], check: Expected, replace: bool, part_path: str
-) -> None:
+) -> bool:
     check = check.fresh()
     for piece in pieces:
         check.update(piece)
     if not check.matches():
         raise ChangedError
-    files.write_whole(target, pieces, replace=replace, part_path=part_path)
+    removed = files.write_whole(target, pieces, replace=replace, part_path=part_path)
     remote.arrived = True
+    return removed
 
 
 def is_range(response: aiohttp.ClientResponse, start: int, end: int) -> bool:

@@ -9,8 +9,11 @@ import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
+import attrs
+
 from .names import POSIX, STRICT, NameRules, local_path
 
+ENCODING = sys.getfilesystemencoding()
 _NFC, _NFD = "\u00e9", "e\u0301"
 
 
@@ -33,7 +36,7 @@ def rules_of(folder: str | os.PathLike[str]) -> NameRules:
 def _usual() -> NameRules:
     if sys.platform == "win32":
         return NameRules(special=False, edges=False, devices=False, folds=True, wide=True)
-    return NameRules(folds=True, wide=True) if sys.platform == "darwin" else POSIX
+    return NameRules(folds=sys.platform == "darwin", wide=sys.platform == "darwin", encoding=ENCODING)
 
 
 def _ask(probe: str) -> NameRules:
@@ -50,7 +53,7 @@ def _ask(probe: str) -> NameRules:
         return make(name) == name
 
     if not holds("lower"):
-        return STRICT
+        return attrs.evolve(STRICT, encoding=ENCODING)
     folds_case = os.path.lexists(os.path.join(probe, "LOWER"))  # noqa: PTH118
     composed = make(f"{_NFC}1")
     folds_forms = os.path.lexists(os.path.join(probe, f"{_NFD}1"))  # noqa: PTH118
@@ -62,6 +65,7 @@ def _ask(probe: str) -> NameRules:
         form="NFD" if composed == f"{_NFD}1" else "NFC" if decomposed == f"{_NFC}2" else None,
         folds=folds_case or folds_forms,
         wide=holds("\u3042" * 200),
+        encoding=ENCODING,
     )
 
 

@@ -37,10 +37,11 @@ class PartFile:
     """A temporary file being filled at any offsets by several threads.
 
     A cancelled transfer may leave a write under way in a lane, so the descriptor is closed by whoever uses it last: a
-    number that the system has handed to another file is never written to.
+    number that the system has handed to another file is never written to. It is removed by that user too: Windows
+    removes no file that is open.
     """
 
-    __slots__ = ("_closed", "_descriptor", "_lock", "_users", "path")
+    __slots__ = ("_closed", "_descriptor", "_lock", "_unwanted", "_users", "path")
 
     def __init__(self, path: str, *, there: bool = False) -> None:
         """Make the file, or open the one that is *there* already."""
@@ -49,6 +50,7 @@ class PartFile:
         self._lock = threading.Lock()
         self._users = 1
         self._closed = False
+        self._unwanted = False
 
     @contextlib.contextmanager
     def _use(self) -> Iterator[int]:
@@ -67,6 +69,8 @@ class PartFile:
             last = not self._users
         if last:
             os.close(self._descriptor)
+            if self._unwanted:
+                discard(self.path)
 
     def write_at(self, data: bytes | bytearray, offset: int) -> None:
         """Write all of *data* at *offset*."""
@@ -89,6 +93,12 @@ class PartFile:
             self._closed = True
             self._leave()
 
+    def discard(self) -> bool:
+        """Close and remove the file, now or when the last thread is done with it; False if it is still there."""
+        self._unwanted = True
+        self.close()
+        return discard(self.path, patient=not self._users)
+
 
 if sys.platform != "win32":
     _pwrite, _pread = os.pwrite, os.pread
@@ -106,8 +116,8 @@ else:
             return os.read(descriptor, count)
 
 
-def write_whole(target: str, pieces: Sequence[bytes | bytearray], *, replace: bool, part_path: str) -> None:
-    """Put the joined *pieces* at *target* in one step, by way of *part_path*."""
+def write_whole(target: str, pieces: Sequence[bytes | bytearray], *, replace: bool, part_path: str) -> bool:
+    """Put the joined *pieces* at *target* in one step, by way of *part_path*; False if that could not be removed."""
     descriptor = os.open(part_path, _CREATE, 0o666)
     try:
         try:
@@ -116,7 +126,7 @@ def write_whole(target: str, pieces: Sequence[bytes | bytearray], *, replace: bo
                 end = _write(descriptor, piece, end)
         finally:
             os.close(descriptor)
-        publish(part_path, target, replace=replace)
+        return publish(part_path, target, replace=replace)
     except BaseException:
         discard(part_path)
         raise
@@ -131,12 +141,15 @@ def _write(descriptor: int, data: bytes | bytearray, offset: int) -> int:
     return offset
 
 
-def publish(part: str, target: str, *, replace: bool) -> None:
-    """Give the finished *part* its final name; `FileExistsError` when that is taken and may not be replaced."""
+def publish(part: str, target: str, *, replace: bool) -> bool:
+    """Give the finished and closed *part* its final name; False if its first name could not be removed.
+
+    `FileExistsError` when the final name is taken and may not be replaced.
+    """
     try:
         if replace:
             when_free(os.replace, part, target)
-            return
+            return True
         os.link(part, target, follow_symlinks=False)  # fails if the name is taken, in one step
     except (OSError, NotImplementedError) as error:
         if os.path.isdir(target) and not os.path.islink(target):  # noqa: PTH112, PTH114
@@ -146,14 +159,19 @@ def publish(part: str, target: str, *, replace: bool) -> None:
         if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
         when_free(os.rename, part, target)
-        return
-    when_free(os.unlink, part)
+        return True
+    return discard(part)
 
 
-def discard(part: str) -> None:
-    """Remove a temporary file if it is there."""
-    with contextlib.suppress(OSError):
-        when_free(os.unlink, part)
+def discard(part: str, *, patient: bool = True) -> bool:
+    """Remove a temporary file if it is there; *patient*, wait a moment for whoever has it open. False if it stays."""
+    try:
+        when_free(os.unlink, part) if patient else os.unlink(part)  # noqa: PTH108
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def content_matches(path: str, size: int, expected: Expected) -> bool:

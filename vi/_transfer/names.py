@@ -60,6 +60,8 @@ class NameRules:
     """Whether names that differ in case or Unicode form are one."""
     wide: bool = False
     """Whether 255 counts UTF-16 units instead of bytes."""
+    encoding: str = "utf-8"
+    """The encoding in which Python gives it names: that of the locale, which may hold ASCII alone."""
 
 
 POSIX = NameRules()
@@ -126,6 +128,8 @@ def _unheld(part: str, rules: NameRules, folded: bool, dotted: bool = False) -> 
         flags |= set(range(len(part.rstrip(". ")), len(part)))
     if not rules.devices and _DEVICE.fullmatch(part):
         flags.add(0)
+    if rules.encoding != "utf-8" and not part.isascii():
+        flags |= {at for at, c in enumerate(part) if not _is_held(c, rules.encoding)}
     if folded:
         flags |= {at for at, c in enumerate(part) if not c.isascii() or c.isupper()}
     elif rules.form is not None and unicodedata.normalize(rules.form, part) != part:
@@ -134,6 +138,14 @@ def _unheld(part: str, rules: NameRules, folded: bool, dotted: bool = False) -> 
         free = [at for at in range(len(part)) if at not in flags]
         flags |= {max(free, key=lambda at: (part[at] == ".", at))} if free else set()
     return flags
+
+
+def _is_held(character: str, encoding: str) -> bool:
+    try:
+        character.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _written(part: str, flags: Collection[int]) -> str:
@@ -272,7 +284,7 @@ class LocalNames:
             self._is_empty = not self._spellings("")
         if self._is_empty:
             return None
-        strict = attrs.evolve(STRICT, wide=self._rules.wide)
+        strict = attrs.evolve(STRICT, wide=self._rules.wide, encoding=self._rules.encoding)
         forms: tuple[Literal["NFC", "NFD"] | None, ...] = (None,) if name.isascii() else (None, "NFC", "NFD")
         every = [attrs.evolve(rules, form=form) for rules in (self._rules, strict) for form in forms]
         found = [""]

@@ -146,7 +146,7 @@ class _Examination:
             if known is not None:
                 await to_end_in_thread(known.note, [(look, facts)])
             return facts
-        except (OSError, SourceChangedError, SourceFailedError) as error:
+        except (OSError, UnicodeEncodeError, SourceChangedError, SourceFailedError) as error:
             return error
 
 
@@ -161,7 +161,7 @@ def _examine_paths(paths: list[str], reaches: list[Reach], known: KnownDigests |
     for path, reach, facts in zip(paths, reaches, remembered, strict=True):
         try:
             found.append(facts if isinstance(facts, Facts) else examine_path(path, reach))
-        except (OSError, SourceChangedError) as error:
+        except (OSError, UnicodeEncodeError, SourceChangedError) as error:
             found.append(error)
     if known is not None:
         read = zip(looks, found, remembered, strict=True)
@@ -186,7 +186,7 @@ def _problem(record: FileRecord, facts: Found, by_content: bool) -> tuple[str, s
         return FileCode.ECHANGED, f"{record.path} changed while it was read."
     if isinstance(facts, SourceFailedError):
         return FileCode.ESOURCE, f"{record.path}: {facts}."
-    if isinstance(facts, OSError):
+    if isinstance(facts, (OSError, UnicodeEncodeError)):
         return os_failure(facts, record.path)
     assert isinstance(facts, Facts)
     record.size, record.crc32c, record.sha256, record.stamp = facts.size, facts.crc32c, facts.sha256, facts.stamp

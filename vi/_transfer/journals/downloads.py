@@ -25,8 +25,9 @@ from typing import Any
 import attrs
 
 from ..._checksums import Expected
+from ..._disk import when_free
 from ..byte_ranges import ByteRange, range_size
-from ..files import discard
+from ..files import PartFile, discard
 from ..names import below
 from . import locked_lines
 from .locked_lines import KEPT_SECONDS, LineWriter
@@ -116,6 +117,8 @@ class PartJournal:
         self._kept: dict[str, KeptPart] = {}
         """What dead runs have left and no run has resumed, by the final name of the file."""
         self._begun: dict[str, KeptPart] = {}
+        self._left: set[str] = set()
+        """Part files that another program had open when they were to be removed: the next download does it."""
         self._lines: LineWriter | None = None
         self._path: Path | None = None
         self._held: list[int] = []
@@ -167,13 +170,17 @@ class PartJournal:
             locked_lines.release(descriptor)
             return
         fresh = time.time() - said.began < KEPT_SECONDS
+        removed = True
         for name in parts_left(said):
             kept = said.kept.get(name)
             if not (
                 fresh and kept is not None and kept.count and kept.name not in self._kept and self._adopt(name, kept)
             ):
-                discard(os.path.join(place, name))  # noqa: PTH118
-        locked_lines.remove(path, descriptor)
+                removed = discard(os.path.join(place, name)) and removed  # noqa: PTH118
+        if removed:
+            locked_lines.remove(path, descriptor)
+        else:
+            locked_lines.release(descriptor)
 
     def _adopt(self, name: str, kept: KeptPart) -> bool:
         """Give a part file of a dead run a name of this one, so that it is this run's business from here on."""
@@ -181,7 +188,7 @@ class PartJournal:
         try:
             if os.lstat(old).st_size > kept.size or os.path.islink(old):  # noqa: PTH114
                 return False
-            os.rename(old, new)  # noqa: PTH104
+            when_free(os.rename, old, new)
         except OSError:
             return False
         kept.path = new
@@ -222,26 +229,33 @@ class PartJournal:
             kept.add(start, end)
             self._write({"arrived": [start, end], "of": os.path.basename(path)})  # noqa: PTH119
 
-    def stopped(self, path: str) -> None:
-        """Remove a part file that its download is done with, or leave it to the next if that is worth it."""
-        kept = self._begun.pop(path, None)
+    def stopped(self, part: PartFile) -> None:
+        """Close a part file, and remove it or leave it to the next download if that is worth it."""
+        kept = self._begun.get(part.path)
         if kept is not None and self._lines is not None and kept.count >= WORTH_KEEPING:
-            self._kept[kept.name] = kept
+            self._kept[kept.name] = self._begun.pop(part.path)
+            part.close()
         else:
-            discard(path)
+            self.dropped(part)
 
-    def dropped(self, path: str) -> None:
-        """Remove a part file."""
-        self._begun.pop(path, None)
-        discard(path)
+    def dropped(self, part: PartFile) -> None:
+        """Close and remove a part file."""
+        self._begun.pop(part.path, None)
+        if not part.discard():
+            self.left(part.path)
+
+    def left(self, path: str) -> None:
+        """Note a part file that cannot be removed yet, because it is open: it is tried again at the end."""
+        self._left.add(path)
 
     def close(self) -> None:
         """Close the journal, and remove it if it is of no use to the next download."""
+        self._left = {path for path in self._left if not discard(path)}
         for kept in list(self._kept.values()):
             if os.path.lexists(self._folder / kept.name):  # there is a file of this name by now
                 discard(kept.path)
                 del self._kept[kept.name]
-        if self._path is not None and self._held and not self._kept:
+        if self._path is not None and self._held and not self._kept and not self._left:
             locked_lines.remove(self._path, self._held.pop())
         locked_lines.close_all(self._held)
 

@@ -140,12 +140,17 @@ def is_locked(path: Path) -> bool:
 
 def remove(path: Path, descriptor: int) -> None:
     """Remove a locked file and close it."""
-    # Emptied first: where an open file cannot be removed (Windows), an empty journal says nothing.
+    # Emptied first: where it has to be unlocked before it is removed, another run may take it, and learns nothing.
     with contextlib.suppress(OSError):
         os.ftruncate(descriptor, 0)
+    removed = False
     with contextlib.suppress(OSError):
-        when_free(path.unlink)
+        path.unlink()
+        removed = True
     release(descriptor)
+    if not removed:  # Windows removes no file that is open
+        with contextlib.suppress(OSError):
+            when_free(path.unlink)
 
 
 def close_all(descriptors: list[int]) -> None:

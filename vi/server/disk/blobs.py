@@ -31,7 +31,7 @@ from typing import TypeVar, TypeVarTuple
 import attrs
 
 from ... import _checksums
-from ..._disk import flush, flush_folder, open_private, write_all
+from ..._disk import flush, flush_folder, open_private, when_free, write_all
 from .files import begin_flush, copy
 from .own import make_own_folder, open_object
 
@@ -309,7 +309,7 @@ class Blobs:
 
     def _adopt(self, staged: Path) -> str:
         blob, folder = self._place()
-        staged.replace(folder / blob)
+        when_free(staged.replace, folder / blob)
         try:
             flush_folder(folder)
         except OSError:
@@ -319,7 +319,7 @@ class Blobs:
 
     def _adopt_part(self, staged: Path, target: Path) -> None:
         target.parent.mkdir(mode=0o700, exist_ok=True)
-        staged.replace(target)
+        when_free(staged.replace, target)
         flush_folder(target.parent)
         flush_folder(self._parts)
 
@@ -414,4 +414,4 @@ class Blobs:
 def _drop(path: Path | str) -> None:
     """Remove what an error left; what cannot be removed is swept at a start, as long as it is among the newest."""
     with contextlib.suppress(OSError):
-        Path(path).unlink(missing_ok=True)
+        when_free(Path(path).unlink, missing_ok=True)

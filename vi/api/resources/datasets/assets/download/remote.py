@@ -47,6 +47,9 @@ class RemoteDownload(Download):
         self._made = True
         self._parts = PartJournal(self._folder)  # never opened: remote downloads are not resumed
         self._names = LocalNames(STRICT)
+        await self._probe()
+
+    async def _probe(self) -> None:
         await in_thread(self._place.prepare)
 
     def _target(self, name: str) -> str:

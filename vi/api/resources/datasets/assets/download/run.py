@@ -181,17 +181,21 @@ class Download:
         folder, settings = self._options.folder, self._calls.http.settings
         key = JournalKey(settings.endpoint, settings.organization_id, self._calls.dataset_id)
         self._parts = await to_end_in_thread(PartJournal.open, folder, key)
-        probe = self._parts.path_for(str(folder / "probe"))
-        await to_end_in_thread(files.check_folder, folder, probe)
+        await self._probe()
         rules = await to_end_in_thread(rules_of, folder)
         self._names = LocalNames(rules, partial(spellings, folder))
+
+    async def _probe(self) -> None:
+        """Raise the `OSError` that says why nothing can be saved."""
+        folder = self._options.folder
+        await to_end_in_thread(files.check_folder, folder, self._parts.path_for(str(folder / "probe")))
 
     async def _check_folder(self) -> None:
         problem: tuple[str, str] | None = None
         place = self._result.address or str(self._options.folder)
         try:
             await self._prepare()
-        except OSError as error:
+        except (OSError, UnicodeEncodeError) as error:
             problem = os_failure(error, place)
         if problem is not None:
             refusal = ViDownloadError(
@@ -280,10 +284,17 @@ class Download:
             return
         except NotADirectoryError as error:
             self._conflict(remote, target, f"{error.filename} is in the way: a file or a link where a folder belongs")
-        except OSError as error:
+        except UnicodeEncodeError as error:
             code, message = os_failure(error, target)
             self._fail(target, remote.filename, code, message, remote.attempts)
-            if code in OF_THE_DISK:
+            return
+        except OSError as error:
+            code, message = os_failure(error, target)
+            of_all = code in OF_THE_DISK and (code not in READ_ONLY or not await self._is_writable())
+            if code in READ_ONLY and not of_all:
+                message = f"{message.rstrip('.')}: it is open in another program, or protected."
+            self._fail(target, remote.filename, code, message, remote.attempts)
+            if of_all:
                 raise ViDownloadError(
                     f"The download cannot continue: {message}",
                     error_code=code,
@@ -293,6 +304,14 @@ class Download:
                 ) from None
             return
         self._tracker.settle()
+
+    async def _is_writable(self) -> bool:
+        """Tell whether another file could be saved: one that cannot be replaced says nothing of its folder."""
+        try:
+            await self._probe()
+        except OSError:
+            return False
+        return True
 
     async def _fetch_to(self, remote: RemoteFile, target: str) -> None:
         try:

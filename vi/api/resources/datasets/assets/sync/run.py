@@ -7,10 +7,12 @@ from typing import Any
 
 import attrs
 
+from ......_disk import when_free
 from ......_events import Listener
 from ......_show.progress import progress_listeners
 from ......_show.sheet import Sheet, Table
 from ......_show.units import counted, noted, rate, several
+from ......_transfer.discovery import os_failure
 from ......_transfer.inventory import Inventory
 from ......_transfer.names import below
 from ......_transfer.progress import ProgressTracker
@@ -293,10 +295,10 @@ def delete_files(plan: TransferPlan) -> tuple[int, list[FileFailure]]:
             if not same or not _is_within(path, plan.folder) or not is_ours_to_delete(path):
                 failed.append(FileFailure(entry.path, entry.filename, FileCode.ECHANGED, f"{path} has changed since."))
                 continue
-            path.unlink()
+            when_free(path.unlink)
             deleted += 1
         except FileNotFoundError:
             continue
         except OSError as error:
-            failed.append(FileFailure(entry.path, entry.filename, FileCode.EIO, f"{path}: {error.strerror}."))
+            failed.append(FileFailure(entry.path, entry.filename, *os_failure(error, entry.path)))
     return deleted, failed

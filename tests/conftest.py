@@ -20,7 +20,7 @@ import pytest
 import vi
 from tests.readme_blocks import run
 from vi import _samples
-from vi.server import LocalService, ServiceConfig, serve
+from vi.testing import TestedService
 
 # A job in the background of a shell ignores Ctrl+C, and so would every program that a test starts and interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -51,60 +51,21 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-class ServiceThread:
-    """A service in the loop of a thread of its own."""
-
-    def __init__(self, data: Path, middlewares: Sequence[Any] = (), host: str = "127.0.0.1", **settings: Any) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="service", daemon=True)
-        self._thread.start()
-        self._local: LocalService = self._run(
-            serve(data, host=host, port=0, config=ServiceConfig(**settings), middlewares=middlewares)
-        )
-        self.url = self._local.url
-        self.secret_key = self._local.secret_key
-        self.organization_id = self._local.organization_id
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The variables by which a client finds the service."""
-        return {
-            "DATATURE_VI_API_ENDPOINT": self.url,
-            "DATATURE_VI_SECRET_KEY": self.secret_key,
-            "DATATURE_VI_ORGANIZATION_ID": self.organization_id,
-        }
-
-    def client(self, **settings: Any) -> vi.Client:
-        return vi.Client(self.secret_key, self.organization_id, self.url, **settings)
-
-    def async_client(self, **settings: Any) -> vi.AsyncClient:
-        return vi.AsyncClient(self.secret_key, self.organization_id, self.url, **settings)
-
-    def stop(self) -> None:
-        self._run(self._local.aclose())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(30)
-        self._loop.close()
-
-    def _run(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
-
-
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceThread]:
-    running = ServiceThread(tmp_path_factory.mktemp("service") / "data")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestedService]:
+    running = TestedService.start(tmp_path_factory.mktemp("service") / "data")
     yield running
     running.stop()
 
 
 @pytest.fixture
-def client(service: ServiceThread) -> Iterator[vi.Client]:
+def client(service: TestedService) -> Iterator[vi.Client]:
     with service.client() as client:
         yield client
 
 
 @pytest.fixture
-async def async_client(service: ServiceThread) -> AsyncIterator[vi.AsyncClient]:
+async def async_client(service: TestedService) -> AsyncIterator[vi.AsyncClient]:
     before = _tasks()
     async with service.async_client() as client:
         yield client
@@ -151,7 +112,7 @@ def environment() -> Iterator[None]:
 
 @pytest.fixture
 def reader(
-    service: ServiceThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: None
+    service: TestedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: None
 ) -> Callable[..., dict[str, Any]]:
     """Runs blocks where a reader would: a folder with ``images``, and the settings of a service."""
     _samples.make_samples(tmp_path / "images", count=14, size=(40, 30))

@@ -13,11 +13,12 @@ import pytest
 from aiohttp import StreamReader, web
 
 import vi
-from tests.conftest import ServiceThread
 from tests.protocol_documents import document
 from vi import _checksums, _samples
 from vi.api.resources.datasets.assets.types import AssetSortCriterion, SortCriterion
 from vi.api.types import PaginationParams
+from vi.server import ServiceConfig
+from vi.testing import TestedService
 
 PART = 1 << 16
 SIZE = 3 * PART + 5
@@ -76,14 +77,16 @@ def notes() -> Notebook:
 
 
 @pytest.fixture(scope="module")
-def noted_service(notes: Notebook, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceThread]:
-    service = ServiceThread(tmp_path_factory.mktemp("noted") / "data", [notes.middleware], part_bytes=PART)
+def noted_service(notes: Notebook, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestedService]:
+    service = TestedService.start(
+        tmp_path_factory.mktemp("noted") / "data", ServiceConfig(part_bytes=PART), middlewares=[notes.middleware]
+    )
     yield service
     service.stop()
 
 
 @pytest.fixture
-def client(noted_service: ServiceThread, notes: Notebook) -> Iterator[vi.Client]:
+def client(noted_service: TestedService, notes: Notebook) -> Iterator[vi.Client]:
     limits = vi.TransferLimits(multipart_threshold=2 * PART)
     with noted_service.client(limits=limits) as client:
         notes.requests.clear()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ServiceThread
+from vi.testing import TestedService
 
 PATIENCE = 20
 PHONE = (360, 740)
@@ -45,7 +45,7 @@ for (const kind of ["dragenter", "dragover", "drop"]) {
 class Browser:
     """The browser as a visitor of one service uses it."""
 
-    def __init__(self, driver: Any, service: ServiceThread) -> None:
+    def __init__(self, driver: Any, service: TestedService) -> None:
         self.driver = driver
         self.service = service
 
@@ -145,7 +145,7 @@ def driver() -> Iterator[Any]:
 
 
 @pytest.fixture
-def visitor(driver: Any, service: ServiceThread) -> Iterator[Browser]:
+def visitor(driver: Any, service: TestedService) -> Iterator[Browser]:
     """A browser that is not logged in; at the end it must not have complained about what a page does."""
     browser = Browser(driver, service)
     browser.resize(*DESKTOP)

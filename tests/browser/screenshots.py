@@ -16,9 +16,9 @@ from PIL import Image, ImageDraw
 
 import vi
 from tests.browser.conftest import DESKTOP, PHONE, Browser, start_driver
-from tests.conftest import ServiceThread
 from vi import _samples
 from vi.api.resources.datasets.assets.responses import FailureMode
+from vi.testing import TestedService
 
 DOCS = Path(__file__).parents[2] / "docs" / "gallery.png"
 LOOKS = {"light": ("light", DESKTOP), "dark": ("dark", DESKTOP), "phone": ("light", PHONE)}
@@ -97,7 +97,7 @@ def main(folder: str | None = None) -> None:
     """Start a service and a browser, and write the pictures."""
     driver: Any = start_driver()
     with tempfile.TemporaryDirectory() as temporary:
-        service = ServiceThread(Path(temporary) / "data")
+        service = TestedService.start(Path(temporary) / "data")
         try:
             browser = Browser(driver, service)
             with service.client() as client:

@@ -17,9 +17,9 @@ from PIL import Image
 import vi
 from tests.browser.conftest import DESKTOP, PHONE, Browser
 from tests.browser.screenshots import line_art
-from tests.conftest import ServiceThread
 from vi import _samples
 from vi.api.resources.datasets.assets.responses import FailureMode
+from vi.testing import TestedService
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -398,7 +398,7 @@ def test_a_transfer_that_breaks_is_repeated_or_reported(driver: Any, tmp_path: P
             return web.Response(status=statuses.pop(0))
         return await handler(request)
 
-    service = ServiceThread(tmp_path / "data", middlewares=[break_some])
+    service = TestedService.start(tmp_path / "data", middlewares=[break_some])
     try:
         browser = Browser(driver, service)
         browser.log_in()

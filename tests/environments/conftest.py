@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ServiceThread
+from vi.testing import TestedService
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60
@@ -20,7 +20,7 @@ Program = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def program(service: ServiceThread, tmp_path: Path) -> Program:
+def program(service: TestedService, tmp_path: Path) -> Program:
     """Runs a program that finds the service by its environment, and has a cache of its own."""
 
     def run(

@@ -15,10 +15,10 @@ from aiohttp import web
 from yarl import URL
 
 import vi
-from tests.conftest import ServiceThread
 from vi import _proxies
 from vi._connections import origin_of
 from vi.config import is_loopback
+from vi.testing import TestedService
 
 
 def has_ipv6() -> bool:
@@ -33,15 +33,15 @@ ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopb
 
 
 @pytest.fixture(scope="module")
-def on_ipv6(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceThread]:
-    running = ServiceThread(tmp_path_factory.mktemp("six") / "data", host="::1")
+def on_ipv6(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestedService]:
+    running = TestedService.start(tmp_path_factory.mktemp("six") / "data", host="::1")
     yield running
     running.stop()
 
 
 @ipv6
 def test_a_service_at_an_ipv6_address_is_used_like_any_other(
-    on_ipv6: ServiceThread, images: Path, tmp_path: Path
+    on_ipv6: TestedService, images: Path, tmp_path: Path
 ) -> None:
     assert on_ipv6.url.startswith("http://[::1]:")
     with on_ipv6.client() as client:
@@ -187,7 +187,7 @@ async def wordy(request: web.Request, handler: Any) -> web.StreamResponse:
 
 
 def test_answers_with_long_and_many_headers_are_read(tmp_path: Path, images: Path) -> None:
-    running = ServiceThread(tmp_path / "data", middlewares=[wordy])
+    running = TestedService.start(tmp_path / "data", middlewares=[wordy])
     try:
         with running.client() as client:
             dataset = client.datasets.create(name="wordy").dataset_id

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 import vi
-from tests.conftest import ServiceThread
 from tests.environments.conftest import PATIENCE, ROOT, Program
 from vi import _samples
+from vi.testing import TestedService
 
 HOSTILE = "red\x1b[31m\u202e\x07.png"
 
@@ -117,7 +117,7 @@ Run = Callable[..., tuple[int, bytes, bytes]]
 
 
 @pytest.fixture
-def shell(service: ServiceThread, tmp_path: Path) -> Run:
+def shell(service: TestedService, tmp_path: Path) -> Run:
     """Runs a command of ours in a shell; ``$VI`` is the command line."""
 
     def run(line: str, **variables: str) -> tuple[int, bytes, bytes]:

@@ -11,7 +11,6 @@ import json
 import os
 import random
 import struct
-import threading
 import time
 import urllib.request
 import zlib
@@ -28,7 +27,8 @@ import vi
 from vi import _samples
 from vi._transfer.journals.uploads import Unfinished, read_journal
 from vi.api.types import PaginationParams
-from vi.server import LocalService, ServiceConfig, serve
+from vi.server import ServiceConfig
+from vi.testing import TestedService
 
 PART_BYTES = 20_000
 PARTS = 12
@@ -46,23 +46,20 @@ class Put:
     size: int
 
 
-class CountingService:
-    """A service in a thread of its own. *at* is asked before, and *after* after, each request with its number."""
+class CountingService(TestedService):
+    """A service that counts. *at* is asked before, and *after* after, each request with its number."""
 
     def __init__(self, data: Path) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="service", daemon=True)
-        self._thread.start()
         self._answering = 0
         self.ahead_ms = 0
         """How far the service's clock is ahead; it must not go back."""
-        config = ServiceConfig(part_bytes=PART_BYTES, sweep_seconds=0.1)
-        self._local: LocalService = self._run(serve(data, config=config, clock=self._now, middlewares=[self._count]))
         self.at: Callable[[int, web.Request], None] = _nothing
         self.after: Callable[[int, web.Request], None] = _nothing
         self.rewrite: Callable[[web.Request, Any], Any] | None = None
         """Given the request and the document of each JSON answer, what to answer instead."""
         self.reset()
+        config = ServiceConfig(part_bytes=PART_BYTES, sweep_seconds=0.1)
+        super().__init__(data, config, clock=self._now, middlewares=[self._count])
 
     def reset(self) -> None:
         """Count from nothing, and let everything through; what is still being answered is waited for."""
@@ -77,36 +74,21 @@ class CountingService:
         self.at = self.after = _nothing
         self.rewrite = None
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """The variables by which a client in another process finds the service."""
-        return {
-            "DATATURE_VI_API_ENDPOINT": self._local.url,
-            "DATATURE_VI_SECRET_KEY": self._local.secret_key,
-            "DATATURE_VI_ORGANIZATION_ID": self._local.organization_id,
-        }
-
     def client(self, **settings: Any) -> vi.Client:
-        chosen: dict[str, Any] = {"limits": LIMITS, "retries": RETRIES, **settings}
-        return vi.Client(self._local.secret_key, self._local.organization_id, self._local.url, **chosen)
+        return super().client(**{"limits": LIMITS, "retries": RETRIES, **settings})
 
     def async_client(self, **settings: Any) -> vi.AsyncClient:
-        chosen: dict[str, Any] = {"limits": LIMITS, "retries": RETRIES, **settings}
-        return vi.AsyncClient(self._local.secret_key, self._local.organization_id, self._local.url, **chosen)
+        return super().async_client(**{"limits": LIMITS, "retries": RETRIES, **settings})
 
     def open_sessions(self, dataset: str) -> list[str]:
         """The ids of the upload sessions of *dataset* that have not ended."""
-        settings = self.environment
-        organization = settings["DATATURE_VI_ORGANIZATION_ID"]
+        organization = self.organization_id
         path = f"/workspaces/{organization}/datasets/{organization}_{dataset}/assetSources/managed/datature/default"
         found, token = [], ""
         while True:
             request = urllib.request.Request(
-                f"{self._local.url}{path}/assetIngestionSessions?s=1000{token}",
-                headers={
-                    "Authorization": f"Bearer {settings['DATATURE_VI_SECRET_KEY']}",
-                    "Organization-Id": organization,
-                },
+                f"{self.url}{path}/assetIngestionSessions?s=1000{token}",
+                headers={"Authorization": f"Bearer {self.secret_key}", "Organization-Id": organization},
             )
             with urllib.request.urlopen(request) as answer:
                 page = json.load(answer)
@@ -120,15 +102,6 @@ class CountingService:
 
     def _now(self) -> int:
         return time.time_ns() // 1_000_000 + self.ahead_ms
-
-    def stop(self) -> None:
-        self._run(self._local.aclose())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(30)
-        self._loop.close()
-
-    def _run(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     @web.middleware
     async def _count(self, request: web.Request, handler: Any) -> web.StreamResponse:

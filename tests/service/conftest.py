@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ import yarl
 from PIL import Image
 
 from tests.service.gallery_visitor import Visitor
-from vi.server import LocalService, ServiceConfig, serve
+from vi.server import ServiceConfig
 from vi.server.lifecycle import wall_clock
+from vi.testing import TestedService
 
 SOURCE = "/assetSources/managed/datature/default"
 
@@ -36,8 +36,8 @@ class Clock:
         self.ahead += int(seconds * 1000)
 
 
-class ServiceThread:
-    """A service in the loop of a thread of its own."""
+class ClockedService(TestedService):
+    """A service whose clock a test moves on."""
 
     def __init__(
         self,
@@ -47,35 +47,12 @@ class ServiceThread:
         port: int = 0,
     ) -> None:
         self.clock = Clock()
-        self.data = data
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, name="service", daemon=True)
-        self._thread.start()
-        try:
-            self.local: LocalService = self.run(
-                serve(data, port=port, config=config, clock=self.clock, middlewares=middlewares)
-            )
-        except BaseException:
-            self._end()
-            raise
-        self.url = self.local.url
-        self.secret_key = self.local.secret_key
-        self.organization_id = self.local.organization_id
-
-    def run(self, work: Any) -> Any:
-        """Run a coroutine in the service's loop."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
-
-    def stop(self) -> None:
-        if self._thread.is_alive():
-            self.run(self.local.aclose())
-            self.run(_at_rest())
-            self._end()
+        super().__init__(data, config, clock=self.clock, middlewares=middlewares, port=port)
+        self.loop = self._loop
 
     def _end(self) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(30)
-        self.loop.close()
+        self._run(_at_rest())
+        super()._end()
 
 
 async def _at_rest() -> None:
@@ -85,18 +62,18 @@ async def _at_rest() -> None:
             await asyncio.sleep(0)
 
 
-StartService = Callable[..., ServiceThread]
+StartService = Callable[..., ClockedService]
 
 
 @pytest.fixture
 def start_service(tmp_path: Path) -> Iterator[StartService]:
     """Starts services with settings of a test's own; by default all in one folder."""
-    running: list[ServiceThread] = []
+    running: list[ClockedService] = []
 
     def start(
         data: Path | None = None, *, middlewares: Sequence[Any] = (), port: int = 0, **settings: Any
-    ) -> ServiceThread:
-        running.append(ServiceThread(data or tmp_path / "data", ServiceConfig(**settings), middlewares, port))
+    ) -> ClockedService:
+        running.append(ClockedService(data or tmp_path / "data", ServiceConfig(**settings), middlewares, port))
         return running[-1]
 
     yield start
@@ -105,7 +82,7 @@ def start_service(tmp_path: Path) -> Iterator[StartService]:
 
 
 @pytest.fixture
-def fresh_service(start_service: StartService) -> ServiceThread:
+def fresh_service(start_service: StartService) -> ClockedService:
     return start_service()
 
 
@@ -283,7 +260,7 @@ async def api(service: Any, connect: Connect) -> Api:
 
 
 @pytest.fixture
-async def fresh_api(fresh_service: ServiceThread, connect: Connect) -> Api:
+async def fresh_api(fresh_service: ClockedService, connect: Connect) -> Api:
     return await connect(fresh_service)
 
 

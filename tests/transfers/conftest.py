@@ -21,7 +21,8 @@ from aiohttp import web
 from PIL import Image
 
 import vi
-from vi.server import LocalService, ServiceConfig, serve
+from vi.server import ServiceConfig
+from vi.testing import TestedService
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,38 +68,16 @@ class Hold:
         await self._open.wait()
 
 
-class RecordedService:
-    """A service in the loop of a thread of its own."""
+class RecordedService(TestedService):
+    """A service that notes every request and can hold or cut any."""
 
     def __init__(self, data: Path, config: ServiceConfig | None = None, port: int = 0) -> None:
-        self.data = data
         self._seen: list[Seen] = []
         self._storage_now = 0
         self.storage_at_once = 0
         self._holds: list[Hold] = []
         self._cuts: list[tuple[str, str, Callable[[], bool]]] = []
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="service", daemon=True)
-        self._thread.start()
-        self._local: LocalService = self.run(serve(data, port=port, config=config, middlewares=[self._note]))
-        self.url = self._local.url
-        self.secret_key = self._local.secret_key
-        self.organization_id = self._local.organization_id
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The variables by which a client in another process finds the service."""
-        return {
-            "DATATURE_VI_API_ENDPOINT": self.url,
-            "DATATURE_VI_SECRET_KEY": self.secret_key,
-            "DATATURE_VI_ORGANIZATION_ID": self.organization_id,
-        }
-
-    def client(self, **settings: Any) -> vi.Client:
-        return vi.Client(self.secret_key, self.organization_id, self.url, **settings)
-
-    def async_client(self, **settings: Any) -> vi.AsyncClient:
-        return vi.AsyncClient(self.secret_key, self.organization_id, self.url, **settings)
+        super().__init__(data, config, port=port, middlewares=[self._note])
 
     def forget(self) -> None:
         """Start a new list of requests."""
@@ -147,16 +126,6 @@ class RecordedService:
                     pass
                 assert request.transport is not None
                 request.transport.abort()
-
-    def run(self, work: Any) -> Any:
-        """Run a coroutine in the service's loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
-
-    def stop(self) -> None:
-        self.run(self._local.aclose())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(30)
-        self._loop.close()
 
     @property
     def _note(self) -> Any:

@@ -16,7 +16,7 @@ import pytest
 
 import vi
 from tests import children
-from tests.conftest import ServiceThread
+from vi.testing import TestedService
 
 pytestmark = pytest.mark.anyio
 
@@ -49,7 +49,7 @@ def test_a_copy_has_the_settings_and_nothing_else(client: vi.Client, filled: tup
     assert client.assets.count(filled[0]) == len(filled[1])
 
 
-async def test_an_async_client_is_copied_too(service: ServiceThread) -> None:
+async def test_an_async_client_is_copied_too(service: TestedService) -> None:
     async with service.async_client(retries=vi.RetryPolicy(max_attempts=2)) as client:
         for way in WAYS.values():
             async with way(client) as other:
@@ -150,7 +150,7 @@ async def test_an_async_client_of_a_local_service_joins_it(tmp_path: Path) -> No
     await asyncio.sleep(0)
 
 
-def test_a_subclass_stays_one(service: ServiceThread) -> None:
+def test_a_subclass_stays_one(service: TestedService) -> None:
     with service.client() as made:
         client = Special.__new__(Special)
         client._wrap(made._client, made._loop_thread)

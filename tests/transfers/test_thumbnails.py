@@ -11,11 +11,11 @@ import pytest
 from aiohttp import web
 
 import vi
-from tests.conftest import ServiceThread
 from vi import _samples
 from vi._media import sniff
 from vi.api.resources.datasets.assets.download import thumbnails
 from vi.api.types import PaginationParams
+from vi.testing import TestedService
 
 
 @pytest.fixture
@@ -124,9 +124,9 @@ class Failing:
 
 
 @pytest.fixture
-def failing(tmp_path: Path) -> Iterator[tuple[ServiceThread, Failing]]:
+def failing(tmp_path: Path) -> Iterator[tuple[TestedService, Failing]]:
     failing = Failing()
-    running = ServiceThread(tmp_path / "failing", middlewares=[failing.middleware])
+    running = TestedService.start(tmp_path / "failing", middlewares=[failing.middleware])
     yield running, failing
     running.stop()
 
@@ -157,7 +157,7 @@ async def _round(request: web.Request) -> web.StreamResponse:
 
 @pytest.mark.parametrize("answer", [_gone, _broken, _script, _packed, _round])
 def test_a_failure_leaves_a_place_and_no_error(
-    failing: tuple[ServiceThread, Failing], answer: Any, tmp_path: Path
+    failing: tuple[TestedService, Failing], answer: Any, tmp_path: Path
 ) -> None:
     service, failures = failing
     _samples.make_samples(tmp_path / "images", count=2, size=(32, 24))

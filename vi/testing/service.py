@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
+
+from aiohttp.typedefs import Middleware
 
 from ..client import AsyncClient, Client
 from ..server import LocalService, ServiceConfig, serve
+from ..server.lifecycle import wall_clock
 from .faults import Faults
 
 T = TypeVar("T")
@@ -20,27 +23,49 @@ class TestedService:
 
     __test__ = False
 
-    def __init__(self, local: LocalService, faults: Faults, loop: asyncio.AbstractEventLoop, thread: threading.Thread):
-        self._local = local
-        self._loop = loop
-        self._thread = thread
-        self.faults = faults
-        self.url: str = local.url
-        self.organization_id: str = local.organization_id
+    def __init__(
+        self,
+        data: Path,
+        config: ServiceConfig | None = None,
+        *,
+        middlewares: Sequence[Middleware] = (),
+        clock: Callable[[], int] = wall_clock,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        self.data = data
+        self.faults = Faults()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="vi-tested-service", daemon=True)
+        self._thread.start()
+        outer = [*middlewares, self.faults.middleware]
+        try:
+            self._local: LocalService = self._run(
+                serve(data, host=host, port=port, config=config, clock=clock, middlewares=outer)
+            )
+        except BaseException:
+            self._end()
+            raise
+        self.url: str = self._local.url
+        self.organization_id: str = self._local.organization_id
 
     @classmethod
-    def start(cls, data: Path, config: ServiceConfig | None = None) -> TestedService:
-        """Serve the folder *data* on a free loopback port."""
-        faults = Faults()
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever, name="vi-tested-service", daemon=True)
-        thread.start()
-        try:
-            local = _run(loop, serve(data, config=config, middlewares=[faults.middleware]))
-        except BaseException:
-            _end(loop, thread)
-            raise
-        return cls(local, faults, loop, thread)
+    def start(
+        cls,
+        data: Path,
+        config: ServiceConfig | None = None,
+        *,
+        middlewares: Sequence[Middleware] = (),
+        clock: Callable[[], int] = wall_clock,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> Self:
+        """Serve the folder *data*; port 0 takes a free one.
+
+        *middlewares* are aiohttp middlewares that see each request before the faults and the service; *clock* returns
+        the service's time in milliseconds since 1970 and must not go back.
+        """
+        return cls(data, config, middlewares=middlewares, clock=clock, host=host, port=port)
 
     @property
     def secret_key(self) -> str:
@@ -65,20 +90,19 @@ class TestedService:
         return AsyncClient(self.secret_key, self.organization_id, self.url, **settings)
 
     def stop(self) -> None:
-        """End the service."""
-        _run(self._loop, self.faults.aclose())
-        _run(self._loop, self._local.aclose())
-        _end(self._loop, self._thread)
+        """End the service, once."""
+        if self._thread.is_alive():
+            self._run(self.faults.aclose())
+            self._run(self._local.aclose())
+            self._end()
 
     def __repr__(self) -> str:
         return f"TestedService(url={self.url!r}, organization_id={self.organization_id!r})"
 
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
-def _run(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run_coroutine_threadsafe(work, loop).result(60)
-
-
-def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(30)
-    loop.close()
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(30)
+        self._loop.close()

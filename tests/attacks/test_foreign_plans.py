@@ -104,7 +104,7 @@ def test_A7_deleting_asks_as_sync_does(run: Run, filled: str, home: Path) -> Non
     (home / "copy" / "mine.png").write_bytes((home / "images" / "bridge.png").read_bytes())
     assert run("assets", "sync", filled, "copy", "--direction", "down", "--delete", "--plan", "p.jsonl").code == 0
     refused = run("assets", "sync", filled, "copy", "--direction", "down", "--apply", "p.jsonl")
-    assert (refused.code, "for good?" in refused.err) == (2, True)
+    assert (refused.code, "--yes" in refused.err) == (2, True)
     assert (home / "copy" / "mine.png").exists()
 
 

@@ -22,7 +22,8 @@ def round(client, folder):
     dataset = client.datasets.create(name="odd").dataset_id
     uploaded = client.assets.upload(dataset, sys.argv[1], show_progress=False).total_succeeded
     downloaded = client.assets.download(dataset, folder, show_progress=False).total_downloaded
-    print(uploaded, downloaded, client.assets.verify(dataset, folder).ok, len(vi.transfers.unfinished()))
+    left = [one for one in vi.transfers.unfinished() if one.dataset_id == dataset]
+    print(uploaded, downloaded, client.assets.verify(dataset, folder).ok, len(left))
 
 {before}
 with vi.Client({arguments}) as client:

@@ -272,7 +272,7 @@ class TestOtherValues:
             ("https://a:99999", "is not an http"),
             ("https://a:0", "is not an http"),
             ("https://[::1", "is not an http"),
-            ("https://user:pass@api.example", "must hold no user"),
+            ("https://user:pass@api.example", "must not have a user"),
             ("https://api.example?x=1", "must not have a user, query or fragment"),
             ("https://api.example#x", "must not have a user, query or fragment"),
             ("http://api.example", "would send the secret key unencrypted"),

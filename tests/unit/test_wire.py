@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
 from enum import StrEnum
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -17,7 +19,7 @@ from vi import _wire
 from vi._wire import WireError, structure, unstructure
 from vi.api.pagination import BadItem
 from vi.api.resources.base import read_page
-from vi.api.resources.datasets.assets.deletion import read_count
+from vi.api.resources.datasets.assets.calls import AssetCalls
 from vi.api.resources.datasets.assets.responses import (
     Asset,
     AssetForUpload,
@@ -138,15 +140,23 @@ def test_an_error_body_is_read() -> None:
     assert (error.message, error.error_code) == ("Dataset acme_ds9 not found", "ResourceNotFound")
 
 
+def count_of(answer: Any) -> int:
+    async def document(*_: Any, **__: Any) -> Any:
+        return answer
+
+    http = SimpleNamespace(settings=SimpleNamespace(organization_id="org"), document=document)
+    return asyncio.run(AssetCalls(cast("Any", http), "ds").count({}))
+
+
 @pytest.mark.parametrize("answer", [document("Count"), 42])
 def test_a_count_is_read(answer: Any) -> None:
-    assert read_count(answer, "/x") == 42
+    assert count_of(answer) == 42
 
 
 @pytest.mark.parametrize("answer", [{}, {"count": None}, {"count": "42"}, {"count": True}, [], "42", 4.5, None])
 def test_what_is_no_count_is_refused(answer: Any) -> None:
     with pytest.raises(ViOperationError, match="count: expected an integer"):
-        read_count(answer, "/x")
+        count_of(answer)
 
 
 class TestTolerance:

@@ -114,16 +114,8 @@ class Listing(Displayed, Generic[T]):
 
     async def pages(self, after: Page[T] | None = None) -> AsyncGenerator[Page[T], None]:
         """Iterate over every page, in order, or over those that come *after* one."""
-        params = self.pagination or PaginationParams(page_size=MAX_PAGE_SIZE)
-        tokens = TokenTrail()
-        page = after
-        while True:
-            if page is not None:
-                if page.next_page is None:
-                    return
-                tokens.follow(page.next_page, empty=not page.items and not page.bad_items)
-                params = attrs.evolve(params, page_token=page.next_page)
-            page = await self.fetch(params)
+        following = Following(self, after)
+        while (page := await following.next()) is not None:
             yield page
 
     async def all_items(self) -> AsyncIterator[T]:
@@ -131,6 +123,26 @@ class Listing(Displayed, Generic[T]):
         async for page in self.pages():
             for item in page.items:
                 yield item
+
+
+class Following(Generic[T]):
+    """The pages of a listing, one at a time; between two of them nothing belongs to a loop."""
+
+    def __init__(self, listing: Listing[T], after: Page[T] | None = None) -> None:
+        self._fetch = listing.fetch
+        self._params = listing.pagination or PaginationParams(page_size=MAX_PAGE_SIZE)
+        self._tokens = TokenTrail()
+        self._page = after
+
+    async def next(self) -> Page[T] | None:
+        """Return the next page; None after the last."""
+        if self._page is not None:
+            if self._page.next_page is None:
+                return None
+            self._tokens.follow(self._page.next_page, empty=not self._page.items and not self._page.bad_items)
+            self._params = attrs.evolve(self._params, page_token=self._page.next_page)
+        self._page = await self._fetch(self._params)
+        return self._page
 
 
 class TokenTrail:
@@ -201,14 +213,10 @@ class PaginatedResponse(Page[T]):
             )
         # Reading everything in pages of ten would cost a hundred times the requests: start again in large ones.
         after = None if self._listing.pagination is None else self
-        pages = self._listing.pages(after)
-
-        async def following() -> Page[T] | None:
-            return await anext(pages, None)
-
+        following = Following(self._listing, after)
         if after is not None:
             yield after
-        while (page := self._run(following)) is not None:
+        while (page := self._run(following.next)) is not None:
             yield page
 
     def all_items(self) -> Iterator[T]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from vi.api.resources.datasets.assets.plans import PlannedTransfer, TransferPlan
 from vi.errors import ViInvalidParameterError, ViPathError
 
-texts = st.text(st.characters(codec=None), max_size=12)
+texts = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=8)  # no path holds a NUL
 counts = st.integers(0, 1 << 50)
 entries = st.builds(
     PlannedTransfer,

@@ -54,7 +54,8 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "server": (
         ("config",),
-        ("http", "disk", "inspection"),
+        ("http", "disk"),
+        ("inspection",),
         ("identity",),
         ("store", "contents"),
         ("documents", "turns", "removal", "middleware"),

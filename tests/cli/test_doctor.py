@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import socket
+import sys
 from collections.abc import Callable
 from email.utils import format_datetime
 from pathlib import Path
@@ -39,6 +40,16 @@ def test_all_is_well(run: Run, service: Any, tmp_path: Path) -> None:
     assert people.code == 0
     assert len(people.lines) >= len(checks_)
     assert run("doctor", "--quiet").out == ""
+
+
+def test_the_walls_around_decoders_are_named(run: Run, service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that stand, or those that this system lacks and why."""
+    walls = pytest.importorskip("vi.server.inspection.walls")
+    assert found(run)[1]["decoders"]["state"] == ("ok" if set(walls.available().values()) == {"on"} else "note")
+    monkeypatch.setattr(walls, "_landlock_version", lambda: 0)
+    lacking = found(run)[1]["decoders"]
+    assert lacking["state"] == ("note" if sys.platform == "linux" else lacking["state"])
+    assert "no landlock" in lacking["found"]
 
 
 def test_no_settings(run: Run, service: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,11 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from tests.service_faults.disk import Disk
 from vi.server import ServiceConfig, running, serve
-from vi.server.inspection import checking, decoding
+from vi.server.inspection import checking, decoding, measuring
 from vi.server.inspection import inspector as inspection
 from vi.server.inspection.frames import InspectionJob, InspectionLimits, Verdict
 
@@ -30,10 +32,18 @@ class Inspector:
         self._decode = decoding.Decoder(InspectionLimits())
 
     async def inspect(self, jobs: list[InspectionJob], found: dict[int, Verdict] | None = None) -> list[Verdict]:
-        verdicts = [checking.inspect(job, self._decode) for job in jobs]
+        verdicts = [self._look(job) for job in jobs]
         if found is not None:
             found.update(enumerate(verdicts))
         return verdicts
+
+    def _look(self, job: InspectionJob) -> Verdict:
+        measured = measuring.measure(job)
+        if measured.file is None:
+            return measured.verdict
+        answer = checking.inspect(job, os.dup(measured.file.fileno()), self._decode)
+        measured.close()
+        return attrs.evolve(measured.verdict, **attrs.asdict(answer))
 
     async def aclose(self) -> None:
         """Nothing is held."""

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.service_faults.scenario import picture
+from tests.unit.arrived import Box, vulnerable
 from vi.server import running
-from vi.server.inspection.inspector import InspectionJob, InspectionLimits, Inspector
+from vi.server.inspection.inspector import InspectionLimits, Inspector
 from vi.server.inspection.worker_slots import Slots
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a file that never ends")
-async def test_files_that_hang_leave_workers_for_the_others(tmp_path: Path) -> None:
+@pytest.fixture
+def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Box:
+    vulnerable(tmp_path / "vulnerable", monkeypatch)
+    return Box(tmp_path)
+
+
+async def test_files_that_hang_leave_workers_for_the_others(box: Box) -> None:
     inspector = Inspector(workers=1, limits=InspectionLimits(seconds_per_file=60))
-    data = picture(1)
-    (tmp_path / "good.png").write_bytes(data)
-    good = InspectionJob(str(tmp_path / "good.png"), "Image", "image/png", len(data))
-    hanging = []
-    for number in range(2):
-        os.mkfifo(tmp_path / str(number))
-        job = InspectionJob(str(tmp_path / str(number)), "Image", "image/png", 5)
-        hanging.append(asyncio.create_task(inspector.inspect([job])))
+    good = box.job(picture(1))
+    hanging = [asyncio.create_task(inspector.inspect([box.hanging()])) for _ in range(2)]
     try:
         async with asyncio.timeout(30):
             verdicts = await inspector.inspect([good] * 30)
@@ -40,15 +39,11 @@ async def test_files_that_hang_leave_workers_for_the_others(tmp_path: Path) -> N
         await inspector.aclose()
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a file that never ends")
-async def test_what_is_known_of_a_batch_is_told_before_its_end(tmp_path: Path) -> None:
+async def test_what_is_known_of_a_batch_is_told_before_its_end(box: Box) -> None:
     inspector = Inspector(workers=1, limits=InspectionLimits(seconds_per_file=60))
-    data = picture(1)
-    (tmp_path / "good.png").write_bytes(data)
-    os.mkfifo(tmp_path / "hangs")
-    good = InspectionJob(str(tmp_path / "good.png"), "Image", "image/png", len(data))
+    good = box.job(picture(1))
     found: dict[int, Any] = {}
-    jobs = [good, InspectionJob(str(tmp_path / "hangs"), "Image", "image/png", 5), good]
+    jobs = [good, box.hanging(), good]
     task = asyncio.create_task(inspector.inspect(jobs, found))
     try:
         async with asyncio.timeout(30):

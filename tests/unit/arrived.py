@@ -1,12 +1,12 @@
-"""Files as the inspector finds them: made of bytes, or such that a worker hangs at them."""
+"""Files as the inspector finds them: made of bytes, or such that they take over their decoder."""
 
 from __future__ import annotations
 
 import io
-import os
 import random
 from pathlib import Path
 
+import pytest
 from PIL import Image, ImageDraw
 
 from vi.server.inspection.inspector import InspectionJob
@@ -42,9 +42,30 @@ class Box:
         fields = {"path": str(path), "kind": kind, "mime": mime, "size": len(data), "crc32c": None}
         return InspectionJob(**{**fields, **changes})  # type: ignore[arg-type]
 
-    def fifo(self, size: int = 1) -> InspectionJob:
-        """A file at which a worker hangs."""
-        self.count += 1
-        path = self.folder / f"{self.count}"
-        os.mkfifo(path)
-        return InspectionJob(str(path), "Image", "image/png", size)
+    def code(self, source: str) -> InspectionJob:
+        """A picture whose decoder, made by `vulnerable`, runs *source*; what it raises is in the verdict."""
+        return self.job(_HEIC + source.encode(), "image/heic")
+
+    def hanging(self) -> InspectionJob:
+        """A picture at which a worker hangs."""
+        return self.code("import time; time.sleep(3600)")
+
+
+_HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+_VULNERABLE = f"""
+from PIL import Image
+
+def register_heif_opener(**_):
+    Image.register_open("HEIF", opened)
+
+def opened(file, name):
+    exec(file.read()[{len(_HEIC)}:].decode(), {{}})
+    return Image.new("RGB", (96, 64))
+"""
+
+
+def vulnerable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let workers that start from now on have a HEIF decoder that runs what a picture says."""
+    folder.mkdir()
+    (folder / "pi_heif.py").write_text(_VULNERABLE)
+    monkeypatch.setenv("PYTHONPATH", str(folder))

@@ -193,6 +193,21 @@ def open_files() -> Check:
     return Check("open files", state, f"{soft} at once: fewer transfers run side by side", f"Run: ulimit -n {most}")
 
 
+def decoders() -> Iterator[Check]:
+    """Look which walls of this system enclose the decoders of a local service, if one can run here."""
+    try:
+        from ..server.inspection import walls
+    except ImportError:
+        return
+    found = walls.available()
+    absent = [f"no {name}: {why}" for name, why in found.items() if why != walls.STANDS]
+    if not absent:
+        yield Check("decoders", "ok", f"a local service encloses them: {', '.join(found)}")
+        return
+    advice = "Serve pictures of strangers on a system, or in a container, that has all of them."
+    yield Check("decoders", "note", "; ".join(absent), advice)
+
+
 def extras() -> Iterator[Check]:
     """Look which optional parts are installed, by the package's own word."""
     try:

@@ -93,4 +93,5 @@ def look(given: argparse.Namespace) -> Iterator[Check]:
     else:
         yield checks.folder("this folder", Path(place), "Change to another folder for downloads.")
     yield checks.open_files()
+    yield from checks.decoders()
     yield from checks.extras()

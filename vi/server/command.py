@@ -18,6 +18,7 @@ from .._paths import as_path
 from ..config import is_loopback
 from ..errors import ViConfigurationError
 from .config import ServiceConfig
+from .inspection.walls import hide_memory
 from .lifecycle import LocalService, serve
 
 
@@ -33,8 +34,10 @@ def run(
     """Serve *data* until SIGTERM or Ctrl+C and return the exit code.
 
     Once the service is ready, *env_file* gets the three settings of a client, and *ready* is called, with a warning if
-    the service is open to the network.
+    the service is open to the network. This process holds the key: from now on no other of the
+    same user reads its memory or environment, where the system can prevent it.
     """
+    hide_memory()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_run(data, host, port, env_file, ready, config))
     return 0

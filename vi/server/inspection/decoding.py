@@ -5,6 +5,7 @@ Runs in a worker process, so that a bomb or a hole in a decoder costs one file.
 
 from __future__ import annotations
 
+import codecs
 import io
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +16,12 @@ from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
     Image,
+    ImageColor,
     ImageFile,
+    ImagePalette,
     Jpeg2KImagePlugin,
     JpegImagePlugin,
+    MpoImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
     UnidentifiedImageError,
@@ -26,12 +30,16 @@ from PIL import (
 )
 
 from . import bitmaps, heif, jpeg, structure, tiff
-from .checking import Picture, RefusedError
-from .frames import InspectionLimits
+from .checking import Picture
+from .frames import InspectionLimits, RefusedError
 from .previews import LARGE, fit, thumbnail
 
 # Importing a plug-in registers it; with these there, `Image.open` never loads the other forty.
-_PLUGINS = (BmpImagePlugin, GifImagePlugin, Jpeg2KImagePlugin, JpegImagePlugin, TiffImagePlugin, WebPImagePlugin)
+_PLUGINS = (
+    *(BmpImagePlugin, GifImagePlugin, Jpeg2KImagePlugin, JpegImagePlugin, MpoImagePlugin, TiffImagePlugin),
+    *(WebPImagePlugin, ImageColor, ImagePalette),
+)
+_ENCODINGS = ("ascii", "latin-1", "utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp437", "cp1252")
 _FORMATS = {"jpeg2000": "JPEG2000"}
 _HEIF = "pi_heif"
 _FEATURES = {"avif": "avif", "jpeg": "jpg", "jpeg2000": "jpg_2000", "png": "zlib", "webp": "webp"}
@@ -57,6 +65,12 @@ def prepare() -> None:
     Image.MAX_IMAGE_PIXELS = None  # `_check_pixels` is stricter, and does not warn first
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20  # a long comment does not make a picture invalid
+    # What Pillow imports at the first picture that needs it must be there before no file can be opened.
+    Image.preinit()
+    for feature in _FEATURES.values():
+        features.check(feature)
+    for encoding in _ENCODINGS:
+        codecs.lookup(encoding)
 
 
 @attrs.frozen

@@ -7,7 +7,6 @@ says is read here.
 from __future__ import annotations
 
 import json
-import re
 import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,6 +15,15 @@ import attrs
 
 _LENGTHS = struct.Struct(">II")
 _MAX_FRAME = 64 << 20
+
+
+class RefusedError(Exception):
+    """The file is not accepted: a wire code, and why."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
 
 
 @attrs.frozen
@@ -43,6 +51,18 @@ class Verdict:
     crc32c: int = 0
     sha256: str = ""
     mime: str = ""
+    width: int = 0
+    height: int = 0
+    frames: int = 0
+    thumbnail: bytes | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen
+class Answer:
+    """What a worker says of an image that the service has measured; *error* is a wire code."""
+
+    error: str | None
+    message: str | None
     width: int = 0
     height: int = 0
     frames: int = 0
@@ -98,9 +118,9 @@ class FrameReader:
             yield message, blob
 
 
-def write_jobs(jobs: Sequence[InspectionJob]) -> bytes:
-    """Write a batch."""
-    return frame({"jobs": [attrs.astuple(job) for job in jobs]})
+def write_jobs(jobs: Sequence[InspectionJob], *, handed_over: bool) -> bytes:
+    """Write a batch; without paths if the open files are *handed_over* with it."""
+    return frame({"jobs": [attrs.astuple(attrs.evolve(job, path="") if handed_over else job) for job in jobs]})
 
 
 def read_jobs(message: dict[str, Any]) -> list[InspectionJob]:
@@ -108,43 +128,42 @@ def read_jobs(message: dict[str, Any]) -> list[InspectionJob]:
     return [InspectionJob(*values) for values in message["jobs"]]
 
 
-def write_verdict(verdict: Verdict) -> bytes:
-    """Write a verdict; the thumbnail travels as it is."""
-    fields = {name: getattr(verdict, name) for name in _VERDICT_FIELDS}
-    blob = verdict.thumbnail
-    return frame({**fields, "picture": blob is not None}, blob or b"")
+def write_answer(answer: Answer, number: int) -> bytes:
+    """Write the answer to the job that is the *number*-th of its worker; the thumbnail travels as it is."""
+    fields = {name: getattr(answer, name) for name in _ANSWER_FIELDS}
+    blob = answer.thumbnail
+    return frame({**fields, "number": number, "picture": blob is not None}, blob or b"")
 
 
-def read_verdict(message: dict[str, Any], blob: bytes, job: InspectionJob) -> Verdict:
-    """Read the verdict on *job*; raises ValueError for one that no worker of ours would write.
+def read_answer(message: dict[str, Any], blob: bytes, measured: Verdict) -> Verdict:
+    """Add an answer to what the service has *measured*; raises ValueError for one that no worker of ours would write.
 
     The far side may have been taken over by the file that it decodes: what it says is checked like any foreign
-    document.
+    document, and nothing that the service can say itself is taken from it.
     """
-    verdict = Verdict(
-        **{name: message[name] for name in _VERDICT_FIELDS}, thumbnail=blob if message["picture"] else None
-    )
-    numbers = (verdict.size, verdict.crc32c, verdict.width, verdict.height, verdict.frames)
-    if any(type(number) is not int or not 0 <= number < 1 << 53 for number in numbers) or verdict.crc32c >> 32:
+    error, text = message["error"], message["message"]
+    numbers = [message[name] for name in ("width", "height", "frames")]
+    if any(type(number) is not int or not 0 <= number < _MOST_OF_ANY for number in numbers):
         raise ValueError("a number out of range")
-    if verdict.mime != job.mime or not isinstance(verdict.message, str | None):
-        raise ValueError("another type than announced")
-    if verdict.error is not None:
-        if verdict.error not in _CODES or blob or len(verdict.message or "") > _LONGEST_MESSAGE:
+    if not isinstance(text, str | None):
+        raise ValueError("a message that is none")
+    if error is not None:
+        if error not in _CODES or blob or len(text or "") > _LONGEST_MESSAGE:
             raise ValueError("a refusal that is none")
-        return verdict
-    if verdict.size != job.size or not _DIGEST.fullmatch(verdict.sha256) or max(numbers[2:]) >= _MOST_OF_ANY:
-        raise ValueError("an acceptance that is none")
+        return attrs.evolve(measured, error=error, message=text)
+    if not all(numbers):
+        raise ValueError("a picture without pixels")
     if blob and (len(blob) > _LARGEST_THUMBNAIL or not blob.startswith((b"\xff\xd8\xff", b"RIFF"))):
         raise ValueError("a thumbnail that is none")
-    return verdict
+    width, height, frames = numbers
+    thumbnail = blob if message["picture"] else None
+    return attrs.evolve(measured, width=width, height=height, frames=frames, thumbnail=thumbnail)
 
 
 _CODES = frozenset({"EBADMIME", "EBADSIZE", "ECORRUPT", "EUNKNOWN"})
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 _LONGEST_MESSAGE = 1000
 _LARGEST_THUMBNAIL = 4 << 20
 _MOST_OF_ANY = 1 << 31
 
 
-_VERDICT_FIELDS = tuple(field.name for field in attrs.fields(Verdict) if field.name != "thumbnail")
+_ANSWER_FIELDS = tuple(field.name for field in attrs.fields(Answer) if field.name != "thumbnail")

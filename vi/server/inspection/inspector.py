@@ -5,8 +5,8 @@ when it dies the file it was at is known. That file is tried once more in a new 
 killed for reasons that are not the file's; if it dies again the file is ECORRUPT. A worker that overruns the time of a
 file is killed and the file is EUNKNOWN. Either way the rest is done by another worker.
 
-Where no worker can be started, images are refused with the reason, and another start is tried later; videos, of which
-nothing is decoded, are looked at here.
+Sizes, digests and types are measured here, before a worker gets the file; videos, of which nothing is decoded, are done
+then. Where no worker can be started, images are refused with the reason, and another start is tried later.
 
 Work happens inside `Inspector.inspect`, without a background task; cancelling it kills the workers it was using.
 """
@@ -16,15 +16,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 
 import attrs
 
-from ... import _media
-from ...errors import ViServerError
-from . import checking
-from .frames import InspectionJob, InspectionLimits, Verdict, read_verdict, write_jobs
+from . import walls
+from .frames import InspectionJob, InspectionLimits, Verdict, read_answer, write_jobs
+from .measuring import InspectionUnavailableError, Measured, Measurer
 from .worker_process import CannotStartError, DiedError, OverrunError, WorkerProcess
 from .worker_slots import Slots
 
@@ -55,16 +54,16 @@ _SHORTAGE_SECONDS = 60.0
 """How long a machine may be short of processes or memory before that counts as not being able to start."""
 
 
-class InspectionUnavailableError(ViServerError):
-    """No worker process can be started just now, or the inspector is closed; it says nothing about the files."""
-
-
 @attrs.frozen
 class InspectionState:
-    """Whether images can be looked at: *reason* says why not, *missing* which libraries are not there, and why."""
+    """Whether images can be looked at: *reason* says why not, *missing* which libraries are not there, and why.
+
+    *walls* says for each thing that is to enclose a decoder whether it does ("on"), or why not.
+    """
 
     reason: str | None = None
     missing: dict[str, str] = attrs.Factory(dict)
+    walls: dict[str, str] = attrs.Factory(dict)
 
 
 @attrs.frozen
@@ -85,6 +84,7 @@ class Inspector:
         self._workers = workers or _processors()
         self._limits = limits or InspectionLimits()
         self._slots = Slots(self._workers, _SLOW_WORKERS)
+        self._measurer = Measurer(self._workers + _SLOW_WORKERS)
         self._starts = _Starts()
         self._idle: list[_Worker] = []
         self._busy: set[_Worker] = set()
@@ -92,8 +92,9 @@ class Inspector:
 
     @property
     def state(self) -> InspectionState:
-        """What is known of the workers so far; nothing before the first was wanted."""
-        return InspectionState(self._starts.reason, dict(self._starts.missing))
+        """What is known of the workers so far; before the first was wanted, what this system should have."""
+        starts = self._starts
+        return InspectionState(starts.reason, dict(starts.missing), dict(starts.walls) or walls.available())
 
     async def inspect(self, jobs: Sequence[InspectionJob], found: dict[int, Verdict] | None = None) -> list[Verdict]:
         """Return one verdict per job, in order; each is put into *found*, by its index, as soon as it is known."""
@@ -112,11 +113,13 @@ class Inspector:
     async def aclose(self) -> None:
         """End every worker; whatever is still being looked at is given up."""
         self._closed = True
+        self._measurer.stop()
         for worker in self._busy:
             worker.process.kill()
         await self._slots.empty()  # once each call that was under way has noticed
         while self._idle:
             await self._idle.pop().process.aclose()
+        await self._measurer.aclose()
 
     async def _serve(self, round_: _Round) -> None:
         while batch := round_.take():
@@ -126,17 +129,45 @@ class Inspector:
                 await self._serve_batch(round_, batch, make_room)
 
     async def _serve_batch(self, round_: _Round, batch: list[int], make_room: Callable[[], None]) -> None:
-        while batch:
-            try:
-                async with self._borrowed() as worker:
-                    done, lost = await worker.look(round_, batch, make_room, self._slots)
-            except CannotStartError as error:
-                for index in batch:
-                    round_.tell(index, await _without_worker(round_.jobs[index], error.reason))
-                return
-            del batch[:done]
-            if lost and batch and round_.blame(batch[0], lost, self._limits):
-                del batch[0]
+        slow = asyncio.get_running_loop().call_later(_SLOW, make_room)
+        try:
+            open_ = await self._measured(round_, batch)
+        finally:
+            slow.cancel()
+        try:
+            while open_:
+                try:
+                    async with self._borrowed() as worker:
+                        done, lost = await worker.look(round_, open_, make_room, self._slots, self._measured)
+                except CannotStartError as error:
+                    message = f"The service cannot look into images now, because no decoder starts: {error.reason}."
+                    for index, measured in open_:
+                        round_.tell(index, attrs.evolve(measured.verdict, error="EUNKNOWN", message=message))
+                    return
+                del open_[:done]
+                if lost and open_ and round_.blame(*open_[0], lost, self._limits):
+                    open_[0][1].close()
+                    del open_[0]
+        finally:
+            for _, measured in open_:
+                measured.close()
+
+    async def _measured(self, round_: _Round, batch: Sequence[int]) -> list[tuple[int, Measured]]:
+        """Measure the files of a batch; returns those that a decoder is to look at, and tells the rest."""
+        open_: list[tuple[int, Measured]] = []
+        try:
+            async with aclosing(self._measurer.measure([round_.jobs[index] for index in batch])) as found:
+                index = iter(batch)
+                async for measured in found:
+                    if measured.file is None:
+                        round_.tell(next(index), measured.verdict)
+                    else:
+                        open_.append((next(index), measured))
+        except BaseException:
+            for _, measured in open_:
+                measured.close()
+            raise
+        return open_
 
     @asynccontextmanager
     async def _borrowed(self) -> AsyncIterator[_Worker]:
@@ -164,6 +195,7 @@ class _Starts:
     def __init__(self) -> None:
         self.reason: str | None = None
         self.missing: dict[str, str] = {}
+        self.walls: dict[str, str] = {}
         self._again = 0.0
         self._short_since: float | None = None
 
@@ -209,14 +241,7 @@ class _Starts:
             if name not in self.missing:
                 logger.warning("%s cannot be used, and files that need it are refused: %s", name, why)
         self.missing = dict(process.missing)
-
-
-async def _without_worker(job: InspectionJob, reason: str) -> Verdict:
-    """Return the verdict on a file if no worker can run."""
-    if _media.family_of(job.mime) == "video":
-        return await asyncio.to_thread(checking.inspect, job, None)
-    message = f"The service cannot look into images now, because no decoder starts: {reason}."
-    return Verdict("EUNKNOWN", message, job.size, mime=job.mime)
+        self.walls = dict(process.walls)
 
 
 class _Round:
@@ -242,17 +267,18 @@ class _Round:
         """Note what is known of a file."""
         self.verdicts[index] = self._found[index] = verdict
 
-    def blame(self, index: int, lost: _Lost, limits: InspectionLimits) -> bool:
+    def blame(self, index: int, measured: Measured, lost: _Lost, limits: InspectionLimits) -> bool:
         """Settle the file at which a worker was lost; false if it is to be tried once more."""
-        job = self.jobs[index]
         if lost.overrun:
-            message = f"Looking at the file took more than {limits.seconds_for(job.size):.0f} seconds of a processor."
-            self.tell(index, Verdict("EUNKNOWN", message, job.size, mime=job.mime))
+            seconds = limits.seconds_for(measured.job.size)
+            message = f"Looking at the file took more than {seconds:.0f} seconds of a processor."
+            self.tell(index, attrs.evolve(measured.verdict, error="EUNKNOWN", message=message))
             return True
         if index not in self._suspects:
             self._suspects.add(index)
             return False
-        self.tell(index, Verdict("ECORRUPT", f"Decoding the file failed: {lost.reason}.", job.size, mime=job.mime))
+        message = f"Decoding the file failed: {lost.reason}."
+        self.tell(index, attrs.evolve(measured.verdict, error="ECORRUPT", message=message))
         return True
 
 
@@ -263,14 +289,21 @@ class _Worker:
     process: WorkerProcess
     limits: InspectionLimits
     waiting: int = 0
+    answered: int = 0
+    lost: bool = False
 
     @property
     def usable(self) -> bool:
-        """Whether the process runs and owes no answer."""
-        return self.waiting == 0 and self.process.runs
+        """Whether the process runs, owes no answer, and has written nothing but answers."""
+        return self.waiting == 0 and not self.lost and self.process.runs
 
     async def look(
-        self, round_: _Round, batch: list[int], make_room: Callable[[], None], slots: Slots
+        self,
+        round_: _Round,
+        batch: list[tuple[int, Measured]],
+        make_room: Callable[[], None],
+        slots: Slots,
+        measure: Callable[[_Round, Sequence[int]], Awaitable[list[tuple[int, Measured]]]],
     ) -> tuple[int, _Lost | None]:
         """Tell *round_* a verdict per file; returns how many, and why not all when the worker is lost before the last.
 
@@ -279,32 +312,42 @@ class _Worker:
         """
         loop = asyncio.get_running_loop()
         done = 0
-        self._hand_over(round_, batch)
+        self._hand_over(batch)
         while self.waiting > 0:
             slow = loop.call_later(_SLOW, make_room)
             try:
-                data = await self.process.read_within(self.limits.seconds_for(round_.jobs[batch[done]].size))
+                data = await self.process.read_within(self.limits.seconds_for(batch[done][1].job.size))
                 for message, blob in self.process.frames.feed(data):
-                    round_.tell(batch[done], read_verdict(message, blob, round_.jobs[batch[done]]))
+                    index, measured = batch[done]
+                    if message["number"] != self.answered + 1:
+                        raise ValueError("an answer that was not asked for")
+                    round_.tell(index, read_answer(message, blob, measured.verdict))
+                    measured.close()
                     done += 1
+                    self.answered += 1
                     self.waiting -= 1
                 ahead = self.waiting <= _AHEAD and (len(batch) < _STINT or not slots.wanted)
                 if ahead and (more := round_.take()):
-                    batch += more
-                    self._hand_over(round_, more)
+                    handed = await measure(round_, more)
+                    batch += handed
+                    self._hand_over(handed)
             except OverrunError:
                 return done, _Lost("it took too long", overrun=True)
             except DiedError as died:
                 return done, _Lost(str(died))
             except (ValueError, KeyError, TypeError, IndexError):
+                self.lost = True
                 return done, _Lost("its worker wrote nonsense")
             finally:
                 slow.cancel()
         return done, None
 
-    def _hand_over(self, round_: _Round, batch: Sequence[int]) -> None:
+    def _hand_over(self, batch: Sequence[tuple[int, Measured]]) -> None:
         self.waiting += len(batch)
-        self.process.send(write_jobs([round_.jobs[index] for index in batch]))
+        files = [measured.file for _, measured in batch if measured.file is not None]
+        if files:
+            jobs = [measured.job for _, measured in batch]
+            self.process.send(write_jobs(jobs, handed_over=self.process.channel is not None), files)
 
 
 def _processors() -> int:

@@ -1,27 +1,30 @@
-"""A process that looks at files: batches of jobs in by stdin, one verdict per file out by stdout.
+"""A process that looks at images: batches of jobs in by stdin, one answer per file out by stdout.
 
 Started by `vi.server.inspection.inspector`, never by hand. It lives as long as its stdin: a thread waits there, so that
-the process ends at once when its parent dies, also in the middle of a decode.
+the process ends at once when its parent dies, also in the middle of a decode. With each batch come the open
+descriptors of its files, where the system can hand them over: once everything is imported, no path can be opened.
 """
 
 from __future__ import annotations
 
-import ctypes
+import array
 import math
 import os
 import queue
 import signal
+import socket
 import sys
 import threading
 import time
+from collections import deque
+from collections.abc import Iterator
 from typing import IO, Any
 
-from .frames import FrameReader, InspectionLimits, frame, read_jobs, write_verdict
+from . import walls
+from .frames import FrameReader, InspectionLimits, frame, read_jobs, write_answer
 
 _NICE = 10
 _FILES = 64
-_NO_NEW_PRIVILEGES = 38
-"""PR_SET_NO_NEW_PRIVS of prctl(2): no program that it starts has more rights than it."""
 
 
 def main() -> None:
@@ -31,9 +34,9 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
-    messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    threading.Thread(target=_receive, args=(messages,), daemon=True).start()
-    asked = messages.get()
+    files: deque[int] = deque()
+    received = _receive(files)
+    asked = next(received)
     limits = InspectionLimits(**asked["limits"])
     from . import checking, decoding
 
@@ -48,15 +51,21 @@ def main() -> None:
                 missing[name] = f"{type(error).__name__}: {str(error)[:200]}"
     decode = decoding.Decoder(limits, missing)
     _restrict(limits)
+    group = _open_group()
     os.dup2(nowhere, 2)
-    _say(out, {"ready": True, "missing": missing})
-    gives_way = _give_way()
+    standing = walls.raise_all()
+    messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_collect, args=(received, messages), daemon=True).start()
+    _say(out, {"ready": True, "missing": missing, "walls": standing})
+    gives_way, number = _give_way(group), 0
     while True:
         for job in read_jobs(messages.get()):
-            gives_way = gives_way or _give_way()
+            gives_way = gives_way or _give_way(group)
             # Flushed one by one: if the next file kills the process, this one is known to be done.
             _allow(limits.seconds_for(job.size))
-            out.write(write_verdict(checking.inspect(job, decode)))
+            number += 1
+            answer = checking.inspect(job, files.popleft() if not job.path else None, decode)
+            out.write(write_answer(answer, number))
             out.flush()
 
 
@@ -65,12 +74,31 @@ def _say(out: IO[bytes], message: dict[str, Any]) -> None:
     out.flush()
 
 
-def _receive(messages: queue.SimpleQueue[dict[str, Any]]) -> None:
-    reader = FrameReader()
-    while data := os.read(0, 1 << 16):
-        for message, _ in reader.feed(data):
-            messages.put(message)
+def _collect(received: Iterator[dict[str, Any]], messages: queue.SimpleQueue[dict[str, Any]]) -> None:
+    for message in received:
+        messages.put(message)
     os._exit(0)
+
+
+def _receive(files: deque[int]) -> Iterator[dict[str, Any]]:
+    """Yield what the parent sends; the descriptors that come along are in *files* by then."""
+    reader = FrameReader()
+    if sys.platform == "win32":
+        while data := os.read(0, 1 << 16):
+            yield from (message for message, _ in reader.feed(data))
+        return
+    source = socket.socket(fileno=0)
+    room = socket.CMSG_SPACE(_FILES * array.array("i").itemsize)
+    while True:
+        data, handed, _, _ = source.recvmsg(1 << 16, room)
+        for level, kind, packed in handed:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                numbers = array.array("i")
+                numbers.frombytes(packed[: len(packed) - len(packed) % numbers.itemsize])
+                files.extend(numbers)
+        if not data:
+            return
+        yield from (message for message, _ in reader.feed(data))
 
 
 def _restrict(limits: InspectionLimits) -> None:
@@ -83,8 +111,9 @@ def _restrict(limits: InspectionLimits) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it writes to its parent alone, through a pipe
     resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, _FILES))
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    if sys.platform != "linux":
+        # Linux counts threads too, which decoders start: there a filter tells them from processes.
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
     try:
         resource.setrlimit(resource.RLIMIT_AS, (_address_space() + limits.memory_bytes,) * 2)
     except (OSError, ValueError):  # some systems know the limit and do not set it
@@ -103,14 +132,23 @@ def _allow(seconds: float) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
-def _give_way() -> bool:
+def _open_group() -> IO[bytes] | None:
+    """Open what says how nice this process is as a session, before nothing can be opened; None where there is none."""
+    try:
+        return open("/proc/self/autogroup", "wb", buffering=0)  # noqa: PTH123 - a pathlib import would cost more
+    except OSError:
+        return None
+
+
+def _give_way(group: IO[bytes] | None) -> bool:
     """Be nice as a session too: where these share alike (autogroups, sched(7)), niceness counts within one only.
 
     False if it is to be tried again: the system takes one such wish in a tenth of a second, and workers start together.
     """
+    if group is None:
+        return True
     try:
-        with open("/proc/self/autogroup", "w") as group:  # noqa: PTH123 - a pathlib import would cost more than the write
-            group.write(str(_NICE))
+        group.write(str(_NICE).encode())
     except BlockingIOError:
         return False
     except OSError:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -60,11 +62,16 @@ class OverrunError(Exception):
 
 @attrs.define(eq=False)
 class WorkerProcess:
-    """A process that looks at files; *missing* are the libraries that it works without, and why."""
+    """A process that looks at files; *missing* are the libraries that it works without, and why.
+
+    *walls* says what the system keeps from it. Jobs and open files go through *channel*, where the system has such.
+    """
 
     process: asyncio.subprocess.Process
+    channel: socket.socket | None = None
     frames: FrameReader = attrs.Factory(FrameReader)
     missing: dict[str, str] = attrs.Factory(dict)
+    walls: dict[str, str] = attrs.Factory(dict)
 
     @classmethod
     async def start(cls, limits: InspectionLimits, without: Mapping[str, str]) -> WorkerProcess:
@@ -84,11 +91,12 @@ class WorkerProcess:
 
     @classmethod
     async def _start(cls, limits: InspectionLimits, without: Mapping[str, str], loading: list[str]) -> WorkerProcess:
+        channel, theirs = _channel()
         try:
             process = await asyncio.create_subprocess_exec(
                 interpreter(),
                 *("-P", "-W", "ignore", "-m", f"{__package__}.worker"),
-                stdin=subprocess.PIPE,
+                stdin=theirs.fileno() if theirs is not None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=_environment(),
@@ -101,7 +109,12 @@ class WorkerProcess:
             raise CannotStartError(
                 "this event loop cannot start processes (on Windows, use asyncio.ProactorEventLoop)", certain=True
             ) from None
-        worker = cls(process)
+        else:
+            channel, worker = None, cls(process, channel)
+        finally:
+            for end in (channel, theirs):
+                if end is not None:
+                    end.close()
         telling = asyncio.ensure_future(_last_of(process.stderr))
         try:
             async with asyncio.timeout(_START_SECONDS):
@@ -130,6 +143,7 @@ class WorkerProcess:
                     loading.append(str(message["loading"]))
                 elif message["ready"] is True:
                     self.missing = {str(name): str(why)[:_TOLD] for name, why in message["missing"].items()}
+                    self.walls = {str(name): str(how)[:_TOLD] for name, how in message["walls"].items()}
                     return
 
     @property
@@ -137,13 +151,23 @@ class WorkerProcess:
         """Whether the process has not ended."""
         return self.process.returncode is None
 
-    def send(self, data: bytes) -> None:
-        """Write a frame."""
-        assert self.process.stdin is not None
-        # A batch is a few kilobytes, and the next is sent when it is nearly answered: there is nothing to drain.
-        # A process that has died shows when its answer is read; uvloop tells it here already.
-        with suppress(RuntimeError, OSError):
-            self.process.stdin.write(data)
+    def send(self, data: bytes, files: Sequence[io.FileIO] = ()) -> None:
+        """Write a frame, and hand over *files* with it; a process that does not take it is killed."""
+        if sys.platform == "win32" or self.channel is None:
+            assert self.process.stdin is not None
+            # A batch is a few kilobytes, and the next is sent when it is nearly answered: there is nothing to drain.
+            # A process that has died shows when its answer is read; uvloop tells it here already.
+            with suppress(RuntimeError, OSError):
+                self.process.stdin.write(data)
+            return
+        try:
+            sent = socket.send_fds(self.channel, [data], [file.fileno() for file in files])
+        except ConnectionError:
+            return  # it has died, which shows when its answer is read
+        except OSError:
+            sent = 0
+        if sent != len(data):
+            self.kill()
 
     async def read(self) -> bytes:
         """Return what the process says next; raises `DiedError`, or `OverrunError` if it used up its processor time."""
@@ -177,8 +201,10 @@ class WorkerProcess:
 
     async def aclose(self) -> None:
         """Close the input of the process, which ends it at once, and wait for it to exit."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
+        if self.channel is not None:
+            self.channel.close()
+        elif self.process.stdin is not None:
+            self.process.stdin.close()
         with anyio.move_on_after(_END_SECONDS, shield=True) as patience:
             await self._drain()
         if patience.cancelled_caught:
@@ -191,6 +217,18 @@ class WorkerProcess:
         while await self.process.stdout.read(_READ):
             pass
         await self.process.wait()
+
+
+def _channel() -> tuple[socket.socket | None, socket.socket | None]:
+    """Return both ends of what jobs and open files are sent through; raises `CannotStartError`."""
+    if sys.platform == "win32":
+        return None, None
+    try:
+        ours, theirs = socket.socketpair()
+    except OSError as error:
+        raise CannotStartError(error.strerror or str(error), temporary=error.errno in _TEMPORARY) from None
+    ours.setblocking(False)
+    return ours, theirs
 
 
 def interpreter() -> str:

@@ -1,0 +1,183 @@
+"""What the service itself says of an arrived file: its size, digests and type by content.
+
+A decoder may have been taken over by a file before: nothing that it says counts here. Files are read in threads, which
+hash without holding up the event loop, and are handed on as open descriptors.
+
+Order matters for the verdict: what is wrong on the way (size, then checksum) is said before what is wrong with the
+content. Content that does not begin as what was announced is EBADMIME, as the SDK says before it sends it. What begins
+so and cannot be read to its end is ECORRUPT; what is sound and too large to be decoded is EBADSIZE.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import io
+import threading
+from collections.abc import AsyncGenerator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import attrs
+
+from ... import _checksums, _media
+from ...errors import ViServerError
+from ..disk.own import open_object
+from .frames import InspectionJob, RefusedError, Verdict
+
+_PIECE = 1 << 20
+_GROUP_BYTES = 4 << 20
+"""Bytes that are worth a hop to a thread."""
+_KNOWN_TYPES = frozenset({*_media.IMAGE_TYPES.values(), *_media.VIDEO_TYPES.values()})
+_SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
+
+class InspectionUnavailableError(ViServerError):
+    """No file can be looked at just now, or the inspector is closed; it says nothing about the files."""
+
+
+@attrs.define(eq=False)
+class Measured:
+    """A file with the service's own figures; *file* is open at its beginning if a decoder is to look at it as well."""
+
+    job: InspectionJob
+    verdict: Verdict
+    file: io.FileIO | None = None
+
+    def close(self) -> None:
+        """Close the file."""
+        if self.file is not None:
+            self.file.close()
+
+
+class Measurer:
+    """Threads that read files."""
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="vi-measure")
+        self._stops: set[threading.Event] = set()
+
+    async def measure(self, jobs: Sequence[InspectionJob]) -> AsyncGenerator[Measured]:
+        """Yield each job with its figures, in order; raises `InspectionUnavailableError`. Who takes one closes it."""
+        begin = 0
+        while begin < len(jobs):
+            end, total = begin + 1, jobs[begin].size
+            while end < len(jobs) and (total := total + jobs[end].size) <= _GROUP_BYTES:
+                end += 1
+            for measured in await self._hop(jobs[begin:end]):
+                yield measured
+            begin = end
+
+    async def _hop(self, jobs: Sequence[InspectionJob]) -> list[Measured]:
+        stop = threading.Event()
+        self._stops.add(stop)
+        future = asyncio.get_running_loop().run_in_executor(self._pool, _measure_all, jobs, stop)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            stop.set()
+            future.add_done_callback(_drop)
+            raise
+        finally:
+            self._stops.discard(stop)
+
+    def stop(self) -> None:
+        """Let everything that is being read end with `InspectionUnavailableError`."""
+        for stop in self._stops:
+            stop.set()
+
+    async def aclose(self) -> None:
+        """Wait for the threads."""
+        await asyncio.to_thread(self._pool.shutdown)
+
+
+def _drop(future: asyncio.Future[list[Measured]]) -> None:
+    if not future.cancelled() and future.exception() is None:
+        for measured in future.result():
+            measured.close()
+
+
+def _measure_all(jobs: Sequence[InspectionJob], stop: threading.Event) -> list[Measured]:
+    done: list[Measured] = []
+    try:
+        for job in jobs:
+            done.append(measure(job, stop))
+    except BaseException:
+        for measured in done:
+            measured.close()
+        raise
+    return done
+
+
+def measure(job: InspectionJob, stop: threading.Event | None = None) -> Measured:
+    """Read a file; never raises for what it holds, and `InspectionUnavailableError` once *stop* is set."""
+    verdict = Verdict(None, None, 0, mime=job.mime)
+    try:
+        file = open_object(job.path)
+    except OSError as error:
+        if error.errno in _SHORT:
+            raise InspectionUnavailableError(f"No file can be opened: {error.strerror}.") from None
+        return Measured(job, _unreadable(verdict, error))
+    try:
+        verdict = attrs.evolve(verdict, size=file.seek(0, io.SEEK_END))
+        _check_size(job, verdict.size)
+        file.seek(0)
+        crc, digest, head = _read(file, verdict.size, stop or threading.Event())
+        if job.crc32c is not None and _checksums.to_unsigned(job.crc32c) != crc:
+            raise RefusedError("ECORRUPT", "The bytes do not match the announced CRC32C.")
+        _check_family(job, head)
+        verdict = attrs.evolve(verdict, crc32c=crc, sha256=digest)
+        if job.kind == "Video":
+            file.close()
+            return Measured(job, verdict)
+        file.seek(0)
+    except RefusedError as refused:
+        file.close()
+        return Measured(job, attrs.evolve(verdict, error=refused.code, message=refused.message))
+    except OSError as error:
+        file.close()
+        return Measured(job, _unreadable(verdict, error))
+    except BaseException:
+        file.close()
+        raise
+    return Measured(job, verdict, file)
+
+
+def _unreadable(verdict: Verdict, error: OSError) -> Verdict:
+    return attrs.evolve(verdict, error="EUNKNOWN", message=f"The stored bytes cannot be read: {error.strerror}.")
+
+
+def _read(file: io.FileIO, size: int, stop: threading.Event) -> tuple[int, str, bytes]:
+    """Return CRC32C, SHA-256 and the first bytes."""
+    crc, digest, head = 0, hashlib.sha256(), b""
+    buffer = bytearray(_PIECE if size > _PIECE else size)
+    view = memoryview(buffer)
+    while length := file.readinto(buffer):
+        if stop.is_set():
+            raise InspectionUnavailableError("The inspector is closed.")
+        piece = view[:length]
+        head = head or bytes(piece[: _media.SNIFF_BYTES])
+        crc = _checksums.crc32c(piece, crc)
+        digest.update(piece)
+    return crc, digest.hexdigest(), head
+
+
+def _check_size(job: InspectionJob, size: int) -> None:
+    if size == 0:
+        raise RefusedError("EBADSIZE", "The file is empty.")
+    if size != job.size:
+        raise RefusedError("EBADSIZE", f"{job.size} bytes were announced, {size} arrived.")
+    if size > (limit := _media.size_limit(job.kind)):
+        raise RefusedError("EBADSIZE", f"The file has {size} bytes; the limit is {limit}.")
+    if job.mime not in _KNOWN_TYPES:
+        raise RefusedError("EBADMIME", f"Files of type {job.mime[:80]!r} are not accepted.")
+    if (job.kind == "Video") != (_media.family_of(job.mime) == "video"):
+        raise RefusedError("EBADMIME", f"The type {job.mime} does not belong to the kind {job.kind[:80]}.")
+
+
+def _check_family(job: InspectionJob, head: bytes) -> None:
+    announced, found = _media.family_of(job.mime), _media.sniff(head)
+    if found is None:
+        raise RefusedError("EBADMIME", f"The content is not {job.mime}, nor any other supported type.")
+    if found != announced:
+        raise RefusedError("EBADMIME", f"The file was announced as {job.mime} but holds {found} data.")

@@ -25,11 +25,15 @@ from .frames import FrameReader, InspectionLimits, frame, read_jobs, write_answe
 
 _NICE = 10
 _FILES = 64
+_INHERITED = 1 << 16
 
 
 def main() -> None:
     """Serve until stdin ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform != "win32":
+        # uvloop leaves its children second copies of the standard streams: none could ever be closed here.
+        os.closerange(3, _INHERITED)
     # Decoders print to the standard streams as they please: stdout must hold frames alone.
     out = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)

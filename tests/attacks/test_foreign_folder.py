@@ -112,7 +112,7 @@ def test_A6_a_file_of_the_folder_is_a_file_of_the_folder(shared: Path, home: Pat
     assert contents(home) == before
 
 
-@pytest.mark.parametrize("name", ["bytes", "bytes/objects", "bytes/staging", "bytes/parts"])
+@pytest.mark.parametrize("name", ["bytes", "bytes/objects", "bytes/staging", "bytes/parts", "bytes/previews"])
 def test_A6_a_folder_of_the_folder_is_a_real_one(shared: Path, home: Path, name: str) -> None:
     before = contents(home)
     (shared / name).rename(shared.parent / "moved")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from PIL import Image
 
 from tests.service.gallery_visitor import Page, Visitor
 
@@ -355,6 +357,53 @@ async def test_a_large_picture_is_shown_by_its_thumbnail(
     assert "/thumbnail?" in small["src"]
     assert small["alt"] == "large.png"
     assert "Open the file itself" in page.text
+
+
+@pytest.mark.parametrize(("name", "format", "large"), [("a.tiff", "TIFF", False), ("a.png", "PNG", True)])
+async def test_what_a_browser_cannot_show_has_a_preview(
+    fresh_api: Any, visit: Visit, picture: Any, monkeypatch: pytest.MonkeyPatch, name: str, format: str, large: bool
+) -> None:
+    if large:
+        monkeypatch.setattr("vi.server.gallery.asset._MAX_SHOWN_PIXELS", 1000)
+    visitor = await visit(fresh_api.service)
+    path = await fresh_api.create_dataset("First")
+    mime = f"image/{format.lower()}"
+    data = picture(1, width=2000, height=1000, format=format)
+    file = {"filename": name, "kind": "Image", "mime": mime, "size": len(data)}
+    await fresh_api.ingest(path, {name: data}, assets=[file])
+    folder = fresh_api.service.data / "bytes" / "previews"
+    page = await read(visitor, (await read(visitor, f"/gallery/datasets/{path.rpartition('_')[2]}")).tiles()[0])
+    assert list(folder.iterdir()) == [], "none is made before somebody looks"
+    (shown_,) = page.all("img")
+    assert shown_["alt"] == name
+    answer = await visitor("GET", shown_["src"])
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "image/jpeg")
+    with Image.open(io.BytesIO(answer.body)) as image:
+        assert image.size == (1440, 720)
+    (kept,) = folder.iterdir()
+    again = await visitor("GET", shown_["src"], headers={"If-None-Match": answer.headers["ETag"]})
+    assert again.status == 304
+    kept.write_bytes(kept.read_bytes()[:-3])
+    assert (await visitor("GET", shown_["src"])).body == answer.body, "one that is damaged is made again"
+    (asset,) = await fresh_api.assets(path)
+    await fresh_api("DELETE", f"{path}/assets/{asset['assetId']}")
+    assert list(folder.iterdir()) == [], "it goes with its asset"
+
+
+async def test_a_file_that_has_become_unreadable_is_shown_by_its_thumbnail(
+    fresh_api: Any, visit: Visit, picture: Any
+) -> None:
+    visitor = await visit(fresh_api.service)
+    path = await fresh_api.create_dataset("First")
+    data = picture(1, width=400, height=300, format="TIFF")
+    file = {"filename": "a.tiff", "kind": "Image", "mime": "image/tiff", "size": len(data)}
+    await fresh_api.ingest(path, {"a.tiff": data}, assets=[file])
+    (stored,) = (one for one in (fresh_api.service.data / "bytes" / "objects").glob("*/*") if not one.suffix)
+    stored.write_bytes(bytes(len(data)))
+    page = await read(visitor, (await read(visitor, f"/gallery/datasets/{path.rpartition('_')[2]}")).tiles()[0])
+    answer = await visitor("GET", page.all("img")[0]["src"])
+    with Image.open(io.BytesIO(answer.body)) as image:
+        assert max(image.size) == 256
 
 
 async def test_a_download_is_kept_not_opened(

@@ -44,6 +44,9 @@ _SLOW_ROUNDS = 6
 _SLOW = 1.0
 """Seconds after which a batch no longer holds back others, and what is known of it is applied."""
 _PAUSE = 1.0
+_PREVIEWS_AT_ONCE = 2
+PREVIEW_SIDE = 1440
+"""Pixels of the longer side of a preview."""
 
 
 @attrs.define(eq=False)
@@ -95,6 +98,7 @@ class Ingestion:
         self._doubtful: set[str] = set()
         self._queued = asyncio.Event()
         self._slots = Slots(_ROUNDS, _SLOW_ROUNDS)
+        self._previewing = asyncio.Semaphore(_PREVIEWS_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._recording: set[asyncio.Task[None]] = set()
         self._joining: dict[str, asyncio.Task[None]] = {}
@@ -292,6 +296,24 @@ class Ingestion:
         if verdict.thumbnail is not None:
             await self._blobs.put_thumbnails([(row.blob, verdict.thumbnail)])
         return verdict.thumbnail
+
+    async def make_preview(self, row: sa.Row[Any]) -> bytes | None:
+        """Return the preview of an image, made and kept unless it is there; None if none can be made just now.
+
+        Two are made at once, however many look: files that arrive need the same processes.
+        """
+        async with self._previewing:
+            data = await self._blobs.preview(row.blob)
+            if data is not None:
+                return data
+            job = InspectionJob(str(self._blobs.path(row.blob)), row.kind, row.mime, row.size, side=PREVIEW_SIDE)
+            try:
+                (verdict,) = await self._inspector.inspect([job])
+            except InspectionUnavailableError:
+                return None
+            if verdict.thumbnail is not None:
+                await self._blobs.put_preview(row.blob, verdict.thumbnail)
+            return verdict.thumbnail
 
     async def _settle(self, work: Callable[[sa.Connection], settling.Settled]) -> None:
         settled = await self._database.write(work)

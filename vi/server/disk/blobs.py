@@ -32,8 +32,9 @@ import attrs
 
 from ... import _checksums
 from ..._disk import flush, flush_folder, open_private, when_free, write_all
-from .files import begin_flush, copy
+from .files import begin_flush, copy, read_summed, write_summed
 from .own import make_own_folder, open_object
+from .previews import Previews
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -44,7 +45,6 @@ _NEWEST_FOLDERS = 16
 _GROUP_OBJECTS = 64
 _GROUP_BYTES = 16 << 20
 _LANES = 2
-_SUM = 4
 _THUMBNAIL = ".thumbnail"
 
 _FOLDER = re.compile(r"[0-9a-f]{6,12}")
@@ -122,6 +122,7 @@ class Blobs:
         self._parts = root / "parts"
         for folder in (root, self._objects, self._staging, self._parts):
             make_own_folder(folder)
+        self._previews = Previews(root / "previews")
         flush_folder(root)
         flush_folder(root.parent)
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="vi-bytes")
@@ -177,10 +178,18 @@ class Blobs:
 
     async def thumbnail(self, blob: str) -> bytes | None:
         """Return the thumbnail of an object; None when it is missing or damaged."""
-        return await self._hop(self._read_thumbnail, self.thumbnail_path(blob))
+        return await self._hop(read_summed, self.thumbnail_path(blob))
+
+    async def preview(self, blob: str) -> bytes | None:
+        """Return the preview of an object; None when it is not kept."""
+        return await self._hop(self._previews.read, self.path(blob).name)
+
+    async def put_preview(self, blob: str, data: bytes) -> None:
+        """Keep the preview of an object, in place of those that nobody has looked at for longest."""
+        await self._hop(self._write_preview, blob, data)
 
     async def remove(self, blobs: Sequence[str]) -> None:
-        """Remove objects and their thumbnails, or after `PARTS` the parts of an upload; ignore missing files."""
+        """Remove objects and their pictures, or after `PARTS` the parts of an upload; ignore missing files."""
         await self._hop(self._remove, blobs)
 
     def part_path(self, upload: str, file: str) -> Path:
@@ -212,7 +221,7 @@ class Blobs:
         return await self._hop(self._list_newest)
 
     async def sweep(self, uploads: Iterable[str]) -> None:
-        """Remove unfinished objects, thumbnails of none, and the parts of every upload but *uploads*."""
+        """Remove unfinished objects, pictures of none, and the parts of every upload but *uploads*."""
         await self._hop(self._sweep, frozenset(uploads))
 
     async def aclose(self) -> None:
@@ -324,26 +333,21 @@ class Blobs:
         flush_folder(self._parts)
 
     def _write_thumbnails(self, thumbnails: Sequence[tuple[str, bytes]]) -> None:
-        # Not flushed, so a loss of power may leave anything under the name: the sum at the end shows it.
         for blob, data in thumbnails:
             path = self.thumbnail_path(blob)
             try:
-                with open_private(path, again=True) as file:
-                    write_all(file, data + _checksums.crc32c(data).to_bytes(_SUM, "big"))
+                write_summed(path, data)
                 kept = self.path(blob).exists()  # a removed object would leave its thumbnail behind
             except OSError:
                 kept = False
             if not kept:
                 _drop(path)
 
-    def _read_thumbnail(self, path: Path) -> bytes | None:
-        try:
-            with open_object(path) as file:
-                content = file.read()
-        except OSError:
-            return None
-        data, stored = content[:-_SUM], content[-_SUM:]
-        return data if data and _checksums.crc32c(data).to_bytes(_SUM, "big") == stored else None
+    def _write_preview(self, blob: str, data: bytes) -> None:
+        path = self.path(blob)
+        self._previews.write(path.name, data)
+        if not path.exists():  # as above
+            self._previews.remove(path.name)
 
     def _remove(self, blobs: Sequence[str]) -> None:
         folders = set()
@@ -355,6 +359,7 @@ class Blobs:
             path = self.path(blob)
             self._unlink(path)
             self._unlink(self.thumbnail_path(blob))
+            self._previews.remove(path.name)
             folders.add(path.parent)
         for folder in folders:
             # A name that came back with the power would lie there for ever: the rows forget it after this.
@@ -405,6 +410,7 @@ class Blobs:
         for path in newest:
             if path.suffix == _THUMBNAIL and path.with_suffix("") not in newest:
                 _drop(path)
+        self._previews.sweep(lambda blob: self.path(blob).exists())
         for folder in self._parts.iterdir():
             if folder.name not in uploads:
                 with contextlib.suppress(OSError):

@@ -7,11 +7,15 @@ import os
 import sys
 from collections.abc import Callable
 from io import FileIO
+from pathlib import Path
 from typing import IO
 
-from ..._disk import write_all
+from ... import _checksums
+from ..._disk import open_private, write_all
+from .own import open_object
 
 _COPY = 4 << 20
+_SUM = 4
 
 
 def _find_writeback() -> Callable[[int, int, int, int], int] | None:
@@ -51,3 +55,20 @@ def copy(source: IO[bytes], target: FileIO) -> None:
             return
     while data := source.read(_COPY):
         write_all(target, data)
+
+
+def write_summed(path: Path, data: bytes) -> None:
+    """Write a file that may be lost, so it is not flushed: the sum at its end shows what a loss of power left."""
+    with open_private(path, again=True) as file:
+        write_all(file, data + _checksums.crc32c(data).to_bytes(_SUM, "big"))
+
+
+def read_summed(path: Path) -> bytes | None:
+    """Return what `write_summed` wrote; None when it is missing or damaged."""
+    try:
+        with open_object(path) as file:
+            content = file.read()
+    except OSError:
+        return None
+    data, stored = content[:-_SUM], content[-_SUM:]
+    return data if data and _checksums.crc32c(data).to_bytes(_SUM, "big") == stored else None

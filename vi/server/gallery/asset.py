@@ -13,19 +13,21 @@ from ..._media import FILMS_PLAYED, PICTURES_SHOWN, may_be_inline
 from ..._show.units import exact_size, size
 from ..contents import StoredObject
 from ..context import CONTEXT, Context
-from ..handlers.storage import send_thumbnail
+from ..handlers.storage import content_type_of, send_thumbnail
 from ..http.api_errors import invalid, not_found
-from ..serving import serve_file
+from ..inspection.frames import InspectionLimits
+from ..serving import serve_bytes, serve_file
 from ..store import assets, datasets
 from ..store.paging import Position
 from .datasets import picture
 from .html import Child, Markup, h
 from .layout import TIMES, crumbs, moment, name_of, page
-from .paths import ASSET, DATASET, FILE, HOME, path_to, tile_id
+from .paths import ASSET, DATASET, FILE, HOME, PREVIEW, path_to, tile_id
 from .views import View, at
 
 _MAX_SHOWN_BYTES = 48_000_000
 _MAX_SHOWN_PIXELS = 64_000_000
+THUMBNAIL_SIDE = InspectionLimits().thumbnail_side
 
 
 @attrs.frozen
@@ -103,18 +105,20 @@ def _preview(found: _Found) -> Child:
         return h("video", src=_file(found), controls=True, preload="metadata", aria_label=row.filename)
     why: Child
     if row.mime not in PICTURES_SHOWN:
-        why = _not_shown(row)
+        kind = row.mime.partition("/")[2].upper()
+        why = f"Preview; browsers cannot display {kind}."
+        if not row.has_thumbnail:
+            why = f"Browsers cannot display {kind}."
     elif row.size > _MAX_SHOWN_BYTES or row.width * row.height > _MAX_SHOWN_PIXELS:
-        why = ("A small picture of a large file. ", h("a", "Open the file itself", href=_file(found)), ".")
+        why = ("Preview of a large file. ", h("a", "Open the file itself", href=_file(found)), ".")
     else:
         # Width and height keep its place until it is there.
         return h("img", src=_file(found), alt=row.filename, width=row.width or None, height=row.height or None)
-    return picture(row, found.dataset.id, row.filename), h("figcaption", why)
-
-
-def _not_shown(row: sa.Row[Any]) -> str:
-    kind = row.mime.partition("/")[2].upper()
-    return f"Preview; browsers cannot display {kind}." if row.has_thumbnail else f"Browsers cannot display {kind}."
+    shown = picture(row, found.dataset.id, row.filename)
+    if row.has_thumbnail and max(row.width, row.height) > THUMBNAIL_SIDE:
+        address = path_to(PREVIEW, {"v": row.blob}, dataset=found.dataset.id, asset=row.id)
+        shown = h("img", src=address, alt=row.filename)
+    return shown, h("figcaption", why)
 
 
 def _moves(view: View, found: _Found, grid: str) -> Markup:
@@ -182,6 +186,20 @@ async def send_file(request: web.Request) -> web.StreamResponse:
     answer = await serve_file(request, context.blobs.path(row.blob), known, headers)
     if answer is None:
         raise not_found("The bytes of asset", row.id)
+    return answer
+
+
+async def send_preview(request: web.Request) -> web.StreamResponse:
+    """Send a picture of an asset that fills a screen, or its thumbnail where none can be made."""
+    context = request.app[CONTEXT]
+    row = await _find(request, context)
+    if not row.has_thumbnail:
+        raise not_found("The preview of asset", row.id)
+    data = await context.ingestion.make_preview(row)
+    if data is None:
+        return await send_small(request)
+    answer = serve_bytes(request, data, content_type_of(data), f'"{row.blob}-preview"')
+    answer.headers["Cache-Control"] = "private, no-cache"
     return answer
 
 

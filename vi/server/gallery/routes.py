@@ -35,6 +35,7 @@ def add_to(app: web.Application) -> None:
             web.post(paths.SELECTION, selection.act),
             web.get(paths.ASSET, asset.show),
             web.get(paths.FILE, asset.send_file),
+            web.get(paths.PREVIEW, asset.send_preview),
             web.get(paths.THUMBNAIL, asset.send_small),
             web.get(paths.ALL_SESSIONS, sessions.show_all),
             web.get(paths.ALL_SESSIONS_STATE, sessions.state),

@@ -163,8 +163,12 @@ async def send_thumbnail(
         data = None if row is None else await context.ingestion.make_thumbnail(row)
     if data is None:
         raise not_found("Thumbnail of object", blob)
-    content_type = "image/webp" if data[8:12] == b"WEBP" else "image/jpeg"
-    return serve_bytes(request, data, content_type, f'"{blob}"')
+    return serve_bytes(request, data, content_type_of(data), f'"{blob}"')
+
+
+def content_type_of(picture: bytes) -> str:
+    """Return the type of a thumbnail or preview."""
+    return "image/webp" if picture[8:12] == b"WEBP" else "image/jpeg"
 
 
 def _find_pictured(connection: sa.Connection, request: web.Request) -> sa.Row[Any] | None:

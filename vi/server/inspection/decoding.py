@@ -96,6 +96,10 @@ class Decoder:
         except Exception as error:  # noqa: BLE001 - decoders raise whatever they like; each means "unreadable"
             raise RefusedError("ECORRUPT", f"The content cannot be read as {mime}: {str(error)[:200]}.") from None
 
+    def of_side(self, side: int | None) -> Decoder:
+        """Return a decoder that makes pictures of another size."""
+        return self if side is None else Decoder(attrs.evolve(self.limits, thumbnail_side=side), self.missing)
+
     def _require(self, family: str) -> None:
         if family == "heif" and _HEIF in self.missing:
             why = self.missing[_HEIF]

@@ -35,6 +35,8 @@ class InspectionJob:
     mime: str
     size: int
     crc32c: int | None = None
+    side: int | None = None
+    """Of the picture to make, in pixels; that of a thumbnail when None."""
 
 
 @attrs.frozen

@@ -1,0 +1,48 @@
+"""Previews on disk: kept within bounds, the one that was looked at last for longest."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from vi.server.disk import previews
+from vi.server.disk.previews import Previews
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(("bound", "value"), [("MOST", 3), ("MOST_BYTES", 3 * 14)])
+def test_the_ones_that_nobody_looked_at_go_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
+) -> None:
+    monkeypatch.setattr(previews, bound, value)
+    kept = Previews(tmp_path / "previews")
+    for number in range(3):
+        kept.write(f"p{number}", b"0123456789")
+        os.utime(tmp_path / "previews" / f"p{number}", (number, number))
+    assert kept.read("p0") == b"0123456789", "a look makes it the newest"
+    kept.write("p3", b"0123456789")
+    assert names(tmp_path / "previews") == {"p0", "p2", "p3"}
+    assert kept.read("p1") is None
+
+
+def test_one_that_is_larger_than_all_may_be_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(previews, "MOST_BYTES", 5)
+    kept = Previews(tmp_path / "previews")
+    kept.write("p", b"0123456789")
+    assert kept.read("p") is None
+
+
+def test_those_of_no_object_are_swept_and_damaged_ones_not_shown(tmp_path: Path) -> None:
+    kept = Previews(tmp_path / "previews")
+    kept.sweep(lambda name: False)  # nothing is there yet
+    for name in ("here", "gone"):
+        kept.write(name, b"picture")
+    (tmp_path / "previews" / "here").write_bytes(b"picturf\0\0\0\0")
+    kept.sweep(lambda name: name == "here")
+    assert names(tmp_path / "previews") == {"here"}
+    assert kept.read("here") is None

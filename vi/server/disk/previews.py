@@ -1,0 +1,75 @@
+"""Previews: pictures between a thumbnail and the file, made when somebody looks, and kept within bounds.
+
+None is ever needed, since each can be made again: the ones that nobody has looked at for longest go first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from .files import read_summed, write_summed
+from .own import make_own_folder
+
+MOST = 1000
+MOST_BYTES = 256 << 20
+
+
+class Previews:
+    """The previews of objects, below one folder. Blocking."""
+
+    def __init__(self, root: Path) -> None:
+        make_own_folder(root)
+        self._root = root
+        self._lock = threading.Lock()
+
+    def read(self, blob: str) -> bytes | None:
+        """Return the preview of an object; None when there is none that is whole."""
+        path = self._root / blob
+        data = read_summed(path)
+        if data is not None:
+            with contextlib.suppress(OSError):
+                os.utime(path)
+        return data
+
+    def write(self, blob: str, data: bytes) -> None:
+        """Keep a preview, unless the disk refuses, and remove those that are too many."""
+        if len(data) > MOST_BYTES:
+            return
+        with self._lock, contextlib.suppress(OSError):
+            try:
+                write_summed(self._root / blob, data)
+            except OSError:
+                self.remove(blob)
+                return
+            self._evict()
+
+    def remove(self, blob: str) -> None:
+        """Remove the preview of an object, if there is one."""
+        (self._root / blob).unlink(missing_ok=True)
+
+    def sweep(self, is_there: Callable[[str], bool]) -> None:
+        """Remove the previews of objects that are not there."""
+        for name in self._names():
+            if not is_there(name):
+                with contextlib.suppress(OSError):
+                    self.remove(name)
+
+    def _names(self) -> list[str]:
+        return [path.name for path in self._root.iterdir()]
+
+    def _evict(self) -> None:
+        kept = []
+        for name in self._names():
+            with contextlib.suppress(FileNotFoundError):
+                found = (self._root / name).stat()
+                kept.append((found.st_mtime_ns, found.st_size, name))
+        kept.sort(reverse=True)
+        left = MOST_BYTES
+        for position, (_, size, name) in enumerate(kept):
+            left -= size
+            if position >= MOST or left < 0:
+                self.remove(name)

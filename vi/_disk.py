@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import secrets
+import sys
 import time
 from collections.abc import Callable
 from io import FileIO
@@ -26,10 +27,25 @@ _NEW = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NO
 WAITS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 
 
+if sys.platform == "darwin":
+    import fcntl
+
+    def _sync(descriptor: int) -> None:
+        # `fsync` leaves the bytes in the cache of the drive there, which a loss of power empties.
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+        except OSError:  # a share, or a drive without it
+            os.fsync(descriptor)
+else:
+
+    def _sync(descriptor: int) -> None:
+        os.fsync(descriptor)
+
+
 def flush(descriptor: int) -> None:
     """Flush a file to the disk, where the file system can."""
     try:
-        os.fsync(descriptor)
+        _sync(descriptor)
     except OSError as error:
         if error.errno not in UNSUPPORTED:
             raise

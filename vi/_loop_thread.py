@@ -29,6 +29,7 @@ import anyio
 import attrs
 
 from ._connections import client_is_closed
+from ._event_loop import loop_factory
 from ._events import leave
 from ._kernel import in_kernel
 from .errors import ViError, ViOperationError
@@ -64,7 +65,7 @@ class LoopInThread:
 
         def run() -> None:
             try:
-                anyio.run(serve)
+                anyio.run(serve, backend_options={"loop_factory": loop_factory()})
             except BaseException as error:
                 if started.done():
                     raise

@@ -96,7 +96,7 @@ class TestMemory:
         assert result.bytes_received == sum(map(len, originals.values()))
         assert str(result) == result.to_dict()["save_dir"] == str(place)
         assert (result.save_dir / "one.png").read_bytes() == originals["one.png"]
-        with pytest.raises(TypeError, match="is not a local path"):
+        with pytest.raises(vi.ViOperationError, match="is not a local path"):
             Path(result)
         service.forget()
         again = client.assets.download(dataset, str(place))

@@ -19,7 +19,8 @@ from .writer import MESSAGE_SECONDS, is_terminal, put
 
 LOG_VARIABLE = "VI_LOG"
 
-_NOBODY_READS = (errno.EPIPE, errno.EBADF)  # closed by the reader, or from the start
+# Closed by the reader, or from the start; Windows calls a pipe that its reader has closed an invalid argument.
+_NOBODY_READS = {errno.EPIPE, errno.EBADF} | ({errno.EINVAL} if sys.platform == "win32" else set())
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 

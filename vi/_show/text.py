@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import unicodedata
 from collections.abc import Container, Iterator, Sequence
+from functools import lru_cache
 from typing import TextIO
 
 from .._redact import printable as printable
@@ -93,10 +96,30 @@ def redraws(stream: TextIO | None) -> bool:
     return os.environ.get("CI", "").lower() in _OFF
 
 
+if sys.platform == "win32":
+    import ctypes
+
+    @lru_cache(maxsize=1)
+    def _shows_styles() -> bool:
+        """Ask the console to show styles, and tell whether it does."""
+        with contextlib.suppress(OSError):
+            console = ctypes.windll.kernel32
+            mode = ctypes.c_ulong()
+            for number in (-11, -12):  # STD_OUTPUT_HANDLE, STD_ERROR_HANDLE of winbase.h
+                handle = console.GetStdHandle(number)
+                if console.GetConsoleMode(handle, ctypes.byref(mode)):  # 4: ENABLE_VIRTUAL_TERMINAL_PROCESSING
+                    return bool(console.SetConsoleMode(handle, mode.value | 4))
+        return True  # a terminal of another kind, such as Cygwin's
+else:
+
+    def _shows_styles() -> bool:
+        return True
+
+
 def styled(text: str, style: str, stream: TextIO | None) -> str:
     """Return *text* in a style where the stream shows it; ``NO_COLOR`` and ``FORCE_COLOR`` decide before that."""
     forced = os.environ.get("FORCE_COLOR", "").lower() not in _OFF
-    shows = is_terminal(stream) and os.environ.get("TERM") != "dumb"
+    shows = is_terminal(stream) and os.environ.get("TERM") != "dumb" and _shows_styles()
     if os.environ.get("NO_COLOR") or not (forced or shows):
         return text
     return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"

@@ -22,7 +22,7 @@ from .._checksums import Expected
 from .._redact import redact
 from ..errors import ViConfigurationError, ViInvalidParameterError
 from .files import CHUNK
-from .sources.remote import ADDRESS, NUMBERS, WEB, is_file_address, path_of
+from .sources.remote import ADDRESS, NUMBERS, WEB, is_file_address, is_local, path_of
 from .threads.lanes import LAST_SECONDS, LOOK_SECONDS
 from .threads.stopping import StoppedError, in_thread, still_wanted
 
@@ -111,7 +111,7 @@ def is_remote(item: Any) -> bool:
     if isinstance(item, str):
         return ADDRESS.match(item) is not None and not is_file_address(item)
     # Asking a path itself for its fs may import a library.
-    return not isinstance(item, os.PathLike) and hasattr(type(item), "fs") and callable(getattr(item, "iterdir", None))
+    return not is_local(item) and hasattr(type(item), "fs") and callable(getattr(item, "iterdir", None))
 
 
 def remote_folder(item: Any) -> RemoteFolder:

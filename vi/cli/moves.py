@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import glob
+import os
+import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._show.console import complain, say
@@ -81,10 +85,22 @@ def _add_download(group: options.Verbs[options.VerbParser]) -> None:
     parser.set_defaults(run=download)
 
 
+def expand_patterns(paths: Sequence[str], *, system: str = sys.platform) -> list[str]:
+    """Return *paths* with patterns replaced by what they match, which the shells of Windows do not do."""
+    if system != "win32":
+        return list(paths)
+    found: list[str] = []
+    for path in paths:
+        pattern = not os.path.lexists(path) and glob.has_magic(path)
+        found += sorted(glob.glob(path)) or [path] if pattern else [path]  # noqa: PTH207
+    return found
+
+
 def upload(given: argparse.Namespace) -> int:
     """Upload."""
     if not given.paths and not given.apply:
         raise exits.WrongUseError("upload needs PATH... or --apply FILE")
+    given.paths = expand_patterns(given.paths)
     planned = plans.is_asked(given)
     for name in ("no_wait", "fail_fast", "concurrency") if planned else ():
         if getattr(given, name):

@@ -9,11 +9,13 @@ import os
 import shlex
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from .._disk import write_private
+from .._event_loop import loop_factory
 from .._paths import as_path
 from ..config import is_loopback
 from ..errors import ViConfigurationError
@@ -47,7 +49,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
         import uvloop
     except ImportError:
-        return None
+        return loop_factory()
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory
 
@@ -62,7 +64,10 @@ async def _run(
 ) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if sys.platform == "win32":
+        numbers.append(signal.SIGBREAK)  # the one that a program can send to one that it has started
+    for number in numbers:
         try:
             loop.add_signal_handler(number, ended.set)
         except NotImplementedError:  # Windows

@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 
 from aiohttp.typedefs import Middleware
 
+from .._event_loop import loop_factory
 from ..client import AsyncClient, Client
 from ..server import LocalService, ServiceConfig, serve
 from ..server.lifecycle import wall_clock
@@ -35,7 +36,7 @@ class TestedService:
     ) -> None:
         self.data = data
         self.faults = Faults()
-        self._loop = asyncio.new_event_loop()
+        self._loop = (loop_factory() or asyncio.new_event_loop)()
         self._thread = threading.Thread(target=self._loop.run_forever, name="vi-tested-service", daemon=True)
         self._thread.start()
         outer = [*middlewares, self.faults.middleware]

@@ -21,7 +21,7 @@ import attrs
 
 from ..._media import SNIFF_BYTES, sniff
 from ..._redact import redact
-from ...errors import ViConfigurationError
+from ...errors import ViConfigurationError, ViInvalidParameterError
 from ..outcomes import SourceChangedError, SourceFailedError
 from ..threads.stopping import to_end_in_thread
 from .local import CHUNK, Digesting, Facts, FileObjectSource, Reach, Stamp
@@ -100,7 +100,7 @@ def as_remote(item: Any) -> RemoteObject | None:
     """Return *item* if it is remote (an object or an address as text), else None."""
     if isinstance(item, str):
         return as_remote(path_of(item)) if ADDRESS.match(item) and not is_file_address(item) else None
-    if isinstance(item, os.PathLike) or hasattr(item, "read") or not callable(getattr(item, "open", None)):
+    if is_local(item) or hasattr(item, "read") or not callable(getattr(item, "open", None)):
         return None
     name: Any = getattr(item, "name", None)
     if _is_open_file(item):
@@ -117,6 +117,14 @@ def as_remote(item: Any) -> RemoteObject | None:
     return RemoteObject(address, name, item)
 
 
+def is_local(item: Any) -> bool:
+    """Tell whether *item* is a path on this machine; old paths of other file systems claim to be one."""
+    if not isinstance(item, os.PathLike):
+        return False
+    protocol = getattr(type(item), "protocol", None)
+    return protocol is None or getattr(item, "protocol", "") in ("", "file", "local")
+
+
 def is_file_address(item: str) -> bool:
     """Tell whether *item* is the address of a local file, which nothing is needed to open."""
     return item[:7].lower() == "file://"
@@ -124,7 +132,14 @@ def is_file_address(item: str) -> bool:
 
 def local_path(address: str) -> str:
     """Return the path that the address of a local file stands for."""
-    return url2pathname(urlsplit(address).path)
+    parts = urlsplit(address)
+    if parts.netloc not in ("", "localhost"):
+        if os.name != "nt":
+            raise ViInvalidParameterError(
+                f"{address} names the machine {parts.netloc}; a local address is file:///path.", parameter="paths"
+            )
+        return url2pathname(f"//{parts.netloc}{parts.path}")
+    return url2pathname(parts.path)
 
 
 def path_of(address: str) -> Any:

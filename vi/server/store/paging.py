@@ -148,7 +148,7 @@ def _position(binding: str, token: str | None, signer: Signer, keys: int) -> Pos
     if not dot or len(token) > _MAX_TOKEN or not token.isascii():
         raise refusal
     try:
-        payload = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
+        payload = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         raise refusal from None
     if not hmac.compare_digest(signer.token(binding, payload), signature):

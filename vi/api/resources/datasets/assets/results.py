@@ -12,6 +12,7 @@ from ....._show.sheet import Sheet, Table
 from ....._show.units import counted, noted, rate, several, skipped
 from ....._transfer.record import FileFailure, Ledger, Outcome, SkippedFile
 from ....._transfer.sources.local import shown
+from .....errors import ViOperationError
 from ....display import Report
 from ....document import Document
 from .plans import TransferPlan
@@ -243,7 +244,8 @@ class AssetDownloadResult(Report):
 
     def __fspath__(self) -> str:
         if self.address:
-            raise TypeError(f"{self} is not a local path.")
+            # Not a TypeError, whose text pathlib replaces from Python 3.12 on.
+            raise ViOperationError(f"{self} is not a local path.")
         return str(self.save_dir)
 
 

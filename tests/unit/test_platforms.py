@@ -1,0 +1,102 @@
+"""What the code does on systems other than this one, as far as it can be asked here."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vi
+from vi import _checksums, _disk
+from vi._show import console
+from vi._transfer.remote_folders import is_remote
+from vi._transfer.sources.remote import as_remote, local_path
+from vi.cli.moves import expand_patterns
+
+
+@pytest.fixture
+def no_choice(monkeypatch: pytest.MonkeyPatch) -> Any:
+    _checksums._implementation.cache_clear()
+    yield monkeypatch
+    monkeypatch.undo()
+    _checksums._implementation.cache_clear()
+
+
+def test_a_fastcrc_that_takes_bytes_alone_is_not_used(no_choice: pytest.MonkeyPatch) -> None:
+    fast = _checksums._fastcrc()
+
+    def old(data: Any, value: int = 0) -> int:
+        if not isinstance(data, bytes):
+            raise TypeError("argument 'data': 'bytearray' object cannot be converted to 'PyBytes'")
+        return fast(data, value)
+
+    no_choice.setattr(_checksums, "_fastcrc", lambda: old)
+    assert _checksums.crc32c(bytearray(b"123456789")) == 0xE3069283
+    assert _checksums.implementation() != "fastcrc"
+
+
+class OldPath:
+    """As paths of universal_pathlib 0.2 were: of another file system, and yet a path of this one."""
+
+    protocol = "memory"
+    fs = None
+
+    def __init__(self, path: str) -> None:
+        self.path, self.name = path, path.rpartition("/")[2]
+
+    def __fspath__(self) -> str:
+        return self.path
+
+    def __str__(self) -> str:
+        return f"memory://{self.path}"
+
+    def iterdir(self) -> None: ...
+
+    def open(self, mode: str) -> None: ...
+
+
+class OwnPath(OldPath):
+    protocol = ""
+
+
+def test_a_path_of_another_file_system_is_remote_although_it_has_a_path_here() -> None:
+    remote = as_remote(OldPath("/out/a.png"))
+    assert remote is not None
+    assert remote.label == "memory:///out/a.png"
+    assert is_remote(OldPath("/out"))
+    assert as_remote(OwnPath("/out/a.png")) is None
+    assert not is_remote(OwnPath("/out"))
+    assert as_remote(Path("/out/a.png")) is None
+
+
+def test_an_address_of_a_file_on_another_machine_is_refused(tmp_path: Path) -> None:
+    assert local_path("file:///a%20b.png") == local_path("file://localhost/a%20b.png") == "/a b.png"
+    with pytest.raises(vi.ViInvalidParameterError, match="server"):
+        local_path("file://server/share/a.png")
+
+
+def test_patterns_are_expanded_where_the_shell_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.png", "b.png", "c.txt", "[d].png"):
+        (tmp_path / name).write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    assert expand_patterns(["*.png", "c.txt"], system="win32") == ["[d].png", "a.png", "b.png", "c.txt"]
+    assert expand_patterns(["[d].png", "nothing*"], system="win32") == ["[d].png", "nothing*"]
+    assert expand_patterns(["*.png"], system="linux") == ["*.png"]
+
+
+def test_every_reader_that_left_is_known_on_windows() -> None:
+    kinds = {errno.EPIPE, errno.EBADF} | ({errno.EINVAL} if sys.platform == "win32" else set())
+    assert kinds == console._NOBODY_READS
+
+
+@pytest.mark.parametrize("number", [errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL])
+def test_a_file_system_without_flush_is_none_of_our_faults(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(_disk, "_sync", refuse)
+    _disk.flush(0)

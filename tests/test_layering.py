@@ -41,7 +41,8 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     # What makes up an operation never knows its owner.
     ASSETS: (
-        ("types", "plans", "polling"),
+        ("types",),
+        ("plans", "polling"),
         ("responses", "metadata"),
         ("results", "calls", "arguments"),
         ("remote_index", "deletion", "metadata_changes"),

@@ -270,3 +270,19 @@ class TestVerify:
             ["new.png"],
             [missing],
         )
+
+
+def test_sync_and_upload_set_metadata_of_what_is_there(run: Run, filled: str, home: Path, client: vi.Client) -> None:
+    every = ("--metadata", "lot=7")
+    planned = run("assets", "sync", filled, "images", *every, "--dry-run")
+    assert (planned.code, planned.out.count("set_metadata")) == (0, 4)
+    synced = run("assets", "sync", filled, "images", *every, "--keep-annotations", "--json")
+    assert (synced.code, synced.json()["metadata_updated"]) == (0, 4)
+    assert client.assets.count(filled, metadata_query="lot == 7") == 4
+    name = names(home / "images")[0]
+    (home / "labels.csv").write_text(f"filename,lot\n{name},8\n")
+    skipped = run("assets", "upload", filled, "images", "--skip-existing", "--metadata-file", "labels.csv")
+    assert skipped.code == 0
+    assert "1 unchanged with new metadata" in skipped.err
+    assert run("assets", "sync", filled, "images", "--metadata-file", "labels.csv", "--plan", "p.jsonl").code == 0
+    assert run("assets", "sync", filled, "images", "--apply", "p.jsonl", "--keep-annotations").code == 0

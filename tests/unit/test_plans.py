@@ -19,13 +19,16 @@ texts = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=
 counts = st.integers(0, 1 << 50)
 entries = st.builds(
     PlannedTransfer,
-    st.sampled_from(["upload", "download", "delete_asset", "delete_file", "keep"]),
+    st.sampled_from(["upload", "download", "set_metadata", "delete_asset", "delete_file", "keep"]),
     texts,
     texts,
     counts,
     texts,
     st.none() | texts,
     st.none() | texts,
+    st.none() | counts,
+    st.none()
+    | st.dictionaries(texts, texts | counts | st.booleans() | st.floats(allow_nan=False, allow_infinity=False)),
     st.none() | counts,
 )
 plans = st.builds(

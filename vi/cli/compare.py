@@ -44,6 +44,7 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
     options.add_patterns(parser)
     options.add_naming(parser)
     options.add_metadata(parser)
+    options.add_retention(parser)
     plans.add_to(parser)
     options.add_output(parser, ids="print only failures")
     options.add_connection(parser)
@@ -77,7 +78,6 @@ def _files(given: argparse.Namespace) -> dict[str, Any]:
 
 def sync(given: argparse.Namespace) -> int:
     """Plan the whole sync, ask if it deletes, then do it."""
-    metadata = options.custom_metadata(given)
     with options.open_client(given) as client:
         return plans.carry_out(
             given,
@@ -92,10 +92,12 @@ def sync(given: argparse.Namespace) -> int:
                     max_delete=given.max_delete,
                     checksum=given.checksum,
                     dry_run=True,
+                    on_asset_overwritten=options.retention(given),
+                    custom_metadata=options.custom_metadata(given),
+                    on_unmatched=given.on_unmatched,
                     **_files(given),
                 ).plan
             ),
-            custom_metadata=metadata,
         )
 
 

@@ -41,9 +41,7 @@ def _add_upload(group: options.Verbs[options.VerbParser]) -> None:
     parser.add_argument("--skip-existing", action="store_true", help="skip files that the dataset already has")
     parser.add_argument("--fail-fast", action="store_true", help="stop at the first file that fails")
     parser.add_argument("--no-wait", action="store_true", help="return once the bytes are accepted; see assets wait")
-    parser.add_argument(
-        "--keep-annotations", action="store_true", help="keep the annotations of assets that are overwritten"
-    )
+    options.add_retention(parser)
     parser.add_argument("--concurrency", type=options.count, metavar="N", help="upper limit of concurrent transfers")
     options.add_moving(parser)
     options.add_patterns(parser)
@@ -107,16 +105,15 @@ def upload(given: argparse.Namespace) -> int:
             raise exits.WrongUseError(f"--{name.replace('_', '-')} is not for plans and shards")
     if planned and given.detect != "extension":
         raise exits.WrongUseError("--detect is not for plans and shards")
-    metadata = options.custom_metadata(given)
-    retention = "KeepLinkedResource" if given.keep_annotations else "RemoveLinkedResource"
     what: dict[str, Any] = {
         "names": given.names,
         "include": given.include,
         "exclude": given.exclude,
         "follow_links": given.follow_links,
         "skip_existing": given.skip_existing,
-        "custom_metadata": metadata,
+        "custom_metadata": options.custom_metadata(given),
         "on_unmatched": given.on_unmatched,
+        "on_asset_overwritten": options.retention(given),
         "failure_mode": "FailAfterOne" if given.fail_fast else "FailAfterAll",
     }
     with options.open_client(given) as client:
@@ -127,12 +124,11 @@ def upload(given: argparse.Namespace) -> int:
                 assert plan is not None
                 return plan
 
-            return plans.carry_out(given, client, "up", make, custom_metadata=metadata, on_asset_overwritten=retention)
+            return plans.carry_out(given, client, "up", make)
         result = client.assets.upload(
             given.dataset,
             given.paths,
             wait_until_done=not given.no_wait,
-            on_asset_overwritten=retention,
             detect=given.detect,
             max_concurrency=given.concurrency,
             timeout=given.timeout,

@@ -237,6 +237,18 @@ def add_metadata(parser: argparse.ArgumentParser) -> None:
     add_unmatched(parser)
 
 
+def add_retention(parser: argparse.ArgumentParser) -> None:
+    """Add what becomes of the annotations of assets that are overwritten."""
+    parser.add_argument(
+        "--keep-annotations", action="store_true", help="keep the annotations of assets that are overwritten"
+    )
+
+
+def retention(given: argparse.Namespace) -> str:
+    """Return what becomes of them as an argument of the API."""
+    return "KeepLinkedResource" if given.keep_annotations else "RemoveLinkedResource"
+
+
 def add_unmatched(parser: argparse.ArgumentParser) -> None:
     """Add what becomes of metadata that belongs to no file."""
     parser.add_argument(

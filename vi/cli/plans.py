@@ -93,9 +93,14 @@ def carry_out(
     client: Client,
     direction: str,
     make: Callable[[], TransferPlan],
-    **how: Any,
 ) -> int:
     """Show, save or do a plan, as the options ask."""
+    # A plan that was just made holds what the options say of annotations and metadata.
+    how: dict[str, Any] = {}
+    if given.apply and direction == "up":
+        how["on_asset_overwritten"] = options.retention(given) if given.keep_annotations else None
+        how["custom_metadata"] = options.custom_metadata(given)
+        how["on_unmatched"] = given.on_unmatched
     plan = load(given, direction) if given.apply else make()
     if given.shard:
         index, parts = given.shard

@@ -11,7 +11,6 @@ from ....._paths import as_path
 from ....._transfer.discovery import discover
 from ....._transfer.filters import Filters, read_patterns
 from ....._transfer.inventory import Inventory, Naming
-from ....._transfer.record import FileRecord
 from ....._transfer.remote_folders import is_remote
 from ....._transfer.sources.remote import is_file_address, local_path
 from .....errors import ViInvalidParameterError
@@ -102,7 +101,3 @@ def build_inventory(paths: Any, names: Naming, filters: Filters, failure_mode: F
     if failure_mode is FailureMode.FAIL_AFTER_ONE:
         inventory.check_sizes()
     return inventory
-
-
-def no_metadata(_: FileRecord) -> None:
-    """Stand in until it is known which files there are."""

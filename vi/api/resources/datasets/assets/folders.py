@@ -109,7 +109,8 @@ class AsyncFolderTransfers(Resource):
             include: Patterns in the syntax of ``.gitignore``; only matching files are included. Default: every file.
             exclude: Patterns of files to leave out; an excluded folder is not read.
             follow_links: Walk into symlinked folders too.
-            skip_existing: Do not send files that the dataset has, compared by name, size and digest.
+            skip_existing: Do not send files that the dataset has, compared by name, size and digest. Their metadata is
+                updated where it differs; a service that cannot do that leaves it, counted in ``metadata_differs``.
             detect: ``"extension"`` takes the type from the extension, and refuses a file whose first bytes show another
                 type; ``"content"`` takes the type of an image from its first bytes, and keeps its name.
             dry_run: Send nothing; the result's ``plan`` lists what would be sent.
@@ -134,7 +135,7 @@ class AsyncFolderTransfers(Resource):
             wait=wait_until_done,
             failure_mode=choose(FailureMode, failure_mode, "failure_mode"),
             retention=choose(ResourceRetentionMode, on_asset_overwritten, "on_asset_overwritten"),
-            metadata_of=arguments.no_metadata,
+            metadata_of=None,
             limits=self._limits(max_concurrency),
             skip_existing=skip_existing,
             by_content=arguments.is_by_content(detect, dry_run=dry_run),
@@ -154,7 +155,15 @@ class AsyncFolderTransfers(Resource):
             options = attrs.evolve(options, metadata_of=metadata.reader(given, inventory, on_unmatched))
             await calls.dataset()
             if dry_run:
-                plan = await plan_up(calls, inventory, self._transfers.lanes(), skip_existing=skip_existing)
+                plan = await plan_up(
+                    calls,
+                    inventory,
+                    self._transfers.lanes(),
+                    skip_existing=skip_existing,
+                    metadata=given,
+                    on_unmatched=on_unmatched,
+                    retention=options.retention,
+                )
                 return AssetUploadResult(plan=plan, notes=plan.notes)
             run = self._transfers.upload(calls, options, tracker)
             result = await run.run(inventory)
@@ -279,6 +288,9 @@ class AsyncFolderTransfers(Resource):
         delete: bool = False,
         *,
         max_delete: int = DEFAULT_MAX_DELETE,
+        on_asset_overwritten: ResourceRetentionMode | str = ResourceRetentionMode.REMOVE_LINKED_RESOURCE,
+        custom_metadata: CustomMetadata | None = None,
+        on_unmatched: OnUnmatched = "error",
         names: Naming = "basename",
         include: arguments.Patterns = (),
         exclude: arguments.Patterns = (),
@@ -303,6 +315,9 @@ class AsyncFolderTransfers(Resource):
             direction: ``"up"`` or ``"down"``.
             delete: Delete files that the other side does not have, after everything else has succeeded.
             max_delete: Upper limit of deletions.
+            on_asset_overwritten: What happens to the annotations of assets that are overwritten, as in `upload`.
+            custom_metadata: Metadata of the files, as in `upload`. That of files that are the same is updated.
+            on_unmatched: What happens to metadata of files that are not in the folder, as in `upload`.
             names: How files are named, as in `upload`.
             include: Patterns in the syntax of ``.gitignore``; only matching files are included. Default: every file.
             exclude: Patterns of files to leave out; an excluded folder is not read.
@@ -333,6 +348,12 @@ class AsyncFolderTransfers(Resource):
                 "follow_links and a function as names apply to uploads only; leave them out for direction='down'.",
                 parameter="follow_links" if follow_links else "names",
             )
+        if direction == "down" and custom_metadata is not None:
+            raise ViInvalidParameterError(
+                "custom_metadata applies to uploads only; leave it out for direction='down'.",
+                parameter="custom_metadata",
+            )
+        retention = choose(ResourceRetentionMode, on_asset_overwritten, "on_asset_overwritten")
         check_naming(names)
         check_max_delete(max_delete)
         calls = self._calls(dataset_id)
@@ -341,10 +362,19 @@ class AsyncFolderTransfers(Resource):
             given = await in_thread(given.beside, place)
             async with known_digests(trust=not checksum) as known:
                 if direction == "up":
+                    told = await in_thread(metadata.read, custom_metadata, on_unmatched)
                     inventory = await in_thread(scan_folder, place, names, given)
-                    lanes = self._transfers.lanes()
                     plan = await plan_up(
-                        calls, inventory, lanes, folder=place, filters=given, delete=delete, known=known
+                        calls,
+                        inventory,
+                        self._transfers.lanes(),
+                        folder=place,
+                        filters=given,
+                        delete=delete,
+                        known=known,
+                        metadata=told,
+                        on_unmatched=on_unmatched,
+                        retention=retention,
                     )
                 else:
                     plan = await plan_down(calls, place, names=names, filters=given, delete=delete, known=known)
@@ -353,15 +383,16 @@ class AsyncFolderTransfers(Resource):
             check_deletions(plan, max_delete)
             progress = (show_progress, on_progress)
             run = PlanRun(calls, self._transfers, plan, self._limits(None), fresh=True, progress=progress)
-            return await run.run(ResourceRetentionMode.REMOVE_LINKED_RESOURCE, None)
+            return await run.run(None, None, on_unmatched)
         raise AssertionError("unreachable")
 
     async def apply(
         self,
         plan: TransferPlan,
         *,
-        on_asset_overwritten: ResourceRetentionMode | str = ResourceRetentionMode.REMOVE_LINKED_RESOURCE,
+        on_asset_overwritten: ResourceRetentionMode | str | None = None,
         custom_metadata: CustomMetadata | None = None,
+        on_unmatched: OnUnmatched = "error",
         timeout: float | None = None,
         show_progress: bool = True,
         on_progress: Listener | None = None,
@@ -374,7 +405,9 @@ class AsyncFolderTransfers(Resource):
         Args:
             plan: The plan, from ``dry_run=True`` or `TransferPlan.load`.
             on_asset_overwritten: What happens to the annotations of assets that are overwritten, as in `upload`.
-            custom_metadata: Metadata of the uploaded files, as in `upload`.
+                Default: as planned.
+            custom_metadata: Metadata of the files, as in `upload`. Default: as planned.
+            on_unmatched: What happens to metadata of files that are not in the plan, as in `upload`.
             timeout: Seconds for the whole call. Default: no limit.
             show_progress: Draw progress on a terminal or in a notebook, and log it otherwise.
             on_progress: Function that is called with a `TransferProgress` for every change.
@@ -389,12 +422,17 @@ class AsyncFolderTransfers(Resource):
         """
         if not isinstance(plan, TransferPlan):
             raise ViInvalidParameterError(f"plan must be a TransferPlan, got {type(plan).__name__}.", parameter="plan")
-        retention = choose(ResourceRetentionMode, on_asset_overwritten, "on_asset_overwritten")
+        retention = (
+            None
+            if on_asset_overwritten is None
+            else choose(ResourceRetentionMode, on_asset_overwritten, "on_asset_overwritten")
+        )
         progress = (show_progress, on_progress)
         calls = AssetCalls(self._http, check_id(plan.dataset_id, "plan.dataset_id"))
         run = PlanRun(calls, self._transfers, plan, self._limits(None), fresh=False, progress=progress)
         with deadline(self._http, timeout, "plan", lambda: run.result, resume_hint=SYNC_HINT):
-            return await run.run(retention, custom_metadata)
+            given = await in_thread(metadata.read, custom_metadata, on_unmatched)
+            return await run.run(retention, given, on_unmatched)
         raise AssertionError("unreachable")
 
     async def verify(

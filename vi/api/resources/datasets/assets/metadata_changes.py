@@ -74,6 +74,15 @@ def _count(done: MetadataChanges, result: SetMetadataResult) -> None:
     result.unmatched += done.missing
 
 
+async def update_known(calls: AssetCalls, updates: Updates) -> int:
+    """Update assets that have been listed and return how many have the metadata now; 0 where the service cannot."""
+    if not updates or not await calls.can_set_metadata():
+        return 0
+    result = SetMetadataResult()
+    await set_metadata(calls, updates, (), result, "ignore")
+    return result.total_changed + result.total_unchanged
+
+
 def _batches(updates: Updates) -> Iterator[dict[str, AssetCustomMetadata]]:
     batch: dict[str, AssetCustomMetadata] = {}
     size = 0

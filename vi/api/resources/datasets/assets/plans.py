@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import attrs
 
 from ....._paths import as_path
 from ....._show.sheet import Sheet, Table
-from ....._show.units import counted, noted, size, skipped
+from ....._show.units import counted, noted, several, size, skipped
 from .....errors import ViInvalidParameterError, ViPathError
 from ....display import Report
+from .types import AssetCustomMetadata
 
-Action = Literal["upload", "download", "delete_asset", "delete_file", "keep"]
+Action = Literal["upload", "download", "set_metadata", "delete_asset", "delete_file", "keep"]
 Direction = Literal["up", "down"]
 
 FORMAT = 1
 
-_ACTIONS = frozenset({"upload", "download", "delete_asset", "delete_file", "keep"})
+_RETENTION = frozenset({"RemoveLinkedResource", "KeepLinkedResource", "KeepLinkedResources"})
+_ACTIONS = frozenset(get_args(Action))
 
 
 @attrs.frozen
@@ -41,6 +44,10 @@ class PlannedTransfer:
     asset_id: str | None = None
     etag: str | None = None
     mtime_ns: int | None = None
+    custom_metadata: AssetCustomMetadata | None = attrs.field(default=None, hash=False)
+    """The metadata to upload, or to set of an asset whose contents are the same."""
+    annotations: int | None = None
+    """How many annotations the replacement of an asset removes."""
 
 
 @attrs.define
@@ -58,6 +65,8 @@ class TransferPlan(Report):
     skipped: dict[str, int] = attrs.Factory(dict)
     notes: list[str] = attrs.Factory(list)
     """What is to be told beside the counts: patterns that matched nothing."""
+    on_asset_overwritten: str = "RemoveLinkedResource"
+    """What happens to the annotations of assets that are replaced, unless `apply` is told otherwise."""
 
     def __iter__(self) -> Iterator[PlannedTransfer]:
         return iter(self.entries)
@@ -82,6 +91,11 @@ class TransferPlan(Report):
     def deletions(self) -> int:
         """How many assets or files would be deleted."""
         return sum(entry.action in ("delete_asset", "delete_file") for entry in self.entries)
+
+    @property
+    def annotations(self) -> int:
+        """How many annotations the uploads would remove with the assets that they replace."""
+        return sum(entry.annotations or 0 for entry in self.entries)
 
     def shard(self, index: int, count: int) -> TransferPlan:
         """Return the part of the plan for worker *index* (from 0) of *count*: the name decides the part."""
@@ -137,12 +151,21 @@ class TransferPlan(Report):
         counts = [
             (there.get("upload", 0), "to upload"),
             (there.get("download", 0), "to download"),
+            (there.get("set_metadata", 0), "to get new metadata"),
             (self.deletions, "to delete"),
             (self.existing, "unchanged"),
             (there.get("keep", 0), "kept"),
             (sum(self.skipped.values()), "skipped"),
         ]
         moves = f", {size(self.bytes)} to transfer" if self.bytes else ""
+        removed = (
+            [
+                f"{several(self.annotations, 'annotation')} would be removed with replaced assets; "
+                "on_asset_overwritten='KeepLinkedResource' (--keep-annotations) keeps them"
+            ]
+            if self.annotations
+            else []
+        )
         same = "" if self.entries else "Already in sync: " if self.existing else "Nothing to do"
         return Sheet(
             f"{same}{counted(counts[:-1])}{moves}",
@@ -156,7 +179,7 @@ class TransferPlan(Report):
             )
             if self.entries
             else None,
-            notes=[*skipped(self.skipped), *noted(self.notes)],
+            notes=[*removed, *skipped(self.skipped), *noted(self.notes)],
         )
 
     def _dry_run(self) -> Sheet:
@@ -174,6 +197,7 @@ def _check(plan: TransferPlan) -> TransferPlan:
         or not _is_count(plan.existing)
         or type(plan.notes) is not list
         or not all(type(note) is str for note in plan.notes)
+        or plan.on_asset_overwritten not in _RETENTION
     ):
         raise ValueError("of another shape")
     return plan
@@ -186,10 +210,19 @@ def _entry(fields: dict[str, Any]) -> PlannedTransfer:
         entry.action not in _ACTIONS
         or not _is_count(entry.size)
         or type(entry.mtime_ns or 0) is not int  # below 0 before 1970
+        or not _is_count(0 if entry.annotations is None else entry.annotations)
+        or not _is_metadata({} if entry.custom_metadata is None else entry.custom_metadata)
         or not all(type(text) is str and "\0" not in text for text in texts)
     ):
         raise ValueError("of another shape")
     return entry
+
+
+def _is_metadata(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        type(key) is str and (type(one) in (str, int, bool) or (type(one) is float and math.isfinite(one)))
+        for key, one in value.items()
+    )
 
 
 def _is_count(value: object) -> bool:

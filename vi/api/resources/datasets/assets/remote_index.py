@@ -27,6 +27,9 @@ class RemoteAsset:
     algorithm: str | None
     digest: str | None
     etag: str
+    annotations: int = 0
+    custom_metadata: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    """Empty unless it was asked for."""
 
     @property
     def expected(self) -> Expected:
@@ -51,13 +54,21 @@ class RemoteIndex:
 
     @classmethod
     async def load(
-        cls, calls: AssetCalls, names: Container[str] | None = None, query: Mapping[str, str] | None = None
+        cls,
+        calls: AssetCalls,
+        names: Container[str] | None = None,
+        query: Mapping[str, str] | None = None,
+        *,
+        metadata: bool = False,
     ) -> RemoteIndex:
-        """List the dataset, keeping *names* only if given; `ViOperationError` when an item cannot be read."""
+        """List the dataset, keeping *names* only if given, and custom metadata if *metadata*.
+
+        Raises `ViOperationError` when an item cannot be read.
+        """
         found: dict[str, RemoteAsset] = {}
         async for page in calls.pages(query or {}):
             for item in page.items:
-                name, asset = _read(item, calls.path(_routes.ASSETS))
+                name, asset = _read(item, calls.path(_routes.ASSETS), metadata)
                 if names is None or name in names:
                     found[name] = asset
         return cls(found)
@@ -78,14 +89,24 @@ class RemoteIndex:
         return len(self._assets)
 
 
-def _read(item: Any, path: str) -> tuple[str, RemoteAsset]:
+def _read(item: Any, path: str, with_metadata: bool) -> tuple[str, RemoteAsset]:
     try:
         name, size, metadata = item["filename"], item["metadata"]["fileSize"], item["metadata"]
         digest = metadata.get("hash") or {}
         algorithm, contents = digest.get("algorithm"), digest.get("contents")
         if type(algorithm) is not str or type(contents) is not str:
             algorithm = contents = None
-        asset = RemoteAsset(item["assetId"], size, algorithm, contents, str(item.get("etag", "")))
+        total = (metadata.get("annotations") or {}).get("total")
+        custom = metadata.get("customMetadata") if with_metadata else None
+        asset = RemoteAsset(
+            item["assetId"],
+            size,
+            algorithm,
+            contents,
+            str(item.get("etag", "")),
+            total if type(total) is int else 0,
+            custom if isinstance(custom, dict) else {},
+        )
         if type(name) is not str or type(asset.asset_id) is not str or type(size) is not int or size < 0:
             raise TypeError
     except (KeyError, TypeError, AttributeError):

@@ -35,6 +35,16 @@ def failure_table(failures: Sequence[FileFailure], where: str = ".failures") -> 
     return Table.of(("File", "Code", "Why"), failures, lambda one: (one.path, one.code, one.message), where=where)
 
 
+def metadata_notes(updated: int, differs: int) -> list[str]:
+    """Return what is said of the metadata of files that were there already."""
+    notes = []
+    if updated:
+        notes.append(f"{updated:,} unchanged with new metadata")
+    if differs:
+        notes.append(f"{differs:,} unchanged with other metadata: upload without skip_existing to replace it")
+    return notes
+
+
 @attrs.define
 class AssetUploadResult(Report):
     """The outcome of an upload.
@@ -60,6 +70,10 @@ class AssetUploadResult(Report):
     """What is to be told beside the counts: patterns that matched nothing."""
     plan: TransferPlan | None = None
     """What would be sent, when it was only to be planned."""
+    metadata_updated: int = 0
+    """How many of the files that were there have new metadata now."""
+    metadata_differs: int = 0
+    """How many of them kept other metadata than was given, because the service cannot change it alone."""
 
     @classmethod
     def of(cls, ledger: Ledger, sessions: list[AssetIngestionSession], seconds: float) -> AssetUploadResult:
@@ -121,7 +135,11 @@ class AssetUploadResult(Report):
             (counted(counts[:-1]) or "Nothing to upload") + rate(self.total_succeeded, self.bytes_sent, self.seconds),
             counts,
             details=failure_table(self.failures),
-            notes=[*skipped(self.skip_reasons), *noted(self.notes)],
+            notes=[
+                *metadata_notes(self.metadata_updated, self.metadata_differs),
+                *skipped(self.skip_reasons),
+                *noted(self.notes),
+            ],
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -130,6 +148,8 @@ class AssetUploadResult(Report):
             "total_files": self.total_files,
             "total_succeeded": self.total_succeeded,
             "total_existing": self.total_existing,
+            "metadata_updated": self.metadata_updated,
+            "metadata_differs": self.metadata_differs,
             "total_failed": self.total_failed,
             "total_cancelled": self.total_cancelled,
             "total_skipped": self.total_skipped,

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from ......_transfer.inventory import Inventory
-from ......_transfer.record import FileRecord
 from ......errors import ViInvalidParameterError
 from ..types import AssetCustomMetadata
 from .tables import Table, is_table, read_table
@@ -19,12 +17,26 @@ CustomMetadata = Mapping[str, Any] | Callable[[Path], Mapping[str, Any] | None] 
 OnUnmatched = Literal["error", "ignore"]
 """What happens when metadata names a file that is not there."""
 
-Reader = Callable[[FileRecord], AssetCustomMetadata | None]
+Given = Mapping[str, Any] | Callable[[Path], Any]
+"""What was given, with a table read into a mapping."""
+
+
+class File(Protocol):
+    """A file that metadata is for: the path as it was given, and the stored name."""
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def filename(self) -> str: ...
+
+
+Reader = Callable[[File], AssetCustomMetadata | None]
 
 PARAMETER = "custom_metadata"
 
 
-def read(given: CustomMetadata | None, on_unmatched: OnUnmatched) -> Mapping[str, Any] | Callable[[Path], Any] | None:
+def read(given: CustomMetadata | None, on_unmatched: OnUnmatched) -> Given | None:
     """Return what is given with a table read into a mapping, which may block."""
     check_on_unmatched(on_unmatched)
     if given is None or isinstance(given, Mapping):
@@ -39,22 +51,20 @@ def read(given: CustomMetadata | None, on_unmatched: OnUnmatched) -> Mapping[str
     )
 
 
-def reader(
-    given: Mapping[str, Any] | Callable[[Path], Any] | None, inventory: Inventory, on_unmatched: OnUnmatched
-) -> Reader:
-    """Return what tells a file's metadata; with ``"error"``, metadata of a file that is not uploaded is refused."""
+def reader(given: Given | None, files: Iterable[File], on_unmatched: OnUnmatched) -> Reader | None:
+    """Return what tells a file's metadata; with ``"error"``, metadata of none of *files* is refused."""
     if given is None:
-        return lambda record: None
+        return None
     if not isinstance(given, Mapping):
         function = given
-        return lambda record: _optional(function(Path(record.path)), record.filename)
+        return lambda file: _optional(function(Path(file.path)), file.filename)
     if not any(isinstance(value, Mapping) for value in given.values()):
         same = check(given, "The metadata of every file", PARAMETER)
-        return lambda record: same
+        return lambda file: same
     found = {str(name): _optional(value, str(name)) for name, value in given.items()}
     if on_unmatched == "error":
-        refuse_unmatched(set(found).difference(record.filename for record in inventory), "being uploaded", PARAMETER)
-    return lambda record: found.get(record.filename)
+        refuse_unmatched(set(found).difference(one.filename for one in files), "being uploaded", PARAMETER)
+    return lambda file: found.get(file.filename)
 
 
 def refuse_unmatched(names: Iterable[str], there: str, parameter: str) -> None:

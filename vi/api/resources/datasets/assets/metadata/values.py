@@ -37,6 +37,16 @@ def check(value: Any, where: str, parameter: str, *, key_word: str = "key") -> A
     return found
 
 
+def differing(wanted: AssetCustomMetadata | None, stored: Mapping[str, Any]) -> AssetCustomMetadata:
+    """Return what of *wanted* is not stored; 1 is 1.0, which not every service tells apart."""
+
+    def is_stored(key: str, value: Any) -> bool:
+        there = stored.get(key)
+        return (type(there) is bool) == (type(value) is bool) and bool(there == value)
+
+    return {key: value for key, value in (wanted or {}).items() if not is_stored(key, value)}
+
+
 def shown(value: Any) -> str:
     """Return a value as errors show it: in ASCII, and not longer than a line."""
     text = ascii(value)

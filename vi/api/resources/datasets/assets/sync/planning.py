@@ -13,7 +13,10 @@ from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
+import attrs
+
 from ......_media import media_type
+from ......_show.units import several
 from ......_transfer import files
 from ......_transfer.discovery import EXCLUDED_FOLDER, discover
 from ......_transfer.file_system import is_same_file, rules_of, spellings
@@ -28,8 +31,11 @@ from ......_transfer.threads.stopping import in_thread, still_wanted
 from ......errors import ViInvalidParameterError, ViOperationError, ViPathError
 from ..calls import AssetCalls
 from ..download.run import DownloadOptions
+from ..metadata.given import Given, OnUnmatched, reader
+from ..metadata.values import differing
 from ..plans import Action, PlannedTransfer, TransferPlan
 from ..remote_index import RemoteAsset, RemoteIndex
+from ..responses import ResourceRetentionMode
 from .comparison import NO_FILTERS, Comparison, pair
 
 DEFAULT_MAX_DELETE = 100
@@ -55,6 +61,9 @@ async def plan_up(
     delete: bool = False,
     skip_existing: bool = True,
     known: KnownDigests | None = None,
+    metadata: Given | None = None,
+    on_unmatched: OnUnmatched = "error",
+    retention: ResourceRetentionMode = ResourceRetentionMode.REMOVE_LINKED_RESOURCE,
 ) -> TransferPlan:
     """Plan to make the dataset like the folder; without *skip_existing* what is the same is sent again.
 
@@ -64,17 +73,29 @@ async def plan_up(
     """
     root = str(folder) if folder is not None else ""
     plan = TransferPlan(calls.dataset_id, "up", root, skipped=dict(inventory.skip_reasons))
-    index = await RemoteIndex.load(calls)
+    plan.on_asset_overwritten = str(retention)
+    index = await RemoteIndex.load(calls, metadata=metadata is not None)
     if folder is not None:
         await in_thread(pair, inventory, index, folder)
+    metadata_of = reader(metadata, inventory, on_unmatched)
     comparison = Comparison(inventory, index, lanes, filters, known=known)
     async for compared in comparison:
         record, asset = compared.record, compared.asset
-        if compared.same and skip_existing:
-            plan.existing += 1
-            continue
-        reason = "new" if asset is None else _REASONS[compared.same]
-        plan.entries.append(PlannedTransfer("upload", record.filename, record.path, record.size, reason))
+        wanted = None if metadata_of is None else metadata_of(record)
+        entry = PlannedTransfer("upload", record.filename, record.path, record.size, "new", custom_metadata=wanted)
+        if asset is not None and compared.same and skip_existing:
+            update = differing(wanted, asset.custom_metadata)
+            if not update:
+                plan.existing += 1
+                continue
+            entry = attrs.evolve(
+                entry, action="set_metadata", size=0, reason="metadata differs", custom_metadata=update
+            )
+        elif asset is not None:
+            removed = asset.annotations if retention is ResourceRetentionMode.REMOVE_LINKED_RESOURCE else 0
+            reason = _REASONS[compared.same] + (f", removes {several(removed, 'annotation')}" if removed else "")
+            entry = attrs.evolve(entry, reason=reason, annotations=removed or None)
+        plan.entries.append(entry)
     for failure in comparison.failures:
         plan.entries.append(PlannedTransfer("keep", failure.filename, failure.path, 0, failure.message))
     only_remote = comparison.only_remote()

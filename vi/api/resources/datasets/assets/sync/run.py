@@ -27,11 +27,12 @@ from .....display import Report
 from ..calls import AssetCalls
 from ..deletion import AT_ONCE
 from ..download.run import DownloadOptions
-from ..metadata import given as metadata
+from ..metadata.given import Given, OnUnmatched, Reader, reader
+from ..metadata_changes import Updates, update_known
 from ..plans import PlannedTransfer, TransferPlan
 from ..remote_index import RemoteIndex
 from ..responses import FailureMode, ResourceRetentionMode
-from ..results import AssetDownloadResult, AssetUploadResult
+from ..results import AssetDownloadResult, AssetUploadResult, metadata_notes
 from ..transfers import Transfers
 from ..upload.context import UploadOptions
 from .planning import is_ours_to_delete, mtime_ns_of
@@ -47,16 +48,28 @@ class SyncResult(Report):
     deleted: int = 0
     failures: list[FileFailure] = attrs.Factory(list)
     """What was planned and not even begun, with the reason: deletions above all."""
+    metadata_updated: int = 0
+    """How many of the files that were the same have new metadata now."""
+    metadata_differs: int = 0
+    """How many of them kept other metadata than was given, because the service cannot change it alone."""
 
     @property
     def ok(self) -> bool:
-        """Whether everything that differs was done, or would be; files that are kept are not."""
+        """Whether everything that differs was done, or would be; files and metadata that are kept are not."""
+        return self._moved_all and not self.metadata_differs
+
+    @property
+    def _moved_all(self) -> bool:
         lost = any(result.total_failed or result.total_cancelled for result in self._moved)
         return not self._kept() and not lost and not self.failures and not (self.download and self.download.conflicts)
 
     @property
     def _moved(self) -> list[AssetUploadResult | AssetDownloadResult]:
         return [result for result in (self.upload, self.download) if result is not None]
+
+    @property
+    def _same(self) -> int:
+        return self.plan.existing + self.metadata_updated + self.metadata_differs
 
     def _kept(self) -> list[PlannedTransfer]:
         return [entry for entry in self.plan if entry.action == "keep"]
@@ -66,7 +79,8 @@ class SyncResult(Report):
         return ", ".join(moved._reached() for moved in self._moved) or "nothing was transferred"
 
     def _sheet(self) -> Sheet:
-        if not (self._moved or self.deleted or self.failures):
+        metadata = metadata_notes(self.metadata_updated, self.metadata_differs)
+        if not (self._moved or self.deleted or self.failures or metadata):
             return self.plan._sheet()
         up, down = self.upload or AssetUploadResult(), self.download or AssetDownloadResult(Path())
         kept = self._kept()
@@ -74,7 +88,7 @@ class SyncResult(Report):
             (up.total_succeeded, "uploaded"),
             (down.total_downloaded, "downloaded"),
             (self.deleted, "deleted"),
-            (self.plan.existing + up.total_existing + down.total_existing, "unchanged"),
+            (self._same + up.total_existing + down.total_existing, "unchanged"),
             (len(kept) + down.total_conflicts, "kept"),
             (up.total_failed + down.total_failed, "failed"),
             (len(self.failures), "not done"),
@@ -88,14 +102,16 @@ class SyncResult(Report):
             (counted(counts) or "Nothing to do") + rate(moved, size, up.seconds + down.seconds),
             counts,
             details=Table.of(("File", "", "Why"), details, tuple, where=".to_dict()") if details else None,
-            notes=noted(self.plan.notes),
+            notes=[*metadata, *noted(self.plan.notes)],
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON-ready data."""
         return {
             "ok": self.ok,
-            "existing": self.plan.existing,
+            "existing": self._same,
+            "metadata_updated": self.metadata_updated,
+            "metadata_differs": self.metadata_differs,
             "upload": self.upload.to_dict() if self.upload else None,
             "download": self.download.to_dict() if self.download else None,
             "deleted": self.deleted,
@@ -128,17 +144,26 @@ class PlanRun:
         self.result: SyncResult = SyncResult(plan)
 
     async def run(
-        self, retention: ResourceRetentionMode, custom_metadata: metadata.CustomMetadata | None
+        self, retention: ResourceRetentionMode | None, given: Given | None, on_unmatched: OnUnmatched
     ) -> SyncResult:
-        """Move first, delete last; after a failed move nothing is deleted."""
+        """Move first, delete last; after a failed move nothing is deleted.
+
+        *retention* and the metadata are those of the plan unless they are given.
+        """
+        retention = retention or ResourceRetentionMode(self._plan.on_asset_overwritten)
+        planned = {entry.filename: entry.custom_metadata for entry in self._plan}
+        metadata_of = reader(given, self._plan, on_unmatched) or (lambda file: planned.get(file.filename))
+        updates = [entry for entry in self._plan if entry.action == "set_metadata"]
         uploads = [entry for entry in self._plan if entry.action == "upload"]
         downloads = [entry for entry in self._plan if entry.action == "download"]
         if uploads:
-            await self._upload(uploads, retention, custom_metadata)
+            await self._upload(uploads, retention, metadata_of)
         if downloads:
             await self._download(downloads)
+        if updates:
+            await self._set_metadata({entry.filename: metadata_of(entry) or {} for entry in updates})
         if self._plan.deletions:
-            if self.result.ok:
+            if self.result._moved_all:
                 await self._delete()
             else:
                 message = f"{several(self._plan.deletions, 'deletion')}, because other files failed."
@@ -149,18 +174,17 @@ class PlanRun:
         self,
         entries: list[PlannedTransfer],
         retention: ResourceRetentionMode,
-        custom_metadata: metadata.CustomMetadata | None,
+        metadata_of: Reader,
     ) -> None:
         inventory = Inventory("basename")
         for entry in entries:
             inventory.add_source(PathSource(entry.path), entry.filename, entry.size)
         inventory.check_names()
-        given = await to_end_in_thread(metadata.read, custom_metadata, "error")
         options = UploadOptions(
             wait=True,
             failure_mode=FailureMode.FAIL_AFTER_ALL,
             retention=retention,
-            metadata_of=metadata.reader(given, inventory, "error"),
+            metadata_of=metadata_of,
             limits=self._limits,
             remembers=True,
         )
@@ -170,6 +194,10 @@ class PlanRun:
             await run.run(inventory)
         finally:
             self.result.upload = run.result()
+
+    async def _set_metadata(self, updates: Updates) -> None:
+        self.result.metadata_updated = await update_known(self._calls, updates)
+        self.result.metadata_differs = len(updates) - self.result.metadata_updated
 
     async def _download(self, entries: list[PlannedTransfer]) -> None:
         if not self._fresh:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import attrs
 
 from ......_pacing import Slots
@@ -15,7 +12,9 @@ from ......_transfer.storage import Storage
 from ......_transfer.threads.lanes import Lanes
 from ......config import TransferLimits
 from ..calls import AssetCalls
+from ..metadata.given import Reader
 from ..responses import AssetIngestionSession, FailureMode, ResourceRetentionMode
+from ..types import AssetCustomMetadata
 from .resumption import Resumption
 
 
@@ -26,7 +25,7 @@ class UploadOptions:
     wait: bool
     failure_mode: FailureMode
     retention: ResourceRetentionMode
-    metadata_of: Callable[[FileRecord], dict[str, Any] | None]
+    metadata_of: Reader | None
     limits: TransferLimits
     skip_existing: bool = False
     by_content: bool = False
@@ -79,6 +78,9 @@ class UploadContext:
     journal: Journal | None = None
     resumption: Resumption | None = None
     """What earlier runs have left, if anything."""
+    metadata: dict[str, AssetCustomMetadata] = attrs.Factory(dict)
+    """By name, new metadata of files that the dataset has already."""
+    metadata_updated: int = 0
     acknowledged: int = 0
     """Files whose bytes the storage has accepted."""
 

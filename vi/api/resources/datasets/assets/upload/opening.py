@@ -111,8 +111,9 @@ class Opening:
         return opened, list(opened.records.values()), True
 
     async def _open_session(self, records: list[FileRecord]) -> OpenSession:
+        metadata_of = self._upload.options.metadata_of
         for record in records:
-            record.custom_metadata = self._upload.options.metadata_of(record)
+            record.custom_metadata = None if metadata_of is None else metadata_of(record)
             record.sessions += 1
         spec = {
             "kind": "Upload",

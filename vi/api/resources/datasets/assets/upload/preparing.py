@@ -11,6 +11,7 @@ from ......_transfer.preparation import prepare
 from ......_transfer.record import FileRecord, Outcome
 from ......_transfer.sources.kept import Keeping
 from ......_transfer.sources.local import Reach
+from ..metadata.values import differing
 from ..remote_index import RemoteIndex, reach_to_compare, same_content
 from .context import UploadContext
 
@@ -24,7 +25,8 @@ class Preparing:
 
     async def load_index(self) -> None:
         """List the dataset, so that what it holds is not sent again."""
-        self._index = await RemoteIndex.load(self._upload.calls)
+        with_metadata = self._upload.options.metadata_of is not None
+        self._index = await RemoteIndex.load(self._upload.calls, metadata=with_metadata)
 
     async def run(self, out: MemoryObjectSendStream[list[FileRecord]]) -> None:
         """Prepare every file of the ledger, in groups; each is read once."""
@@ -62,10 +64,14 @@ class Preparing:
 
     async def _is_there(self, record: FileRecord) -> bool:
         """Settle a file that the dataset holds already."""
-        there = self._upload.resumption is not None and await self._upload.resumption.stored(record)
-        if not there and self._index is not None and (asset := self._index.get(record.filename)) is not None:
-            there = bool(await same_content(record, asset))
-        if there:
-            self._upload.ledger.succeed(record, Outcome.EXISTING)
-            self._upload.tracker.settle()
-        return there
+        resumption, metadata_of = self._upload.resumption, self._upload.options.metadata_of
+        asset = None if resumption is None else await resumption.stored(record)
+        if asset is None and self._index is not None and (named := self._index.get(record.filename)) is not None:
+            asset = named if await same_content(record, named) else None
+        if asset is None:
+            return False
+        if metadata_of is not None and (update := differing(metadata_of(record), asset.custom_metadata)):
+            self._upload.metadata[record.filename] = update
+        self._upload.ledger.succeed(record, Outcome.EXISTING)
+        self._upload.tracker.settle()
+        return True

@@ -19,7 +19,7 @@ from ......_transfer.threads.pool import TaskPool
 from ......errors import ViError, ViNotFoundError, ViValidationError
 from ..calls import AssetCalls
 from ..polling import Polling
-from ..remote_index import RemoteIndex, same_content
+from ..remote_index import RemoteAsset, RemoteIndex, same_content
 from ..responses import AssetIngestionSession
 
 SESSIONS_AT_ONCE = 8
@@ -31,8 +31,9 @@ POLL_FIRST, POLL_LAST = 0.1, 2.0
 class Resumption:
     """What of earlier runs can be used; it shrinks as the new run comes across the files."""
 
-    def __init__(self, calls: AssetCalls, found: Unfinished) -> None:
+    def __init__(self, calls: AssetCalls, found: Unfinished, *, metadata: bool = False) -> None:
         self._calls = calls
+        self._metadata = metadata
         self._found = found
         self._used: set[str] = set()
         self._index: RemoteIndex | None = None
@@ -82,21 +83,24 @@ class Resumption:
         journal.carry(self._found)
         journal.resolved()
 
-    async def stored(self, record: FileRecord) -> bool:
-        """Tell whether an earlier run has stored this very file, and the dataset still holds it."""
+    async def stored(self, record: FileRecord) -> RemoteAsset | None:
+        """Return the asset of this very file if an earlier run has stored it, and the dataset still holds it."""
         identity = Identity.of(record)
         acknowledged = self._found.sent.pop(record.filename, None)
         # The last answer for a large file may have been lost with the run.
         joined = [upload.identity for upload in self._multiparts_of(record) if upload.session_id not in self.sessions]
         if identity is None or identity not in (acknowledged, *joined):
-            return False
+            return None
         if self._index is None:
-            self._index = await RemoteIndex.load(self._calls, {record.filename, *self._names()})
+            names = {record.filename, *self._names()}
+            self._index = await RemoteIndex.load(self._calls, names, metadata=self._metadata)
         asset = self._index.get(record.filename)
         if asset is None:
-            return False
+            return None
         same = await same_content(record, asset)
-        return identity == acknowledged and asset.size == record.size if same is None else same
+        if same is None:
+            same = identity == acknowledged and asset.size == record.size
+        return asset if same else None
 
     def _names(self) -> set[str]:
         return self._found.sent.keys() | {upload.filename for upload in self._found.multiparts.values()}

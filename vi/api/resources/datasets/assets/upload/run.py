@@ -20,6 +20,7 @@ from ......_transfer.threads.pool import first_error
 from ......_transfer.threads.stopping import to_end_in_thread
 from ......codes import CUT_SHORT
 from ......errors import ViError, ViUploadError
+from ..metadata_changes import update_known
 from ..results import AssetUploadResult
 from .context import FirstFailure, UploadContext
 from .opening import Opening, ToSend
@@ -50,6 +51,7 @@ class Upload:
             self._take_on(inventory)
             await self._resume()
             await self._run_stages()
+            self._upload.metadata_updated = await update_known(self._upload.calls, self._upload.metadata)
             ended = True
         except FirstFailure:
             pass
@@ -78,7 +80,10 @@ class Upload:
 
     def result(self) -> AssetUploadResult:
         """Return the result of a run that has finished or was stopped; the sums are checked."""
-        return AssetUploadResult.of(self._upload.ledger, self._settlement.sessions, self._upload.tracker.seconds)
+        result = AssetUploadResult.of(self._upload.ledger, self._settlement.sessions, self._upload.tracker.seconds)
+        result.metadata_updated = self._upload.metadata_updated
+        result.metadata_differs = len(self._upload.metadata) - self._upload.metadata_updated
+        return result
 
     def _take_on(self, inventory: Inventory) -> None:
         self._upload.tracker.files_total = inventory.count + len(inventory.broken)
@@ -103,7 +108,8 @@ class Upload:
             logger.warning("No journal can be kept (%s): an interrupted upload will start over", reason)
         if self._upload.journal is not None and self._upload.journal.found:
             logger.info("Resuming an unfinished upload: %d files were sent", len(self._upload.journal.found.sent))
-            self._upload.resumption = Resumption(calls, self._upload.journal.found)
+            with_metadata = self._upload.options.metadata_of is not None
+            self._upload.resumption = Resumption(calls, self._upload.journal.found, metadata=with_metadata)
             await self._upload.resumption.ask()
             self._upload.resumption.carry_over(self._upload.journal)
         if self._upload.options.skip_existing:

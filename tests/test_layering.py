@@ -54,7 +54,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("resource",),
     ),
     "server": (
-        ("config",),
+        ("config", "log"),
         ("http", "disk"),
         ("inspection",),
         ("identity",),

@@ -47,6 +47,8 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     parser.add_argument(
         "--allowed-host", action="append", default=[], metavar="NAME", help="accept this host name too; repeatable"
     )
+    parser.add_argument("--tls-cert", metavar="FILE", help="serve https with this certificate (PEM)")
+    parser.add_argument("--tls-key", metavar="FILE", help="key of the certificate (default: in the same file)")
     parser.add_argument(
         "--profile",
         nargs="?",
@@ -72,7 +74,12 @@ def run(given: argparse.Namespace) -> int:
     from ..server import ServiceConfig
     from ..server import run as serve
 
-    config = ServiceConfig(public_url=given.public_url, allowed_hosts=given.allowed_host)
+    config = ServiceConfig(
+        public_url=given.public_url,
+        allowed_hosts=given.allowed_host,
+        tls_cert=given.tls_cert,
+        tls_key=given.tls_key,
+    )
     return serve(
         given.data,
         given.host,
@@ -138,6 +145,8 @@ def _detach(given: argparse.Namespace) -> int:
         "profile": given.profile,
         "config": given.config,
         "public-url": given.public_url,
+        "tls-cert": given.tls_cert,
+        "tls-key": given.tls_key,
     }
     words += [f"--{name}={value}" for name, value in named.items() if value]
     words += [f"--allowed-host={name}" for name in given.allowed_host]

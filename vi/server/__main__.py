@@ -7,6 +7,7 @@ from typing import TextIO
 
 from ..errors import ViError
 from .command import run
+from .config import ServiceConfig
 from .lifecycle import LocalService
 
 
@@ -17,9 +18,19 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8787, help="port, 0 for a free one (default: %(default)s)")
     parser.add_argument("--env-file", help="file to write a client's settings to, once the service is ready")
+    parser.add_argument("--public-url", help="address that clients use, for signed URLs")
+    parser.add_argument("--allowed-host", action="append", default=[], help="accept this host name too; repeatable")
+    parser.add_argument("--tls-cert", help="serve https with this certificate (PEM)")
+    parser.add_argument("--tls-key", help="key of the certificate (default: in the same file)")
     given = parser.parse_args()
     try:
-        return run(given.data, given.host, given.port, given.env_file, announce)
+        config = ServiceConfig(
+            public_url=given.public_url,
+            allowed_hosts=given.allowed_host,
+            tls_cert=given.tls_cert,
+            tls_key=given.tls_key,
+        )
+        return run(given.data, given.host, given.port, given.env_file, announce, config=config)
     except ViError as error:
         _write(sys.stderr, str(error))
         return 2

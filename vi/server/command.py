@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import os
 import shlex
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +18,7 @@ from .._paths import as_path
 from ..config import is_loopback
 from ..errors import ViConfigurationError
 from .config import ServiceConfig
+from .http.addresses import is_everywhere, outward_address
 from .inspection.walls import hide_memory
 from .lifecycle import LocalService, serve
 
@@ -84,21 +83,24 @@ async def _run(
     async with await starting as service:
         if env_file is not None:
             _write_settings(as_path(env_file, "env_file"), service)
-        warning = None
-        if not is_loopback(urlsplit(service.url).hostname) or _is_everywhere(host):
-            warning = (
-                f"Warning: {host or 'every address'} is open to the network, and key and data travel unencrypted. "
-                "Use it behind a proxy with TLS (--public-url, --allowed-host)."
-            )
-        ready(service, warning)
+        ready(service, _warning(service, host, config or ServiceConfig()))
         await ended.wait()
 
 
-def _is_everywhere(host: str) -> bool:
-    try:
-        return not host or ipaddress.ip_address(socket.gethostbyname(host) if ":" not in host else host).is_unspecified
-    except (OSError, ValueError):
-        return False
+def _warning(service: LocalService, host: str, config: ServiceConfig) -> str | None:
+    """Return what to say of a service that others can reach: by which address, and whether they can listen in."""
+    at = urlsplit(service.url)
+    everywhere = is_everywhere(host)
+    if is_loopback(at.hostname) and not everywhere:
+        return None
+    address = outward_address() if everywhere else None
+    reached = service.url if address is None else f"{at.scheme}://{address}:{at.port}"
+    if config.tls_cert is not None:
+        return f"Warning: the service is open to the network, at {reached}: whoever has the key can use it."
+    return (
+        f"Warning: the service is open to the network, at {reached}; key and data travel unencrypted. "
+        "Use --tls-cert, or a proxy with TLS (--public-url, --allowed-host)."
+    )
 
 
 def _write_settings(path: Path, service: LocalService) -> None:

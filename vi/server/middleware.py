@@ -17,6 +17,7 @@ from aiohttp.typedefs import Handler, Middleware
 from .._routes import ADDITIONS, SET_METADATA
 from .config import ServiceConfig
 from .disk.room import is_full
+from .http.addresses import is_everywhere
 from .http.api_errors import ApiError, invalid
 from .http.connections import note_known
 from .identity import Identity
@@ -83,7 +84,7 @@ def _answer(request: web.Request, refusal: ApiError) -> web.Response:
 def check_host(bound: str, config: ServiceConfig) -> Middleware:
     """Refuse a Host that a web page could have made its own name for (DNS rebinding)."""
     names = {"localhost", bound.lower()} | {name.lower() for name in config.allowed_hosts}
-    anywhere = bound in ("0.0.0.0", "::", "")
+    anywhere = is_everywhere(bound)
     if anywhere:
         names.add(socket.gethostname().lower())
 

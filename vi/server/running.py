@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import secrets
 import socket
 from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ from .disk.room import Room
 from .documents import Documents
 from .gallery.access import ACCESS, TICKET
 from .gallery.paths import LOGIN, path_to
+from .http.addresses import HANDSHAKE_SECONDS, is_everywhere, load_certificate, url_of
 from .http.connections import acceptor
 from .http.readers import watch_readers
 from .http.signing import Signer
@@ -70,7 +70,8 @@ class Running:
         async with AsyncExitStack() as parts:
             listener = _listen(host, port)
             parts.callback(listener.close)
-            url = _url(host, listener.getsockname()[1])
+            url = url_of(host, listener.getsockname()[1], config)
+            tls = await asyncio.to_thread(load_certificate, config)
             room = Room(folder.root)
             await asyncio.to_thread(room.prepare)
             database = await Database.open(folder.database)
@@ -128,7 +129,11 @@ class Running:
             watch = asyncio.create_task(watch_readers(runner.server, config.body_seconds), name="vi-readers")
             parts.push_async_callback(_cancel, watch)
             server = await asyncio.get_running_loop().create_server(
-                acceptor(runner, config.max_connections), sock=listener, backlog=_BACKLOG
+                acceptor(runner, config.max_connections),
+                sock=listener,
+                backlog=_BACKLOG,
+                ssl=tls,
+                ssl_handshake_timeout=None if tls is None else HANDSHAKE_SECONDS,
             )
             parts.callback(server.close)
             rest = parts.pop_all()
@@ -162,27 +167,12 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _url(host: str, port: int) -> str:
-    if host in ("0.0.0.0", ""):
-        host = "127.0.0.1"
-    elif host == "::":
-        host = "::1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 def _origin(host: str, url: str, config: ServiceConfig) -> Callable[[web.BaseRequest], str]:
     """Return what to begin signed URLs with; a service that listens everywhere uses the name it was called by."""
     fixed = config.public_url.rstrip("/") if config.public_url else url
-    if config.public_url is None and _is_unspecified(host):
-        return lambda request: f"http://{request.headers['Host']}"
+    if config.public_url is None and is_everywhere(host):
+        return lambda request: f"{config.scheme}://{request.headers['Host']}"
     return lambda request: fixed
-
-
-def _is_unspecified(host: str) -> bool:
-    try:
-        return not host or ipaddress.ip_address(host).is_unspecified
-    except ValueError:
-        return False
 
 
 async def _remove_orphans(database: Database, blobs: Blobs, removal: Removal) -> None:

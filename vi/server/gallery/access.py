@@ -23,6 +23,7 @@ from aiohttp.typedefs import Handler, Middleware
 from ..context import CONTEXT, Context
 from ..http.api_errors import ApiError
 from ..http.connections import note_known
+from ..middleware import refusals
 from . import forms
 from .paths import HOME, LOGIN, STATIC, is_gallery
 
@@ -102,7 +103,8 @@ class Access:
             del self._seen[next(iter(self._seen))]
         value = secrets.token_urlsafe(32)
         self._seen[_digest(value)] = now
-        secure = (self._context.config.public_url or "").startswith("https://")
+        config = self._context.config
+        secure = (config.public_url or f"{config.scheme}://").startswith("https://")
         response.set_cookie(self._cookie, value, path="/", httponly=True, samesite="Strict", secure=secure)
 
     def log_out(self, visitor: Visitor, response: web.Response) -> None:
@@ -130,8 +132,11 @@ class Access:
             return False
         if origin is None:
             return site is not None
-        public = (self._context.config.public_url or "").rstrip("/")
-        return origin.lower() in (f"http://{request.headers.get('Host', '')}".lower(), public.lower())
+        config = self._context.config
+        own = [f"{config.scheme}://{request.headers.get('Host', '')}"]
+        if config.public_url:
+            own.append(config.public_url.rstrip("/"))
+        return origin.lower() in [address.lower() for address in own]
 
 
 ACCESS = web.AppKey("access", Access)
@@ -201,6 +206,7 @@ def _check_reading(request: web.Request) -> None:
 
 async def _check_change(request: web.Request, access: Access, visitor: Visitor | None) -> None:
     if not access.is_own_page(request):
+        refusals.note("a change from a page that is not the gallery's")
         raise ApiError(403, "Changes are made from the gallery's own pages alone")
     given = request.headers.get(TOKEN_HEADER)
     if given is None and request.content_type == forms.FIELDS:

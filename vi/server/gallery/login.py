@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from ..middleware import refusals
 from .access import ACCESS, FORM, REFUSAL, TICKET, VISITOR, wants_json
 from .html import Child, h
 from .layout import form, mark, page
@@ -32,6 +33,7 @@ def _with_ticket(request: web.Request) -> web.Response:
         request.query[TICKET], answer
     ):
         return answer
+    refusals.note("a link to log in that is used or too old")
     return _ask(request, HOME, 401, h("p", "This link was used or is too old. Log in with the key.", class_="problem"))
 
 
@@ -42,6 +44,7 @@ async def log_in(request: web.Request) -> web.Response:
     answer = web.Response(status=303, headers={"Location": wanted})
     if request.app[ACCESS].log_in(given.get("key", "").strip().strip("'\""), answer):
         return answer
+    refusals.note("a login to the gallery with another key")
     return _ask(request, wanted, 401, h("p", "This is not the key of this service.", class_="problem", role="alert"))
 
 

@@ -119,7 +119,8 @@ class _Busy(asyncio.Protocol):
         transport.write(
             b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         )
-        transport.write_eof()
+        if transport.can_write_eof():  # TLS has no half of an end
+            transport.write_eof()
         self._end = asyncio.get_running_loop().call_later(_LINGER, transport.abort)
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -1,0 +1,44 @@
+"""Errors of the service always reach somebody: stderr, in a program that has set up no handlers for them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+
+from .._redact import printable, redact
+
+logger: logging.Logger = logging.getLogger("vi.server")
+
+
+class _LastResort(logging.Handler):
+    """Writes warnings and errors to stderr, with secrets cut out, unless another handler gets them."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._is_heard(record):
+            return
+        with contextlib.suppress(Exception):  # stderr may be gone or full, which must not stop the service
+            sys.stderr.write(printable(redact(self.format(record)), keep="\n") + "\n")
+            sys.stderr.flush()
+
+    def _is_heard(self, record: logging.LogRecord) -> bool:
+        at: logging.Logger | None = logger
+        while at is not None:
+            others = [h for h in at.handlers if h is not self and not isinstance(h, logging.NullHandler)]
+            if any(record.levelno >= handler.level for handler in others):
+                return True
+            at = at.parent if at.propagate else None
+        return False
+
+
+_last_resort = _LastResort()
+
+
+def be_heard() -> None:
+    """Have warnings and errors of the service written, from the first service of the process on."""
+    if _last_resort not in logger.handlers:
+        logger.addHandler(_last_resort)

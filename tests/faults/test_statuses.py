@@ -1,4 +1,4 @@
-"""Rows H1 to H16: answers that are not the one hoped for."""
+"""Rows H1 to H17: answers that are not the one hoped for."""
 
 from __future__ import annotations
 
@@ -308,6 +308,37 @@ async def test_H10_upload_urls_that_expire_are_replaced_unseen(scene: Scene, sta
     assert scene.wire.count("POST", SESSIONS) == 2
     assert scene.wire.count("PUT", UP) == 12
     assert scene.wire.count("POST", ":cancel$") >= 1
+
+
+LOST_ON_THE_WAY = {
+    "BadDigest": "ECORRUPT",
+    "XAmzContentChecksumMismatch": "ECORRUPT",
+    "IncompleteBody": "ENETWORK",
+    "RequestTimeout": "ETIMEOUT",
+}
+
+
+@pytest.mark.parametrize(("said", "code"), LOST_ON_THE_WAY.items())
+async def test_H17_bytes_that_a_store_finds_damaged_are_sent_again(scene: Scene, said: str, code: str) -> None:
+    folder, dataset = scene.files(4), scene.dataset()
+    body = f'<?xml version="1.0"?><Error><Code>{said}</Code><Message>Try it again.</Message></Error>'.encode()
+    scene.plan(breaks.answer(400, body=body), "PUT", f"{UP}.*file-00[12]", at=(1, 2))
+    scene.plan(breaks.answer(400, body=body), "PUT", f"{UP}.*file-003", at=None)
+    async with scene.client() as client:
+        result = await client.assets.upload(dataset, folder, **ALL)
+    scene.check_upload(result, dataset, folder, failed={"file-003.png": code})
+    assert said in result.failures[0].message
+    assert scene.wire.count("PUT", f"{UP}.*file-003") > 2
+
+
+async def test_H17_another_status_400_is_final(scene: Scene) -> None:
+    folder, dataset = scene.files(2), scene.dataset()
+    body = b"<Error><Code>InvalidDigest</Code><Message>BadDigest</Message></Error>"
+    scene.plan(breaks.answer(400, body=body), "PUT", f"{UP}.*file-001", at=None)
+    async with scene.client() as client:
+        result = await client.assets.upload(dataset, folder, **ALL)
+    scene.check_upload(result, dataset, folder, failed={"file-001.png": "EREFUSED"})
+    assert scene.wire.count("PUT", f"{UP}.*file-001") == 1
 
 
 @pytest.mark.timeout(300)

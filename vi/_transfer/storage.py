@@ -41,6 +41,16 @@ EXPIRY_MARGIN = 5.0
 
 _PAGE = re.compile(rb"(?i)\s*<(!doctype html|html)\b")
 _EXPIRED = re.compile(rb"(?i)expired")
+_CODE = re.compile(rb"<Code>\s{0,9}(\w{1,60})\s{0,9}</Code>")
+_LOST = {
+    b"BadDigest": FileCode.ECORRUPT,
+    b"XAmzContentChecksumMismatch": FileCode.ECORRUPT,
+    b"XAmzContentSHA256Mismatch": FileCode.ECORRUPT,
+    b"Md5Mismatch": FileCode.ECORRUPT,
+    b"Crc64Mismatch": FileCode.ECORRUPT,
+    b"IncompleteBody": FileCode.ENETWORK,
+    b"RequestTimeout": FileCode.ETIMEOUT,
+}
 
 
 @attrs.define
@@ -133,6 +143,8 @@ class Storage:
             if answer is not None and 200 <= answer.status < 300:
                 answer.attempts = number
                 return answer
+            if answer is not None and (lost := lost_on_the_way(transfer, answer, number)) is not None:
+                return lost
             self._raise_final(answer, number, uncertain=uncertain)
             uncertain = uncertain or answer is None or answer.status >= 500
             if answer is None:
@@ -309,6 +321,21 @@ def refused(transfer: SignedTransfer, status: int, retry_after: float | None, nu
     reason = f"The storage answered with status {status}"
     problem = TransferFailed(FileCode.EREFUSED, f"{reason}.", number)
     return Failed(problem, reason, transfer.origin, status=status, retry_after=retry_after)
+
+
+def lost_on_the_way(transfer: SignedTransfer, answer: Received, number: int) -> Failed | None:
+    """Return what attempt *number* came to if the storage says with status 400 that the bytes did not arrive as sent.
+
+    S3 judges what it receives so, and Azure; the bytes are right here, so they are sent again.
+    """
+    found = _CODE.search(answer.body) if answer.status == 400 else None
+    if found is None or (code := _LOST.get(found[1])) is None:
+        return None
+    said = found[1].decode()
+    reason = f"The storage answered with {said}"
+    message = f"{reason}: the bytes did not arrive as they were sent."
+    kind = FailureKind.TIMED_OUT if code == FileCode.ETIMEOUT else FailureKind.CUT
+    return Failed(TransferFailed(code, message, number), reason, transfer.origin, kind=kind)
 
 
 def check_stored(answer: Received, crc: int) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import urllib.request
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -338,7 +339,7 @@ def test_a_script_in_a_file_name_stays_text(browser: Browser, client: vi.Client,
         assert browser.run("return [...document.images].every((image) => image.src.startsWith(location.origin))")
     if by == "client":
         browser.open(page_of(dataset) + "/sessions")
-        shown = {cell.get_property("textContent") for cell in browser.all(".problems td:first-child")}
+        shown = {cell.get_property("textContent") for cell in browser.all(".problems li")}
         assert shown == set(bad)
 
 
@@ -560,3 +561,60 @@ def test_assets_are_chosen_by_keys_and_deleted(browser: Browser, client: vi.Clie
     assert set(stored(client, dataset)) == {"k1.png", "k3.png", "k4.png"}
     browser.one("[data-all]").click()
     assert browser.one("[data-chosen]").text == "3 selected"
+
+
+def test_the_page_of_a_dataset_notices_what_others_do(browser: Browser, client: vi.Client, dataset: str) -> None:
+    fill(client, dataset, {"a.png": picture(0)})
+    browser.open(page_of(dataset))
+    assert browser.one("[data-watch]").text.startswith("1 asset ")
+    fill(client, dataset, {f"b{number}.png": picture(number) for number in range(3)})
+    browser.until(lambda: "3 new assets. Show" in browser.one("[data-notice]").text, "it is not noticed")
+    assert browser.one("[data-watch]").text.startswith("4 assets ")
+    assert len(browser.all(".tile")) == 1, "the page does not change under the reader's eyes"
+    browser.one("[data-notice] a").click()
+    browser.until(lambda: len(browser.all(".tile")) == 4)
+
+
+def test_files_refused_for_one_reason_are_one_row(browser: Browser, client: vi.Client, dataset: str) -> None:
+    broken = {f"bad {number:02}.png": b"nonsense" for number in range(12)} | {"empty.png": b""}
+    client.assets.upload(dataset, list(broken.items()), failure_mode=FailureMode.FAIL_AFTER_ALL, show_progress=False)
+    opened = raw_session(browser, dataset, {f"later {number}.png": b"nonsense" for number in range(2)})
+    browser.open(page_of(dataset) + "/sessions")
+    put(browser, opened, "later 0.png", b"nonsense")
+    put(browser, opened, "later 1.png", b"nonsense")
+    browser.until(lambda: "0 of 2 files stored · 2 failed" in browser.text)
+    live = browser.one(".session .problems tbody").text
+    assert "2 files EBADMIME The content is not image/png" in live, "as the script shows it"
+    browser.driver.refresh()
+    assert browser.one(".session .problems tbody").text == live, "and as the service does"
+    assert len(browser.all(".session .problems tbody tr")) < 5
+    assert [one.text for one in browser.all(".problems li")][:2] == ["later 0.png", "later 1.png"]
+
+
+AXE = """
+const done = arguments[arguments.length - 1];
+axe.run(document, { resultTypes: ["violations"] }).then(
+  (found) => done(found.violations.flatMap((one) => one.nodes.map((node) => `${one.id}: ${node.html.slice(0, 160)} ${node.failureSummary}`))),
+  (error) => done([String(error)]),
+);
+"""
+
+
+@pytest.mark.parametrize("look", ["light", "dark", "phone"])
+def test_every_page_is_accessible_by_the_rules_of_axe(
+    browser: Browser, client: vi.Client, dataset: str, places: list[str], look: str
+) -> None:
+    library = resources.files("axe_core_python").joinpath("axe.min.js").read_text("utf-8")
+    browser.prefer("dark" if look == "dark" else "light")
+    browser.resize(*(PHONE if look == "phone" else DESKTOP))
+    wrong = page_of(dataset) + "?metadata=camera+%3D+1"
+    broken = [(f"bad {number:02}.png", b"nonsense") for number in range(12)]
+    client.assets.upload(dataset, broken, failure_mode=FailureMode.FAIL_AFTER_ALL, show_progress=False)
+    found = {}
+    for place in [*places, wrong]:
+        browser.open(place)
+        browser.one("html.js")
+        browser.driver.execute_script(library)
+        if problems := browser.driver.execute_async_script(AXE):
+            found[place] = problems
+    assert found == {}

@@ -13,6 +13,7 @@ from aiohttp import web
 from ... import _media
 from ..._show.units import several, size
 from ..context import CONTEXT
+from ..handlers.answers import json_answer
 from ..store import datasets
 from ..store.paging import Page, listing
 from . import selection
@@ -20,7 +21,7 @@ from .datasets import picture, turning
 from .file_names import tile_name
 from .html import Child, Markup, h
 from .layout import TIMES, command, crumbs, form, name_of, page
-from .paths import ASSET, DATASET, HOME, SESSIONS, UPLOADS, path_to, tile_id
+from .paths import ASSET, DATASET, DATASET_STATE, HOME, SESSIONS, UPLOADS, path_to, tile_id
 from .views import MAX_QUERY, MAX_SEARCH, ORDERS, PER_PAGE, STATUSES, TYPES, View, at, page_number
 
 
@@ -64,7 +65,7 @@ async def show(request: web.Request) -> web.Response:
             h("h1", name_of(row.name)),
             h(
                 "p",
-                f"{several(row.asset_total, 'asset')} · {size(row.byte_total)}",
+                h("span", _totals(row), data_watch=path_to(DATASET_STATE, dataset=row.id)),
                 " · id ",
                 h("code", row.id),
                 " · ",
@@ -75,6 +76,7 @@ async def show(request: web.Request) -> web.Response:
         ),
         h("p", row.description, class_="description") if row.description else None,
         _drop_zone(request, row),
+        h("p", role="status", data_notice=True, class_="notice"),
         _search(view, here) if row.asset_total else None,
         h(
             "div",
@@ -93,8 +95,24 @@ async def show(request: web.Request) -> web.Response:
     )
 
 
+def _totals(dataset: sa.Row[Any]) -> str:
+    return f"{several(dataset.asset_total, 'asset')} · {size(dataset.byte_total)}"
+
+
+async def state(request: web.Request) -> web.Response:
+    """Answer what the page of a dataset shows that others may change."""
+    context = request.app[CONTEXT]
+    name = context.dataset_name(request)
+    row = await context.database.read(lambda connection: datasets.find(connection, context.organization_id, name))
+    return json_answer({"assets": row.asset_total, "totals": _totals(row)})
+
+
 def _given(view: View) -> dict[str, str]:
     return {name: value for name, value in view.query.items() if value}
+
+
+def _back(view: View, shown: _Shown) -> str:
+    return urlencode(_given(view) | ({"page": str(shown.number)} if shown.number > 1 else {}))
 
 
 def _hits(view: View, shown: _Shown) -> Markup:
@@ -179,7 +197,6 @@ def _search(view: View, here: str) -> Markup:
             value=view.metadata,
             maxlength=MAX_QUERY,
             placeholder='camera == "left" and lot > 40',
-            autocomplete="off",
             spellcheck="false",
             aria_invalid="true" if view.trouble else None,
             aria_describedby="trouble" if view.trouble else None,

@@ -31,6 +31,7 @@ def add_to(app: web.Application) -> None:
             web.post(paths.LOGOUT, login.log_out),
             web.post(paths.DATASETS, datasets.create),
             web.get(paths.DATASET, grid.show),
+            web.get(paths.DATASET_STATE, grid.state),
             web.post(paths.UPLOADS, uploads.take),
             web.post(paths.SELECTION, selection.act),
             web.get(paths.ASSET, asset.show),

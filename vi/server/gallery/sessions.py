@@ -36,6 +36,8 @@ _PER_PAGE = "20"
 _FEW = 20
 """Refused files that a card of a list names."""
 _ALL = 10_000
+_UNSCROLLED = 6
+"""Names of a group that are all in sight."""
 
 
 @attrs.frozen
@@ -199,11 +201,26 @@ def _card(request: web.Request, shown: _Shown, *, with_dataset: bool) -> Markup:
 def _problems(problems: list[dict[str, str]]) -> Child:
     if not problems:
         return None
+    groups: dict[tuple[str, str], list[str]] = {}
+    for one in problems:
+        groups.setdefault((one["code"], one["text"]), []).append(one["name"])
     rows = [
-        h("tr", h("td", name_of(one["name"])), h("td", h("code", one["code"]), " ", one["text"])) for one in problems
+        h("tr", h("td", _names(names)), h("td", _count(names), h("code", code), " ", text))
+        for (code, text), names in groups.items()
     ]
     head = h("thead", h("tr", h("th", "File", scope="col"), h("th", "Why it was not stored", scope="col")))
     return h("table", head, h("tbody", *rows), class_="problems")
+
+
+def _names(names: list[str]) -> Child:
+    if len(names) == 1:
+        return name_of(names[0])
+    long: dict[str, Any] = {"class_": "long", "tabindex": 0} if len(names) > _UNSCROLLED else {}
+    return h("ul", *(h("li", name_of(name)) for name in names), **long)
+
+
+def _count(names: list[str]) -> Child:
+    return (h("strong", several(len(names), "file")), " ") if len(names) > 1 else None
 
 
 async def cancel(request: web.Request) -> web.Response:

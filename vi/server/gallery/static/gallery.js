@@ -11,6 +11,8 @@
   const ATTEMPTS = 4;
   const TEMPORARY = [0, 408, 429, 500, 502, 503, 504];
   const PREVIEWED = 20e6; // bytes
+  const WATCHED = 5; // seconds between two looks at a dataset that others may change
+  const UNSCROLLED = 6; // refused files of a reason that are all in sight
   const token = document.querySelector("meta[name=csrf]")?.content ?? "";
 
   const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
@@ -175,6 +177,25 @@
     tile.parentElement.querySelector(".pick input").click();
   }
 
+  // What others do to a dataset meanwhile
+
+  async function watch(totals) {
+    const notice = document.querySelector("[data-notice]");
+    const before = { totals: totals.textContent, assets: Number.parseInt(totals.textContent.replaceAll(",", ""), 10) };
+    for (;;) {
+      await pause(WATCHED);
+      if (document.hidden) continue;
+      const found = await ask(totals.dataset.watch).catch((error) => error);
+      if (found.status === 401 || found.status === 404) return;
+      if (found instanceof Error || found.totals === totals.textContent) continue;
+      totals.textContent = found.totals;
+      const more = found.assets - before.assets;
+      const words = more > 0 ? `${plural(more, "new asset")}. ` : "The dataset has changed. ";
+      if (active || found.totals === before.totals) notice.replaceChildren();
+      else notice.replaceChildren(words, make("a", { href: here(), textContent: "Show" }));
+    }
+  }
+
   // Running sessions
 
   async function follow(list) {
@@ -210,9 +231,19 @@
 
   function problemTable(problems) {
     if (!problems.length) return [];
-    const rows = problems.map((one) =>
-      make("tr", {}, make("td", {}, nameOf(one.name)), make("td", {}, make("code", { textContent: one.code }), ` ${one.text}`)),
-    );
+    const groups = new Map();
+    for (const one of problems) {
+      const key = `${one.code} ${one.text}`;
+      groups.set(key, [...(groups.get(key) ?? []), one]);
+    }
+    const rows = [...groups.values()].map((group) => {
+      const long = group.length > UNSCROLLED ? { className: "long", tabIndex: 0 } : {};
+      const several = () => make("ul", long, ...group.map((one) => make("li", {}, nameOf(one.name))));
+      const names = group.length > 1 ? several() : nameOf(group[0].name);
+      const count = group.length > 1 ? [make("strong", { textContent: plural(group.length, "file") }), " "] : [];
+      const why = make("td", {}, ...count, make("code", { textContent: group[0].code }), ` ${group[0].text}`);
+      return make("tr", {}, make("td", {}, names), why);
+    });
     const head = make("tr", {}, make("th", { scope: "col", textContent: "File" }), make("th", { scope: "col", textContent: "Why it was not stored" }));
     return [make("table", { className: "problems" }, make("thead", {}, head), make("tbody", {}, ...rows))];
   }
@@ -533,6 +564,8 @@
   takeChoices();
   takeDrops();
   addEventListener("keydown", onKey);
+  const totals = document.querySelector("[data-watch]");
+  if (totals) watch(totals);
   const list = document.querySelector("[data-state]");
   if (list) follow(list);
 }

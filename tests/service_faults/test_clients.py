@@ -125,16 +125,14 @@ async def test_a_thousand_connections_that_say_nothing_cost_little(served: Serve
     client.api("GET", client.organization)
     before = memory(served)
     url = served.revive()["url"]
-    # One more than are taken, all in the middle of a head.
+    # One more than are taken, all in the middle of a head: whoever shows a key is let in all the same.
     held = [await connect_to(url) for _ in range(1001)]
     for _, writer in held:
         writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
-    refused = await held[-1][0].read(12)
-    assert refused == b"HTTP/1.1 503"
+    await asyncio.to_thread(client.api, "GET", client.organization)
     assert memory(served) - before < 40 << 20
     for _, writer in held:
         writer.transport.abort()
-    await asyncio.to_thread(client.api, "GET", client.organization)
 
 
 @pytest.mark.timeout(300)

@@ -63,7 +63,7 @@ class VerbParser(argparse.ArgumentParser):
             known = [
                 name for action in self._actions for name in action.option_strings if action.help != argparse.SUPPRESS
             ]
-            self.error(f"there is no option {word}{near(word, known)}")
+            self.error(f"unknown option {word}{near(word, known)}")
         self.error(f"one argument too many: {word}")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

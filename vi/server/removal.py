@@ -1,7 +1,7 @@
 """Work that outlives the request that asked for it: removing objects, bulk deletions, purging deleted datasets.
 
 Each is recorded in the transaction that makes it necessary and resumes after a restart. On a full disk a deletion gets
-the room of the ballast; one that fails again and again for another reason ends, and says so.
+the room of the ballast; one that fails repeatedly for another reason ends, and says so.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class Removal:
         await self.commit(partial(assets.fail_bulk_deletion, row=row, now=self._clock()))
 
     async def _in_rounds(self, step: Callable[[int], Callable[[sa.Connection], list[str] | None]]) -> None:
-        """Commit *step* again and again, with the most rows that it may remove, until it returns None."""
+        """Commit *step* repeatedly, with the most rows that it may remove, until it returns None."""
         limit = _ROUND
         while True:
             try:

@@ -23,7 +23,7 @@ class Keeping:
         return KeptBytes(data, self)
 
     def give_back(self, size: int) -> None:
-        """Make room again."""
+        """Return *size* bytes to what may be kept."""
         with self._lock:
             self._left += size
 

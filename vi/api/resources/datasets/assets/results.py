@@ -188,7 +188,7 @@ class AssetDownloadResult(Report):
     plan: TransferPlan | None = None
     """What would be fetched, when it was only to be planned."""
     address: str = attrs.field(default="", repr=False)
-    """Where the files are if not on this machine, without query and password; *save_dir* is an `UPath`."""
+    """Where the files are if not on this machine, without query and password; *save_dir* is a ``UPath``."""
 
     @property
     def total_conflicts(self) -> int:

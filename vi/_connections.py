@@ -247,7 +247,7 @@ def read_failure(error: BaseException, url: URL) -> Failure:
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return Failure(FailureKind.REFUSED, f"the proxy refused with status {error.status}")
     if isinstance(error, aiohttp.ClientConnectorError):
-        return Failure(FailureKind.NEVER_SENT, f"no connection to {host}: {_os_reason(error)}")
+        return Failure(FailureKind.NEVER_SENT, f"no connection to {host}:{error.port}: {_os_reason(error)}")
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return Failure(FailureKind.NEVER_SENT, f"no connection to {host} in time")
     if isinstance(error, TimeoutError):

@@ -27,6 +27,7 @@ redacted on the way in, so no error can show a key or a signed URL, nor be large
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -154,6 +155,10 @@ class ViError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.message), self.__dict__
+
+
+_COMPOSITE = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}_(?=[0-9A-Za-z])")
+"""The organization within the id of a dataset, which nobody types."""
 
 
 def _rebuild(cls: type[ViError], message: str) -> ViError:
@@ -341,7 +346,7 @@ def from_response(
     if code is not None and code in ViErrorCode._value2member_map_:
         code = ViErrorCode(code)
     return cls(
-        message or f"The service answered with status {status}.",
+        _COMPOSITE.sub("", message) if message else f"The service answered with status {status}.",
         error_code=code or default_code,
         status_code=status,
         retry_after=retry_after,

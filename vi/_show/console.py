@@ -44,8 +44,8 @@ def complain(text: str) -> None:
 
 
 def report(error: str) -> None:
-    """Print what went wrong to stderr, as one line."""
-    put(sys.stderr, f"{styled('error:', 'red', sys.stderr)} {printable(redact(error))}", MESSAGE_SECONDS)
+    """Print what went wrong to stderr; text from outside must have been made printable."""
+    put(sys.stderr, f"{styled('error:', 'red', sys.stderr)} {printable(redact(error), keep=chr(10))}", MESSAGE_SECONDS)
 
 
 def can_ask() -> bool:

@@ -49,9 +49,12 @@ def _lines(sheet: Sheet, listed: int, *, heads: bool) -> Iterator[str]:
 
 
 def details(table: Table, most: int) -> Iterator[str]:
-    """Yield the first rows of what failed, by name."""
+    """Yield the first rows of what failed: the name once, then why, and the code last."""
     for row in table.rows[:most]:
-        yield f"  {': '.join(printable(cell) for cell in row if cell)}"
+        name, code, why = (*row, "", "")[:3]
+        start = next((start for start in (name, name.rpartition("/")[2]) if start and why.startswith(start)), None)
+        text = name + why[len(start) :] if start else f"{name}: {why}" if name and why else name or why
+        yield printable(f"  {text} [{code}]" if code else f"  {text}")
 
 
 def more(table: Table, listed: int) -> Iterator[str]:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import AsyncIterable, Iterable, Sized
 from typing import IO, Any
 
-from .._media import IMAGE_TYPES, extension_of, media_type
+from .._media import extension_of, media_type
 from .._paths import current_folder, expand
 from ..codes import FileCode
 from ..errors import ViInvalidParameterError, ViPathError
@@ -235,7 +235,7 @@ def _add_path(inventory: Inventory, given: str | os.PathLike[str], filters: Filt
 def unsupported(path: str, filename: str) -> str:
     """Say that a type of file is not taken, and which are."""
     kind = f"files ending in {extension_of(filename)}" if extension_of(filename) else "files without an extension"
-    return f"{path}: {kind} are not supported; convert it to one of {' '.join(IMAGE_TYPES)}, or a video."
+    return f"{path}: {kind} are not supported; convert it to .png, .jpg or another supported type."
 
 
 def os_failure(error: OSError | ValueError, path: str) -> tuple[str, str]:

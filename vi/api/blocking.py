@@ -7,12 +7,18 @@ waits; `blocking_pages` does so for listings, `blocking_view` for what a method 
 
 from __future__ import annotations
 
+import difflib
+import inspect
+import logging
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from .._loop_thread import LoopThread
+from ..errors import ViError
 from .pagination import Listing, PaginatedResponse, Run
+
+logger = logging.getLogger("vi")
 
 A = TypeVar("A")
 A_co = TypeVar("A_co", covariant=True)
@@ -39,7 +45,35 @@ class Blocking(Generic[A_co]):
         return repr(self._resource).replace("<Async", "<", 1)
 
     def _run(self, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        return self._loop_thread.run(call)
+        __tracebackhide__ = True
+        try:
+            return self._loop_thread.run(call)
+        except ViError as error:
+            logger.debug("%s was raised", type(error).__name__, exc_info=True)
+            raise without_inner_frames(error)  # noqa: B904 - it is the same error
+
+
+def without_inner_frames(error: ViError) -> ViError:
+    """Return an error that shows where the caller stood: what ran in the loop thread is in the log at level debug."""
+    inner: BaseException | None = error
+    while inner is not None:
+        inner = inner.with_traceback(None)
+        inner = inner.__cause__ or (None if inner.__suppress_context__ else inner.__context__)
+    return error
+
+
+def _misused(call: Any, owner: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TypeError | None:
+    """Return the error for arguments that *call* does not have, in the name of the sync method; None if it has them."""
+    signature = inspect.signature(call)
+    try:
+        signature.bind(owner, *args, **kwargs)
+    except TypeError as error:
+        text = str(error)
+        unknown = next((name for name in kwargs if name not in signature.parameters), None)
+        if unknown is not None and (near := difflib.get_close_matches(unknown, [*signature.parameters], 1)):
+            text = f"{text}; did you mean {near[0]!r}?"
+        return TypeError(f"{type(owner).__name__}.{call.__name__}(): {text}")
+    return None
 
 
 class Method(Protocol[A_contra, P, R_co]):
@@ -56,7 +90,13 @@ def blocking(method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]]) -> Met
 
     @wraps(method)
     def call(self: Blocking[A], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return self._run(lambda: method(self._resource, *args, **kwargs))
+        __tracebackhide__ = True
+        try:
+            return self._run(lambda: method(self._resource, *args, **kwargs))
+        except TypeError:
+            if (problem := _misused(method, self, args, kwargs)) is not None:
+                raise problem from None
+            raise
 
     return cast("Method[A, P, R]", call)
 
@@ -66,7 +106,13 @@ def blocking_pages(method: Callable[Concatenate[A, P], Listing[T]]) -> Method[A,
 
     @wraps(method)
     def call(self: Blocking[A], /, *args: P.args, **kwargs: P.kwargs) -> PaginatedResponse[T]:
-        listing = method(self._resource, *args, **kwargs)
+        __tracebackhide__ = True
+        try:
+            listing = method(self._resource, *args, **kwargs)
+        except TypeError:
+            if (problem := _misused(method, self, args, kwargs)) is not None:
+                raise problem from None
+            raise
         return PaginatedResponse.of(listing, self._run(listing.first), self._run)
 
     return cast("Method[A, P, PaginatedResponse[T]]", call)

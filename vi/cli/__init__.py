@@ -16,6 +16,7 @@ from typing import Any
 
 from .._redact import redact
 from .._show.console import complain, log_as_asked, report
+from .._show.text import printable
 from .._version import __version__
 from ..errors import ViError
 from . import (
@@ -114,7 +115,7 @@ def _tell(error: Exception, text: str, code: int, *, as_json: bool) -> None:
     if as_json:
         complain(json.dumps(refusals.document_of(error, code), default=str))
     else:
-        report(text)
+        report(text if isinstance(error, ViError) else printable(text))
 
 
 def _let_anything_be_printed() -> None:

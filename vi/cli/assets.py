@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from .._paths import as_path
-from .._show.console import complain
+from .._show.console import complain, report
 from .._show.text import printable
 from .._show.units import several
 from ..errors import ViNotFoundError
@@ -271,7 +271,9 @@ def rm(given: argparse.Namespace) -> int:
         found = client.assets.delete_many(given.dataset, **what, dry_run=True)
         missing = exits.DONE if given.missing_ok or not found.missing else exits.MISSING
         if missing:
-            complain(f"no such asset: {', '.join(found.missing)}")
+            more = f" and {len(found.missing) - 5:,} more" if len(found.missing) > 5 else ""
+            named = printable(", ".join(found.missing[:5]))
+            report(f"No such asset: {named}{more}. List them with: vi-sdk assets ls DATASET")
         if given.dry_run:
             gone = set(found.missing)
             there = (client.assets.get(given.dataset, asset_id) for asset_id in given.assets if asset_id not in gone)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .._show.console import complain, say
+from .._show.console import complain, report, say
 from .._show.text import printable
 from . import exits, options, output, plans
 from .output import show_document
@@ -141,6 +141,13 @@ def upload(given: argparse.Namespace) -> int:
 def tell_upload(given: argparse.Namespace, result: Any) -> int:
     """Report an upload."""
     sheet = result._sheet()
+    if not result.total_files and not given.fail_if_nothing:
+        report(printable(f"No images or videos to upload in {', '.join(given.paths[:5])}. See what was left out:"))
+        for note in sheet.notes:
+            complain(f"  {note}")
+        if given.json:
+            show_document(result.to_dict())
+        return exits.WRONG_USE
     output.tell_counts(given, sheet, sheet.notes)
     if given.json:
         show_document(result.to_dict())

@@ -74,12 +74,22 @@ class VerbParser(argparse.ArgumentParser):
             raise argparse.ArgumentError(
                 action, f"expected one of {', '.join(known)}, got {value!r}{near(value, known)}"
             )
-        self.error(f"there is no command {value!r}{near(OTHER_WORDS.get(value, value), known)}")
+        below = [f"{name} {value}" for name, parser in action.choices.items() if value in _commands(parser)]
+        meant = f"; did you mean {below[0]}?" if below else near(OTHER_WORDS.get(value, value), known)
+        self.error(f"there is no command {value!r}{meant}")
 
     def error(self, message: str) -> NoReturn:
         """Refuse the arguments: the error comes first, and where the usage is last."""
         text = message.removeprefix("argument ").replace("the following arguments are required: ", "missing: ")
+        text = text.replace("unrecognized arguments: ", "there is no option ").replace("with argument", "with")
         raise exits.WrongUseError(text, see=f"{self.prog} --help")
+
+
+def _commands(parser: argparse.ArgumentParser) -> set[str]:
+    """Return the commands of a parser."""
+    return {
+        name for action in parser._actions if isinstance(action, argparse._SubParsersAction) for name in action.choices
+    }
 
 
 def near(word: str, known: Iterable[str]) -> str:

@@ -11,29 +11,24 @@ from . import exits
 LOGIN = "Run vi-sdk login, set DATATURE_VI_SECRET_KEY, or start a local service with vi-sdk serve."
 
 PHRASES: tuple[tuple[str, str], ...] = (
-    (
-        "client.datasets.list() and client.assets.list(dataset_id) show those there are",
-        "vi-sdk datasets ls and vi-sdk assets ls DATASET list them",
-    ),
     ("client.datasets.list()", "vi-sdk datasets ls"),
     ("client.assets.list(dataset_id)", "vi-sdk assets ls DATASET"),
     ("failure_mode='FailAfterAll' tries every file", "leave out --fail-fast to try every file"),
-    (
-        "Pass a function as names that tells them apart",
-        "Rename them, or give the folder above them with --names relative",
-    ),
+    ("names='relative' (--names relative), or pass a function as names", "--names relative"),
     ("names='relative'", "--names relative"),
     ('names="relative"', "--names relative"),
-    ("names='basename'", "--names basename"),
     ("detect='content'", "--detect content"),
     ('detect="content"', "--detect content"),
-    ("direction='up'", "--direction up"),
+    (
+        "follow_links and a function as names apply to uploads only; leave them out for direction='down'",
+        "--follow-links applies to uploads only; leave it out with --direction down",
+    ),
+    (", or pass allow_http=True if the network is your own", ""),
+    ("Give asset_ids or a filter", "Give --asset or a selection (--filter, --query)"),
     ("direction='down'", "--direction down"),
     ("overwrite=True", "--overwrite"),
     ("dry_run=True", "--dry-run"),
-    ("skip_existing=True", "--skip-existing"),
     ("missing_ok=True", "--missing-ok"),
-    ("follow_links=True", "--follow-links"),
     ("as save_dir", "as DIR"),
     ("another save_dir", "another folder"),
     ("Make the same call again", "Run the same command again"),
@@ -49,7 +44,12 @@ PHRASES: tuple[tuple[str, str], ...] = (
 )
 """Python's words for what a command line says otherwise."""
 
+SERVICE = (("filter: The filter", "--filter: the filter"), ("metadataQuery: Column", "--query, column"))
+"""The service's names of its parameters."""
+
 PARAMETERS = {
+    "asset_id": "ASSET",
+    "asset_ids": "--asset",
     "custom_metadata": "--metadata",
     "dataset_id": "DATASET",
     "failure_mode": "--fail-fast",
@@ -69,7 +69,7 @@ _PARAMETER = re.compile(rf"(?<![\w.'\"-])(?:{'|'.join(PARAMETERS)})(?![\w'\"])")
 
 def in_words_of_the_command_line(text: str) -> str:
     """Return a text of the library as the command line says it."""
-    for python, ours in PHRASES:
+    for python, ours in (*PHRASES, *SERVICE):
         text = text.replace(python, ours)
     return _PARAMETER.sub(lambda found: PARAMETERS[found[0]], text)
 
@@ -80,6 +80,10 @@ def text_of(error: ViError | exits.WrongUseError) -> str:
         return str(error)
     if _is_unset(error):
         return f"{error.message} {LOGIN}"
+    if error.status_code is not None and error.status_code < 500:
+        # What is wrong is in the message; the id of the request is in the log and under --json.
+        stop = "" if error.message.endswith((".", "?", "!")) else "."
+        return in_words_of_the_command_line(f"{error.message}{stop} {error.suggestion or ''}".rstrip())
     return in_words_of_the_command_line(str(error))
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import attrs
 
-from .._show.console import complain
+from .._show.console import complain, report
+from .._show.text import printable
 from .._show.units import several
 from . import exits, options, output
 from .output import Columns, show_items
@@ -89,7 +90,8 @@ def forget(given: argparse.Namespace) -> int:
         if transfer is not None and not transfer.running:
             chosen.append(transfer)
         elif not given.all:
-            complain(f"{transfer_id}: {'the transfer is running' if transfer else 'no such transfer'}")
+            why = "is running" if transfer else "does not exist"
+            report(printable(f"The transfer {transfer_id} {why}. List them with: vi-sdk transfers ls"))
             code = exits.MISSING
     if given.dry_run:
         show_items(given, chosen, COLUMNS, none="Nothing would be forgotten.")

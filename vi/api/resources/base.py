@@ -132,7 +132,10 @@ def check_text(value: object, parameter: str) -> str:
     """Return *value* if it is text with something in it that can be sent."""
     if not isinstance(value, str) or not value.strip():
         raise ViInvalidParameterError(
-            f"{parameter} must be text that is not empty, got {value!r}.", parameter=parameter
+            f"{parameter} must be text that is not empty, got {value!r}."
+            if value != ""
+            else f"{parameter} must not be empty.",
+            parameter=parameter,
         )
     try:
         value.encode()

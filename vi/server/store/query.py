@@ -7,6 +7,7 @@ part of a JSON path, where quotes would have a meaning.
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 from collections.abc import Mapping
@@ -175,8 +176,11 @@ def _filter_condition(
             if value is None:
                 return sa.not_(_metadata(custom_metadata, key))
             return _comparison(Comparison(key, Operator.EQUAL, (value,)), custom_metadata, strict)
-    known = ", ".join([*columns, "metadata.customMetadata.<key>"])
-    raise QueryError(f"The filter names an unknown path {_shown(path)}; known are {known}.")
+    known = [*columns, "metadata.customMetadata.<key>"]
+    near = difflib.get_close_matches(path, known, 3, 0.5) or known[3:8]
+    raise QueryError(
+        f"The filter names an unknown path {_shown(path)}; known are {', '.join(near)} and {len(known) - len(near)} more."
+    )
 
 
 def _column_condition(column: sa.ColumnElement[Any], value: Scalar | None, strict: bool) -> Condition:

@@ -284,6 +284,55 @@ class TestCtrlC:
         assert list(target.iterdir()) == []
 
 
+class TestSilence:
+    """A service that does not answer is told of at once, with host and port."""
+
+    @pytest.fixture
+    def address(self) -> str:
+        import socket
+
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            return f"127.0.0.1:{server.getsockname()[1]}"
+
+    def test_it_is_told_before_the_last_attempt(self, start: Start, dataset: str, address: str) -> None:
+        process = start("assets", "count", dataset, "--endpoint", f"http://{address}")
+        assert process.stderr is not None
+        told = process.stderr.readline()
+        assert told.startswith(f"No answer from {address} (no connection to {address}: ")
+        assert told.endswith("Trying again; Ctrl+C stops, --no-retry fails at once.\n")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        assert process.returncode == 130
+
+    def test_no_retry_ends_it_at_once(self, run: Any, dataset: str, address: str) -> None:
+        ended = run("assets", "count", dataset, "--endpoint", f"http://{address}", "--no-retry")
+        assert ended.code == 5
+        (line,) = ended.err.splitlines()
+        assert f"no connection to {address}" in line
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_a_table_fits_the_terminal_and_is_whole_in_a_pipe(
+    columns: int, start: Start, run: Any, terminal: Terminal, client: vi.Client
+) -> None:
+    import fcntl
+    import struct
+    import termios
+
+    dataset = client.datasets.create(name="wide").dataset_id
+    name = f"{'north camera of the harbour at night ' * 3}0001.png"
+    client.assets.upload(dataset, [(name, next(Path("images").glob("*.png")).read_bytes())], show_progress=False)
+    fcntl.ioctl(terminal.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = start("assets", "ls", dataset, stdout=terminal.slave)
+    assert process.wait(30) == 0
+    lines = [line for line in terminal.end().replace("\r", "").split("\n") if line]
+    process.communicate()
+    assert len(lines) == 2
+    assert all(len(line) <= columns for line in lines)
+    assert "…" in lines[1]
+    assert name in run("assets", "ls", dataset).out
+
+
 class TestLog:
     """``VI_LOG`` is for a person in a hurry: lines on stderr, one for each retry, and no secret in any."""
 
@@ -298,6 +347,9 @@ class TestLog:
         assert (tried.code, tried.out) == (5, "")
         *lines, last = tried.err.splitlines()
         assert last.startswith("error: ")
+        (told,) = [line for line in lines if " vi.http: " not in line]
+        assert told.startswith("No answer from 127.0.0.1:")
+        lines.remove(told)
         assert len(lines) >= 2
         pattern = r"[\d-]+ [\d:,]+ INFO vi\.http: GET /\S+: attempt (\d+) failed \(.+refused.*\); next in [\d.]+ s"
         assert [int(re.fullmatch(pattern, line)[1]) for line in lines] == list(range(1, len(lines) + 1))  # type: ignore[index]

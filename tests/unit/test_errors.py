@@ -102,7 +102,7 @@ class TestText:
     def test_one_line_says_it_all(self) -> None:
         error = from_response(401, {"message": "The key is not known"}, request_id="abc")
         assert error.message == "The key is not known"
-        assert str(error).startswith("The key is not known (HTTP 401, request abc) Check DATATURE_VI_SECRET_KEY")
+        assert str(error).startswith("The key is not known (HTTP 401, request abc). Check DATATURE_VI_SECRET_KEY")
         assert repr(error) == "ViAuthenticationError('The key is not known', error_code='AuthenticationFailed')"
 
     @pytest.mark.parametrize("cls", [vi.ViPathError, vi.ViTimeoutError])

@@ -17,6 +17,8 @@ from .writer import is_terminal
 
 FAILURES = 5
 BRIEF = 10
+NARROW = 8
+"""Columns that a cell keeps where a terminal is too narrow for a table."""
 
 _STYLES = {"bold": "1", "red": "31", "green": "32", "yellow": "33"}
 _OFF = ("", "0", "false", "no")
@@ -64,25 +66,63 @@ def more(table: Table, listed: int) -> Iterator[str]:
 
 
 def aligned(
-    rows: Sequence[Sequence[str]], *, left: Container[int] = (0,), widths: list[int] | None = None
+    rows: Sequence[Sequence[str]],
+    *,
+    left: Container[int] = (0,),
+    widths: list[int] | None = None,
+    columns: int | None = None,
 ) -> list[str]:
     """Return rows as lines with their cells below each other, made printable; the columns *left* are text.
 
-    *widths* are kept from block to block of a table that is printed in several.
+    *widths* are kept from block to block of a table that is printed in several. On a terminal of so many *columns* long
+    text is cut in its middle, and what still has no room is left out from the right.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
     needed = [max(map(_width, column)) for column in zip(*cells, strict=True)]
     known = widths if widths is not None else []
     known[:] = map(max, needed, known or needed)
+    shown = known if columns is None else _fitted(known, left, columns)
 
     def line(row: Sequence[str]) -> str:
         placed = []
-        for number, (cell, width) in enumerate(zip(row, known, strict=True)):
+        for number, (whole, width) in enumerate(zip(row, shown, strict=False)):
+            cell = _cut(whole, width)
             gap = " " * (width - _width(cell))
             placed.append(cell + gap if number in left else gap + cell)
         return "  ".join(placed).rstrip()
 
     return [line(row) for row in cells]
+
+
+def _fitted(widths: Sequence[int], left: Container[int], columns: int) -> list[int]:
+    """Return widths that fit: the widest text gives way first, the id in the first column last of all."""
+    fitted = list(widths)
+    while (excess := sum(fitted) + 2 * (len(fitted) - 1) - columns) > 0:
+        text = [number for number in range(1, len(fitted)) if number in left and fitted[number] > NARROW]
+        if text:
+            widest = max(text, key=fitted.__getitem__)
+            fitted[widest] = max(NARROW, fitted[widest] - excess)
+        elif len(fitted) > 2:
+            fitted.pop()
+        else:
+            fitted[0] = max(NARROW, fitted[0] - excess)
+            break
+    return fitted
+
+
+def _cut(text: str, width: int) -> str:
+    """Return *text* with an ellipsis in the middle if it is wider: the ends of names tell them apart."""
+    if _width(text) <= width:
+        return text
+    head, tail = "", ""
+    for first, last in zip(text, reversed(text), strict=True):
+        if _width(head) + _width(tail) + _width(first) + 1 > width:
+            break
+        head += first
+        if _width(head) + _width(tail) + _width(last) + 1 > width:
+            break
+        tail = last + tail
+    return f"{head}…{tail}"
 
 
 def _width(text: str) -> int:

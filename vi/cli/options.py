@@ -172,6 +172,7 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--config", metavar="FILE", help="settings file to use")
     group.add_argument("--endpoint", metavar="URL", help="address of the service")
     group.add_argument("--organization", metavar="ID", help="id of the organization")
+    group.add_argument("--no-retry", action="store_true", help="fail at once instead of retrying")
 
 
 def add_output(parser: argparse.ArgumentParser, *, ids: str | None = "ids only") -> None:
@@ -290,8 +291,13 @@ def open_client(given: argparse.Namespace) -> Client:
     import vi
 
     client = vi.Client(
-        organization_id=given.organization, endpoint=given.endpoint, config_file=given.config, profile=given.profile
+        organization_id=given.organization,
+        endpoint=given.endpoint,
+        config_file=given.config,
+        profile=given.profile,
+        retries=0 if given.no_retry else None,
     )
+    _tell_of_silence(client)
     if hasattr(given, "dataset"):
         try:
             given.dataset = dataset_id(client, given.dataset)
@@ -299,6 +305,20 @@ def open_client(given: argparse.Namespace) -> Client:
             client.close()
             raise
     return client
+
+
+def _tell_of_silence(client: Client) -> None:
+    """Say on stderr, once, that the service does not answer, as soon as a request is made again for that."""
+    from .._events import RetryEvent
+
+    place = client.settings.endpoint.partition("://")[2]
+
+    def hear(event: object) -> None:
+        if isinstance(event, RetryEvent) and event.kind == "api":
+            stop()
+            complain(f"No answer from {place} ({event.reason}). Trying again; Ctrl+C stops, --no-retry fails at once.")
+
+    stop = client.hooks.add(hear)
 
 
 def selection(given: argparse.Namespace) -> dict[str, Any]:

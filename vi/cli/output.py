@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
 import json
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +18,7 @@ from .._show.console import complain, say
 from .._show.sheet import Sheet, Table
 from .._show.text import aligned, details, printable
 from .._show.units import size as size
+from .._show.writer import is_terminal
 
 if TYPE_CHECKING:
     from ..api.resources.datasets.assets.results import FileFailure
@@ -41,6 +45,7 @@ def show_items(given: argparse.Namespace, items: Iterable[T], columns: Columns, 
     shown = 0
     rest = iter(items)
     widths: list[int] = []
+    room = terminal_columns()
     while block := list(islice(rest, BLOCK)):
         if given.json:
             taken = say("\n".join(as_json(columns.document(item)) for item in block))
@@ -49,13 +54,23 @@ def show_items(given: argparse.Namespace, items: Iterable[T], columns: Columns, 
         else:
             rows = [list(columns.cells(item)) for item in block]
             left = set(range(len(columns.heads))) - columns.numbers
-            taken = say("\n".join(aligned(rows if shown else [columns.heads, *rows], left=left, widths=widths)))
+            table = rows if shown else [columns.heads, *rows]
+            taken = say("\n".join(aligned(table, left=left, widths=widths, columns=room)))
         shown += len(block)
         if not taken:  # whoever read has enough
             break
     if none and not shown and not given.json and not given.quiet:
         complain(none)
     return shown
+
+
+def terminal_columns() -> int | None:
+    """Return the columns of the terminal that reads stdout; None if it is none: a pipe gets everything."""
+    if not is_terminal(sys.stdout):
+        return None
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    return None
 
 
 def show_document(document: dict[str, Any]) -> None:

@@ -160,7 +160,7 @@ def fuzz(session: nox.Session) -> None:
 @nox.session
 def large(session: nox.Session) -> None:
     """Move gigabytes and thousands of files within bounded memory; takes minutes and 10 GB of disk."""
-    install(session, "local", group="test")
+    install(session, "local", "pandas", group="test")
     session.run("python", "-m", "pytest", "-m", "large", "-s", *session.posargs)
 
 

@@ -43,7 +43,8 @@ class Inspector:
             return measured.verdict
         answer = checking.inspect(job, os.dup(measured.file.fileno()), self._decode)
         measured.close()
-        return attrs.evolve(measured.verdict, **attrs.asdict(answer))
+        fields = attrs.asdict(answer, filter=lambda field, _: field.name != "alone")
+        return attrs.evolve(measured.verdict, **fields)
 
     async def aclose(self) -> None:
         """Nothing is held."""

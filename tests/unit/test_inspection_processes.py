@@ -12,6 +12,7 @@ import sys
 import time
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from PIL import Image
 
 import vi
 from tests.unit.arrived import Box, encode, vulnerable
+from vi.server.inspection import memory
 from vi.server.inspection.frames import Verdict, read_answer
 from vi.server.inspection.inspector import InspectionJob, InspectionLimits, InspectionUnavailableError, Inspector
 from vi.server.inspection.processor_time import ProcessorTime
@@ -337,6 +339,39 @@ async def test_a_large_video_takes_no_memory(tmp_path: Path) -> None:
 
 def _memory(name: str) -> int:
     return int(Path("/proc/self/status").read_text().split(f"{name}:")[1].split()[0])
+
+
+async def test_of_large_pictures_one_is_decoded_at_a_time(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker says so before it decodes; small ones go on beside it, and each gets its verdict."""
+    limits = InspectionLimits(share_bytes=200 * 200 * 8)
+    sizes = [(10, 10), (300, 200), (20, 20), (201, 200), (200, 200), (400, 400), (30, 30)]
+    alone, most = 0, 0
+    async with aclosing(Inspector(workers=3, limits=limits)) as inspector:
+        look_at = inspector._look_at
+
+        async def watched(round_: Any, open_: Any, make_room: Any, large: Any) -> None:
+            nonlocal alone, most
+            asked = sum(measured.job.alone for _, measured in open_)
+            alone, most = alone + asked, max(most, asked)
+            assert inspector._large.locked() or not asked
+            await look_at(round_, open_, make_room, large)
+
+        monkeypatch.setattr(inspector, "_look_at", watched)
+        jobs = [box.job(encode("PNG", Image.new("L", size))) for size in sizes * 3]
+        verdicts = await inspector.inspect(jobs)
+    assert [(v.error, v.width, v.height) for v in verdicts] == [(None, *size) for size in sizes * 3]
+    assert (alone, most) == (9, 1)
+
+
+def test_limits_fit_into_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All decoders at once, and the largest picture, take at most three quarters of it."""
+    for total in (1 << 30, 2 << 30, 16 << 30, 1 << 40):
+        monkeypatch.setattr(memory, "total_memory", lambda total=total: total)
+        limits = memory.within_memory(InspectionLimits(), 6)
+        assert limits.memory_bytes <= InspectionLimits().memory_bytes
+        assert limits.memory_bytes + 6 * limits.share_bytes <= total * 3 // 4 + 6 * (64 << 20)
+    monkeypatch.setattr(memory, "total_memory", lambda: None)
+    assert memory.within_memory(InspectionLimits(), 6) == InspectionLimits()
 
 
 @on_linux

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import attrs
 
 from ... import _media
-from .frames import Answer, InspectionJob, RefusedError
+from .frames import AloneError, Answer, InspectionJob, RefusedError
 
 
 @attrs.frozen
@@ -31,6 +31,8 @@ def inspect(job: InspectionJob, file: int | None, decode: Decode) -> Answer:
     try:
         data = _read(file, job.size) if file is not None else _read_path(job.path)
         picture = decode(_media.family_of(job.mime) or "", job.mime, data)
+    except AloneError:
+        return Answer(None, None, alone=True)
     except RefusedError as refused:
         return Answer(refused.code, refused.message)
     except OSError as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 
@@ -31,7 +32,7 @@ from PIL import (
 
 from . import bitmaps, heif, jpeg, structure, tiff
 from .checking import Picture
-from .frames import InspectionLimits, RefusedError
+from .frames import AloneError, InspectionJob, InspectionLimits, RefusedError
 from .previews import LARGE, fit, thumbnail
 
 # Importing a plug-in registers it; with these there, `Image.open` never loads the other forty.
@@ -43,6 +44,8 @@ _ENCODINGS = ("ascii", "latin-1", "utf-8", "utf-16", "utf-16-le", "utf-16-be", "
 _FORMATS = {"jpeg2000": "JPEG2000"}
 _HEIF = "pi_heif"
 _FEATURES = {"avif": "avif", "jpeg": "jpg", "jpeg2000": "jpg_2000", "png": "zlib", "webp": "webp"}
+_PIXEL, _PIXEL_BYTES = 8, {"jpeg2000": 24}
+"""Bytes that a pixel takes while it is decoded and made smaller."""
 # A frame costs something however small it is.
 _LEAST_FRAME = 4096
 
@@ -85,7 +88,7 @@ class Decoder:
         self._require(family)
         try:
             return _decode(family, data, self.limits)
-        except RefusedError:
+        except (RefusedError, AloneError):
             raise
         except MemoryError:
             allowed = self.limits.memory_bytes >> 20
@@ -96,9 +99,14 @@ class Decoder:
         except Exception as error:  # noqa: BLE001 - decoders raise whatever they like; each means "unreadable"
             raise RefusedError("ECORRUPT", f"The content cannot be read as {mime}: {str(error)[:200]}.") from None
 
-    def of_side(self, side: int | None) -> Decoder:
-        """Return a decoder that makes pictures of another size."""
-        return self if side is None else Decoder(attrs.evolve(self.limits, thumbnail_side=side), self.missing)
+    def of_job(self, job: InspectionJob) -> Decoder:
+        """Return a decoder for the size that *job* asks for, and for the memory that it may take."""
+        limits = self.limits
+        if job.side is not None:
+            limits = attrs.evolve(limits, thumbnail_side=job.side)
+        if job.alone:
+            limits = attrs.evolve(limits, share_bytes=sys.maxsize)
+        return self if limits is self.limits else Decoder(limits, self.missing)
 
     def _require(self, family: str) -> None:
         if family == "heif" and _HEIF in self.missing:
@@ -121,7 +129,7 @@ def _decode(family: str, data: bytes, limits: InspectionLimits) -> Picture:
     data = structure.check(family, data)
     name = _FORMATS.get(family, family.upper())
     with Image.open(io.BytesIO(data), formats=(name,)) as image:
-        _check_pixels(image.size, limits)
+        _check_pixels(image.size, limits, _PIXEL_BYTES.get(family, _PIXEL))
         size = image.size
         image.load()
         if family == "heif":
@@ -205,7 +213,7 @@ def _decode_others(image: Image.Image, others: Sequence[int], limits: Inspection
         image.load()
 
 
-def _check_pixels(size: tuple[int, int], limits: InspectionLimits) -> None:
+def _check_pixels(size: tuple[int, int], limits: InspectionLimits, each: int = _PIXEL) -> None:
     count = size[0] * size[1]
     if count > limits.max_pixels:
         raise RefusedError(
@@ -213,3 +221,5 @@ def _check_pixels(size: tuple[int, int], limits: InspectionLimits) -> None:
             f"The image has {size[0]} x {size[1]} pixels ({count:,}); "
             f"at most {limits.max_pixels:,} are accepted: divide it into smaller ones.",
         )
+    if count * each > limits.share_bytes:
+        raise AloneError

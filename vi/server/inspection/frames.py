@@ -26,6 +26,10 @@ class RefusedError(Exception):
         self.message = message
 
 
+class AloneError(Exception):
+    """A picture takes so much memory that no other such may be decoded at the same time."""
+
+
 @attrs.frozen
 class InspectionJob:
     """A file as it was announced; *crc32c* is signed as on the wire, or None."""
@@ -37,6 +41,8 @@ class InspectionJob:
     crc32c: int | None = None
     side: int | None = None
     """Of the picture to make, in pixels; that of a thumbnail when None."""
+    alone: bool = False
+    """Whether no other large picture is decoded at the same time."""
 
 
 @attrs.frozen
@@ -69,6 +75,8 @@ class Answer:
     height: int = 0
     frames: int = 0
     thumbnail: bytes | None = attrs.field(default=None, repr=False)
+    alone: bool = False
+    """It was not decoded: it takes so much memory that it is to be asked for again, alone."""
 
 
 @attrs.frozen
@@ -84,6 +92,8 @@ class InspectionLimits:
     """The slowest disk to wait for: a large file may take that much longer."""
     memory_bytes: int = 4 << 30
     """Address space beyond the worker's own, where it can be limited. RGB takes 4 bytes a pixel, JPEG 2000 up to 24."""
+    share_bytes: int = 1 << 30
+    """What decodes at any time; of pictures that take more, one is decoded at a time."""
     thumbnail_side: int = 256
 
     def seconds_for(self, size: int) -> float:

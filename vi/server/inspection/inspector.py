@@ -24,6 +24,7 @@ import attrs
 from . import walls
 from .frames import InspectionJob, InspectionLimits, Verdict, read_answer, write_jobs
 from .measuring import InspectionUnavailableError, Measured, Measurer
+from .memory import within_memory
 from .worker_process import CannotStartError, DiedError, OverrunError, WorkerProcess
 from .worker_slots import Slots
 
@@ -82,7 +83,8 @@ class Inspector:
 
     def __init__(self, *, workers: int | None = None, limits: InspectionLimits | None = None) -> None:
         self._workers = workers or _processors()
-        self._limits = limits or InspectionLimits()
+        self._limits = within_memory(limits or InspectionLimits(), self._workers + _SLOW_WORKERS)
+        self._large = asyncio.Lock()
         self._slots = Slots(self._workers, _SLOW_WORKERS)
         self._measurer = Measurer(self._workers + _SLOW_WORKERS)
         self._starts = _Starts()
@@ -134,23 +136,42 @@ class Inspector:
             open_ = await self._measured(round_, batch)
         finally:
             slow.cancel()
+        large: list[tuple[int, Measured]] = []
         try:
-            while open_:
-                try:
-                    async with self._borrowed() as worker:
-                        done, lost = await worker.look(round_, open_, make_room, self._slots, self._measured)
-                except CannotStartError as error:
-                    message = f"The service cannot look into images now, because no decoder starts: {error.reason}."
-                    for index, measured in open_:
-                        round_.tell(index, attrs.evolve(measured.verdict, error="EUNKNOWN", message=message))
-                    return
-                del open_[:done]
-                if lost and open_ and round_.blame(*open_[0], lost, self._limits):
-                    open_[0][1].close()
-                    del open_[0]
+            await self._look_at(round_, open_, make_room, large)
+            for index, measured in large:
+                waiting = asyncio.get_running_loop().call_later(_SLOW, make_room)
+                async with self._large:
+                    waiting.cancel()
+                    alone = [(index, attrs.evolve(measured, job=attrs.evolve(measured.job, alone=True)))]
+                    await self._look_at(round_, alone, make_room, None)
         finally:
-            for _, measured in open_:
+            for _, measured in open_ + large:
                 measured.close()
+
+    async def _look_at(
+        self,
+        round_: _Round,
+        open_: list[tuple[int, Measured]],
+        make_room: Callable[[], None],
+        large: list[tuple[int, Measured]] | None,
+    ) -> None:
+        """Tell the verdicts on *open_* and on what the round adds, but for the pictures that go to *large*."""
+        while open_:
+            try:
+                async with self._borrowed() as worker:
+                    done, lost = await worker.look(
+                        round_, open_, make_room, self._slots, self._measured if large is not None else None, large
+                    )
+            except CannotStartError as error:
+                message = f"The service cannot look into images now, because no decoder starts: {error.reason}."
+                for index, measured in open_:
+                    round_.tell(index, attrs.evolve(measured.verdict, error="EUNKNOWN", message=message))
+                return
+            del open_[:done]
+            if lost and open_ and round_.blame(*open_[0], lost, self._limits):
+                open_[0][1].close()
+                del open_[0]
 
     async def _measured(self, round_: _Round, batch: Sequence[int]) -> list[tuple[int, Measured]]:
         """Measure the files of a batch; returns those that a decoder is to look at, and tells the rest."""
@@ -303,12 +324,14 @@ class _Worker:
         batch: list[tuple[int, Measured]],
         make_room: Callable[[], None],
         slots: Slots,
-        measure: Callable[[_Round, Sequence[int]], Awaitable[list[tuple[int, Measured]]]],
+        measure: Callable[[_Round, Sequence[int]], Awaitable[list[tuple[int, Measured]]]] | None,
+        large: list[tuple[int, Measured]] | None,
     ) -> tuple[int, _Lost | None]:
         """Tell *round_* a verdict per file; returns how many, and why not all when the worker is lost before the last.
 
         Adds to *batch* while the round has more, so that the worker never waits for us, but only a few times when
-        others wait for one of the *slots*. Calls *make_room* when a file takes long.
+        others wait for one of the *slots*. Calls *make_room* when a file takes long. Pictures that are to be decoded
+        alone are added to *large*.
         """
         loop = asyncio.get_running_loop()
         done = 0
@@ -321,13 +344,16 @@ class _Worker:
                     index, measured = batch[done]
                     if message["number"] != self.answered + 1:
                         raise ValueError("an answer that was not asked for")
-                    round_.tell(index, read_answer(message, blob, measured.verdict))
-                    measured.close()
+                    if message.get("alone") is True and large is not None:
+                        large.append((index, measured))
+                    else:
+                        round_.tell(index, read_answer(message, blob, measured.verdict))
+                        measured.close()
                     done += 1
                     self.answered += 1
                     self.waiting -= 1
                 ahead = self.waiting <= _AHEAD and (len(batch) < _STINT or not slots.wanted)
-                if ahead and (more := round_.take()):
+                if ahead and measure is not None and (more := round_.take()):
                     handed = await measure(round_, more)
                     batch += handed
                     self._hand_over(handed)

@@ -68,7 +68,7 @@ def main() -> None:
             # Flushed one by one: if the next file kills the process, this one is known to be done.
             _allow(limits.seconds_for(job.size))
             number += 1
-            answer = checking.inspect(job, files.popleft() if not job.path else None, decode.of_side(job.side))
+            answer = checking.inspect(job, files.popleft() if not job.path else None, decode.of_job(job))
             out.write(write_answer(answer, number))
             out.flush()
 

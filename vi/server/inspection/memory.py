@@ -1,0 +1,39 @@
+"""How much memory decoders may take, all together, on this machine or in this container."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+
+from .frames import InspectionLimits
+
+_PARTS = 4
+"""Of the memory, one part is left to the service and to everybody else."""
+_LEAST_SHARE = 64 << 20
+_CONTAINER = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def within_memory(limits: InspectionLimits, workers: int) -> InspectionLimits:
+    """Return *limits* such that *workers* decoders and a large picture at the same time fit into the memory."""
+    if (total := total_memory()) is None:
+        return limits
+    budget = total // _PARTS * (_PARTS - 1)
+    largest = min(limits.memory_bytes, budget * 2 // 3)
+    share = min(limits.share_bytes, max(_LEAST_SHARE, (budget - largest) // workers))
+    return attrs.evolve(limits, memory_bytes=largest, share_bytes=share)
+
+
+def total_memory() -> int | None:
+    """Return the bytes of memory that this machine, or its container, has; None where the system does not say."""
+    found = []
+    with suppress(AttributeError, OSError, ValueError):
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for path in _CONTAINER:
+        try:
+            found.append(int(Path(path).read_text()))
+        except (OSError, ValueError):  # "max" is no number
+            continue
+    return min((size for size in found if size > 0), default=None)

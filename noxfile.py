@@ -173,6 +173,7 @@ def extras(session: nox.Session) -> None:
         f"tests/transfers/test_{name}.py"
         for name in ("elsewhere", "targets_elsewhere", "rows", "hooks", "filesystem", "metadata_tables")
     ]
+    paths.append("tests/sync/test_remote.py")
     session.run("python", "-m", "pytest", *(session.posargs or paths))
 
 

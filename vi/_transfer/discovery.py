@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import AsyncIterable, Iterable, Sized
+from collections.abc import AsyncIterable, Collection, Iterable, Sized
 from typing import IO, Any
 
 from .._media import extension_of, media_type
@@ -43,9 +43,11 @@ LISTED_PAIRS = 10
 EXCLUDED_FOLDER = "excluded folder"
 
 
-def discover(paths: Any, names: Naming, filters: Filters, *, may_be_empty: bool = False) -> Inventory:
+def discover(
+    paths: Any, names: Naming, filters: Filters, *, may_be_empty: bool = False, known: Collection[str] = ()
+) -> Inventory:
     """Take in everything that *paths* names; blocking. Missing paths are one `ViPathError` that lists them."""
-    inventory = Inventory(names)
+    inventory = Inventory(names, known)
     missing: list[str] = []
     for item in _as_list(paths):
         if (remote := as_remote(item)) is not None:
@@ -152,7 +154,7 @@ def _add_remote(inventory: Inventory, given: RemoteObject, filters: Filters, mis
     """Take in a file, or all files below a folder, that something else opens."""
     try:
         if given.is_folder:
-            _walk_remote(inventory, given, "", _beside(given, filters))
+            _walk_remote(inventory, given, "", beside(given, filters))
         elif given.is_missing:
             missing.append(shown(given.label))
         elif media_type(given.name) is None:
@@ -166,7 +168,7 @@ def _add_remote(inventory: Inventory, given: RemoteObject, filters: Filters, mis
         inventory.broken.append(Broken(given.label, given.name, FileCode.ESOURCE, f"{error}."))
 
 
-def _beside(folder: RemoteObject, filters: Filters) -> Filters:
+def beside(folder: RemoteObject, filters: Filters) -> Filters:
     """Return the filters together with the .viignore of a remote folder."""
     for child in folder.children():
         if child.name == IGNORE_FILE:
@@ -190,8 +192,10 @@ def _walk_remote(inventory: Inventory, folder: RemoteObject, below: str, filters
             inventory.skip(child.label, "excluded")
         elif media_type(child.name) is None:
             inventory.skip(child.label, f"unsupported ({extension_of(child.name) or 'no extension'})")
+        elif (size := child.size) == 0:
+            inventory.skip(child.label, "empty")
         else:
-            inventory.add_remote(child, relative)
+            inventory.add_remote(child, relative, -1 if size is None else size)
 
 
 def _size_of(file: IO[bytes]) -> int:

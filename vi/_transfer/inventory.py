@@ -63,10 +63,11 @@ class _Block:
 class Inventory:
     """The files of one upload."""
 
-    def __init__(self, names: Naming) -> None:
+    def __init__(self, names: Naming, known: Collection[str] = ()) -> None:
+        """Begin; a remote file whose path below its folder is one of the *known* names keeps its path as its name."""
         check_naming(names)
         self._names = names
-        self._known: Collection[str] = ()
+        self._known: Collection[str] = known
         self._aliases: dict[str, str] = {}
         self._blocks: list[_Block] = []
         self._others: list[tuple[Source, str, int]] = []
@@ -148,7 +149,7 @@ class Inventory:
         self.count += 1
         self.bytes += max(size, 0)
 
-    def add_remote(self, found: RemoteObject, below: str) -> None:
+    def add_remote(self, found: RemoteObject, below: str, size: int = -1) -> None:
         if callable(self._names):
             filename = _checked_name(self._names(found.path), found.label)
         else:
@@ -156,7 +157,7 @@ class Inventory:
         if problem := name_problem(filename):
             self.broken.append(Broken(shown(found.label), shown(filename), FileCode.EBADNAME, problem))
         else:
-            self.add_source(RemoteSource(found), filename, -1)
+            self.add_source(RemoteSource(found), filename, size)
 
     def add_block(self, folder: str, below: str, files: list[tuple[str, int]], *, named: bool = False) -> None:
         sizes = array.array("Q", [size for _, size in files])

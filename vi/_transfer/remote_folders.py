@@ -22,7 +22,7 @@ from .._checksums import Expected
 from .._redact import redact
 from ..errors import ViConfigurationError, ViInvalidParameterError
 from .files import CHUNK
-from .sources.remote import ADDRESS, NUMBERS, WEB, is_file_address, is_local, path_of
+from .sources.remote import ADDRESS, NUMBERS, WEB, RemoteObject, is_file_address, is_local, path_of
 from .threads.lanes import LAST_SECONDS, LOOK_SECONDS
 from .threads.stopping import StoppedError, in_thread, still_wanted
 
@@ -49,6 +49,23 @@ class RemoteFolder:
     def target(self, name: str) -> str:
         """Return the address of a file in it, to be shown."""
         return f"{self.label}/{name}"
+
+    def below(self, target: str) -> str:
+        """Return the name of a file in it by its address; empty for what is not in it."""
+        name = target.removeprefix(f"{self.label}/") if target.startswith(f"{self.label}/") else ""
+        return "" if any(part in ("", ".", "..") for part in name.split("/")) else name
+
+    def found(self) -> RemoteObject:
+        """Return it as something to be read."""
+        return RemoteObject(self.label, self.label.rpartition("/")[2], self.path)
+
+    def file(self, name: str) -> RemoteObject:
+        """Return a file in it as something to be read."""
+        return RemoteObject(self.target(name), name.rpartition("/")[2], self.path.joinpath(*name.split("/")))
+
+    def remove(self, name: str) -> None:
+        """Delete a file in it. Blocking."""
+        _asked(self.target(name), lambda: self.path.fs.rm_file(self._path(name)))
 
     def prepare(self) -> None:
         """Make the folder if it is missing and prove that a file can be made and removed in it. Blocking."""

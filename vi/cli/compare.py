@@ -24,7 +24,7 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
         description="Make a dataset equal to a folder, or the folder equal to the dataset; only the difference is transferred.",
     )
     options.add_dataset(parser)
-    parser.add_argument("folder", metavar="DIR", help="the folder")
+    parser.add_argument("folder", metavar="DIR", help="the folder, or an address such as s3://bucket/folder")
     parser.add_argument(
         "--direction", choices=("up", "down"), default="up", help="up to the dataset, or down (default: %(default)s)"
     )
@@ -58,7 +58,7 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
         description=f"Compare a folder with a dataset. Nothing is transferred. Exit code {exits.FAILED} if they differ.",
     )
     options.add_dataset(parser)
-    parser.add_argument("folder", metavar="DIR", help="the folder")
+    parser.add_argument("folder", metavar="DIR", help="the folder, or an address such as s3://bucket/folder")
     parser.add_argument("--timeout", type=options.seconds, metavar="SECONDS", help="cancel after this time")
     options.add_patterns(parser)
     options.add_naming(parser)

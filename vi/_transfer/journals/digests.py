@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import logging
 import os
 import stat
@@ -80,7 +81,14 @@ class Look:
     def afar(cls, found: RemoteObject) -> Look | None:
         """Look at a remote file; None when its file system tells nothing that changes with the content. Blocking."""
         state = found.state()
-        return None if state is None else cls(found.label, state, None, settled=True)
+        if state is None:
+            return None
+        return cls(found.label, state.text, None, state.changed is None or state.changed < time.time() - RACY_NS / 1e9)
+
+
+def change_number(look: Look | None) -> int:
+    """Return a number that changes with what was looked at, to be kept in a plan; 0 when nothing tells."""
+    return 0 if look is None else int.from_bytes(hashlib.sha256(look.state.encode()).digest()[:6], "big") + 1
 
 
 class KnownDigests:

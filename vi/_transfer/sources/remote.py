@@ -6,8 +6,11 @@ needs universal_pathlib, to find out who can open it. Their calls block, so each
 
 from __future__ import annotations
 
+import datetime
 import errno
 import functools
+import hashlib
+import math
 import os
 import re
 import tempfile
@@ -31,6 +34,27 @@ R = TypeVar("R")
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 WEB = ("http://", "https://")
 NUMBERS = ((FileNotFoundError, errno.ENOENT), (PermissionError, errno.EACCES), (TimeoutError, errno.ETIMEDOUT))
+
+
+_CONTENT_TAGS = ("ETag", "etag", "md5Hash", "content_md5", "generation")
+_TIMES = ("LastModified", "last_modified", "mtime", "modified", "created")
+"""What file systems of fsspec tell that changes with the content of a file."""
+
+
+@attrs.frozen
+class State:
+    """What changes with the content of a remote file; *changed* is when it did, if that is all there is to tell by."""
+
+    text: str
+    changed: float | None
+
+
+def _seconds(info: dict[str, Any]) -> float:
+    """Return when a file changed; what cannot be read has just changed."""
+    value = next(info[key] for key in _TIMES if info.get(key) not in (None, ""))
+    if isinstance(value, datetime.datetime):
+        return value.replace(tzinfo=value.tzinfo or datetime.UTC).timestamp()
+    return float(value) if isinstance(value, int | float) else math.inf
 
 
 @attrs.frozen
@@ -57,13 +81,22 @@ class RemoteObject:
     def children(self) -> Iterator[RemoteObject]:
         """Iterate over what a folder holds, by name. Blocking."""
         found = [as_remote(child) for child in _asked(self.label, lambda: list(self.path.iterdir()))]
-        yield from sorted((child for child in found if child is not None), key=lambda child: child.name)
+        base = self.label.rstrip("/")
+        # Not the child's own label, which may hold a password that was taken out of this one.
+        named = [attrs.evolve(child, label=f"{base}/{child.name}") for child in found if child is not None]
+        yield from sorted(named, key=lambda child: child.name)
 
-    def state(self) -> str | None:
-        """Return its size and what changes with its content, where its file system tells. Blocking."""
+    def state(self) -> State | None:
+        """Return what changes with its content, where its file system tells. Blocking."""
         info = self._info()
-        state = [f"{key}={info[key]}" for key in _STATES if info.get(key) not in (None, "")]
-        return " ".join([str(info.get("size")), *state]) if state else None
+        for keys in (_CONTENT_TAGS, _TIMES):
+            if told := [f"{key}={info[key]}" for key in keys if info.get(key) not in (None, "")]:
+                # The same address is another file at another endpoint, or on another host.
+                options = repr(sorted(getattr(self.path.fs, "storage_options", {}).items()))
+                where = hashlib.sha256(options.encode()).hexdigest()[:16]
+                text = " ".join([str(info.get("size")), *told, where])
+                return State(text, None if keys is _CONTENT_TAGS else _seconds(info))
+        return None
 
     @property
     def size(self) -> int | None:
@@ -98,6 +131,8 @@ def _is_open_file(item: Any) -> bool:
 
 def as_remote(item: Any) -> RemoteObject | None:
     """Return *item* if it is remote (an object or an address as text), else None."""
+    if isinstance(item, RemoteObject):
+        return item
     if isinstance(item, str):
         return as_remote(path_of(item)) if ADDRESS.match(item) and not is_file_address(item) else None
     if is_local(item) or hasattr(item, "read") or not callable(getattr(item, "open", None)):
@@ -108,6 +143,9 @@ def as_remote(item: Any) -> RemoteObject | None:
         name = address.rpartition("/")[2]
     elif isinstance(name, str):
         address = str(item)
+        # universal_pathlib takes the first folder of a protocol that it does not know for a host, and part of the name.
+        if hasattr(type(item), "fs") and isinstance(place := item.path, str) and "/" in place.rstrip("/"):
+            name = place.rstrip("/").rpartition("/")[2]
     else:
         return None
     if address.startswith(WEB):
@@ -172,9 +210,6 @@ def _asked(label: str, call: Callable[[], R]) -> R:
         raise SourceFailedError(f"reading {label} failed: {reason}") from None
 
 
-_STATES = ("ETag", "etag", "md5Hash", "content_md5", "generation", "LastModified", "last_modified", "mtime", "created")
-"""What file systems of fsspec tell that changes with the content of a file."""
-
 COPIES = 32
 COPIED_BYTES = 2 << 30
 
@@ -225,7 +260,11 @@ class RemoteSource:
         return self._found
 
     async def examine(self, reach: Reach) -> Facts:
-        return await to_end_in_thread(_asked, self.label, functools.partial(self._examine, reach))
+        return await to_end_in_thread(self.examine_now, reach)
+
+    def examine_now(self, reach: Reach) -> Facts:
+        """Examine it in this thread."""
+        return _asked(self.label, functools.partial(self._examine, reach))
 
     def _examine(self, reach: Reach) -> Facts:
         if reach == "head" and (size := self._found.size) is not None:

@@ -11,7 +11,7 @@ from ....._paths import as_path
 from ....._transfer.discovery import discover
 from ....._transfer.filters import Filters, read_patterns
 from ....._transfer.inventory import Inventory, Naming
-from ....._transfer.remote_folders import is_remote
+from ....._transfer.remote_folders import RemoteFolder, is_remote, remote_folder
 from ....._transfer.sources.remote import is_file_address, local_path
 from .....errors import ViInvalidParameterError
 from ...base import check_text
@@ -92,6 +92,11 @@ def folder(save_dir: object, call: str) -> Path:
     if isinstance(save_dir, str) and is_file_address(save_dir):
         save_dir = local_path(save_dir)
     return as_path(save_dir, "save_dir")
+
+
+def place(given: object, call: str) -> Path | RemoteFolder:
+    """Return a folder to compare: a local one as a path, or a remote one. Blocking: it may import a library."""
+    return remote_folder(given) if is_remote(given) else folder(given, call)
 
 
 def build_inventory(paths: Any, names: Naming, filters: Filters, failure_mode: FailureMode) -> Inventory:

@@ -15,7 +15,7 @@ from ....._show.progress import progress_listeners
 from ....._transfer.inventory import Naming, check_naming
 from ....._transfer.journals.digests import known_digests
 from ....._transfer.progress import ProgressTracker
-from ....._transfer.remote_folders import RemotePath, is_remote, remote_folder
+from ....._transfer.remote_folders import RemoteFolder, RemotePath, is_remote, remote_folder
 from ....._transfer.threads.stopping import in_thread
 from .....errors import ViDownloadError, ViInvalidParameterError
 from ...base import Resource, check_id, check_ids
@@ -36,12 +36,11 @@ from .sync.planning import (
     DEFAULT_MAX_DELETE,
     check_deletions,
     check_max_delete,
-    plan_down,
     plan_download,
     plan_up,
-    scan_folder,
 )
 from .sync.run import PlanRun, SyncResult
+from .sync.sides import compare_down, scan
 from .transfers import Transfers
 from .upload.context import UploadOptions
 from .upload.run import Upload
@@ -283,7 +282,7 @@ class AsyncFolderTransfers(Resource):
     async def sync(
         self,
         dataset_id: str,
-        folder: str | os.PathLike[str],
+        folder: str | os.PathLike[str] | RemotePath,
         direction: Direction = "up",
         delete: bool = False,
         *,
@@ -311,7 +310,7 @@ class AsyncFolderTransfers(Resource):
 
         Args:
             dataset_id: Id of the dataset.
-            folder: The local folder.
+            folder: The folder: a path, an address (``s3://...``) or a path of universal_pathlib.
             direction: ``"up"`` or ``"down"``.
             delete: Delete files that the other side does not have, after everything else has succeeded.
             max_delete: Upper limit of deletions.
@@ -338,7 +337,7 @@ class AsyncFolderTransfers(Resource):
             ViNotFoundError: The dataset does not exist.
         """
         given = arguments.filters(include, exclude, follow_links)
-        place = arguments.folder(folder, "sync")
+        place = await in_thread(arguments.place, folder, "sync")
         if direction not in ("up", "down"):
             raise ViInvalidParameterError(
                 f"direction must be 'up' or 'down', got {direction!r}.", parameter="direction"
@@ -359,16 +358,16 @@ class AsyncFolderTransfers(Resource):
         calls = self._calls(dataset_id)
         run: PlanRun | None = None
         with deadline(self._http, timeout, "sync", lambda: run.result if run else None, resume_hint=SYNC_HINT):
-            given = await in_thread(given.beside, place)
             async with known_digests(trust=not checksum) as known:
                 if direction == "up":
                     told = await in_thread(metadata.read, custom_metadata, on_unmatched)
-                    inventory = await in_thread(scan_folder, place, names, given)
+                    inventory, index, given = await scan(calls, place, names, given, with_metadata=told is not None)
                     plan = await plan_up(
                         calls,
                         inventory,
                         self._transfers.lanes(),
                         folder=place,
+                        index=index,
                         filters=given,
                         delete=delete,
                         known=known,
@@ -377,12 +376,13 @@ class AsyncFolderTransfers(Resource):
                         retention=retention,
                     )
                 else:
-                    plan = await plan_down(calls, place, names=names, filters=given, delete=delete, known=known)
+                    plan = await compare_down(calls, place, names, given, known, delete=delete)
             if dry_run:
                 return SyncResult(plan)
             check_deletions(plan, max_delete)
             progress = (show_progress, on_progress)
-            run = PlanRun(calls, self._transfers, plan, self._limits(None), fresh=True, progress=progress)
+            remote = place if isinstance(place, RemoteFolder) else None
+            run = PlanRun(calls, self._transfers, plan, self._limits(None), fresh=True, progress=progress, place=remote)
             return await run.run(None, None, on_unmatched)
         raise AssertionError("unreachable")
 
@@ -438,7 +438,7 @@ class AsyncFolderTransfers(Resource):
     async def verify(
         self,
         dataset_id: str,
-        folder: str | os.PathLike[str],
+        folder: str | os.PathLike[str] | RemotePath,
         *,
         names: Naming = "basename",
         include: arguments.Patterns = (),
@@ -452,7 +452,7 @@ class AsyncFolderTransfers(Resource):
 
         Args:
             dataset_id: Id of the dataset.
-            folder: The local folder.
+            folder: The folder: a path, an address (``s3://...``) or a path of universal_pathlib.
             names: How files were named at upload, as in `upload`.
             include: Patterns in the syntax of ``.gitignore``; only matching files are included. Default: every file.
             exclude: Patterns of files to leave out; an excluded folder is not read.
@@ -468,12 +468,11 @@ class AsyncFolderTransfers(Resource):
             ViNotFoundError: The dataset does not exist.
         """
         filters = arguments.filters(include, exclude, follow_links)
-        place = arguments.folder(folder, "verify")
+        place = await in_thread(arguments.place, folder, "verify")
         calls = self._calls(dataset_id)
         with deadline(self._http, timeout, "comparison"):
-            filters = await in_thread(filters.beside, place)
-            inventory = await in_thread(scan_folder, place, names, filters)
-            return await verify(calls, inventory, place, self._transfers.lanes(), filters)
+            inventory, index, filters = await scan(calls, place, names, filters)
+            return await verify(index, inventory, place, self._transfers.lanes(), filters)
         raise AssertionError("unreachable")
 
     def _limits(self, max_concurrency: int | None) -> Any:

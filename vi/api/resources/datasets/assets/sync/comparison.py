@@ -16,11 +16,11 @@ from ......_transfer.inventory import Inventory
 from ......_transfer.journals.digests import KnownDigests
 from ......_transfer.preparation import prepare
 from ......_transfer.record import FileFailure, FileRecord
+from ......_transfer.remote_folders import RemoteFolder
 from ......_transfer.sources.local import Reach
 from ......_transfer.threads.lanes import Lanes
 from ......_transfer.threads.stopping import in_thread
 from .....display import Report
-from ..calls import AssetCalls
 from ..remote_index import RemoteAsset, RemoteIndex, reach_to_compare, same_content
 
 NO_FILTERS = Filters()
@@ -130,17 +130,17 @@ class Comparison:
         self.failures.append(FileFailure(record.path, record.filename, code, message))
 
 
-def pair(inventory: Inventory, index: RemoteIndex, folder: Path) -> None:
+def pair(inventory: Inventory, index: RemoteIndex, folder: Path | RemoteFolder) -> None:
     """Find the files of a folder among the assets, and refuse two of one name. Blocking."""
-    inventory.match(index.names, folder)
+    if isinstance(folder, Path):
+        inventory.match(index.names, folder)
     inventory.check_names()
 
 
 async def verify(
-    calls: AssetCalls, inventory: Inventory, folder: Path, lanes: Lanes, filters: Filters = NO_FILTERS
+    index: RemoteIndex, inventory: Inventory, folder: Path | RemoteFolder, lanes: Lanes, filters: Filters = NO_FILTERS
 ) -> VerifyResult:
     """Compare what the filters take of a folder and of a dataset."""
-    index = await RemoteIndex.load(calls)
     await in_thread(pair, inventory, index, folder)
     comparison = Comparison(inventory, index, lanes, filters)
     result = VerifyResult()

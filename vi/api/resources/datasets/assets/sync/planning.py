@@ -25,6 +25,7 @@ from ......_transfer.inventory import Inventory, Naming
 from ......_transfer.journals.digests import KnownDigests, Look
 from ......_transfer.names import LocalNames, below, key_of, name_problem, remote_name
 from ......_transfer.outcomes import SourceChangedError
+from ......_transfer.remote_folders import RemoteFolder
 from ......_transfer.sources.local import examine_path
 from ......_transfer.threads.lanes import Lanes
 from ......_transfer.threads.stopping import in_thread, still_wanted
@@ -56,7 +57,8 @@ async def plan_up(
     inventory: Inventory,
     lanes: Lanes,
     *,
-    folder: Path | None = None,
+    folder: Path | RemoteFolder | None = None,
+    index: RemoteIndex | None = None,
     filters: Filters = NO_FILTERS,
     delete: bool = False,
     skip_existing: bool = True,
@@ -71,10 +73,11 @@ async def plan_up(
 
     Nothing is deleted that the filters leave out, or that a local file left out for another reason has the name of.
     """
-    root = str(folder) if folder is not None else ""
+    root = "" if folder is None else folder.label if isinstance(folder, RemoteFolder) else str(folder)
     plan = TransferPlan(calls.dataset_id, "up", root, skipped=dict(inventory.skip_reasons))
     plan.on_asset_overwritten = str(retention)
-    index = await RemoteIndex.load(calls, metadata=metadata is not None)
+    if index is None:
+        index = await RemoteIndex.load(calls, metadata=metadata is not None)
     if folder is not None:
         await in_thread(pair, inventory, index, folder)
     metadata_of = reader(metadata, inventory, on_unmatched)
@@ -106,7 +109,7 @@ async def plan_up(
                 f"Nothing is deleted: {len(comparison.failures)} local files could not be read; the first: "
                 f"{comparison.failures[0].message}"
             )
-        left_out = await in_thread(_names_left_out, inventory, root)
+        left_out = await in_thread(_names_left_out, inventory, root, isinstance(folder, Path))
         surplus = [(name, asset) for name, asset in only_remote if name not in left_out]
         if not comparison.seen:
             _refuse_empty(len(surplus), f"the folder {root} contains no images or videos")
@@ -117,17 +120,31 @@ async def plan_up(
     return plan
 
 
-def _names_left_out(inventory: Inventory, folder: str) -> set[str]:
+def _names_left_out(inventory: Inventory, folder: str, is_local: bool) -> set[str]:
     """Return the names, bare and below the folder, of files that are there and are not sent: an empty one above all."""
     counted = sum(count for reason, count in inventory.skip_reasons.items() if not reason.startswith(_NEVER_SENT))
     named = [skip for skip in inventory.skips if not skip.reason.startswith(_NEVER_SENT)]
     if counted > len(named):
         raise ViOperationError(f"Nothing is deleted: {counted} files of {folder} are skipped, too many to compare.")
+    if not is_local:
+        return _remote_names_left_out(inventory, folder, [(skip.path, skip.reason) for skip in named])
     paths = [Path(os.path.relpath(skip.path, folder)) for skip in named]
     for skip in named:
         if skip.reason == EXCLUDED_FOLDER and not inventory.named_by_path:
             paths += _files_below(skip.path, folder)
     names = [remote_name(path.as_posix()) for path in paths]
+    return {one for name in names for one in (name, name.rpartition("/")[2])}
+
+
+def _remote_names_left_out(inventory: Inventory, folder: str, skips: list[tuple[str, str]]) -> set[str]:
+    """Return the names of remote files that are not sent."""
+    for path, reason in skips:
+        if reason == EXCLUDED_FOLDER and not inventory.named_by_path:
+            raise ViOperationError(
+                f"Nothing is deleted: {path} is excluded, so its assets cannot be told from others.",
+                suggestion="Give names='relative', or sync without delete.",
+            )
+    names = [path.removeprefix(f"{folder}/") for path, _ in skips]
     return {one for name in names for one in (name, name.rpartition("/")[2])}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ......_transfer.inventory import Inventory
 from ......_transfer.names import below
 from ......_transfer.progress import ProgressTracker
 from ......_transfer.record import FileFailure
+from ......_transfer.remote_folders import RemoteFolder, is_remote, remote_folder
 from ......_transfer.sources.local import PathSource
 from ......_transfer.threads.pool import TaskPool
 from ......_transfer.threads.stopping import to_end_in_thread
@@ -36,6 +38,7 @@ from ..results import AssetDownloadResult, AssetUploadResult, metadata_notes
 from ..transfers import Transfers
 from ..upload.context import UploadOptions
 from .planning import is_ours_to_delete, mtime_ns_of
+from .remote import delete_remote, is_as_planned, source_of
 
 
 @attrs.define
@@ -133,6 +136,7 @@ class PlanRun:
         *,
         fresh: bool,
         progress: tuple[bool, Listener | None],
+        place: RemoteFolder | None = None,
     ) -> None:
         """Take on *plan*; one that is *fresh* was made a moment ago and is not compared with the service again."""
         self._calls = calls
@@ -140,6 +144,7 @@ class PlanRun:
         self._plan = plan
         self._limits = limits
         self._fresh = fresh
+        self._place = place
         self._progress = progress
         self.result: SyncResult = SyncResult(plan)
 
@@ -154,6 +159,10 @@ class PlanRun:
         planned = {entry.filename: entry.custom_metadata for entry in self._plan}
         metadata_of = reader(given, self._plan, on_unmatched) or (lambda file: planned.get(file.filename))
         updates = [entry for entry in self._plan if entry.action == "set_metadata"]
+        if self._place is None and is_remote(self._plan.folder):
+            self._place = await to_end_in_thread(remote_folder, self._plan.folder)
+        if self._place is not None and not self._fresh:
+            await to_end_in_thread(self._place.found().forget_listings)
         uploads = [entry for entry in self._plan if entry.action == "upload"]
         downloads = [entry for entry in self._plan if entry.action == "download"]
         if uploads:
@@ -178,7 +187,11 @@ class PlanRun:
     ) -> None:
         inventory = Inventory("basename")
         for entry in entries:
-            inventory.add_source(PathSource(entry.path), entry.filename, entry.size)
+            source = PathSource(entry.path) if self._place is None else source_of(self._place, entry.path)
+            if source is None:
+                self._changed(entry, "the folder")
+                continue
+            inventory.add_source(source, entry.filename, entry.size)
         inventory.check_names()
         options = UploadOptions(
             wait=True,
@@ -204,9 +217,9 @@ class PlanRun:
             entries = await self._still_as_planned(entries)
         # What was not there when the plan was made must not be replaced.
         for overwrite in (False, True):
-            folder = Path(self._plan.folder)
+            folder = Path(self._plan.folder) if self._place is None else Path()
             wanted = {
-                entry.asset_id: below(folder, entry.path)
+                entry.asset_id: below(folder, entry.path) if self._place is None else self._place.below(entry.path)
                 for entry in entries
                 if entry.asset_id is not None and (entry.mtime_ns is not None) is overwrite
             }
@@ -220,6 +233,7 @@ class PlanRun:
                 limit=None,
                 limits=self._limits,
                 paths=wanted,
+                remote_folder=self._place,
             )
             tracker = ProgressTracker("download", progress_listeners("download", *self._progress))
             tracker.files_total = len(wanted)
@@ -239,6 +253,8 @@ class PlanRun:
             asset, name = there.get(entry.asset_id or "", (None, ""))
             if asset is None or asset.etag != (entry.etag or "") or name != entry.filename:
                 return "the asset"
+            if self._place is not None:
+                return None if is_as_planned(self._place, entry) else "the remote file"
             path = Path(entry.path)
             if not _is_within(path, self._plan.folder) or mtime_ns_of(path) != entry.mtime_ns:
                 return "the local file"
@@ -263,7 +279,9 @@ class PlanRun:
             for entry in self._plan:
                 if entry.action == "delete_asset":
                     await pool.submit(self._delete_asset, entry)
-        deleted, failures = await to_end_in_thread(delete_files, self._plan)
+        place, plan = self._place, self._plan
+        work = partial(delete_files, plan) if place is None else partial(delete_remote, plan, place)
+        deleted, failures = await to_end_in_thread(work)
         self.result.deleted += deleted
         self.result.failures += failures
 

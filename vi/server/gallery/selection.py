@@ -40,7 +40,7 @@ def bar(request: web.Request, dataset_id: str, back: str) -> Markup:
         request,
         path_to(SELECTION, dataset=dataset_id),
         h("input", type="hidden", name="back", value=back),
-        h("span", "None selected", role="status", data_chosen=True, data_script=True, class_="quiet"),
+        h("span", role="status", data_chosen=True, data_script=True, class_="quiet"),
         h("button", "Select all", type="button", data_all=True, data_script=True, class_="quiet"),
         h("button", "Download", name="action", value="download"),
         h("button", "Delete", name="action", value="delete", class_="danger"),

@@ -159,7 +159,7 @@
     const all = form.querySelector("[data-all]");
     const told = () => {
       const count = boxes.filter((box) => box.checked).length;
-      form.querySelector("[data-chosen]").textContent = count ? `${count} selected` : "None selected";
+      form.querySelector("[data-chosen]").textContent = count ? `${count} selected` : "";
       all.textContent = count === boxes.length ? "Select none" : "Select all";
       for (const button of form.querySelectorAll("[name=action]")) button.disabled = !count;
     };

@@ -26,7 +26,7 @@ from .api.resources.datasets.assets.responses import Asset, AssetContents, Asset
 from .client import Client
 from .errors import ViInvalidParameterError, ViOperationError
 
-logger = logging.getLogger("vi.torch")
+logger: logging.Logger = logging.getLogger("vi.torch")
 
 Decode = Literal["pil", "torchvision", "bytes"] | Callable[[bytes], Any]
 Pinned = Literal["error", "warn"]

@@ -18,7 +18,7 @@ from .._loop_thread import LoopThread
 from ..errors import ViError
 from .pagination import Listing, PaginatedResponse, Run
 
-logger = logging.getLogger("vi")
+logger: logging.Logger = logging.getLogger("vi")
 
 A = TypeVar("A")
 A_co = TypeVar("A_co", covariant=True)

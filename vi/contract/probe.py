@@ -73,7 +73,7 @@ class Probe:
         self.http = http
         self.organization: str = settings.organization_id
         self.endpoint: str = settings.endpoint
-        self.safe = Safe([settings.secret_key, settings.organization_id])
+        self.safe: Safe = Safe([settings.secret_key, settings.organization_id])
         self.findings: list[Finding] = []
         self._tell = tell
 

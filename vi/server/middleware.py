@@ -158,7 +158,7 @@ class Refusals:
         self._kinds[what] = (now, 0)
 
 
-refusals = Refusals()
+refusals: Refusals = Refusals()
 
 
 class Bucket:

@@ -35,7 +35,7 @@ class TestedService:
         port: int = 0,
     ) -> None:
         self.data = data
-        self.faults = Faults()
+        self.faults: Faults = Faults()
         self._loop = (loop_factory() or asyncio.new_event_loop)()
         self._thread = threading.Thread(target=self._loop.run_forever, name="vi-tested-service", daemon=True)
         self._thread.start()

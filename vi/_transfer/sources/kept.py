@@ -34,7 +34,7 @@ class KeptBytes:
     __slots__ = ("_keeping", "data")
 
     def __init__(self, data: bytes, keeping: Keeping) -> None:
-        self.data = data
+        self.data: bytes = data
         self._keeping = keeping
 
     def release(self) -> None:

@@ -27,7 +27,7 @@ class AssetCalls:
 
     def __init__(self, http: Http, dataset_id: str) -> None:
         self.http = http
-        self.dataset_id = check_id(dataset_id, "dataset_id")
+        self.dataset_id: str = check_id(dataset_id, "dataset_id")
         """As it was given, short or composite."""
         organization = http.settings.organization_id
         dataset = _routes.composite(organization, dataset_id)

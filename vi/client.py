@@ -177,6 +177,8 @@ class AsyncClient:
         return self._recipe.client(type(self))
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_settings"):  # a traceback shows the locals of a call whose settings were refused
+            return "AsyncClient()"
         return f"AsyncClient(organization_id={self._settings.organization_id!r}, endpoint={self._settings.endpoint!r})"
 
     def __del__(self) -> None:
@@ -421,5 +423,7 @@ class Client:
         return self._client._recipe.client(type(self))
 
     def __repr__(self) -> str:
-        settings = self._client.settings
+        settings = getattr(getattr(self, "_client", None), "_settings", None)
+        if settings is None:
+            return "Client()"
         return f"Client(organization_id={settings.organization_id!r}, endpoint={settings.endpoint!r})"

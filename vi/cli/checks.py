@@ -8,6 +8,7 @@ import importlib.metadata
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import socket
 import ssl
@@ -53,6 +54,19 @@ class Check:
     state: State
     found: str
     advice: str = ""
+
+
+def private(name: str, path: Path | None, *, written: bool = False) -> Iterator[Check]:
+    """Warn of a file that other users of this machine can read, or with *written* of one that they can change."""
+    if path is None or os.name == "nt":
+        return
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return
+    if mode & (0o022 if written else 0o066):
+        can, fix = ("write to", "go-w") if written else ("read or change", "go-rwx")
+        yield Check(name, "warn", f"other users can {can} {path}", f"Run: chmod {fix} {shlex.quote(str(path))}")
 
 
 def service(client: Client) -> Iterator[Check]:

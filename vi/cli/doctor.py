@@ -14,7 +14,7 @@ from .._paths import current_folder
 from .._show.console import say
 from .._show.text import aligned, printable, styled
 from .._version import __version__
-from ..config import RetryPolicy, Timeouts, find_settings
+from ..config import RetryPolicy, Timeouts, default_config_path, find_settings
 from ..errors import ViError
 from . import checks, contract, exits, options
 from .account import VARIABLES, source_of
@@ -84,6 +84,8 @@ def look(given: argparse.Namespace) -> Iterator[Check]:
         yield Check("settings", "ok", f"key from {source_of('secret_key', found['secret_key'].source)}")
         with client:
             yield from checks.service(client)
+    yield from checks.private("settings file", Path(given.config) if given.config else default_config_path())
+    yield from checks.private("cache", vi.transfers.folder(), written=True)
     yield checks.crc()
     yield checks.extensions()
     yield checks.folder("cache", vi.transfers.folder(), "Set VI_CACHE_DIR: without it, interrupted uploads start over.")

@@ -165,7 +165,7 @@ async def call(request: pytest.FixtureRequest, service: Any, client: vi.Client) 
 def check(error: BaseException) -> None:
     """Fail if an exception of a library is to be seen, above, below, or in what a person would be shown."""
     assert isinstance(error, vi.ViError)
-    assert error.message.endswith((".", ")")) or error.status_code is not None
+    assert error.message.rstrip().endswith((".", ")")) or error.status_code is not None
     assert "dtvi_" not in str(error)
     seen: BaseException | None = error
     while seen is not None:

@@ -14,7 +14,6 @@ import asyncio
 import os
 import platform
 import ssl
-import sys
 import weakref
 from functools import lru_cache
 from typing import Any
@@ -308,6 +307,3 @@ def split_endpoint(endpoint: str) -> tuple[str, str]:
 
 # Losses other than these are bugs and surface as they are.
 TRANSPORT_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError)
-
-if sys.platform == "win32":  # pragma: no cover - the Proactor loop reports resets this way
-    TRANSPORT_ERRORS = (*TRANSPORT_ERRORS, ConnectionError)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import tempfile
 from contextlib import suppress
 from functools import lru_cache
@@ -59,6 +60,8 @@ def home() -> Path | None:
 
 
 def _home_of_account() -> str:
+    if sys.platform == "win32":
+        return ""
     try:
         import pwd
 
@@ -85,12 +88,16 @@ def temporary_folder() -> Path:
         shared = tempfile.gettempdir()
     except OSError:
         return Path(os.devnull)
-    folder = Path(shared) / f"vi-{os.getuid() if os.name != 'nt' else os.environ.get('USERNAME', '')}"
+    if sys.platform == "win32":
+        user = os.environ.get("USERNAME", "")
+    else:
+        user = str(os.getuid())
+    folder = Path(shared) / f"vi-{user}"
     with suppress(OSError):
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
         status = folder.lstat()
-        ours = os.name == "nt" or (status.st_uid == os.getuid() and not status.st_mode & 0o077)
+        ours = sys.platform == "win32" or (status.st_uid == os.getuid() and not status.st_mode & 0o077)
         if stat.S_ISDIR(status.st_mode) and ours:
             return folder
     return _folder_of_process(os.getpid())

@@ -13,6 +13,7 @@ import asyncio
 import ipaddress
 import os
 import socket
+import sys
 import threading
 import weakref
 from collections.abc import Iterable
@@ -287,11 +288,13 @@ def close_idle() -> None:
 
 def spare_descriptors() -> int | None:
     """Return how many files and sockets this process may still open, None when that is not known."""
-    try:
-        import resource
+    if sys.platform == "win32":
+        return None
+    import resource
 
+    try:
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         used = len(os.listdir("/dev/fd"))  # noqa: PTH208
-    except (ImportError, OSError):
+    except OSError:
         return None
     return None if limit == resource.RLIM_INFINITY else max(0, limit - used)

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import select
+import sys
 from typing import Any, TextIO
 
 MESSAGE_SECONDS = 5.0
@@ -53,11 +54,13 @@ def _write(stream: TextIO, text: str, end: str) -> None:
 
 def _takes(stream: TextIO, seconds: float) -> bool:
     """Tell whether a write would not wait, as far as the system says so."""
+    if sys.platform == "win32":  # it has no poll
+        return True
     try:
         waiting = select.poll()
         waiting.register(stream.fileno(), select.POLLOUT)
         return bool(waiting.poll(seconds * 1000))
-    except Exception:  # noqa: BLE001 - no descriptor, or Windows, which has no poll
+    except Exception:  # noqa: BLE001 - a stream without a descriptor
         return True
 
 

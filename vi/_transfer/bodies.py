@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import sys
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -117,6 +118,8 @@ class SourceBody(Body):
         self.crc32c = crc
 
     async def _send_by_kernel(self, writer: AbstractStreamWriter, at: int, crc: int) -> int:
+        if sys.platform == "win32":
+            raise NotImplementedError
         assert isinstance(self._source, PathSource)
         transport = writer.transport
         assert transport is not None
@@ -149,6 +152,8 @@ class SourceBody(Body):
 
     def _fill(self, sock: Any, descriptor: int, at: int, upto: int) -> int:
         """Hand the kernel what it takes at once; return how far that reaches."""
+        if sys.platform == "win32":
+            raise NotImplementedError
         while at < upto and self._kernel_can:
             try:
                 sent = os.sendfile(sock.fileno(), descriptor, at, upto - at)
@@ -199,6 +204,7 @@ def _takes_files(writer: AbstractStreamWriter, source: Source) -> bool:
     transport = writer.transport
     return (
         isinstance(source, PathSource)
+        and sys.platform != "win32"
         and hasattr(os, "sendfile")
         and hasattr(os, "preadv")
         and transport is not None

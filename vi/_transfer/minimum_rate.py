@@ -8,16 +8,11 @@ bytes in a buffer of ours, or of the kernel, have not moved.
 from __future__ import annotations
 
 import asyncio
+import sys
 from types import TracebackType
 from typing import Any, Self
 
 from .._sockets import watch
-
-try:
-    import fcntl
-    import termios
-except ImportError:  # pragma: no cover - Windows
-    fcntl = termios = None  # type: ignore[assignment]
 
 BYTES_PER_SECOND = 1024
 LOOKS = 4
@@ -128,11 +123,19 @@ class MinimumRate:
         return self._moved - waiting
 
 
-def _unacknowledged(sock: Any) -> int:
-    """Return how many bytes the kernel holds for *sock*, 0 where it does not say."""
-    if fcntl is None or sock is None:
+if sys.platform == "win32":
+
+    def _unacknowledged(sock: Any) -> int:
         return 0
-    try:
-        return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), "little")
-    except (OSError, ValueError, AttributeError):
-        return 0
+else:
+    import fcntl
+    import termios
+
+    def _unacknowledged(sock: Any) -> int:
+        """Return how many bytes the kernel holds for *sock*, 0 where it does not say."""
+        if sock is None:
+            return 0
+        try:
+            return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), "little")
+        except (OSError, ValueError, AttributeError):
+            return 0

@@ -12,6 +12,7 @@ import shlex
 import shutil
 import socket
 import ssl
+import sys
 import tempfile
 import time
 import urllib.error
@@ -195,10 +196,10 @@ def folder(name: str, path: Path, advice: str) -> Check:
 
 def open_files() -> Check:
     """Look how many files and connections may be open."""
-    try:
-        import resource
-    except ImportError:  # Windows
+    if sys.platform == "win32":
         return Check("open files", "ok", "not limited by this system")
+    import resource
+
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= FEW_FILES:
         return Check("open files", "ok", "no limit" if soft == resource.RLIM_INFINITY else f"{soft} at once")

@@ -14,6 +14,7 @@ import hashlib
 import logging
 import os
 import stat
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -205,7 +206,7 @@ def _check_private(folder: Path, path: Path) -> None:
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
     descriptor = os.open(path, flags, 0o600)
     try:
-        if os.name == "nt":
+        if sys.platform == "win32":
             return
         for status in (os.fstat(descriptor), folder.stat()):
             if status.st_uid != os.geteuid() or status.st_mode & 0o022:

@@ -12,6 +12,7 @@ import errno
 import hashlib
 import os
 import stat
+import sys
 import tempfile
 import threading
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
@@ -204,6 +205,8 @@ class Reading:
 
 
 def _crc_of(descriptor: int, start: int, end: int, value: int) -> int:
+    if sys.platform == "win32":  # without `sendfile`, nobody asks
+        raise NotImplementedError
     buffer = memoryview(bytearray(min(HASHED_AT_ONCE, end - start)))
     while start < end:
         count = os.preadv(descriptor, [buffer[: end - start]], start)
@@ -243,7 +246,7 @@ def read_cached(path: str, stamp: Stamp) -> bytearray | None:
 
     Raises `SourceChangedError` when the file is not the one that was prepared.
     """
-    if _NOWAIT is None:
+    if sys.platform == "win32" or _NOWAIT is None:
         return None
     try:
         descriptor = os.open(path, _OPEN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from io import FileIO
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def check_own(path: Path | str, found: os.stat_result, *, alone: bool = True, fo
     if not right:
         raise ForeignFileError(path, f"is not a {'folder' if folder else 'regular file'}")
     # An administrator may serve the folder of a user, as a container does with one that is mounted into it.
-    if os.name != "nt" and os.geteuid() not in (0, found.st_uid):
+    if sys.platform != "win32" and os.geteuid() not in (0, found.st_uid):
         raise ForeignFileError(path, "belongs to another user")
     if alone and not folder and found.st_nlink > 1:
         raise ForeignFileError(path, "has a second name (a hard link)")

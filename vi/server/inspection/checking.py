@@ -41,7 +41,8 @@ def inspect(job: InspectionJob, file: int | None, decode: Decode) -> Answer:
 
 
 def _read(file: int, size: int) -> bytes:
-    assert sys.platform != "win32", "there is a path instead"
+    if sys.platform == "win32":
+        raise NotImplementedError("there is a path instead")
     # Nothing but reads: where no path can be opened, nothing can be asked about one either.
     try:
         data = os.pread(file, size, 0)

@@ -122,8 +122,14 @@ def _close_files() -> None:
         os.close(rules)
 
 
+def _machine() -> str:
+    if sys.platform == "win32":
+        return ""
+    return os.uname().machine
+
+
 def _has_seccomp() -> bool:
-    machine = _MACHINES.get(os.uname().machine)
+    machine = _MACHINES.get(_machine())
     if machine is None or sys.maxsize < 1 << 32:
         return False
     action = ctypes.create_string_buffer(struct.pack("=I", 0x00050000), 4)  # to answer with an error number
@@ -134,10 +140,10 @@ def _has_seccomp() -> bool:
 
 
 def _close_calls() -> None:
-    program = _program(*_MACHINES[os.uname().machine])
+    program = _program(*_MACHINES[_machine()])
     code = ctypes.create_string_buffer(program, len(program))
     head = ctypes.create_string_buffer(struct.pack("@HP", len(program) // 8, ctypes.addressof(code)))
-    _call("syscall", _MACHINES[os.uname().machine][1], _FILTER, _ALL_THREADS, head)
+    _call("syscall", _MACHINES[_machine()][1], _FILTER, _ALL_THREADS, head)
 
 
 def _program(architecture: int, _: int, allowed: set[int], clone: int, tgkill: int, prlimit: int, clone3: int) -> bytes:

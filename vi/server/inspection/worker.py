@@ -161,6 +161,8 @@ def _give_way(group: IO[bytes] | None) -> bool:
 
 
 def _address_space() -> int:
+    if sys.platform == "win32":
+        raise NotImplementedError
     try:
         with open("/proc/self/statm") as file:  # noqa: PTH123 - a pathlib import would cost more than the read
             return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")

@@ -202,6 +202,39 @@ def notebook(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-m", "notebook", "-n", "2", *(session.posargs or paths))
 
 
+def run_with(session: nox.Session, *resolution: str) -> None:
+    """Run the tests of units and transfers with the dependencies that uv resolves so."""
+    session.install("uv")
+    wanted = [".[local,fastapi,cloud]", *nox.project.dependency_groups(PROJECT, "test")]
+    python = str(Path(session.bin) / ("python.exe" if os.name == "nt" else "python"))
+    session.run("uv", "pip", "install", "-q", "-p", python, *resolution, *wanted)
+    session.run("uv", "pip", "list", "-p", python)
+    paths = session.posargs or ["tests/unit", "tests/transfers"]
+    session.run("python", "-m", "pytest", "-n", "auto", "-m", FAST, *paths)
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Run the tests of units and transfers with the oldest dependencies that pyproject.toml allows."""
+    run_with(session, "--resolution", "lowest-direct")
+
+
+@nox.session
+def newest(session: nox.Session) -> None:
+    """Run the tests of units and transfers with the newest dependencies, pre-releases too."""
+    run_with(session, "--upgrade", "--prerelease", "allow")
+
+
+@nox.session
+def windows(session: nox.Session) -> None:
+    """Run a part of the tests on a Windows Python under wine; needs wine, uv and Python 3.13."""
+    work = Path(session.create_tmp()) / "windows"
+    skipped = 77
+    session.run(
+        "bash", "tests/windows/smoke.sh", str(work), *session.posargs, external=True, success_codes=[0, skipped]
+    )
+
+
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Measure branch coverage of the tests."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+from functools import partial
 from typing import TextIO
 
 from ..errors import ViError
@@ -30,15 +31,16 @@ def main() -> int:
             tls_cert=given.tls_cert,
             tls_key=given.tls_key,
         )
-        return run(given.data, given.host, given.port, given.env_file, announce, config=config)
+        return run(given.data, given.host, given.port, given.env_file, partial(announce, given.env_file), config=config)
     except ViError as error:
         _write(sys.stderr, str(error))
         return 2
 
 
-def announce(service: LocalService, warning: str | None) -> None:
-    """Say that the service listens."""
-    _write(sys.stdout, f"Serving {service.data} at {service.url}")
+def announce(env_file: str | None, service: LocalService, warning: str | None) -> None:
+    """Say that the service listens, and which file has its key."""
+    key = env_file or service.data / "identity.json"
+    _write(sys.stdout, f"Serving {service.data} at {service.url}; the key is in {key}")
     if warning is not None:
         _write(sys.stdout, warning)
 

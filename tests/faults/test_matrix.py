@@ -8,7 +8,8 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1]
 MATRIX = TESTS.parent / "docs" / "reliability.md"
 
-ROWS = {"W": 14, "H": 17, "B": 17, "F": 12, "D": 9, "P": 11, "S": 14, "A": 11}
+ROWS = {"W": 14, "H": 17, "B": 17, "F": 12, "D": 9, "P": 11, "S": 14, "A": 18}
+UNUSED = {"A12", "A15"}
 
 
 def rows() -> list[tuple[str, str]]:
@@ -23,7 +24,7 @@ def rows() -> list[tuple[str, str]]:
 
 def test_every_row_is_there_once() -> None:
     expected = [f"{letter}{number}" for letter, count in ROWS.items() for number in range(1, count + 1)]
-    assert [row for row, _ in rows()] == expected
+    assert [row for row, _ in rows()] == [row for row in expected if row not in UNUSED]
 
 
 def test_every_test_that_is_named_is_there() -> None:

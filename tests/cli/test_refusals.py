@@ -25,7 +25,7 @@ WRONG: tuple[tuple[str, int, str], ...] = (
     ("datasets delete $D", 2, "there is no command 'delete'; did you mean rm?"),
     ("upload $D images", 2, "there is no command 'upload'; did you mean assets upload?"),
     ("nonsense", 2, "there is no command 'nonsense'"),
-    ("--nonsense", 2, "there is no option --nonsense"),
+    ("--nonsense", 2, "unknown option --nonsense"),
     ("assets ls", 2, "missing: DATASET"),
     ("assets ls $D extra", 2, "one argument too many: extra"),
     ("assets ls $D --limit 0", 2, "--limit: expected a whole number above 0, got '0'"),
@@ -123,7 +123,7 @@ WRONG: tuple[tuple[str, int, str], ...] = (
     ("assets upload $D images --shard x", 2, "--shard: expected I/N with I from 1 to N, got 'x'"),
     ("assets upload $D --apply plan.jsonl", 2, "Line 1 of plan.jsonl is not a valid plan entry."),
     ("assets upload $D --apply missing.jsonl", 2, "The plan missing.jsonl cannot be read: No such file or directory."),
-    ("assets upload $D images --incldue x", 2, "there is no option --incldue; did you mean --include?"),
+    ("assets upload $D images --incldue x", 2, "unknown option --incldue; did you mean --include?"),
     ("assets download $D", 2, "missing: DIR"),
     (
         "assets download $D note.txt",

@@ -81,7 +81,7 @@ class VerbParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Refuse the arguments: the error comes first, and where the usage is last."""
         text = message.removeprefix("argument ").replace("the following arguments are required: ", "missing: ")
-        text = text.replace("unrecognized arguments: ", "there is no option ").replace("with argument", "with")
+        text = text.replace("unrecognized arguments: ", "unknown option ").replace("with argument", "with")
         raise exits.WrongUseError(text, see=f"{self.prog} --help")
 
 

@@ -153,7 +153,9 @@ def test_P6_cancellation_is_prompt_and_leaves_nothing(
         left = {path.name for path in (scene.folder / "down").iterdir()}
         check_folder(scene.folder / "down", {name: contents[name] for name in left})
     else:
-        assert scene.wire.count("POST", CANCEL) >= 1
+        # What the service has is left to the next run; a session that holds nothing is cancelled.
+        acknowledged = any(seen.method == "PUT" and seen.status == 200 for seen in scene.wire.log)
+        assert acknowledged or scene.wire.count("POST", CANCEL) >= 1
 
 
 @pytest.mark.anyio

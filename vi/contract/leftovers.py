@@ -7,7 +7,6 @@ names, so nothing that another hand made can be meant.
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -30,11 +29,13 @@ class Note:
         folder.mkdir(parents=True, exist_ok=True)
         self.name: str = f"{PREFIX}{secrets.token_hex(6)}"
         self._path, self._descriptor = locked_lines.create(folder, "contract")
-        locked_lines.LineWriter(self._descriptor).write({"dataset": self.name, "organization": organization})
+        locked_lines.LineWriter(self._descriptor).write(
+            {"dataset": self.name, "organization": organization, **locked_lines.owner()}
+        )
 
     def keep(self) -> None:
         """Leave the note to the next run."""
-        os.close(self._descriptor)
+        locked_lines.release(self._descriptor)
 
     def remove(self) -> None:
         """Remove the note: nothing is left."""
@@ -60,7 +61,7 @@ async def remove_leftovers(probe: Probe) -> int:
         if gone and names:
             locked_lines.remove(path, descriptor)
         else:
-            os.close(descriptor)
+            locked_lines.release(descriptor)
     return removed
 
 

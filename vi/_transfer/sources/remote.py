@@ -248,8 +248,8 @@ class RemoteSource:
 
     def __init__(self, found: RemoteObject) -> None:
         self._found = found
-        self.label = found.label
-        self.keeps = False
+        self.label: str = found.label
+        self.keeps: bool = False
         """Whether what is read to examine it is going to be sent."""
         self._copy: IO[bytes] | None = None
         self._copied = 0

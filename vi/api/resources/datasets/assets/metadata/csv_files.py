@@ -14,7 +14,7 @@ import attrs
 
 from ......errors import ViInvalidParameterError
 
-_QUOTED = re.compile(r'[ ]*"((?:[^"]|"")*)"[ ]*')
+_QUOTED = re.compile(r'[ ]*+"((?:[^"]++|"")*+)"[ ]*+')
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", re.ASCII)
 _BREAK = re.compile(r"\r\n|\r|\n")
 _END = re.compile(r"\r\n|\r|\n|\Z")

@@ -35,8 +35,8 @@ def test_verify_tells_every_case_and_moves_nothing(do: Any, dataset: str, both: 
     for word in (
         "3 files identical",
         "2 different",
-        "new.png: only in the folder",
-        "0.png: only in the dataset",
+        "new.png [only in the folder]",
+        "0.png [only in the dataset]",
         "1 failed",
     ):
         assert word in result.summary()

@@ -142,5 +142,5 @@ def test_what_another_service_writes_there_is_one_plain_line() -> None:
     assert found["a.png"] == "[31mred line dtvi_***."
     assert found["b.png"] == "ENEWCODE."
     assert len(found["c.png"]) < 500
-    assert found["d.png"] == "its type is not supported, or does not match its name."
+    assert found["d.png"] == "its type is not accepted, or not the one that its name says."
     assert "z" not in found

@@ -237,8 +237,10 @@ async def test_connections_over_the_limit_are_turned_away(start_service: Any) ->
     service = start_service(max_connections=3)
     host, port = service.url.removeprefix("http://").split(":")
     held = [await asyncio.open_connection(host, int(port)) for _ in range(3)]
-    for reader, writer in held:  # an answer shows that the connection counts
-        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    # One without a key would make room; an answer shows that the connection counts.
+    key = f"Authorization: Bearer {service.secret_key}\r\nOrganization-Id: {service.organization_id}\r\n".encode()
+    for reader, writer in held:
+        writer.write(b"GET /workspaces HTTP/1.1\r\nHost: localhost\r\n" + key + b"\r\n")
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
     refused = await talk(service.url, b"")
     assert refused.startswith(b"HTTP/1.1 503")

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 import vi
-from tests.conftest import ServiceThread
 from tests.environments.conftest import Program
 from vi import TransferLimits, _samples
 from vi._transfer import files
 from vi._transfer.journals import locked_lines
+from vi.server import ServiceConfig
+from vi.testing import TestedService
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are found in /proc")
 
@@ -72,14 +73,14 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> Windows:
 
 
 @pytest.fixture(scope="module")
-def parted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceThread]:
-    running = ServiceThread(tmp_path_factory.mktemp("parts") / "data", part_bytes=256 * KIB)
+def parted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestedService]:
+    running = TestedService(tmp_path_factory.mktemp("parts") / "data", ServiceConfig(part_bytes=256 * KIB))
     yield running
     running.stop()
 
 
 @pytest.fixture
-def client(parted: ServiceThread, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[vi.Client]:
+def client(parted: TestedService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[vi.Client]:
     monkeypatch.setenv("VI_CACHE_DIR", str(tmp_path / "cache"))
     with parted.client(limits=LIMITS) as client:
         yield client
@@ -217,7 +218,7 @@ def test_a_folder_that_takes_nothing_more_ends_the_download(
 
 
 def test_a_name_that_the_locale_cannot_express_is_written_out(
-    program: Program, parted: ServiceThread, client: vi.Client, tmp_path: Path
+    program: Program, parted: TestedService, client: vi.Client, tmp_path: Path
 ) -> None:
     sample = _samples.encode(1, ".png", (32, 24))
     folder = tmp_path / "named"

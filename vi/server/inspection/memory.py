@@ -33,7 +33,7 @@ def total_memory() -> int | None:
         found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     for path in _CONTAINER:
         try:
-            found.append(int(Path(path).read_text()))
+            found.append(int(Path(path).read_text("ascii")))
         except (OSError, ValueError):  # "max" is no number
             continue
     return min((size for size in found if size > 0), default=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,8 +30,9 @@ def within_memory(limits: InspectionLimits, workers: int) -> InspectionLimits:
 def total_memory() -> int | None:
     """Return the bytes of memory that this machine, or its container, has; None where the system does not say."""
     found = []
-    with suppress(AttributeError, OSError, ValueError):
-        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    if sys.platform != "win32":
+        with suppress(OSError, ValueError):
+            found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     for path in _CONTAINER:
         try:
             found.append(int(Path(path).read_text("ascii")))

@@ -19,8 +19,11 @@ from PIL import Image
 
 import vi
 from tests import children
-from vi import filesystem
 from vi.testing import TestedService
+
+pytest.importorskip("fsspec")
+
+from vi import filesystem
 
 pytestmark = [
     pytest.mark.ecosystem,

@@ -102,10 +102,11 @@ def to_arrow(assets: Assets, custom: Mapping[str, CustomType] | None = None) -> 
 def batches(assets: Assets, custom: Mapping[str, CustomType] | None = None) -> pyarrow.RecordBatchReader:
     """Return a reader of batches of a thousand rows, for pandas, polars, duckdb and others that read Arrow streams.
 
-    The columns of `COLUMNS` have the same types in every listing. With *custom*, the keys of custom metadata and their
-    types, each batch is read from the listing when it is wanted. Without it, the whole listing is read first, into a
-    temporary file, and each key becomes a column: truth values ``bool``; whole numbers ``int64``, or ``uint64`` where
-    one needs it; numbers ``float64``; and text whatever fits none of these. Memory stays bounded either way.
+    The columns of ``COLUMNS`` have the same types in every listing. With *custom*, the keys of custom metadata and
+    their types, each batch is read from the listing when it is wanted. Without it, the whole listing is read first,
+    into a temporary file, and each key becomes a column: truth values ``bool``; whole numbers ``int64``, or
+    ``uint64`` where one needs it; numbers ``float64``; and text whatever fits none of these. Memory stays bounded
+    either way.
 
     Args:
         assets: A listing of the sync client, a page, or an iterable of assets.

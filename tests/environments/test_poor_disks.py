@@ -20,6 +20,8 @@ from vi._transfer.journals import locked_lines
 from vi.api.resources.datasets.assets.plans import PlannedTransfer, TransferPlan
 
 MIB = 1 << 20
+IN_ORDER = ("st_mode", "st_ino", "st_dev", "st_nlink", "st_uid", "st_gid", "st_size")
+"""The fields of a status that are given by their place."""
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def restless_inodes(monkeypatch: pytest.MonkeyPatch) -> None:
             found = real(*arguments, **options)
             fields = list(found[:10])
             fields[1] = next(numbers)
-            rest = {key: getattr(found, key) for key in dir(found) if key.startswith("st_") and key != "st_ino"}
+            rest = {key: getattr(found, key) for key in dir(found) if key.startswith("st_") and key not in IN_ORDER}
             return os.stat_result(fields, rest)
 
         monkeypatch.setattr(os, name, look)

@@ -22,9 +22,8 @@ os.dup2(2, 1)
 
 import vi  # noqa: E402
 from vi.api.resources import waiter  # noqa: E402
-from vi.api.resources.datasets.assets import consts  # noqa: E402
+from vi.api.resources.datasets.assets import consts, multipart  # noqa: E402
 from vi.api.resources.datasets.assets.types import AssetSortCriterion, SortCriterion, SortOrder  # noqa: E402
-from vi.api.resources.datasets.assets.upload import multipart  # noqa: E402
 from vi.api.types import PaginationParams  # noqa: E402
 
 PICTURES, LARGE, SAVE = (Path(argument) for argument in sys.argv[1:4])

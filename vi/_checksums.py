@@ -55,7 +55,13 @@ def _implementation() -> tuple[str, Update]:
             # In each kind of buffer: fastcrc before 0.4 takes bytes alone.
             if update(memoryview(b"6789"), update(bytearray(b"45"), update(b"123", 0))) == _CHECK:
                 return name, update
-        except (ImportError, AttributeError, TypeError):
+        except (
+            ImportError,
+            AttributeError,
+            TypeError,
+            OSError,
+            SystemError,
+        ):  # the last two: the current folder is gone
             continue
     # `import crcmod.crcmod` would give the package, which has a name `crcmod` of its own.
     if not getattr(importlib.import_module("crcmod.crcmod"), "_usingExtension", False):

@@ -123,7 +123,7 @@ def test_shell(run: Run, home: Path) -> None:
     dataset = sdk("datasets", "create", "shell", "--quiet").out.strip()
     sent = sdk("assets", "upload", dataset, "images", code=1)
     assert sent.out == ""
-    assert all(re.search(rf"{name}: {code}:", sent.err) for name, code in BAD.items())
+    assert all(re.search(rf"{name}\b.* \[{code}\]", sent.err) for name, code in BAD.items())
     assert sdk("assets", "download", dataset, "copy").out == ""
     assert sdk("assets", "verify", dataset, "copy").out == ""
     differs = sdk("assets", "verify", dataset, "images", code=1)

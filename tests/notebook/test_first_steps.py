@@ -78,7 +78,9 @@ def test_what_came_back_is_the_same(executed: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("cell", "bars"), [("send", 1), ("fetch", 1), ("await-all", 2), ("verify", 0)])
 def test_a_transfer_leaves_one_bar_and_no_lines(executed: dict[str, Any], cell: str, bars: int) -> None:
     outputs = executed["cells"][cell].outputs
-    assert [o for o in outputs if o.output_type == "stream"] == []
+    # The log that this notebook asks for names refused files; progress and results write no line.
+    lines = [line for o in outputs if o.output_type == "stream" for line in o.text.splitlines()]
+    assert [line for line in lines if " INFO vi.server: 'broken.jpg' was refused: " not in line] == []
     drawn = [o.data["text/plain"] for o in outputs if o.output_type == "display_data"]
     assert len(drawn) == bars
     assert all(

@@ -96,7 +96,7 @@ def test_stopping_a_cell_stops_the_transfer(kernel: Kernel, service: RecordedSer
         outcome = kernel.finish(cell)
         assert time.monotonic() - began < 8
     assert outcome.error in ("KeyboardInterrupt", "CancelledError")
-    assert len(service.requests("POST", ":cancel")) == 1
+    assert service.requests("POST", ":cancel") == [], "what the service has is left to the next run"
     assert kernel.run(TASKS[form]).text == before
     assert kernel.run(upload).error is None
     assert kernel.run(count).text == "6"

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from . import rows as rows
     from . import testing as testing
     from . import transfers as transfers
-    from ._events import Hooks, Listener, RequestEvent, RetryEvent, TransferProgress
+    from ._events import Hooks, Listener, RequestEvent, RetryEvent, SilenceEvent, TransferProgress
     from ._transfer.inventory import Naming
     from ._transfer.record import FileFailure, SkippedFile
     from ._transfer.remote_folders import RemotePath
@@ -172,6 +172,7 @@ __all__ = [
     "RetryPolicy",
     "SetMetadataResult",
     "Settings",
+    "SilenceEvent",
     "SkippedFile",
     "SortCriterion",
     "SortOrder",
@@ -212,6 +213,7 @@ _HOMES = {
         "Listener",
         "RequestEvent",
         "RetryEvent",
+        "SilenceEvent",
         "TransferProgress",
     ),
     "._transfer.inventory": ("Naming",),

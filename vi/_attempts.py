@@ -86,5 +86,6 @@ class Attempts:
             if retry_after is not None and status in (429, 503):
                 self.pacing.of(outcome.origin).close_for(retry_after)
             self.logger.info("%s: attempt %d failed (%s); next in %.2f s", request, number, outcome.reason, wait)
-            self.hooks.tell(RetryEvent(self.kind, request, number, outcome.reason, wait))
+            patience = self.policy.connect_patience - elapsed if kind is FailureKind.NEVER_SENT else None
+            self.hooks.tell(RetryEvent(self.kind, request, number, outcome.reason, wait, patience))
             await anyio.sleep(wait)

@@ -34,19 +34,39 @@ class RequestEvent:
 
 
 @attrs.frozen
+class SilenceEvent:
+    """An API request that has had no answer for a while; it ends after *seconds* more at the latest."""
+
+    method: str
+    host: str
+    port: int
+    path: str
+    seconds: float
+
+
+@attrs.frozen
 class RetryEvent:
-    """A request that failed for *reason* and is made again after *seconds*."""
+    """A request that failed for *reason* and is made again after *seconds*.
+
+    *patience* is how many seconds from now it is tried for, None where the number of attempts decides.
+    """
 
     kind: Literal["api", "storage"]
     request: str
     attempt: int
     reason: str
     seconds: float
+    patience: float | None = None
 
 
 @attrs.frozen
 class TransferProgress:
-    """How far a transfer has come. Totals are None while they are not known yet."""
+    """How far a transfer has come. Totals are None while they are not known yet.
+
+    A file is *done* once its end is known; an upload that waits has it checked by the service first. It is *sent* once
+    no byte of it has to be moved any more. *bytes_total* falls by what proves to be there already, or cannot be moved.
+    *last_sent* and *last_checked* are the *seconds* at which bytes last moved and a check last ended, None before.
+    """
 
     operation: Literal["upload", "download"]
     stage: str
@@ -57,6 +77,9 @@ class TransferProgress:
     bytes_done: int
     seconds: float
     finished: bool
+    files_sent: int = 0
+    last_sent: float | None = None
+    last_checked: float | None = None
 
 
 Listener = Callable[[TransferProgress], None]
@@ -79,14 +102,15 @@ def tell(listener: Callable[[E], object], event: E) -> None:
         end(error)
 
 
-EventListener = Callable[[RequestEvent | RetryEvent | TransferProgress], None]
+Event = RequestEvent | SilenceEvent | RetryEvent | TransferProgress
+EventListener = Callable[[Event], None]
 
 
 class Hooks:
     """The listeners of one client, called in its event loop with each event as it happens.
 
-    An event is a `RequestEvent`, a `RetryEvent` or a `TransferProgress`. What a listener raises is logged and goes no
-    further.
+    An event is a `RequestEvent`, a `SilenceEvent`, a `RetryEvent` or a `TransferProgress`. What a listener raises is
+    logged and goes no further.
     """
 
     __slots__ = ("_listeners",)
@@ -111,7 +135,7 @@ class Hooks:
 
         return remove
 
-    def tell(self, event: RequestEvent | RetryEvent | TransferProgress) -> None:
+    def tell(self, event: Event) -> None:
         """Call every listener with *event*."""
         for listener in list(self._listeners):
             try:

@@ -17,7 +17,7 @@ from yarl import URL
 from . import _redact, _routes, _wire, _wire_fast, errors
 from ._attempts import Attempts, Failed
 from ._connections import TRANSPORT_ERRORS, Connections, Failure, origin_of, read_failure, to_error
-from ._events import RequestEvent
+from ._events import RequestEvent, SilenceEvent
 from ._pacing import Pacing
 from ._retry import IDEMPOTENT, FailureKind, RetryBudget, read_retry_after
 from ._running import Running
@@ -35,6 +35,8 @@ MAX_ERROR_BYTES = 1 << 20
 MAX_VALUES = 4_000_000
 MAX_REDIRECTS = 5
 EXCERPT = 200
+SILENCE_SECONDS = 1.5
+"""After how long without an answer the listeners are told."""
 
 # What the service may have done although no answer says so.
 _UNCERTAIN = frozenset({408, 500, 502, 503, 504})
@@ -221,11 +223,18 @@ class Http:
         """
         connections = self.connections.current()
         session = connections.api_once if once and method not in IDEMPOTENT else connections.api
+        silence: asyncio.TimerHandle | None = None
+        if self.connections.hooks and seconds > SILENCE_SECONDS:
+            event = SilenceEvent(method, url.host or "", url.port or 0, url.path, seconds - SILENCE_SECONDS)
+            silence = asyncio.get_running_loop().call_later(SILENCE_SECONDS, self.connections.hooks.tell, event)
         try:
             async with asyncio.timeout(seconds):
                 return await self._exchange(session, method, url, headers, data), None
         except TRANSPORT_ERRORS as error:
             return None, read_failure(error, url)
+        finally:
+            if silence is not None:
+                silence.cancel()
 
     async def _exchange(
         self, session: aiohttp.ClientSession, method: str, url: URL, headers: dict[str, str], data: bytes | None

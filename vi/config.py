@@ -30,6 +30,7 @@ ENDPOINT_VARIABLE = "DATATURE_VI_API_ENDPOINT"
 CONFIG_VARIABLE = "VI_CONFIG"
 PROFILE_VARIABLE = "VI_PROFILE"
 PRIVATE_STORAGE_VARIABLE = "VI_ALLOW_PRIVATE_STORAGE"
+RETRIES_VARIABLE = "VI_RETRIES"
 
 ENVIRONMENT = "the environment"
 _VARIABLES = {
@@ -229,7 +230,7 @@ def load_settings(
         **checked,
         from_environment=frozenset((name, checked[name]) for name in from_environment),
         timeouts=timeouts if timeouts is not None else Timeouts(),
-        retries=_policy(retries),
+        retries=_policy(retries, environ),
         limits=limits if limits is not None else TransferLimits(),
         allow_private_storage=allow_private_storage,
     )
@@ -242,11 +243,14 @@ def _switch(variable: str, environ: Mapping[str, str]) -> bool:
     return value in ("1", "true", "yes")
 
 
-def _policy(retries: object) -> RetryPolicy:
+def _policy(retries: object, environ: Mapping[str, str]) -> RetryPolicy:
     if isinstance(retries, int) and not isinstance(retries, bool):
         return RetryPolicy.of(retries)
     if retries is None:
-        return RetryPolicy()
+        given = environ.get(RETRIES_VARIABLE, "").strip()
+        if given and not (given.isascii() and given.isdecimal() and len(given) < 4):
+            raise ViConfigurationError(f"{RETRIES_VARIABLE} must be a number from 0 to 999, got {given[:20]!r}.")
+        return RetryPolicy.of(int(given)) if given else RetryPolicy()
     check_type(retries, "retries", RetryPolicy, "a vi.RetryPolicy or a number of retries")
     assert isinstance(retries, RetryPolicy)
     return retries

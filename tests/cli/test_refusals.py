@@ -43,7 +43,7 @@ WRONG: tuple[tuple[str, int, str], ...] = (
         2,
         "--query, column 10: expected a value: text in quotes, a number, true or false, found the end.",
     ),
-    ("assets ls nothing", 4, "There is no dataset 'nothing'. List them with: vi-sdk datasets ls"),
+    ("assets ls 9q7x", 4, "There is no dataset '9q7x'. List them with: vi-sdk datasets ls"),
     ('assets ls "no such name"', 4, "There is no dataset 'no such name'. List them with: vi-sdk datasets ls"),
     (
         "assets ls 01a224fc219d000023ff3cb",
@@ -223,7 +223,7 @@ def test_a_wrong_command_is_told_why(
 
 
 @pytest.mark.parametrize(
-    "command", ["assets ls", "assets ls nothing", "assets ls $D --filter colour=red", "whoami --config no.toml"]
+    "command", ["assets ls", "assets ls 9q7x", "assets ls $D --filter colour=red", "whoami --config no.toml"]
 )
 def test_with_json_an_error_is_a_document(command: str, run: Run, dataset: str) -> None:
     plain = run(*shlex.split(command.replace("$D", dataset)))

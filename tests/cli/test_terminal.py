@@ -18,12 +18,14 @@ import pytest
 import vi
 from tests.cli.outcomes import Outcome, check_no_secret
 from tests.transfers.conftest import RecordedService
+from vi import _http
 from vi._checksums import Expected
 from vi._events import TransferProgress
 from vi._show import progress, text
 from vi._transfer.journals import locked_lines
 from vi._transfer.journals.downloads import PartJournal
 from vi._transfer.journals.uploads import JournalKey
+from vi.cli import options
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals are POSIX's")
 
@@ -89,7 +91,7 @@ class TestProgress:
         assert process.communicate(timeout=60)[0] == ""
         shown = terminal.end()
         assert process.returncode == 0
-        assert re.search(r"\rupload: 100%.*4/4", shown)
+        assert re.search(r"\rupload: 100%.* checked 4/4, sent 4/4 files, ", shown)
         assert "4 files uploaded" in shown
 
     @pytest.mark.parametrize(
@@ -132,12 +134,12 @@ class TestProgress:
             "builtins.print", lambda *words, **options: (sys.stderr.write(f"{words[0]}\n"), printed.set())
         )
         lines = progress.Lines()
-        lines(TransferProgress("upload", "sending", 9, 3, 1, 900, 300_000_000, 1.0, False))
+        lines(TransferProgress("upload", "sending", 9, 3, 1, 900_000_000, 300_000_000, 1.0, False))
         assert printed.wait(10)
-        lines(TransferProgress("upload", "settling", 9, 9, 1, 900, 900_000_000, 2.0, True))
+        lines(TransferProgress("upload", "settling", 9, 9, 1, 900_000_000, 900_000_000, 2.0, True, 9))
         told = capsys.readouterr().err.splitlines()
-        assert told[0].startswith("upload: 3 of 9 files, 1 failed, 286.1 MiB, 1 s")
-        assert told[-1] == "upload: 9 of 9 files, 1 failed, 858.3 MiB, 2 s"
+        assert told[0].startswith("upload: 1 failed, sent 3/9 files, 286.1 MiB of 858.3 MiB, 1 s")
+        assert told[-1] == "upload: 1 failed, checked 9/9, sent 9/9 files, 858.3 MiB, 2 s"
 
     def test_a_short_transfer_leaves_no_line_in_a_log(self, capsys: pytest.CaptureFixture[str]) -> None:
         lines = progress.Lines()
@@ -298,14 +300,38 @@ class TestSilence:
         process = start("assets", "count", dataset, "--endpoint", f"http://{address}")
         assert process.stderr is not None
         told = process.stderr.readline()
-        assert told.startswith(f"No answer from {address} (no connection to {address}: ")
-        assert told.endswith("Trying again; Ctrl+C stops, --no-retry fails at once.\n")
+        assert told.startswith(f"Waiting for {address} (connection refused)")
+        assert re.search(r"\), until \d\d:\d\d:\d\d\. Ctrl\+C stops; --no-retry fails at once\.\n$", told)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
         assert process.returncode == 130
 
-    def test_no_retry_ends_it_at_once(self, run: Any, dataset: str, address: str) -> None:
-        ended = run("assets", "count", dataset, "--endpoint", f"http://{address}", "--no-retry")
+    def test_a_service_that_takes_the_request_and_is_silent_is_named_too(
+        self, run: Any, recorded: RecordedService, client: vi.Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The request is answered once the wait has been told."""
+        assert _http.SILENCE_SECONDS < 2
+        monkeypatch.setattr(_http, "SILENCE_SECONDS", 0.05)
+        told: list[str] = []
+        with recorded.hold("GET", "/datasets") as hold:
+            monkeypatch.setattr(options, "complain", lambda text: (told.append(text), hold.release()))
+            assert run("datasets", "ls", "--json").code == 0
+        (line,) = told
+        address = recorded.url.removeprefix("http://")
+        assert re.fullmatch(
+            rf"Waiting for {address} \(no answer yet\), until [\d:]{{8}}\. Ctrl\+C stops; --no-retry fails at once\.",
+            line,
+        )
+
+    @pytest.mark.parametrize("how", ["option", "setting"])
+    def test_no_retry_ends_it_at_once(
+        self, run: Any, dataset: str, address: str, how: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if how == "setting":
+            monkeypatch.setenv("VI_RETRIES", "0")
+        ended = run(
+            "assets", "count", dataset, "--endpoint", f"http://{address}", *(["--no-retry"] if how == "option" else [])
+        )
         assert ended.code == 5
         (line,) = ended.err.splitlines()
         assert f"no connection to {address}" in line
@@ -348,7 +374,7 @@ class TestLog:
         *lines, last = tried.err.splitlines()
         assert last.startswith("error: ")
         (told,) = [line for line in lines if " vi.http: " not in line]
-        assert told.startswith("No answer from 127.0.0.1:")
+        assert told.startswith("Waiting for 127.0.0.1:")
         lines.remove(told)
         assert len(lines) >= 2
         pattern = r"[\d-]+ [\d:,]+ INFO vi\.http: GET /\S+: attempt (\d+) failed \(.+refused.*\); next in [\d.]+ s"

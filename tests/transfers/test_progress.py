@@ -6,12 +6,14 @@ import io
 import itertools
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import vi
+from tests.transfers.conftest import RecordedService
 from vi import TransferProgress
 
 
@@ -29,13 +31,41 @@ def test_events_never_go_back_and_end_with_the_whole(
     moves(client, dataset, images, tmp_path / "out", on_progress=events.append)
     for operation in ("upload", "download"):
         seen = [event for event in events if event.operation == operation]
-        for name in ("files_done", "files_failed", "bytes_done", "seconds"):
+        for name in ("files_done", "files_failed", "files_sent", "bytes_done", "seconds"):
             values = [getattr(event, name) for event in seen]
             assert values == sorted(values), name
         assert [event.finished for event in seen] == [False] * (len(seen) - 1) + [True]
         assert (seen[-1].files_done, seen[-1].files_failed, seen[-1].bytes_done) == (60, 0, size)
         assert (seen[-1].files_total, seen[-1].bytes_total) == (60, size)
         assert all(event.files_total == 60 for event in seen)
+        assert all(event.files_done <= event.files_sent <= 60 for event in seen)
+        assert seen[-1].last_sent is not None
+        assert (seen[-1].last_checked is not None) is (operation == "upload")
+
+
+def test_sending_is_told_apart_from_checking(
+    client: vi.Client, service: RecordedService, dataset: str, folder: Any
+) -> None:
+    """All is sent, and nothing is checked as long as the service keeps the verdicts to itself."""
+    events: list[TransferProgress] = []
+    with ThreadPoolExecutor(1) as pool, service.hold("GET", "/assetIngestionSessions/") as hold:
+        upload = pool.submit(client.assets.upload, dataset, folder(4), on_progress=events.append)
+        assert hold.reached.wait(30)
+        assert all(event.files_done == 0 for event in events)
+        hold.release()
+        assert upload.result(30).total_succeeded == 4
+    assert (events[-1].files_sent, events[-1].files_done) == (4, 4)
+    assert events[-1].last_sent is not None
+    assert events[-1].last_checked is not None
+    assert events[-1].last_sent <= events[-1].last_checked
+
+
+def test_what_is_there_already_is_not_to_be_sent(client: vi.Client, dataset: str, folder: Any) -> None:
+    images = folder(3)
+    client.assets.upload(dataset, images)
+    events: list[TransferProgress] = []
+    client.assets.upload(dataset, images, skip_existing=True, on_progress=events.append)
+    assert (events[-1].files_sent, events[-1].bytes_done, events[-1].bytes_total) == (3, 0, 0)
 
 
 def test_events_come_at_most_ten_times_a_second(client: vi.Client, dataset: str, folder: Any, tmp_path: Path) -> None:
@@ -119,7 +149,7 @@ def test_a_log_gets_a_line_every_ten_seconds_and_one_at_the_end(
     client.assets.upload(dataset, folder(40))
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.splitlines()[-1].startswith("upload: 40 of 40 files, ")
+    assert err.splitlines()[-1].startswith("upload: checked 40/40, sent 40/40 files, ")
 
 
 @pytest.mark.parametrize("move", ["upload", "download"])

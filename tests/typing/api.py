@@ -60,7 +60,7 @@ def clients(folder: Path) -> None:
 
 
 def hooks(client: vi.Client, other: vi.AsyncClient) -> None:
-    def told(event: vi.RequestEvent | vi.RetryEvent | vi.TransferProgress) -> None:
+    def told(event: vi.RequestEvent | vi.SilenceEvent | vi.RetryEvent | vi.TransferProgress) -> None:
         if isinstance(event, vi.RetryEvent):
             assert_type(event.reason, str)
 

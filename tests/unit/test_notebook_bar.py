@@ -12,6 +12,7 @@ import pytest
 from vi._events import TransferProgress
 from vi._show import notebook as _notebook
 from vi._show import progress as _progress
+from vi._show import ticks
 
 pytestmark = pytest.mark.anyio
 
@@ -52,7 +53,7 @@ async def kernel(monkeypatch: pytest.MonkeyPatch) -> Display:
 
 
 def progress(done: int, seconds: float, *, finished: bool = False) -> TransferProgress:
-    return TransferProgress("upload", "sending", 9, done, 0, 900, done * 1_000_000, seconds, finished)
+    return TransferProgress("upload", "sending", 9, done, 0, 9_000_000, done * 1_000_000, seconds, finished)
 
 
 async def test_one_display_is_drawn_again_a_few_times_a_second(kernel: Display) -> None:
@@ -66,9 +67,9 @@ async def test_one_display_is_drawn_again_a_few_times_a_second(kernel: Display) 
     ):
         bar(event)
     assert kernel.texts == [
-        "upload: 0 of 9 files, 0 B, 0 s",
-        "upload: 2 of 9 files, 1.9 MiB, 0 s",
-        "upload: 9 of 9 files, 8.6 MiB, 0 s",
+        "upload: sent 0/9 files, 0 B of 8.6 MiB, 0 s",
+        "upload: sent 2/9 files, 1.9 MiB of 8.6 MiB, 0 s",
+        "upload: sent 9/9 files, 8.6 MiB, 0 s",
     ]
     assert all("<progress" in state["text/html"] for state in kernel.drawn[0])
 
@@ -76,7 +77,7 @@ async def test_one_display_is_drawn_again_a_few_times_a_second(kernel: Display) 
 async def test_the_time_advances_when_nothing_moves_and_stops_at_the_end(
     kernel: Display, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_notebook, "TICK_SECONDS", 0.02)
+    monkeypatch.setattr(ticks, "TICK_SECONDS", 0.02)
     (bar,) = _progress.progress_listeners("upload", True, None)
     bar(progress(0, 7.0))
     await asyncio.wait_for(kernel.changed.wait(), 10)
@@ -84,13 +85,13 @@ async def test_the_time_advances_when_nothing_moves_and_stops_at_the_end(
     count = len(kernel.texts)
     await asyncio.sleep(0.1)
     assert len(kernel.texts) == count
-    assert kernel.texts[1] == "upload: 0 of 9 files, 0 B, 7 s"
+    assert kernel.texts[1] == "upload: sent 0/9 files, 0 B of 8.6 MiB, nothing sent for 7 s, 7 s"
 
 
 async def test_a_transfer_that_ends_at_once_is_drawn_once(kernel: Display) -> None:
     (bar,) = _progress.progress_listeners("upload", True, None)
     bar(progress(9, 0.0, finished=True))
-    assert kernel.texts == ["upload: 9 of 9 files, 8.6 MiB, 0 s"]
+    assert kernel.texts == ["upload: sent 9/9 files, 8.6 MiB, 0 s"]
 
 
 @pytest.mark.parametrize("how", ["argument", "variable", "callback"])
@@ -98,7 +99,7 @@ async def test_the_loop_is_woken_also_where_no_bar_is_wanted(
     kernel: Display, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """Or the stop button would not be heard (ipykernel issue 881)."""
-    monkeypatch.setattr(_notebook, "TICK_SECONDS", 0.01)
+    monkeypatch.setattr(ticks, "TICK_SECONDS", 0.01)
     if how == "variable":
         monkeypatch.setenv("VI_PROGRESS", "0")
     heard: list[TransferProgress] = []

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tqdm import tqdm
 
 import vi
-from vi._show import html, text, units
+from vi._events import TransferProgress
+from vi._show import html, progress, text, units
 from vi._show.sheet import LISTED, Sheet, Table
 from vi._transfer.record import FileFailure
 from vi.api.pagination import BadItem, Page, PaginatedResponse
@@ -24,6 +26,41 @@ from vi.api.resources.datasets.assets.sync.run import SyncResult
 
 COUNTS = st.integers(0, 10**6)
 UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+@pytest.mark.parametrize(
+    ("columns", "failed", "shown"),
+    [
+        (40, 3, " 3 failed, checked 123/1,502"),
+        (40, 0, " checked 123/1,502, 73 s"),
+        (80, 3, "|bar| 3 failed, checked 123/1,502, sent 1,100/1,502 files, 73 s"),
+        (
+            120,
+            3,
+            "|bar| 3 failed, checked 123/1,502, sent 1,100/1,502 files, 15.0 MiB of 20.0 MiB, 219.4 KiB/s, 73 s",
+        ),
+    ],
+)
+def test_a_bar_keeps_what_matters_where_there_is_little_room(columns: int, failed: int, shown: str) -> None:
+    event = TransferProgress("upload", "sending", 1502, 123, failed, 20 << 20, 15 << 20, 73.0, False, 1100, 70.0, 72.0)
+    line = tqdm.format_meter(412, 1000, 73.0, ncols=columns, bar_format=progress.bar_format(event, columns))
+    line = re.sub(r"\x1b\[\d+m", "", line)
+    assert len(line) <= columns
+    assert re.sub(r"\|.{8,}\|", "|bar|", line) == f"upload:  41%{shown}"
+
+
+@pytest.mark.parametrize(
+    ("sent", "checked_at", "told"),
+    [
+        (2, None, "sent 2/3 files, 1.0 KiB of 3.0 KiB, nothing sent for 40 s, 60 s"),
+        (3, None, "checked 0/3, sent 3/3 files, 1.0 KiB of 3.0 KiB, nothing checked for 40 s, 60 s"),
+        (3, 58.0, "checked 0/3, sent 3/3 files, 1.0 KiB of 3.0 KiB, 51 B/s, 60 s"),
+    ],
+)
+def test_a_stall_is_told_with_its_time(sent: int, checked_at: float | None, told: str) -> None:
+    stage = "sending" if sent < 3 else "settling"
+    event = TransferProgress("upload", stage, 3, 0, 0, 3072, 1024, 20.0, False, sent, 20.0, checked_at)
+    assert units.progress_line(event, 60.0) == f"upload: {told}"
 
 
 @given(st.integers(0, 2**52))

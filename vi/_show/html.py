@@ -15,7 +15,7 @@ from .._media import sniff
 from .._redact import limited
 from .sheet import Rows, Sheet, Table, Tile
 from .text import printable
-from .units import progress_line
+from .units import portion, progress_line
 
 FAILURES = 20
 LONGEST = 300
@@ -54,10 +54,10 @@ def drawn(sheet: Sheet) -> str:
 
 def progress_bar(progress: TransferProgress) -> str:
     """Return how far a transfer has come as a bar with a line of words."""
-    total = progress.files_total
-    portion = f' value="{progress.files_done}" max="{max(total, 1)}"' if total is not None else ""
+    part = portion(progress)
+    value = f' value="{part:.3f}"' if part is not None else ""
     words = text(progress_line(progress, progress.seconds))
-    return f'<div><progress style="width:16em;vertical-align:middle"{portion}></progress> <span>{words}</span></div>'
+    return f'<div><progress style="width:16em;vertical-align:middle"{value}></progress> <span>{words}</span></div>'
 
 
 def _grid(tiles: Sequence[Tile]) -> str:

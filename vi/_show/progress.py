@@ -12,8 +12,9 @@ from typing import Any, TextIO
 from .._events import Listener, TransferProgress
 from .._kernel import in_kernel
 from ..errors import ViInvalidParameterError
-from .text import redraws
-from .units import progress_line, size
+from .text import redraws, styled
+from .ticks import Ticks
+from .units import portion, progress_line, progress_words
 from .writer import put
 
 logger = logging.getLogger("vi.progress")
@@ -21,6 +22,9 @@ logger = logging.getLogger("vi.progress")
 PROGRESS_VARIABLE = "VI_PROGRESS"
 LINE_SECONDS = 10.0
 UNKNOWN_SIZE = (79, 24)
+PARTS = 1000
+"""In how many parts a bar counts."""
+NARROWEST_BAR = 10
 
 
 def progress_listeners(operation: str, show: bool, on_progress: Listener | None) -> list[Listener]:
@@ -43,15 +47,17 @@ def progress_listeners(operation: str, show: bool, on_progress: Listener | None)
     return [Bar(operation)] if redraws(sys.stderr) else [Lines()]
 
 
-class Bar:
-    """A tqdm bar over files, with bytes and failures beside it; none once it cannot be drawn."""
+class Bar(Ticks):
+    """A tqdm bar with as many words beside it as there is room for; none once it cannot be drawn."""
 
     def __init__(self, operation: str) -> None:
+        super().__init__()
         self._operation = operation
         self._bar: Any = None
         self._broken = False
 
-    def __call__(self, progress: TransferProgress) -> None:
+    def draw(self, progress: TransferProgress) -> None:
+        """Draw the bar unless it cannot be."""
         if self._broken:
             return
         try:
@@ -64,24 +70,38 @@ class Bar:
 
     def _draw(self, progress: TransferProgress) -> None:
         width, height = _size(sys.stderr)
+        columns = width or UNKNOWN_SIZE[0]
         if self._bar is None:
             self._bar = _bar_class()(
-                total=progress.files_total,
                 desc=self._operation,
-                unit=" files",
                 file=_Stderr(),
-                ncols=width or UNKNOWN_SIZE[0],
+                ncols=columns,
                 nrows=height or UNKNOWN_SIZE[1],
                 dynamic_ncols=False,
             )
-        self._bar.ncols = width or UNKNOWN_SIZE[0]
-        self._bar.total = progress.files_total
-        self._bar.n = progress.files_done
-        failed = f", {progress.files_failed} failed" if progress.files_failed else ""
-        self._bar.set_postfix_str(f"{size(progress.bytes_done)}{failed}", refresh=False)
+        part = portion(progress)
+        self._bar.ncols = columns
+        self._bar.total = None if part is None else PARTS
+        self._bar.n = 0 if part is None else int(part * PARTS)
+        self._bar.bar_format = bar_format(progress, columns)
         self._bar.refresh()
         if progress.finished:
             self._bar.close()
+
+
+def bar_format(progress: TransferProgress, columns: int) -> str:
+    """Return the line of a bar for tqdm: what has no room is left out from the right, the failures last of all."""
+    words = progress_words(progress, progress.seconds)
+    time_taken = f", {progress.seconds:.0f} s"
+    start = f"{progress.operation}: "
+    share = "{percentage:3.0f}%" if progress.files_total is not None else ""
+    room = columns - len(start) - len(share and "100%") - 1
+    choices = [", ".join(words[:count]) + end for count in range(len(words), 0, -1) for end in (time_taken, "")]
+    told = next((choice for choice in choices if len(choice) <= room), words[0])
+    with_bar = share and room - len(told) >= NARROWEST_BAR
+    if progress.files_failed:
+        told = styled(words[0], "red", sys.stderr) + told[len(words[0]) :]
+    return f"{start}{share}{'|{bar}|' if with_bar else ''} {told}"
 
 
 def _bar_class() -> type[Any]:

@@ -10,6 +10,8 @@ from .sheet import Counts
 
 REASONS = 5
 NOTES = 10
+STALL_SECONDS = 5.0
+"""Without progress for so long, a transfer says so."""
 
 
 def size(number: float) -> str:
@@ -73,10 +75,47 @@ def noted(notes: Sequence[str]) -> list[str]:
 
 def progress_line(progress: TransferProgress, seconds: float) -> str:
     """Return how far a transfer has come."""
-    total = f" of {progress.files_total:,}" if progress.files_total is not None else ""
-    noun = "file" if (progress.files_done if progress.files_total is None else progress.files_total) == 1 else "files"
-    failed = f", {progress.files_failed:,} failed" if progress.files_failed else ""
-    return (
-        f"{progress.operation}: {progress.files_done:,}{total} {noun}{failed}, {size(progress.bytes_done)}, "
-        f"{seconds:.0f} s"
+    return f"{progress.operation}: {', '.join([*progress_words(progress, seconds), f'{seconds:.0f} s'])}"
+
+
+def progress_words(progress: TransferProgress, seconds: float) -> list[str]:
+    """Return how far a transfer has come, what a narrow place needs first; *seconds* may be later than the event."""
+    done, sent, total = progress.files_done, progress.files_sent, progress.files_total
+    checks = progress.stage == "settling" or progress.last_checked is not None
+    words = [f"{progress.files_failed:,} failed"] if progress.files_failed else []
+    if checks:
+        words.append(f"checked {_of(done, total)}")
+    words.append(
+        f"{'sent ' if progress.operation == 'upload' else ''}{_of(sent if checks else max(sent, done), total)}"
     )
+    words[-1] += " file" if (sent if total is None else total) == 1 else " files"
+    moved, bytes_total = progress.bytes_done, progress.bytes_total
+    words.append(size(moved) if bytes_total is None or progress.finished else f"{size(moved)} of {size(bytes_total)}")
+    if not progress.finished and (stall := _stall(progress, seconds)):
+        words.append(stall)
+    elif moved and progress.last_sent:
+        words.append(f"{size(moved / progress.last_sent)}/s")
+    return words
+
+
+def portion(progress: TransferProgress) -> float | None:
+    """Return how much of a transfer is over, from 0 to 1: moving bytes and settling files count half each."""
+    if progress.files_total is None:
+        return None
+    settled = progress.files_done / progress.files_total if progress.files_total else 1.0
+    if not progress.bytes_total:
+        return min(1.0, settled)
+    return min(1.0, settled / 2 + progress.bytes_done / progress.bytes_total / 2)
+
+
+def _of(count: int, total: int | None) -> str:
+    return f"{count:,}" if total is None else f"{count:,}/{total:,}"
+
+
+def _stall(progress: TransferProgress, seconds: float) -> str:
+    """Return for how long nothing has been sent, or once all is sent, checked; empty if that is not long."""
+    sending = progress.files_total is None or progress.files_sent < progress.files_total
+    last = progress.last_sent if sending else max(progress.last_sent or 0.0, progress.last_checked or 0.0)
+    idle = seconds - (last or 0.0)
+    verb = "checked" if not sending else "sent" if progress.operation == "upload" else "received"
+    return f"nothing {verb} for {idle:.0f} s" if idle >= STALL_SECONDS else ""

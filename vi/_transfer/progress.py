@@ -24,6 +24,9 @@ class ProgressTracker:
         self.files_done: int = 0
         self.files_failed: int = 0
         self.bytes_done: int = 0
+        self.files_sent: int = 0
+        self._last_sent: float | None = None
+        self._last_checked: float | None = None
         self._listeners = listeners
         self._began = time.monotonic()
         self._next = 0.0
@@ -35,12 +38,29 @@ class ProgressTracker:
     def move(self, count: int) -> None:
         """Count *count* bytes as transferred."""
         self.bytes_done += count
+        if count:
+            self._last_sent = self.seconds
         self._tell()
 
-    def settle(self, *, failed: bool = False) -> None:
-        """Count a file as settled."""
-        self.files_done += 1
+    def sent(self) -> None:
+        """Count a file as sent, which has still to be settled."""
+        self.files_sent += 1
+        self._last_sent = self.seconds
+        self._tell()
+
+    def settle(self, *, failed: bool = False, unsent: int = 0) -> None:
+        """Count a file as settled that was not counted as sent; its *unsent* bytes will not be moved."""
+        self.files_sent += 1
         self.files_failed += failed
+        if self.bytes_total is not None:
+            self.bytes_total = max(self.bytes_done, self.bytes_total - unsent)
+        self.settle_sent()
+
+    def settle_sent(self, *, checked: bool = False) -> None:
+        """Count a file as settled that was sent, and maybe *checked* by the service."""
+        self.files_done += 1
+        if checked:
+            self._last_checked = self.seconds
         self._tell()
 
     def enter(self, stage: str) -> None:
@@ -74,6 +94,9 @@ class ProgressTracker:
             self.bytes_done,
             now - self._began,
             finished,
+            self.files_sent,
+            self._last_sent,
+            self._last_checked,
         )
         for listener in self._listeners:
             tell(listener, event)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime as dt
 import difflib
 import json
 import math
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
 
 from .._paths import as_path
 from .._show.console import complain
@@ -31,6 +33,9 @@ OTHER_WORDS = {
     "cp": "upload",
 }
 """What other command lines call our commands."""
+
+NO_RETRY_SECONDS = 2.0
+"""How long ``--no-retry`` waits for a connection."""
 
 _ID = re.compile("[0-9a-f_-]{20,}")
 """What the services make as ids; other text may be a name."""
@@ -172,7 +177,11 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--config", metavar="FILE", help="settings file to use")
     group.add_argument("--endpoint", metavar="URL", help="address of the service")
     group.add_argument("--organization", metavar="ID", help="id of the organization")
-    group.add_argument("--no-retry", action="store_true", help="fail at once instead of retrying")
+    group.add_argument(
+        "--no-retry",
+        action="store_true",
+        help=f"fail instead of retrying, at most {NO_RETRY_SECONDS:.0f} seconds to connect (see also VI_RETRIES)",
+    )
 
 
 def add_output(parser: argparse.ArgumentParser, *, ids: str | None = "ids only") -> None:
@@ -290,14 +299,16 @@ def open_client(given: argparse.Namespace) -> Client:
     """Return a client of the service that the options and settings name."""
     import vi
 
+    from ..config import RetryPolicy
+
     client = vi.Client(
         organization_id=given.organization,
         endpoint=given.endpoint,
         config_file=given.config,
         profile=given.profile,
-        retries=0 if given.no_retry else None,
+        retries=RetryPolicy(max_attempts=1, connect_patience=NO_RETRY_SECONDS) if given.no_retry else None,
     )
-    _tell_of_silence(client)
+    tell_of_silence(client)
     if hasattr(given, "dataset"):
         try:
             given.dataset = dataset_id(client, given.dataset)
@@ -307,18 +318,31 @@ def open_client(given: argparse.Namespace) -> Client:
     return client
 
 
-def _tell_of_silence(client: Client) -> None:
-    """Say on stderr, once, that the service does not answer, as soon as a request is made again for that."""
-    from .._events import RetryEvent
+def tell_of_silence(client: Client) -> None:
+    """Say on stderr, once, that the service does not answer, and until when it is waited for."""
+    from .._events import RetryEvent, SilenceEvent
 
-    place = client.settings.endpoint.partition("://")[2]
+    address = urlsplit(client.settings.endpoint)
+    place = f"{address.hostname}:{address.port or (443 if address.scheme == 'https' else 80)}"
 
     def hear(event: object) -> None:
-        if isinstance(event, RetryEvent) and event.kind == "api":
-            stop()
-            complain(f"No answer from {place} ({event.reason}). Trying again; Ctrl+C stops, --no-retry fails at once.")
+        patience: float | None
+        if isinstance(event, SilenceEvent):
+            reason, patience = "no answer yet", event.seconds
+        elif isinstance(event, RetryEvent) and event.kind == "api":
+            reason, patience = event.reason.removeprefix(f"no connection to {place}: "), event.patience
+        else:
+            return
+        stop()
+        until = "trying again" if patience is None else f"until {_clock(patience)}"
+        complain(f"Waiting for {place} ({reason}), {until}. Ctrl+C stops; --no-retry fails at once.")
 
     stop = client.hooks.add(hear)
+
+
+def _clock(seconds: float) -> str:
+    """Return the time of day *seconds* from now."""
+    return (dt.datetime.now().astimezone() + dt.timedelta(seconds=seconds)).strftime("%H:%M:%S")
 
 
 def selection(given: argparse.Namespace) -> dict[str, Any]:

@@ -92,6 +92,6 @@ class UploadContext:
     def fail(self, record: FileRecord, code: str, message: str) -> None:
         """Settle a file as failed, which may end the upload."""
         self.ledger.fail(record, code, message)
-        self.tracker.settle(failed=True)
+        self.tracker.settle(failed=True, unsent=record.size - record.counted)
         if self.stops_at_first_failure:
             raise FirstFailure

@@ -73,5 +73,5 @@ class Preparing:
         if metadata_of is not None and (update := differing(metadata_of(record), asset.custom_metadata)):
             self._upload.metadata[record.filename] = update
         self._upload.ledger.succeed(record, Outcome.EXISTING)
-        self._upload.tracker.settle()
+        self._upload.tracker.settle(unsent=record.size)
         return True

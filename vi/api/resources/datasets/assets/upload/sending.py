@@ -99,6 +99,7 @@ class Sending:
             # Settling tells whether the session failed, was ended by another hand, or is finished with this file too.
             if gone.may_be_stored:
                 opened.sent[record.filename] = record
+                self._upload.tracker.sent()
         except TransferFailed as problem:
             record.attempts = max(record.attempts, problem.attempts)
             self._lose(opened, record, problem.code, f"{record.filename}: {problem.message}")
@@ -120,6 +121,7 @@ class Sending:
                 self._upload.journal.sent(record.filename, identity, opened.id)
             self._upload.acknowledged += 1
             self._upload.tracker.move(record.advance(record.size))
+            self._upload.tracker.sent()
             self._upload.slots.moved(record.size)
         cut_short = record.outcome is Outcome.FAILED and self._upload.ledger.failures[-1].code in CUT_SHORT
         if not cut_short:

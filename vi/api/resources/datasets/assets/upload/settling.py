@@ -47,7 +47,7 @@ class Settlement:
         if not self._upload.options.wait:
             for record in opened.sent.values():
                 self._upload.ledger.succeed(record)
-                self._upload.tracker.settle()
+                self._upload.tracker.settle_sent()
             self._give_up(opened, "its session ended before it was sent")
             self._close(opened)
             return
@@ -86,7 +86,7 @@ class Settlement:
         count = opened.session.status.progressCount
         for _ in range(opened.settled, min(count.succeeded + count.errored, len(opened.sent))):
             opened.settled += 1
-            self._upload.tracker.settle()
+            self._upload.tracker.settle_sent(checked=True)
 
     def _replace(self, opened: OpenSession) -> None:
         """Keep the newest reading of a session in the result, without its URLs."""
@@ -135,7 +135,7 @@ class Settlement:
         for name, record in opened.records.items():
             if name not in opened.sent and record.outcome is None:
                 self._upload.ledger.cancel(record, f"{name}: {reason}.")
-                self._upload.tracker.settle()
+                self._upload.tracker.settle(unsent=record.size - record.counted)
 
     def _close(self, opened: OpenSession) -> None:
         self.open.pop(opened.id, None)

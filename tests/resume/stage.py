@@ -222,13 +222,13 @@ def at_the(
 
 
 async def cancelled(
-    service: CountingService, dataset: str, folder: Path, count: int, part: str, **settings: Any
+    service: CountingService, dataset: str, folder: Path, count: int, part: str, method: str = "PUT", **settings: Any
 ) -> None:
-    """Upload, cancelled when the *count*-th answer to a PUT of *part* has been made."""
+    """Upload, cancelled when the *count*-th answer to a request of *method* with *part* has been made."""
     loop = asyncio.get_running_loop()
     async with service.async_client(**settings) as client:
         task = asyncio.create_task(client.assets.upload(dataset, folder, show_progress=False))
-        service.after = at_the(count, part)(lambda: loop.call_soon_threadsafe(task.cancel))
+        service.after = at_the(count, part, method)(lambda: loop.call_soon_threadsafe(task.cancel))
         with pytest.raises(asyncio.CancelledError):
             await task
     service.after = lambda number, request: None

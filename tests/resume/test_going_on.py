@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from aiohttp import web
 
@@ -35,6 +36,8 @@ from tests.resume.stage import (
     stored,
     whole,
 )
+from vi._transfer.journals.uploads import JournalKey
+from vi.config import Settings
 
 SCRIPT = Path(__file__).with_name("upload.py")
 ROOT = Path(__file__).parents[2]
@@ -115,6 +118,55 @@ def test_after_ctrl_c_only_what_was_in_flight_is_sent_again(
     total = sum(path.stat().st_size for path in many.iterdir())
     assert first + sum(put.size for put in service.puts) <= total * 1.01 + LIMITS.max_concurrency * largest
     assert not service.open_sessions(dataset)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_session_answered_just_as_the_upload_ends_does_not_stay_open(
+    service: CountingService, client: vi.Client, dataset: str, cache: Path, some: Path, count: int
+) -> None:
+    limits = attrs.evolve(LIMITS, session_files=30)
+    stop(service, dataset, some, count, "/assetIngestionSessions", method="POST", limits=limits)
+    assert set(service.open_sessions(dataset)) <= left_behind(cache).sessions.keys()
+    go_on(client, dataset, some, cache)
+    assert not service.open_sessions(dataset)
+
+
+def test_an_upload_to_a_folder_resumes_when_its_service_has_another_port(
+    tmp_path: Path, cache: Path, some: Path
+) -> None:
+    """As `Client.local` has after each start."""
+    first = CountingService(tmp_path / "data")
+    with first.client() as client:
+        dataset = client.datasets.create(name="moved").dataset_id
+    stop(first, dataset, some)
+    left = left_behind(cache)
+    first.stop()
+    second = CountingService(tmp_path / "data")
+    assert second.url != first.url
+    with second.client() as client:
+        result = go_on(client, dataset, some, cache)
+    second.stop()
+    assert result.total_existing == len(left.sent) > 10
+    assert not whole(second) & left.sent.keys()
+    assert len(in_parts(second)) < PARTS
+    assert vi.transfers.unfinished() == []
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "same"),
+    [
+        ("http://localhost:2", True),
+        ("http://[::1]:2", True),
+        ("http://127.0.0.1:2/vi", False),
+        ("https://127.0.0.1:1", False),
+        ("http://vi.example:1", False),
+    ],
+)
+def test_a_port_tells_services_apart_only_on_other_machines(endpoint: str, same: bool) -> None:
+    local, other = (JournalKey.of(Settings("k", "acme", one), "ds1") for one in ("http://127.0.0.1:1", endpoint))
+    assert (local == other) is same
+    remote = {JournalKey.of(Settings("k", "acme", f"https://vi.example:{port}"), "ds1") for port in (1, 2)}
+    assert len(remote) == 2
 
 
 def test_a_time_out_leaves_the_same_to_go_on_with(

@@ -1,7 +1,7 @@
 """What an upload has begun at the service, recorded so that the next run can resume.
 
 A journal is a file of JSON lines, one for each session opened, file acknowledged, multipart upload begun and part
-stored (`locked_lines`). It holds no URL and no key. It belongs to one endpoint, organization and dataset, and while a
+stored (`locked_lines`). It holds no URL and no key. It belongs to one service, organization and dataset, and while a
 run writes it the file is locked; a second run at the same time takes a file of its own. The next run that finds it
 unlocked takes it over. It is a hint where to look, never a proof: what it says is checked with the service.
 
@@ -21,10 +21,12 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 
 from ... import _routes
+from ...config import Settings, is_loopback
 from ..dictated import MAX_PARTS
 from ..record import FileRecord
 from . import locked_lines
@@ -41,6 +43,18 @@ class JournalKey:
     endpoint: str
     organization_id: str
     dataset_id: str
+
+    @classmethod
+    def of(cls, settings: Settings, dataset_id: str) -> JournalKey:
+        """Return the key of a dataset; a service of this machine takes another port at each start, so no port counts.
+
+        Its organization tells it from others.
+        """
+        endpoint = settings.endpoint
+        parts = urlsplit(endpoint)
+        if is_loopback(parts.hostname):
+            endpoint = f"{parts.scheme}://localhost{parts.path}"
+        return cls(endpoint, settings.organization_id, dataset_id)
 
     @property
     def digest(self) -> str:

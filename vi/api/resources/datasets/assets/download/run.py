@@ -178,8 +178,8 @@ class Download:
         return result
 
     async def _prepare(self) -> None:
-        folder, settings = self._options.folder, self._calls.http.settings
-        key = JournalKey(settings.endpoint, settings.organization_id, self._calls.dataset_id)
+        folder = self._options.folder
+        key = JournalKey.of(self._calls.http.settings, self._calls.dataset_id)
         self._parts = await to_end_in_thread(PartJournal.open, folder, key)
         await self._probe()
         rules = await to_end_in_thread(rules_of, folder)

@@ -121,6 +121,11 @@ class Opening:
             "onAssetOverwritten": str(self._upload.options.retention),
             "assets": [_announce(record) for record in records],
         }
+        opened, assets = await self._settlement.opening(self._ask_for(spec, records))
+        self._hand_out(opened, assets)
+        return opened
+
+    async def _ask_for(self, spec: dict[str, Any], records: list[FileRecord]) -> tuple[OpenSession, list[Any]]:
         document = await self._upload.calls.open_session(spec)
         assets = take_signed_urls(document)
         try:
@@ -131,8 +136,7 @@ class Opening:
         self._settlement.add(opened)
         if self._upload.journal is not None:
             self._upload.journal.opened(opened.id)
-        self._hand_out(opened, assets)
-        return opened
+        return opened, assets
 
     def _hand_out(self, opened: OpenSession, assets: list[Any]) -> None:
         """Give each record its URL; a name that was never offered is ignored, a name given twice counts once."""

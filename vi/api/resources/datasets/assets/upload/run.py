@@ -100,7 +100,7 @@ class Upload:
     async def _resume(self) -> None:
         """Open a journal, and learn what earlier runs of this upload have left."""
         calls = self._upload.calls
-        key = JournalKey(calls.endpoint, calls.http.settings.organization_id, calls.dataset_id)
+        key = JournalKey.of(calls.http.settings, calls.dataset_id)
         try:
             self._upload.journal = await to_end_in_thread(Journal.open, key)
         except OSError as error:

@@ -6,7 +6,10 @@ without failing says it for all of its files, else the dataset is asked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import contextlib
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
 
 import anyio
 
@@ -21,6 +24,8 @@ from .context import FirstFailure, OpenSession, UploadContext
 
 CANCEL_SECONDS = 1.5
 
+T = TypeVar("T")
+
 
 class Settlement:
     """The open sessions of one upload, and how each of their files ends."""
@@ -28,8 +33,21 @@ class Settlement:
     def __init__(self, upload: UploadContext) -> None:
         self._upload = upload
         self.open: dict[str, OpenSession] = {}
+        self._opening: asyncio.Task[Any] | None = None
         self.sessions: list[AssetIngestionSession] = []
         """All that the upload has had, as last read."""
+
+    async def opening(self, work: Coroutine[Any, Any, T]) -> T:
+        """Open a session, that is `add` it; if the upload is ended meanwhile, `wind_down` waits for the answer.
+
+        Nobody else would know of that session, and it would stay open.
+        """
+        task = self._opening = asyncio.create_task(work)
+        try:
+            return await asyncio.shield(task)
+        finally:
+            if task.done():
+                self._opening = None
 
     def add(self, opened: OpenSession) -> None:
         """Take on a session."""
@@ -161,6 +179,8 @@ class Settlement:
                 async with anyio.create_task_group() as group:
                     for opened in list(self.open.values()):
                         group.start_soon(self._wind_down_one, opened)
+                    if self._opening is not None:
+                        group.start_soon(self._wind_down_opening, self._opening, set(self.open))
             except BaseExceptionGroup as group_error:
                 error = first_error(group_error)
                 if not isinstance(error, ViError):
@@ -169,6 +189,12 @@ class Settlement:
             for name, record in opened.records.items():
                 if record.outcome is None:
                     self._upload.ledger.cancel(record, f"{name}: cancelled; whether it was stored is unknown.")
+
+    async def _wind_down_opening(self, opening: asyncio.Task[Any], known: set[str]) -> None:
+        with contextlib.suppress(ViError):
+            await opening  # which is cancelled with this when the time is up
+        for opened in [opened for session_id, opened in self.open.items() if session_id not in known]:
+            await self._wind_down_one(opened)
 
     async def _wind_down_one(self, opened: OpenSession) -> None:
         left = self._is_left(opened)

@@ -65,30 +65,50 @@ class Difference:
         return self is not other and any(re.fullmatch(pattern, other.rule) for pattern in self.hides)
 
 
-class DifferentService:
-    """A proxy in a thread of its own before the service at *inner*."""
+class Served:
+    """Answers requests in a thread of its own."""
 
-    def __init__(self, inner: str, differences: Sequence[Difference] = (), host: str = "127.0.0.1") -> None:
-        self._inner = inner
-        self.differences = list(differences)
-        self._met: dict[int, int] = {}
+    def __init__(self, host: str = "127.0.0.1") -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="different", daemon=True)
         self._thread.start()
         port = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(30)
         self.url = f"http://{host}:{port}"
 
+    async def answer(self, request: web.Request) -> web.Response:
+        raise NotImplementedError
+
     async def _start(self) -> int:
         self._session = aiohttp.ClientSession(auto_decompress=False)
         app = web.Application(client_max_size=64 << 20)
-        app.router.add_route("*", "/{path:.*}", self._pass)
+        app.router.add_route("*", "/{path:.*}", self.answer)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
         return int(self._runner.addresses[0][1])
 
-    async def _pass(self, request: web.Request) -> web.Response:
+    def stop(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(30)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(30)
+        self._loop.close()
+
+    async def _stop(self) -> None:
+        await self._session.close()
+        await self._runner.cleanup()
+
+
+class DifferentService(Served):
+    """A proxy before the service at *inner*."""
+
+    def __init__(self, inner: str, differences: Sequence[Difference] = (), host: str = "127.0.0.1") -> None:
+        self._inner = inner
+        self.differences = list(differences)
+        self._met: dict[int, int] = {}
+        super().__init__(host)
+
+    async def answer(self, request: web.Request) -> web.Response:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
         async with self._session.request(
             request.method,
@@ -107,14 +127,8 @@ class DifferentService:
                 passing.number = self._met.get(id(one), 0)
                 self._met[id(one)] = passing.number + 1
                 one.change(passing)
+        self.passed(passing)
         return web.Response(status=passing.status, headers=passing.headers, body=passing.body)
 
-    def stop(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(30)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(30)
-        self._loop.close()
-
-    async def _stop(self) -> None:
-        await self._session.close()
-        await self._runner.cleanup()
+    def passed(self, passing: Passing) -> None:
+        """Notice an answer."""

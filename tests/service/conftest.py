@@ -15,6 +15,7 @@ import pytest
 import yarl
 from PIL import Image
 
+from tests.service import answers
 from tests.service.gallery_visitor import Visitor
 from vi.server import ServiceConfig
 from vi.server.lifecycle import wall_clock
@@ -127,13 +128,16 @@ class Api:
         headers: Mapping[str, str | None] | None = None,
         **query: Any,
     ) -> Answer:
-        """Send a request; a header of None is left out."""
+        """Send a request and hold the answer against the contract; a header of None is left out."""
         sent = {name: value for name, value in {**self.headers, **(headers or {})}.items() if value is not None}
         data = body if document is None else json.dumps(document)
         url = yarl.URL(self.service.url + path, encoded=True)
         if query:
             url = url.update_query({name: str(value) for name, value in query.items()})
-        return await self.raw(method, url, data, sent)
+        answer = await self.raw(method, url, data, sent)
+        if answer.headers.get("Content-Type", "").startswith("application/json"):
+            assert answers.problems(method, url.path, answer.status, answer.document) == []
+        return answer
 
     async def raw(
         self, method: str, url: str | yarl.URL, data: Any = None, headers: Mapping[str, str] | None = None

@@ -17,19 +17,6 @@ from vi.api.resources.datasets.assets import responses
 
 pytestmark = pytest.mark.anyio
 
-TEXT = ("insertedBy", "mimeType", "source", "status", "uploadStatus", "visibility", "contentsFrom")
-INTEGERS = (
-    "frames",
-    "fileSize",
-    "height",
-    "width",
-    "comments",
-    "customMetadataCount",
-    "timeCreated",
-    "lastUpdated",
-    "contentsLastUpdated",
-)
-
 
 async def every_page(api: Any, path: str, size: int, **query: Any) -> list[list[dict[str, Any]]]:
     pages, token = [], None
@@ -76,18 +63,12 @@ async def asset_path(api: Any, dataset_path: str, picture: Any) -> str:
 async def test_an_asset_document_has_every_required_field(api: Any, asset_path: str) -> None:
     asset = (await api("GET", asset_path)).document
     _wire.structure(asset, responses.Asset)
-    for name in ("assetId", "datasetId", "workspaceId", "filename", "kind", "owner", "selfLink", "etag"):
-        assert isinstance(asset[name], str), name
     metadata = asset["metadata"]
-    assert all(isinstance(metadata[name], str) for name in TEXT)
-    assert all(type(metadata[name]) is int for name in INTEGERS)
     assert metadata["cohorts"] == []
     assert metadata["userDefined"] == metadata["customMetadata"] == metadata["framesChange"] == {}
-    assert set(metadata["generations"]) == {"asset", "thumbnail"}
     assert metadata["annotations"] == {"withTag": {}, "total": 0}
     assert metadata["dimensions"] == {"height": 6, "width": 8, "depth": None}
     assert metadata["pixelRatio"] == {"height": 1, "width": 1, "depth": None}
-    assert len(metadata) == 25
     assert "contents" not in asset
 
 

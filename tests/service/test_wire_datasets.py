@@ -25,16 +25,10 @@ async def test_the_organization_and_its_page(fresh_api: Any) -> None:
     path = await fresh_api.create_dataset()
     document = (await fresh_api("GET", fresh_api.organization)).document
     assert _wire.structure(document, Organization).organization_id == fresh_api.service.organization_id
-    assert set(document) == {
-        *("name", "kind", "workspaceId", "lastAccess", "datasets", "billing", "users", "metadata", "features"),
-        *("lockStatus", "selfLink", "etag"),
-    }
-    assert set(document["billing"]) == {"payer", "email", "subscriberId", "ledger", "tier"}
     assert document["billing"]["ledger"] == []
     assert document["datasets"] == [path.rpartition("/")[2]]
     assert document["lockStatus"]["isLocked"] is False
-    (user,) = document["users"].values()
-    assert set(user) == {"workspaceRole", "datasets"}
+    assert len(document["users"]) == 1
     page = (await fresh_api("GET", "/workspaces", s=5)).document
     assert [item["workspaceId"] for item in page["items"]] == [document["workspaceId"]]
     assert not page["nextPage"]
@@ -56,11 +50,6 @@ async def test_a_new_dataset_has_every_field(api: Any) -> None:
     assert answer.status == 201
     document = answer.document
     _wire.structure(document, responses.Dataset)
-    required = (
-        *("datasetId", "name", "owner", "workspaceId", "type", "content", "createDate", "statistic", "users", "tags"),
-        *("cohorts", "status", "lastAccessed", "isLocked", "access", "preference", "assetStatuses", "selfLink", "etag"),
-    )
-    assert not [name for name in required if document.get(name) is None]
     assert (document["type"], document["content"], document["tags"]) == ("vqa", "Image", {"a": 1})
     assert document["statistic"] == {"assetTotal": 0, "annotationTotal": 0, "tagsCount": {}, "assetAnnotated": 0}
     organization, _, short = document["datasetId"].rpartition("_")

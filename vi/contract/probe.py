@@ -13,6 +13,7 @@ import attrs
 from .. import _routes
 from .._connections import TRANSPORT_ERRORS, read_failure
 from .._http import Http, read_capped
+from .._retry import read_retry_after
 from .._transfer.outcomes import TransferFailed
 from .._transfer.signed import SignedTransfer, signed_transfer
 from ..errors import ViError, ViNetworkError
@@ -75,6 +76,8 @@ class Probe:
         self.endpoint: str = settings.endpoint
         self.safe: Safe = Safe([settings.secret_key, settings.organization_id])
         self.findings: list[Finding] = []
+        self.waits: list[bool] = []
+        """For each answer that asked to wait, whether it said for how long."""
         self._tell = tell
 
     async def api(
@@ -96,6 +99,8 @@ class Probe:
             return Reply(0, {}, b"", time.monotonic() - began, error.message)
         except ViError as error:
             return Reply(error.status_code or 0, {}, b"", time.monotonic() - began, error.message)
+        if answer.status in (429, 503):
+            self.waits.append(read_retry_after(answer.headers) is not None)
         return Reply(answer.status, _lower(answer.headers), answer.body, time.monotonic() - began)
 
     def signed(self, contents: Any, method: str) -> SignedTransfer | None:

@@ -258,6 +258,7 @@ class Download:
             for rule in _DOWNLOAD_RULES[_DOWNLOAD_RULES.index("download.status") + 1 :]:
                 probe.skip(rule, "the bytes did not come")
             return
+        probe.row("download.rate", asked, f"{len(reply.body) / max(reply.seconds, 0.001) / 1024:.0f} KiB/s", "measured")
         size = dig(self.asset, "metadata", "fileSize")
         probe.hold("download.size", asked, len(reply.body) == size, "equal" if len(reply.body) == size else "not equal")
         coding = reply.headers.get("content-encoding", "identity").lower()

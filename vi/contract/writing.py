@@ -24,7 +24,6 @@ PATIENCE = 60.0
 FIRST_LOOK, LAST_LOOK = 0.1, 2.0
 LONGEST_LIFE = 20 * 60.0
 METADATA: dict[str, str | int | float | bool] = {"text": "a", "whole": 7, "decimal": 1.5, "yes": True}
-REFUSED = "not-an-image.png"
 
 _SESSIONS = "POST {src}/assetIngestionSessions"
 _MULTIPART = "POST {src}/multipartUploads"
@@ -87,7 +86,7 @@ class Writing:
         empty = await self._open([])
         asked = f"{_SESSIONS} without files"
         probe.hold("write.empty_session", asked, empty.status in (400, 422), said(empty))
-        pictures = [*samples(), Picture("plain.png", png(1), METADATA), Picture(REFUSED, b"plain text\n" * 20)]
+        pictures = [*samples(), Picture("plain.png", png(1), METADATA), *refused()]
         reply = await self._open(pictures)
         if not probe.compare("write.session", _SESSIONS, reply, shapes.SESSION, status=201):
             return
@@ -133,7 +132,8 @@ class Writing:
         adds_up = (total, succeeded, errored) == (len(pictures), len(pictures) - len(failed), len(failed))
         came = f"{succeeded} succeeded, {errored} errored" if isinstance(succeeded, int) else said(end)
         probe.hold("write.settled", asked, adds_up and condition(end) == "Reached", came)
-        lost = sorted({one.name.rsplit(".", 1)[-1] for one in pictures if one.name in failed and one.name != REFUSED})
+        bad = [one.name for one in refused()]
+        lost = sorted({one.name.rsplit(".", 1)[-1] for one in pictures if one.name in failed and one.name not in bad})
         tried = {one.name.rsplit(".", 1)[-1] for one in pictures}
         if condition(end) is None:
             probe.skip("write.formats", "the session did not settle")
@@ -141,8 +141,9 @@ class Writing:
             probe.hold(
                 "write.formats", asked, not lost, f"refused: {', '.join(lost)}" if lost else f"{len(tried)} kinds"
             )
-        code = failed.get(REFUSED)
-        probe.hold("write.refused", asked, isinstance(code, str), probe.safe(code) if code else "no event")
+        codes = [failed.get(name) for name in bad]
+        told = ", ".join(probe.safe(code) if code else "no event" for code in codes)
+        probe.hold("write.refused", asked, all(isinstance(code, str) for code in codes), told)
 
     async def _overwrite(self) -> None:
         for rule, keep, seed in (("write.overwrite_remove", False, 2), ("write.overwrite_keep", True, 3)):
@@ -258,6 +259,7 @@ class Writing:
             probe.hold("write.delete", "DELETE {ds}/assets/{asset}", good, came)
         else:
             probe.skip("write.delete", "the file sent in parts is missing")
+        await self._delete_several()
         before = await self._count()
         spec = {"filter": None, "metadataQuery": 'text == "a"', "ruleQuery": None, "strictQuery": True}
         begun = await self._api("POST", _routes.BULK_DELETIONS, body={"spec": spec})
@@ -269,6 +271,22 @@ class Writing:
         left = await self._count()
         good = isinstance(before, int) and left == before - 1
         probe.hold("write.delete_many", asked, good, "one removed" if good else "another number removed")
+
+    async def _delete_several(self) -> None:
+        """Delete several assets at once, each by its id, as `assets.delete_many` does; one of them is gone already."""
+        page = await self._api("GET", _routes.ASSETS, params={"s": "100"})
+        ids = [dig(one, "assetId") for one in page.items() if str(dig(one, "filename")).startswith("sample")][:3]
+        if not ids:
+            self.probe.skip("write.delete_several", "no sample was ingested")
+            return
+        before = await self._count()
+        gone = await asyncio.gather(*(self._api("DELETE", _routes.ASSET, {"asset": str(one)}) for one in ids))
+        again = await self._api("DELETE", _routes.ASSET, {"asset": str(ids[0])})
+        left = await self._count()
+        removed = before - left if isinstance(before, int) and isinstance(left, int) else None
+        good = all(one.ok for one in gone) and removed == len(ids) and again.status == 404
+        came = f"{sum(one.ok for one in gone)} of {len(ids)} deleted, then {said(again)}"
+        self.probe.hold("write.delete_several", "DELETE {ds}/assets/{asset}, several at once", good, came)
 
     async def _expire(self) -> None:
         if not self.slow:
@@ -363,6 +381,16 @@ def _failures(session: Reply) -> dict[str, Any]:
         files = dig(event, "files")
         found.update(files if isinstance(files, dict) else {})
     return found
+
+
+def refused() -> list[Picture]:
+    """Return the files that must end with a code: text, an image that is cut short, and one without its pixels."""
+    whole = png(9, side=48)
+    return [
+        Picture("not-an-image.png", b"plain text\n" * 20),
+        Picture("cut-short.png", whole[: len(whole) // 2]),
+        Picture("without-pixels.png", whole[:33] + whole[-12:]),
+    ]
 
 
 def samples() -> list[Picture]:

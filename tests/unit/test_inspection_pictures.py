@@ -7,6 +7,7 @@ import random
 import re
 import struct
 import zlib
+from base64 import b85decode
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -176,6 +177,125 @@ async def test_the_still_of_an_animation_is_no_frame(box: Box, inspector: Inspec
     without = encode("PNG", save_all=True, append_images=frames)
     verdicts = await inspector.inspect([box.job(with_still), box.job(without)])
     assert [(v.error, v.frames) for v in verdicts] == [(None, 2), (None, 3)]
+
+
+def chunks_of(data: bytes) -> list[bytes]:
+    found, at = [], 8
+    while at < len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        found.append(data[at:end])
+        at = end
+    return found
+
+
+def renumbered(piece: bytes, number: int) -> bytes:
+    return chunk(piece[4:8], struct.pack(">I", number) + piece[12:-4])
+
+
+def of_kind(found: list[bytes], kind: bytes) -> list[int]:
+    return [index for index, piece in enumerate(found) if piece[4:8] == kind]
+
+
+def gap(found: list[bytes]) -> None:
+    last = of_kind(found, b"fdAT")[-1]
+    found[last] = renumbered(found[last], 99)
+
+
+def repeated(found: list[bytes]) -> None:
+    last = of_kind(found, b"fdAT")[-1]
+    found.insert(last, found[last])
+
+
+def swapped(found: list[bytes]) -> None:
+    first, last = of_kind(found, b"fcTL")[-1], of_kind(found, b"fdAT")[-1]
+    found[first], found[last] = found[last], found[first]
+
+
+def without_controls(found: list[bytes]) -> None:
+    for index in reversed(of_kind(found, b"fcTL")):
+        del found[index]
+
+
+def late_count(found: list[bytes]) -> None:
+    found.insert(-1, found.pop(of_kind(found, b"acTL")[0]))
+
+
+def too_many(found: list[bytes]) -> None:
+    found[of_kind(found, b"acTL")[0]] = chunk(b"acTL", struct.pack(">II", 7, 0))
+
+
+def none_at_all(found: list[bytes]) -> None:
+    found[of_kind(found, b"acTL")[0]] = chunk(b"acTL", struct.pack(">II", 0, 0))
+
+
+def outside(found: list[bytes]) -> None:
+    last = of_kind(found, b"fcTL")[-1]
+    body = found[last][8:-4]
+    found[last] = chunk(b"fcTL", body[:12] + struct.pack(">I", 90) + body[16:])
+
+
+def without_pixels(found: list[bytes]) -> None:
+    del found[of_kind(found, b"fdAT")[-1]]
+
+
+@pytest.mark.parametrize(
+    "disorder",
+    [gap, repeated, swapped, without_controls, late_count, too_many, none_at_all, outside, without_pixels],
+)
+@pytest.mark.parametrize("still", [False, True], ids=["of the animation", "apart"])
+async def test_an_animation_in_disorder_is_stored_as_its_still(
+    disorder: Callable[[list[bytes]], None], still: bool, box: Box, inspector: Inspector
+) -> None:
+    data = encode("PNG", save_all=True, append_images=[picture(2), picture(3)], default_image=still)
+    found = chunks_of(data)
+    disorder(found)
+    [verdict] = await inspector.inspect([box.job(data[:8] + b"".join(found))])
+    assert (verdict.error, verdict.frames) == (None, 1), verdict.message
+    assert shown(verdict).size == (96, 64)
+
+
+async def test_a_damaged_frame_of_an_animation_in_order_is_damage(box: Box, inspector: Inspector) -> None:
+    data = encode("PNG", save_all=True, append_images=[picture(2)])
+    found = chunks_of(data)
+    last = of_kind(found, b"fdAT")[-1]
+    found[last] = chunk(b"fdAT", found[last][8:30])
+    [verdict] = await inspector.inspect([box.job(data[:8] + b"".join(found))])
+    assert verdict.error == "ECORRUPT"
+
+
+# Deep colours.
+
+
+@pytest.mark.parametrize(("most", "white"), [(65535, 255), (4095, 255), (1023, 255), (40000, 156)])
+async def test_deep_colours_that_use_few_of_their_bits_are_seen(
+    most: int, white: int, box: Box, inspector: Inspector
+) -> None:
+    rows = (b"\0" + struct.pack(">3H", 0, 0, 0) * 8 + struct.pack(">3H", most, most, most) * 8) * 16
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 16, 16, 16, 2, 0, 0, 0))
+    data = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    [verdict] = await inspector.inspect([box.job(data)])
+    seen = shown(verdict).convert("L")
+    assert [abs(seen.getpixel((x, 8)) - value) < 6 for x, value in ((2, 0), (13, white))] == [True, True]  # type: ignore[operator]
+
+
+WHITE_AND_DARK = b85decode(
+    r"|4;u>051Rl000040000400000000000000400004000000000000R#J0S^HI4*>!HQUDA90003200aa80smY81VDiQWB?@q0"
+    r"Yh?SVRU6=AYyqSPjF>!N>D{dAa-"
+    r"SPb7^mGATlmBE;Rp;015yA0000i00IA#&-^f86aQtE{|QKEzyd5J^hQ(Qq3h5BTsYe5fPnwm"
+)
+LIGHT_AND_DARK = b85decode(
+    r"|4;u>051Rl000040000400000000000000400004000000000000R#J0S^HI4*>!HQUDA90003200aa80smY81VDiQWB?@q0"
+    r"Yh?SVRU6=AYyqSPjF>!N>D{dAa-SPb7^mGATlmBE;Rp;015yA0000m00IA#&-^fO6aQtE{{{;Xgl5mY*PkQwQ-"
+    r"poWXkb@K*8G}3fPnwm"
+)
+
+
+async def test_white_of_a_deep_jpeg_2000_is_not_shown_black(box: Box, inspector: Inspector) -> None:
+    """Pillow rounds the highest values up to 256, that is 0: then there is no preview rather than a wrong one."""
+    white, light = await inspector.inspect([box.job(data, "image/jp2") for data in (WHITE_AND_DARK, LIGHT_AND_DARK)])
+    assert (white.error, light.error) == (None, None)
+    assert white.thumbnail is None
+    assert shown(light).convert("L").getpixel((0, 0)) > 220  # type: ignore[operator]
 
 
 # TIFF.

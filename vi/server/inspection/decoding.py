@@ -135,13 +135,24 @@ def _decode(family: str, data: bytes, limits: InspectionLimits) -> Picture:
         if family == "heif":
             # The decoder turns the picture; the real size is known only now.
             size = image.size[::-1] if heif.is_turned(data) else image.size
-        small = thumbnail(image, limits.thumbnail_side)
+        small = thumbnail(image, limits.thumbnail_side, deep=_is_deep(family, data))
         frames = getattr(image, "n_frames", 1)
         if frames > 1:
             _decode_others(image, [index for index in range(frames) if index != image.tell()], limits)
         # The picture that an animated PNG shows to those who know of no animations is not one of its frames.
         frames -= frames > 1 and getattr(image, "default_image", False)
     return Picture(*size, frames, small)
+
+
+def _is_deep(family: str, data: bytes) -> bool:
+    """Tell whether a sample of the picture has more than 8 bits."""
+    if family == "png":
+        return data[24] == 16
+    if family == "jpeg2000":
+        head = data.find(b"\xff\x4f\xff\x51")  # of the code stream: the number of samples, then 3 bytes for each
+        count = int.from_bytes(data[head + 40 : head + 42], "big")
+        return head >= 0 and any(depth & 0x7F > 7 for depth in data[head + 42 : head + 42 + 3 * count : 3])
+    return False
 
 
 def _decode_jpeg(data: bytes, limits: InspectionLimits) -> Picture:
@@ -186,7 +197,7 @@ def _decode_tiff(data: bytes, limits: InspectionLimits) -> Picture:
                     raise
                 continue
             if page is pictures[0] and not page.is_deep_planar:
-                small = thumbnail(image, limits.thumbnail_side)
+                small = thumbnail(image, limits.thumbnail_side, deep=page.is_deep)
     return Picture(pictures[0].width, pictures[0].height, len(pictures), small)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image, ImageCms, ImageOps
 
 _DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
+_COLOURS = frozenset({"RGB", "RGBA"})
 LARGE = 64_000_000
 """Pixels beyond which a preview is made of some of them."""
 
@@ -20,10 +21,17 @@ def fit(size: tuple[int, int], side: int) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def thumbnail(image: Image.Image, side: int) -> bytes | None:
-    """Return a JPEG, or a WebP where there is transparency; None for pixels that have no such picture."""
+def thumbnail(image: Image.Image, side: int, *, deep: bool = False) -> bytes | None:
+    """Return a JPEG, or a WebP where there is transparency; None for pixels that have no such picture.
+
+    *deep* colours had more than 8 bits in the file, of which the upper 8 came.
+    """
     try:
+        if deep and _wraps(image):
+            return None
         small = _small(image, side)
+        if deep and small.mode in _COLOURS:
+            small = _lightened(small)
         out = io.BytesIO()
         if small.mode == "RGBA":
             small.save(out, "WEBP", quality=75, method=0)
@@ -32,6 +40,25 @@ def thumbnail(image: Image.Image, side: int) -> bytes | None:
     except Exception:  # noqa: BLE001 - the file itself is sound; only its preview cannot be made
         return None
     return out.getvalue()
+
+
+def _wraps(image: Image.Image) -> bool:
+    """Tell whether white may have become black: Pillow rounds the colours of JPEG 2000 up to 256, which is 0 again."""
+    if image.format != "JPEG2000" or image.mode not in ("LA", "RGB", "RGBA", "YCbCr"):
+        return False
+    return any(_extrema(band)[0] == 0 for band in image.split())
+
+
+def _lightened(small: Image.Image) -> Image.Image:
+    """Spread values of 12 bits or fewer that were stored in 16; those of 16 bits stay as they are."""
+    colours = small.convert("RGB")
+    most = max(_extrema(band)[1] for band in colours.split())
+    if not 0 < most < 16:
+        return small
+    light = colours.point(lambda value: min(255, value * 255 // most))
+    if small.mode == "RGBA":
+        light.putalpha(small.getchannel("A"))
+    return light
 
 
 def _small(image: Image.Image, side: int) -> Image.Image:

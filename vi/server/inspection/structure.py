@@ -32,6 +32,8 @@ def _of_png(data: bytes) -> bytes:
     """Leave out whatever holds no pixels and could be a fault to the decoder."""
     view = memoryview(data)
     at, kept, clean = 8, [view[:8]], True
+    animation: list[memoryview] = []
+    before_pixels: int | None = None
     while True:
         end = at + 12 + int.from_bytes(view[at : at + 4], "big")
         if end > len(data):
@@ -44,6 +46,10 @@ def _of_png(data: bytes) -> bytes:
             if not sound:
                 raise NotWholeError(f"its {kind.decode('ascii', 'replace')} chunk is damaged")
             kept.append(view[at:end])
+            if kind in _PNG_ANIMATION:
+                animation.append(view[at:end])
+            elif kind == b"IDAT" and before_pixels is None:
+                before_pixels = len(animation)
         elif (
             sound and kind in _PNG_SHOWN and end > at + 12 and (kind != b"iCCP" or _is_profile(data[at + 8 : end - 4]))
         ):
@@ -51,8 +57,42 @@ def _of_png(data: bytes) -> bytes:
         else:
             clean = False
         if kind == b"IEND":
+            if animation and not _is_sequence(animation, before_pixels, data[16:24]):
+                # As the standard has it: an animation in disorder is shown as its still.
+                kept, clean = [chunk for chunk in kept if bytes(chunk[4:8]) not in _PNG_ANIMATION], False
             return data if clean else b"".join(kept)
         at = end
+
+
+def _is_sequence(chunks: list[memoryview], before_pixels: int | None, canvas: bytes) -> bool:
+    """Tell whether the chunks of an animation are all there, in order, and within the picture.
+
+    *before_pixels* of them came before the first IDAT.
+    """
+    width, height = (int.from_bytes(side, "big") for side in (canvas[:4], canvas[4:]))
+    first, *rest = chunks
+    if before_pixels not in (1, 2) or bytes(first[4:8]) != b"acTL" or len(first) != 20:
+        return False
+    frames, filled = 0, True
+    for number, chunk in enumerate(rest):
+        kind, body = bytes(chunk[4:8]), chunk[8:-4]
+        if kind == b"acTL" or len(body) < 5 or int.from_bytes(body[:4], "big") != number:
+            return False
+        if kind == b"fdAT":
+            filled = True
+            if not frames or (frames == 1 and before_pixels == 2):
+                return False
+            continue
+        if not filled or len(body) != 26:
+            return False
+        wide, high, left, top = (int.from_bytes(body[at : at + 4], "big") for at in range(4, 20, 4))
+        if not (wide and high and left + wide <= width and top + high <= height):
+            return False
+        if before_pixels == 2 and not frames and (wide, high) != (width, height):
+            return False
+        frames += 1
+        filled = frames == 1 and before_pixels == 2  # the pixels of this one are those of the still
+    return filled and frames == int.from_bytes(first[8:12], "big")
 
 
 def _is_profile(chunk: bytes) -> bool:

@@ -29,6 +29,8 @@ class Page:
     is_picture: bool
     is_common: bool
     """Whether its compression is one that every Pillow reads: what is wrong is then wrong with the pixels."""
+    is_deep: bool
+    """Whether it has more than 8 bits a sample."""
     is_deep_planar: bool
     """Colours of 16 bits in planes of their own, which Pillow puts together wrongly."""
 
@@ -66,8 +68,9 @@ class _Reader:
             mask = bool(kind & _MASK) or self._first(entries, _PHOTOMETRIC, 0) == _TRANSPARENCY_MASK
             width, height = self._first(entries, _WIDTH, 0), self._first(entries, _LENGTH, 0)
             common = self._first(entries, _COMPRESSION, 1) in _COMMON
-            deep_planar = self._first(entries, _PLANAR, 1) == 2 and self._first(entries, _BITS, 1) == 16
-            yield Page(len(seen) - 1, width, height, not mask and not kind & _REDUCED, common, deep_planar)
+            bits = self._first(entries, _BITS, 1)
+            deep_planar = self._first(entries, _PLANAR, 1) == 2 and bits == 16
+            yield Page(len(seen) - 1, width, height, not mask and not kind & _REDUCED, common, bits > 8, deep_planar)
 
     def _check_pixels(self, entries: dict[int, int]) -> None:
         compressed = self._first(entries, _COMPRESSION, 1) != 1

@@ -113,10 +113,10 @@ class Browser:
         """What the browser has written to its console since it was last asked."""
         return [str(entry["message"]) for entry in self.driver.get_log("browser")]
 
-    def resize(self, width: int, height: int) -> None:
+    def resize(self, width: int, height: int, *, density: int = 1) -> None:
         mobile = width < 600
         self.command(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=density, mobile=mobile
         )
 
     def prefer(self, scheme: str) -> None:

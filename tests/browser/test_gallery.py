@@ -179,6 +179,18 @@ def test_a_grid_has_pages_and_every_thumbnail_loads(browser: Browser, client: vi
     browser.until(lambda: len(browser.all(".tile")) == 10, "the search finds what holds the text")
 
 
+def test_tiles_are_sharp_on_a_dense_screen(browser: Browser, client: vi.Client, dataset: str) -> None:
+    fill(client, dataset, {"large.jpg": _samples.encode(3, ".jpg", (1200, 900)), "small.png": picture(1)})
+    shown = "return [...document.querySelectorAll('.grid img')].map((one) => new URL(one.currentSrc).search)"
+    for density, sharp in ((1, 0), (2, 1)):
+        browser.resize(*DESKTOP, density=density)
+        browser.open(page_of(dataset))
+        browser.until(lambda: all(one.get_property("complete") for one in browser.all(".grid img")))
+        browser.until(lambda sharp=sharp: sum("size=tile" in one for one in browser.run(shown)) == sharp)
+    wide = "return Math.max(...[...document.querySelectorAll('.grid img')].map((one) => one.naturalWidth))"
+    browser.until(lambda: browser.run(wide) == 256)  # 512 pixels at two to a point
+
+
 def test_it_is_walked_by_keys_alone(visitor: Browser, client: vi.Client, dataset: str) -> None:
     from selenium.webdriver import Keys
 

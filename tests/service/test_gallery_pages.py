@@ -52,6 +52,7 @@ async def read(visitor: Visitor, path: str, status: int = 200) -> Page:
     answer = await visitor("GET", path)
     assert answer.status == status, (path, answer.text)
     page = answer.page
+    assert answer.text.startswith("<!doctype html>\n<html ")
     assert visitor.service.secret_key not in answer.text
     assert "X-Signature" not in answer.text
     for tag, attributes in page.elements:
@@ -383,6 +384,11 @@ async def test_what_a_browser_cannot_show_has_a_preview(
     (kept,) = folder.iterdir()
     again = await visitor("GET", shown_["src"], headers={"If-None-Match": answer.headers["ETag"]})
     assert again.status == 304
+    grid = await read(visitor, f"/gallery/datasets/{path.rpartition('_')[2]}")
+    (tile,) = [image for image in grid.all("img") if "data-dense" in image]
+    dense = await visitor("GET", tile["data-dense"])
+    with Image.open(io.BytesIO(dense.body)) as image:
+        assert image.size == (512, 256)
     kept.write_bytes(kept.read_bytes()[:-3])
     assert (await visitor("GET", shown_["src"])).body == answer.body, "one that is damaged is made again"
     (asset,) = await fresh_api.assets(path)

@@ -45,7 +45,6 @@ _SLOW = 1.0
 """Seconds after which a batch no longer holds back others, and what is known of it is applied."""
 _PAUSE = 1.0
 _PREVIEWS_AT_ONCE = 2
-PREVIEW_SIDE = 1440
 """Pixels of the longer side of a preview."""
 
 
@@ -297,22 +296,22 @@ class Ingestion:
             await self._blobs.put_thumbnails([(row.blob, verdict.thumbnail)])
         return verdict.thumbnail
 
-    async def make_preview(self, row: sa.Row[Any]) -> bytes | None:
-        """Return the preview of an image, made and kept unless it is there; None if none can be made just now.
+    async def make_preview(self, row: sa.Row[Any], side: int) -> bytes | None:
+        """Return the preview of an image that fits *side*, made unless it is kept; None if none can be made just now.
 
         Two are made at once, however many look: files that arrive need the same processes.
         """
         async with self._previewing:
-            data = await self._blobs.preview(row.blob)
+            data = await self._blobs.preview(row.blob, side)
             if data is not None:
                 return data
-            job = InspectionJob(str(self._blobs.path(row.blob)), row.kind, row.mime, row.size, side=PREVIEW_SIDE)
+            job = InspectionJob(str(self._blobs.path(row.blob)), row.kind, row.mime, row.size, side=side)
             try:
                 (verdict,) = await self._inspector.inspect([job])
             except InspectionUnavailableError:
                 return None
             if verdict.thumbnail is not None:
-                await self._blobs.put_preview(row.blob, verdict.thumbnail)
+                await self._blobs.put_preview(row.blob, side, verdict.thumbnail)
             return verdict.thumbnail
 
     async def _settle(self, work: Callable[[sa.Connection], settling.Settled]) -> None:

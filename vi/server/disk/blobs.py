@@ -180,13 +180,13 @@ class Blobs:
         """Return the thumbnail of an object; None when it is missing or damaged."""
         return await self._hop(read_summed, self.thumbnail_path(blob))
 
-    async def preview(self, blob: str) -> bytes | None:
-        """Return the preview of an object; None when it is not kept."""
-        return await self._hop(self._previews.read, self.path(blob).name)
+    async def preview(self, blob: str, side: int) -> bytes | None:
+        """Return the preview of an object that fits *side*; None when it is not kept."""
+        return await self._hop(self._previews.read, self.path(blob).name, side)
 
-    async def put_preview(self, blob: str, data: bytes) -> None:
+    async def put_preview(self, blob: str, side: int, data: bytes) -> None:
         """Keep the preview of an object, in place of those that nobody has looked at for longest."""
-        await self._hop(self._write_preview, blob, data)
+        await self._hop(self._write_preview, blob, side, data)
 
     async def remove(self, blobs: Sequence[str]) -> None:
         """Remove objects and their pictures, or after `PARTS` the parts of an upload; ignore missing files."""
@@ -343,9 +343,9 @@ class Blobs:
             if not kept:
                 _drop(path)
 
-    def _write_preview(self, blob: str, data: bytes) -> None:
+    def _write_preview(self, blob: str, side: int, data: bytes) -> None:
         path = self.path(blob)
-        self._previews.write(path.name, data)
+        self._previews.write(path.name, side, data)
         if not path.exists():  # as above
             self._previews.remove(path.name)
 

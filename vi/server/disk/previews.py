@@ -14,7 +14,9 @@ from pathlib import Path
 from .files import read_summed, write_summed
 from .own import make_own_folder
 
-MOST = 1000
+SMALL, LARGE = SIDES = (512, 1440)
+"""Pixels of the longer side: for a tile of a grid on a dense screen, and for a screen."""
+MOST = 4000
 MOST_BYTES = 256 << 20
 
 
@@ -26,37 +28,41 @@ class Previews:
         self._root = root
         self._lock = threading.Lock()
 
-    def read(self, blob: str) -> bytes | None:
-        """Return the preview of an object; None when there is none that is whole."""
-        path = self._root / blob
+    def read(self, blob: str, side: int) -> bytes | None:
+        """Return the preview of an object that fits *side*; None when there is none that is whole."""
+        path = self._path(blob, side)
         data = read_summed(path)
         if data is not None:
             with contextlib.suppress(OSError):
                 os.utime(path)
         return data
 
-    def write(self, blob: str, data: bytes) -> None:
+    def write(self, blob: str, side: int, data: bytes) -> None:
         """Keep a preview, unless the disk refuses, and remove those that are too many."""
         if len(data) > MOST_BYTES:
             return
         with self._lock, contextlib.suppress(OSError):
             try:
-                write_summed(self._root / blob, data)
+                write_summed(self._path(blob, side), data)
             except OSError:
-                self.remove(blob)
+                self._path(blob, side).unlink(missing_ok=True)
                 return
             self._evict()
 
     def remove(self, blob: str) -> None:
-        """Remove the preview of an object, if there is one."""
-        (self._root / blob).unlink(missing_ok=True)
+        """Remove the previews of an object, if there are any."""
+        for side in SIDES:
+            self._path(blob, side).unlink(missing_ok=True)
 
     def sweep(self, is_there: Callable[[str], bool]) -> None:
         """Remove the previews of objects that are not there."""
         for name in self._names():
-            if not is_there(name):
+            if not is_there(name.rpartition("-")[0] or name):
                 with contextlib.suppress(OSError):
-                    self.remove(name)
+                    (self._root / name).unlink()
+
+    def _path(self, blob: str, side: int) -> Path:
+        return self._root / f"{blob}-{side}"
 
     def _names(self) -> list[str]:
         return [path.name for path in self._root.iterdir()]
@@ -72,4 +78,4 @@ class Previews:
         for position, (_, size, name) in enumerate(kept):
             left -= size
             if position >= MOST or left < 0:
-                self.remove(name)
+                (self._root / name).unlink(missing_ok=True)

@@ -13,13 +13,13 @@ from ..._media import FILMS_PLAYED, PICTURES_SHOWN, may_be_inline
 from ..._show.units import exact_size, size
 from ..contents import StoredObject
 from ..context import CONTEXT, Context
+from ..disk import previews
 from ..handlers.storage import content_type_of, send_thumbnail
 from ..http.api_errors import invalid, not_found
-from ..inspection.frames import InspectionLimits
 from ..serving import serve_bytes, serve_file
 from ..store import assets, datasets
 from ..store.paging import Position
-from .datasets import picture
+from .datasets import THUMBNAIL_SIDE, picture
 from .html import Child, Markup, h
 from .layout import TIMES, crumbs, moment, name_of, page
 from .paths import ASSET, DATASET, FILE, HOME, PREVIEW, path_to, tile_id
@@ -27,7 +27,6 @@ from .views import View, at
 
 _MAX_SHOWN_BYTES = 48_000_000
 _MAX_SHOWN_PIXELS = 64_000_000
-THUMBNAIL_SIDE = InspectionLimits().thumbnail_side
 
 
 @attrs.frozen
@@ -190,15 +189,16 @@ async def send_file(request: web.Request) -> web.StreamResponse:
 
 
 async def send_preview(request: web.Request) -> web.StreamResponse:
-    """Send a picture of an asset that fills a screen, or its thumbnail where none can be made."""
+    """Send a picture of an asset that fills a screen or a tile, or its thumbnail where none can be made."""
     context = request.app[CONTEXT]
     row = await _find(request, context)
     if not row.has_thumbnail:
         raise not_found("The preview of asset", row.id)
-    data = await context.ingestion.make_preview(row)
+    side = previews.SMALL if request.query.get("size") == "tile" else previews.LARGE
+    data = await context.ingestion.make_preview(row, side)
     if data is None:
         return await send_small(request)
-    answer = serve_bytes(request, data, content_type_of(data), f'"{row.blob}-preview"')
+    answer = serve_bytes(request, data, content_type_of(data), f'"{row.blob}-{side}"')
     answer.headers["Cache-Control"] = "private, no-cache"
     return answer
 

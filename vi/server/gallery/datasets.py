@@ -15,16 +15,18 @@ from ..context import CONTEXT, Context
 from ..handlers.answers import json_answer
 from ..handlers.datasets import DatasetChanges, make
 from ..http.api_errors import invalid
+from ..inspection.frames import InspectionLimits
 from ..store import assets, datasets
 from ..store.paging import Page, listing
 from ..store.schema import dataset
 from .access import FORM, wants_json
 from .html import Child, Markup, h
 from .layout import command, form, name_of, page
-from .paths import DATASET, DATASETS, HOME, THUMBNAIL, asking, path_to
+from .paths import DATASET, DATASETS, HOME, PREVIEW, THUMBNAIL, asking, path_to
 
 _PER_PAGE = "24"
 _COVER = 4
+THUMBNAIL_SIDE = InspectionLimits().thumbnail_side
 
 
 @attrs.frozen
@@ -107,11 +109,16 @@ def _card(row: sa.Row[Any], cover: list[sa.Row[Any]]) -> Markup:
 
 
 def picture(row: sa.Row[Any], dataset_id: str, alt: str = "") -> Markup:
-    """Return the thumbnail of an asset, or what stands for one; its name stands beside it where *alt* is empty."""
+    """Return the thumbnail of an asset, or what stands for one; its name stands beside it where *alt* is empty.
+
+    The script shows a larger one in its place on a dense screen, once the thumbnail is there.
+    """
     if not row.has_thumbnail:
         return h("span", row.filename.rpartition(".")[2][:5] or "?", class_="blank", aria_hidden="true")
     address = path_to(THUMBNAIL, {"v": row.blob}, dataset=dataset_id, asset=row.id)
-    return h("img", src=address, alt=alt, loading="lazy", decoding="async")
+    dense = path_to(PREVIEW, {"v": row.blob, "size": "tile"}, dataset=dataset_id, asset=row.id)
+    is_larger = max(row.width or 0, row.height or 0) > THUMBNAIL_SIDE
+    return h("img", src=address, alt=alt, loading="lazy", decoding="async", data_dense=dense if is_larger else None)
 
 
 def turning(

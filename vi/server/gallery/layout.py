@@ -37,7 +37,7 @@ def page(
         _top(request, here) if visitor else None,
         h("main", *content, id="content", tabindex="-1", class_="narrow" if narrow else None),
     )
-    text = "<!doctype html>\n" + h("html", head, body, lang="en")
+    text = f"<!doctype html>\n{h('html', head, body, lang='en')}"
     return web.Response(text=text, status=status, content_type="text/html", charset="utf-8")
 
 

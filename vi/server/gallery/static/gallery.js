@@ -558,7 +558,18 @@
     });
   }
 
+  // A thumbnail stays in sight until the larger picture is there; only those that came into sight have one made.
+  function sharpen() {
+    if (devicePixelRatio <= 1.3) return;
+    for (const picture of document.querySelectorAll("img[data-dense]")) {
+      const sharp = () => (picture.srcset = `${picture.getAttribute("src")} 1x, ${picture.dataset.dense} 2x`);
+      if (picture.complete) sharp();
+      else picture.addEventListener("load", sharp, { once: true });
+    }
+  }
+
   document.documentElement.classList.add("js");
+  sharpen();
   localTimes();
   keepPlace();
   takeChoices();

@@ -6,14 +6,17 @@ import hashlib
 import random
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 import vi
 from vi import TransferLimits
 from vi.server import ServiceConfig
+from vi.testing import TestedService
 
 KIB = 1 << 10
 THRESHOLD = 512 * KIB
@@ -195,3 +198,33 @@ def test_progress_counts_the_parts_of_a_large_file(
     assert up == sorted(up)
     assert down == sorted(down)
     assert up[-1] == down[-1] == size
+
+
+@pytest.mark.parametrize("threshold", [1 << 20, 1 << 30], ids=["parts", "whole"])
+def test_a_storage_that_answers_before_it_has_read_a_file_has_not_stored_it(
+    tmp_path: Path, film: Film, threshold: int
+) -> None:
+    early = [0]
+
+    @web.middleware
+    async def hasty(request: web.Request, handler: Any) -> web.StreamResponse:
+        if request.method == "PUT" and early[0]:
+            early[0] -= 1
+            return web.Response(headers={"ETag": '"x"'})
+        return await handler(request)
+
+    path = film(48 << 20)
+    limits = TransferLimits(multipart_threshold=threshold, parts_per_file=1)
+    running = TestedService(tmp_path / "data", ServiceConfig(part_bytes=24 << 20), middlewares=[hasty])
+    retries = vi.RetryPolicy(max_attempts=3, backoff=0.01, backoff_max=0.01)
+    with ExitStack() as stack:
+        stack.callback(running.stop)
+        client = stack.enter_context(running.client(limits=limits, retries=retries))
+        dataset = client.datasets.create(name="hasty").dataset_id
+        early[0] = 100
+        result = client.assets.upload(dataset, path, failure_mode="FailAfterAll", show_progress=False)
+        (failure,) = result.failures
+        assert (failure.code, "answered before it had" in failure.message) == ("ENETWORK", True), failure.message
+        early[0] = 2
+        assert client.assets.upload(dataset, path, show_progress=False).total_succeeded == 1
+        assert client.assets.verify(dataset, path.parent, include=["*.mp4"]).ok

@@ -34,7 +34,7 @@ _CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EOVERFL
 
 
 class Body(Payload):
-    """The body of one attempt. *broken* is why its source could not be read to the end."""
+    """The body of one attempt. *broken* is why its source could not be read to the end, *left* what was not sent."""
 
     _default_content_type = "application/octet-stream"
     _autoclose = True
@@ -42,6 +42,7 @@ class Body(Payload):
     def __init__(self, value: Any, size: int) -> None:
         super().__init__(value)
         self._size = size
+        self.left = size
         self.rate: MinimumRate | None = None
         self.broken: Exception | None = None
 
@@ -61,6 +62,7 @@ class BytesBody(Body):
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         if self.rate is not None:
             self.rate.moved(len(self._value))
+        self.left = 0
         await writer.write(self._value)
 
 
@@ -75,6 +77,7 @@ class SourceBody(Body):
         self._expected_crc = expected_crc
         self._kernel_can = True
         self.crc32c = 0
+        """Of what has been read; it is that of the whole range before the last of it is sent."""
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         try:
@@ -92,13 +95,12 @@ class SourceBody(Body):
         crc, held = 0, memoryview(b"")
         async with aclosing(self._pieces(self._start)) as pieces:
             async for piece in pieces:
-                crc = _checksums.crc32c(piece, crc)
+                self.crc32c = crc = _checksums.crc32c(piece, crc)
                 if held:
                     await self._write(writer, held)
                 held = memoryview(piece)
         if crc != expected:
             raise SourceChangedError(f"{self._source.label} has changed since it was prepared")
-        self.crc32c = crc
         if held:
             await self._write(writer, held)
 
@@ -107,17 +109,16 @@ class SourceBody(Body):
         began, kernel = time.monotonic(), _takes_files(writer, self._source)
         async with aclosing(self._pieces(at)) as pieces:
             async for piece in pieces:
-                crc = _checksums.crc32c(piece, crc)
+                self.crc32c = crc = _checksums.crc32c(piece, crc)
                 await self._write(writer, piece)
                 at += len(piece)
                 if kernel and len(piece) / QUICK_BYTES_PER_SECOND > time.monotonic() - began:
                     break
                 began = time.monotonic()
         if at < self._end:
-            crc = await self._send_by_kernel(writer, at, crc)
-        self.crc32c = crc
+            await self._send_by_kernel(writer, at, crc)
 
-    async def _send_by_kernel(self, writer: AbstractStreamWriter, at: int, crc: int) -> int:
+    async def _send_by_kernel(self, writer: AbstractStreamWriter, at: int, crc: int) -> None:
         if sys.platform == "win32":
             raise NotImplementedError
         assert isinstance(self._source, PathSource)
@@ -131,7 +132,7 @@ class SourceBody(Body):
                 hashing = reading.crc32c(at, min(at + AHEAD, self._end), crc)
                 while at < self._end:
                     upto = min(at + AHEAD, self._end)
-                    crc = await self._off_the_wire(asyncio.shield(hashing))
+                    self.crc32c = crc = await self._off_the_wire(asyncio.shield(hashing))
                     if upto < self._end:
                         hashing = reading.crc32c(upto, min(upto + AHEAD, self._end), crc)
                     while at < upto:
@@ -148,7 +149,6 @@ class SourceBody(Body):
         finally:
             if not transport.is_closing():
                 transport.set_write_buffer_limits()
-        return crc
 
     def _fill(self, sock: Any, descriptor: int, at: int, upto: int) -> int:
         """Hand the kernel what it takes at once; return how far that reaches."""
@@ -170,6 +170,7 @@ class SourceBody(Body):
             if not sent:
                 raise SourceChangedError(f"{self._source.label} has become shorter")
             at += sent
+            self.left -= sent
             if self.rate is not None:
                 self.rate.moved(sent)
         return at
@@ -177,6 +178,7 @@ class SourceBody(Body):
     async def _write(self, writer: AbstractStreamWriter, piece: Any) -> None:
         if self.rate is not None:
             self.rate.moved(len(piece))
+        self.left -= len(piece)
         await writer.write(piece)
 
     async def _pieces(self, at: int) -> AsyncGenerator[bytes | memoryview]:

@@ -141,6 +141,10 @@ class Storage:
                     raise TransferFailed(FileCode.ESOURCE, f"{body.broken}.") from None
                 raise body.broken
             if answer is not None and 200 <= answer.status < 300:
+                if body.left:
+                    uncertain = True
+                    reason = f"{transfer.url.host} answered before it had the whole file"
+                    return failed(transfer, Failure(FailureKind.CUT, reason), number)
                 answer.attempts = number
                 return answer
             if answer is not None and (lost := lost_on_the_way(transfer, answer, number)) is not None:

@@ -128,7 +128,7 @@ WRONG: tuple[tuple[str, int, str], ...] = (
     (
         "assets download $D note.txt",
         1,
-        "Nothing can be saved in note.txt: File exists. Give a folder that can be written to as DIR.",
+        "note.txt is a file, not a folder. Give another folder that can be written to as DIR.",
     ),
     ("assets download $D copy --asset nope", 1, "nope: the asset does not exist. [ENOENT]"),
     (
@@ -177,6 +177,11 @@ WRONG: tuple[tuple[str, int, str], ...] = (
         "GET /workspaces/* failed: no connection to 127.0.0.1:9: connection refused. Check the endpoint and the network, and run the same command again.",
     ),
     ("login --key-stdin", 2, "login --key-stdin needs --organization"),
+    (
+        "serve --host no.such.host.invalid --data new",
+        2,
+        "Cannot listen on no.such.host.invalid: no address has this name. Give 127.0.0.1 for this machine only, *",
+    ),
     ("serve --port 99999", 2, "--port: expected a port from 0 to 65535, got '99999'"),
     ("serve --port -1", 2, "--port: expected a port from 0 to 65535, got '-1'"),
     ("serve --data note.txt", 2, "The folder * cannot be used: File exists."),

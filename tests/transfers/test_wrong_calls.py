@@ -166,7 +166,7 @@ WRONG: tuple[tuple[str, str, str], ...] = (
     (
         'c.assets.download(D, "note.txt")',
         "ViDownloadError",
-        "Nothing can be saved in note.txt: File exists. Give a folder that can be written to as save_dir.",
+        "note.txt is a file, not a folder. Give another folder that can be written to as save_dir.",
     ),
     (
         'c.assets.download(D, "copy", overwrite=True, limit=0)',

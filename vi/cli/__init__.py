@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ViError as error:
         code = exits.of_error(error)
         _tell(error, refusals.text_of(error), code, as_json=as_json)
-        if error.partial_result is not None and not as_json:
+        if getattr(error.partial_result, "total_files", error.partial_result) and not as_json:
             complain(error.partial_result.summary())
         return code
     except OSError as error:

@@ -161,7 +161,14 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise ViConfigurationError(f"Port {port} of {host} is in use.") from error
+            raise ViConfigurationError(
+                f"Port {port} of {host} is in use.", suggestion="Give another port; 0 takes a free one."
+            ) from error
+        if isinstance(error, socket.gaierror):
+            raise ViConfigurationError(
+                f"Cannot listen on {host}: no address has this name.",
+                suggestion="Give 127.0.0.1 for this machine only, 0.0.0.0 for every network, or an address of its own.",
+            ) from error
         raise ViConfigurationError(f"Cannot listen on {host}, port {port}: {error.strerror or error}.") from error
     listener.setblocking(False)
     return listener

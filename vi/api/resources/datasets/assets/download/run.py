@@ -192,17 +192,18 @@ class Download:
 
     async def _check_folder(self) -> None:
         problem: tuple[str, str] | None = None
+        is_file = False
         place = self._result.address or str(self._options.folder)
         try:
             await self._prepare()
         except (OSError, UnicodeEncodeError) as error:
-            problem = os_failure(error, place)
+            problem, is_file = os_failure(error, place), isinstance(error, FileExistsError)
         if problem is not None:
             refusal = ViDownloadError(
-                f"Nothing can be saved in {problem[1]}",
+                f"{place} is a file, not a folder." if is_file else f"Nothing can be saved in {problem[1]}",
                 error_code=problem[0],
                 path=place,
-                suggestion="Give a folder that can be written to as save_dir.",
+                suggestion=f"Give {'another' if is_file else 'a'} folder that can be written to as save_dir.",
                 result=self._result,
             )
             if (

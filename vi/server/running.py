@@ -158,6 +158,7 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ViConfigurationError(f"The port must be from 0 to 65535, got {port}; 0 takes a free one.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        socket.getaddrinfo(host, port, family)
         listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:

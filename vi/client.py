@@ -16,6 +16,7 @@ from ._connections import Connections
 from ._events import Hooks
 from ._http import Http
 from ._loop_thread import LoopThread
+from ._secret import secret
 from ._show.console import log_as_asked
 from .api.resources.datasets.assets.resource import Assets, AsyncAssets
 from .api.resources.datasets.assets.transfers import Transfers
@@ -77,6 +78,7 @@ class AsyncClient:
         allow_http: bool = False,
         allow_private_storage: bool | None = None,
     ) -> None:
+        secret_key = secret(secret_key)  # a traceback may show the locals
         self._connect(
             load_settings(
                 secret_key,
@@ -324,6 +326,7 @@ class Client:
         allow_http: bool = False,
         allow_private_storage: bool | None = None,
     ) -> None:
+        secret_key = secret(secret_key)
         client = AsyncClient(
             secret_key,
             organization_id,

@@ -20,6 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 import attrs
 
 from ._paths import as_path, home
+from ._secret import ENVIRON, Secret, concealed, secret
 from .errors import ViConfigurationError, ViInvalidParameterError
 
 DEFAULT_ENDPOINT = "https://api.vi.datature.com"
@@ -111,15 +112,11 @@ class TransferLimits:
             )
 
 
-def _masked(_: str) -> str:
-    return "'dtvi_***'"
-
-
 @attrs.frozen
 class Settings:
     """Everything a client needs to know; the repr masks the key."""
 
-    secret_key: str = attrs.field(repr=_masked)
+    secret_key: str = attrs.field(converter=Secret)
     organization_id: str
     endpoint: str = DEFAULT_ENDPOINT
     timeouts: Timeouts = attrs.Factory(Timeouts)
@@ -157,7 +154,7 @@ def _settings_again(plain: dict[str, Any], from_environment: frozenset[str], all
     }
     found: dict[str, Any] = {}
     for name in sorted(from_environment):
-        value = os.environ.get(_VARIABLES[name]) or None
+        value = secret(os.environ.get(_VARIABLES[name])) or None
         if value is None and name != "endpoint":
             raise ViConfigurationError(
                 f"The pickled client took its {name} from the environment, and {_VARIABLES[name]} is not set here.",
@@ -179,7 +176,7 @@ def is_loopback(host: str | None) -> bool:
     return address.is_loopback or (address.ipv4_mapped is not None and address.ipv4_mapped.is_loopback)
 
 
-def default_config_path(environ: Mapping[str, str] = os.environ) -> Path | None:
+def default_config_path(environ: Mapping[str, str] = ENVIRON) -> Path | None:
     """Return the path of the default settings file, whether or not it exists; None without a home folder."""
     if named := environ.get(CONFIG_VARIABLE):
         return as_path(named, CONFIG_VARIABLE, ViConfigurationError)
@@ -202,12 +199,13 @@ def load_settings(
     retries: RetryPolicy | int | None = None,
     limits: TransferLimits | None = None,
     allow_private_storage: bool | None = None,
-    environ: Mapping[str, str] = os.environ,
+    environ: Mapping[str, str] = ENVIRON,
 ) -> Settings:
     """Put settings together; raises `ViConfigurationError` that names the source of a bad or missing value.
 
     An empty text counts as not given. *retries* may be a number of retries; 0 means none.
     """
+    secret_key = secret(secret_key)  # a traceback may show the locals
     check_type(allow_http, "allow_http", bool, "True or False")
     if allow_private_storage is None:
         allow_private_storage = _switch(PRIVATE_STORAGE_VARIABLE, environ)
@@ -225,7 +223,7 @@ def load_settings(
         "organization_id": _check_organization(organization.value, organization.source),
         "endpoint": _check_endpoint(address.value or DEFAULT_ENDPOINT, address.source, allow_http),
     }
-    from_environment = {n for n in checked if found[n].source == ENVIRONMENT} if environ is os.environ else set()
+    from_environment = {n for n in checked if found[n].source == ENVIRONMENT} if environ is ENVIRON else set()
     return Settings(
         **checked,
         from_environment=frozenset((name, checked[name]) for name in from_environment),
@@ -283,11 +281,11 @@ def find_settings(
     *,
     config_file: str | os.PathLike[str] | None = None,
     profile: str | None = None,
-    environ: Mapping[str, str] = os.environ,
+    environ: Mapping[str, str] = ENVIRON,
 ) -> dict[str, FoundSetting]:
     """Return ``secret_key``, ``organization_id`` and ``endpoint`` with their sources, as `load_settings` takes them."""
     given: dict[str, str | None] = {
-        "secret_key": secret_key,
+        "secret_key": (secret_key := secret(secret_key)),
         "organization_id": organization_id,
         "endpoint": endpoint,
     }
@@ -301,7 +299,7 @@ def find_settings(
     elif profile is not None:
         path = _file_of_profiles(profile, environ)
         sources.append((f"profile {profile!r} of {path}", _read_file(path, profile)))
-    sources.append((ENVIRONMENT, {name: environ.get(variable) for name, variable in _VARIABLES.items()}))
+    sources.append((ENVIRONMENT, concealed({name: environ.get(variable) for name, variable in _VARIABLES.items()})))
     if config_file is None and profile is None and not all(_pick(sources, name).value for name in given):
         default = default_config_path(environ)
         if default is not None and (default.is_file() or environ.get(CONFIG_VARIABLE)):
@@ -340,21 +338,27 @@ def _read_file(path: Path, profile: str | None) -> dict[str, str | None]:
 
 def read_document(path: Path) -> dict[str, Any]:
     """Return what a settings file holds, secrets included; the error of one that cannot be read quotes none."""
+    document, problem = _parsed(path)  # whose locals no traceback shows
+    if problem is not None:
+        raise ViConfigurationError(f"The settings file {path} {problem}.", path=str(path))
+    return document
+
+
+def _parsed(path: Path) -> tuple[dict[str, Any], str | None]:
     try:
         text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise ViConfigurationError(f"The settings file {path} cannot be read: {reason}.", path=str(path)) from None
-    try:
         document = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except ValueError as error:
+    except OSError as error:
+        return {}, f"cannot be read: {error.strerror or type(error).__name__}"
+    except UnicodeDecodeError:
+        return {}, "cannot be read: it is not UTF-8 text"
+    except (ValueError, RecursionError) as error:
         # The parser's message may quote the line, and so the key.
         position = re.search(r"line \d+", str(error))
-        where = f" at {position[0]}" if position else ""
-        raise ViConfigurationError(f"The settings file {path} cannot be parsed{where}.", path=str(path)) from None
+        return {}, f"cannot be parsed{f' at {position[0]}' if position else ''}"
     if not isinstance(document, dict):
-        raise ViConfigurationError(f"The settings file {path} must hold an object.", path=str(path))
-    return document
+        return {}, "must hold an object"
+    return concealed(document), None
 
 
 def _profile_of(document: dict[str, Any], path: Path, profile: str | None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import attrs
 
 from ._disk import write_private
 from ._paths import as_path
+from ._secret import ENVIRON, secret
 from .config import CONFIG_VARIABLE, PROFILE_VARIABLE, Settings, default_config_path, load_settings, read_document
 from .errors import ViConfigurationError, ViInvalidParameterError
 
@@ -35,7 +36,7 @@ class Profile:
 
 
 def list_profiles(
-    config_file: str | os.PathLike[str] | None = None, *, environ: Mapping[str, str] = os.environ
+    config_file: str | os.PathLike[str] | None = None, *, environ: Mapping[str, str] = ENVIRON
 ) -> list[Profile]:
     """List the profiles of the settings file; an empty list without a file."""
     path = _path(config_file, environ)
@@ -61,12 +62,13 @@ def save_profile(
     *,
     profile: str | None = None,
     config_file: str | os.PathLike[str] | None = None,
-    environ: Mapping[str, str] = os.environ,
+    environ: Mapping[str, str] = ENVIRON,
 ) -> Path:
     """Save settings under *profile*, by default the one that is used without a name, and return the file's path.
 
     The file is replaced in one step and readable by its owner alone.
     """
+    secret_key = secret(secret_key)
     settings = load_settings(secret_key, organization_id, endpoint, environ={})
     path = _path(config_file, environ)
     if path is None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import os
+import pickle
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 
 import vi
@@ -35,3 +41,57 @@ def test_A18_a_traceback_shows_a_client_that_was_not_made(kind: type) -> None:
     except vi.ViConfigurationError as error:
         shown = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
     assert f"self = {kind.__name__}()" in shown
+
+
+KEY = "dtvi_" + "Zq9" * 32 + "Zq"
+
+
+def _of_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+    monkeypatch.setenv("DATATURE_VI_SECRET_KEY", KEY)
+    return {}
+
+
+def _of_file(text: str) -> Callable[[pytest.MonkeyPatch, Path], dict[str, Any]]:
+    def write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+        path = tmp_path / "config.toml"
+        path.write_text(text)
+        path.chmod(0o600)
+        return {"config_file": path}
+
+    return write
+
+
+REFUSED: dict[str, Callable[[pytest.MonkeyPatch, Path], dict[str, Any]]] = {
+    "organization": lambda *_: {"secret_key": KEY, "organization_id": "a/b"},
+    "endpoint": lambda *_: {"secret_key": KEY, "organization_id": "a", "endpoint": "http://example.com"},
+    "a key with a blank": lambda *_: {"secret_key": KEY + " ", "organization_id": "a"},
+    "timeouts": lambda *_: {"secret_key": KEY, "organization_id": "a", "timeouts": 5},
+    "environment": _of_environment,
+    "file without an organization": _of_file(f"secret_key = '{KEY}'"),
+    "file that cannot be parsed": _of_file(f"secret_key = '{KEY}"),
+    "file without the profile": _of_file(f"profile = 'x'\n[profiles.y]\nsecret_key = '{KEY}'"),
+    "file with a bad field": _of_file(f"secret_key = '{KEY}'\nendpoint = 5"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("kind", [vi.Client, vi.AsyncClient])
+def test_A18_a_traceback_with_locals_shows_no_key(
+    case: str, kind: type, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given = REFUSED[case](monkeypatch, tmp_path)
+    with pytest.raises(vi.errors.ViError) as caught:
+        kind(**given)
+    assert caught.tb is not None
+    report = traceback.TracebackException(caught.type, caught.value, caught.tb.tb_next, capture_locals=True)
+    shown = "".join(report.format())
+    assert "load_settings" in shown
+    assert "Zq9Zq9" not in shown
+
+
+def test_A18_a_key_is_text_that_only_its_repr_hides() -> None:
+    settings = vi.Client(KEY, "acme", "http://127.0.0.1:1").settings
+    assert "Zq9" not in f"{settings!r} {[settings.secret_key]} {attrs.asdict(settings)}"
+    assert f"{settings.secret_key}" == json.loads(json.dumps(settings.secret_key)) == KEY
+    assert pickle.loads(pickle.dumps(settings)).secret_key == KEY
+    assert repr(copy.deepcopy([settings.secret_key])) == "['dtvi_***']"

@@ -100,7 +100,7 @@ async def test_a_deletion_is_confirmed_first(
     assert (done.status, done.headers["Location"]) == (303, keep["href"])
     assert {one["filename"] for one in await api.assets(dataset_path)} == {"0.png", "2.png", "3.png"}
     page = await grid(visitor, dataset_id)
-    assert "3 assets · page 1 of 1" in page.text
+    assert "3 assets" in page.text
     again = await visitor.post(f"/gallery/datasets/{dataset_id}/selection", {**fields, "action": "confirm"})
     assert again.status == 303, "what is gone already is no error"
     gone = await visitor.post(f"/gallery/datasets/{dataset_id}/selection", {**fields, "action": "download"})

@@ -44,15 +44,14 @@ def progress_listeners(operation: str, show: bool, on_progress: Listener | None)
         return [NotebookBar(shown=shows), *heard]
     if not shows or sys.stderr is None:
         return heard
-    return [Bar(operation)] if redraws(sys.stderr) else [Lines()]
+    return [Bar()] if redraws(sys.stderr) else [Lines()]
 
 
 class Bar(Ticks):
     """A tqdm bar with as many words beside it as there is room for; none once it cannot be drawn."""
 
-    def __init__(self, operation: str) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._operation = operation
         self._bar: Any = None
         self._broken = False
 
@@ -71,19 +70,20 @@ class Bar(Ticks):
     def _draw(self, progress: TransferProgress) -> None:
         width, height = _size(sys.stderr)
         columns = width or UNKNOWN_SIZE[0]
+        part, line = portion(progress), bar_format(progress, columns)
         if self._bar is None:
             self._bar = _bar_class()(
-                desc=self._operation,
+                total=None if part is None else PARTS,
+                bar_format=line,
                 file=_Stderr(),
                 ncols=columns,
                 nrows=height or UNKNOWN_SIZE[1],
                 dynamic_ncols=False,
             )
-        part = portion(progress)
         self._bar.ncols = columns
         self._bar.total = None if part is None else PARTS
         self._bar.n = 0 if part is None else int(part * PARTS)
-        self._bar.bar_format = bar_format(progress, columns)
+        self._bar.bar_format = line
         self._bar.refresh()
         if progress.finished:
             self._bar.close()

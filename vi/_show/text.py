@@ -17,8 +17,8 @@ from .writer import is_terminal
 
 FAILURES = 5
 BRIEF = 10
-NARROW = 8
-"""Columns that a cell keeps where a terminal is too narrow for a table."""
+READABLE, NARROW = 20, 8
+"""Columns that text keeps while others can be left out, and at the least."""
 
 _STYLES = {"bold": "1", "red": "31", "green": "32", "yellow": "33"}
 _OFF = ("", "0", "false", "no")
@@ -95,13 +95,14 @@ def aligned(
 
 
 def _fitted(widths: Sequence[int], left: Container[int], columns: int) -> list[int]:
-    """Return widths that fit: the widest text gives way first, the id in the first column last of all."""
+    """Return widths that fit: long text gives way first, then columns from the right, the id in the first last."""
     fitted = list(widths)
     while (excess := sum(fitted) + 2 * (len(fitted) - 1) - columns) > 0:
-        text = [number for number in range(1, len(fitted)) if number in left and fitted[number] > NARROW]
+        least = READABLE if len(fitted) > 2 else NARROW
+        text = [number for number in range(1, len(fitted)) if number in left and fitted[number] > least]
         if text:
             widest = max(text, key=fitted.__getitem__)
-            fitted[widest] = max(NARROW, fitted[widest] - excess)
+            fitted[widest] = max(least, fitted[widest] - excess)
         elif len(fitted) > 2:
             fitted.pop()
         else:

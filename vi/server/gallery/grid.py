@@ -118,7 +118,8 @@ def _back(view: View, shown: _Shown) -> str:
 def _hits(view: View, shown: _Shown) -> Markup:
     total = several(shown.dataset.asset_total, "asset")
     words = f"{shown.found:,} of {total} found" if view.conditions else total
-    return h("p", f"{words} · page {shown.number:,} of {shown.last:,}", class_="quiet hits", role="status")
+    place = f" · page {shown.number:,} of {shown.last:,}" if shown.last > 1 else ""
+    return h("p", f"{words}{place}", class_="quiet hits", role="status")
 
 
 def _jump(view: View, here: str, shown: _Shown) -> Markup:

@@ -201,3 +201,13 @@ def test_an_asset_is_looked_up_by_its_exact_name_and_not_searched_for(stage: Sta
         stage.steps.of(partial(assets.count, dataset_seq=dataset, condition=condition))
         found.append(stage.steps.steps)
     assert found[0] == found[1]
+
+
+def test_a_name_in_any_case_costs_what_the_exact_one_does(stage: Stage) -> None:
+    dataset, found = stage.filled(MANY), []
+    for strict in (True, False):
+        condition = Selection('{"filename": "nothing.jpg"}', None, None, strict).condition(IDENTITY, "ds1")
+        assert condition is not None
+        stage.steps.of(partial(assets.count, dataset_seq=dataset, condition=condition))
+        found.append(stage.steps.steps)
+    assert found[1] <= 2 * found[0]

@@ -231,3 +231,20 @@ async def test_another_organizations_dataset_is_as_missing_as_none(fresh_api: An
             assert theirs.message.replace(name, "") == none.message.replace(f"{name[:-1]}z", "")
     assert (await fresh_api("GET", f"/workspaces/somebody-else/datasets/somebody-else_{short}")).status == 403
     assert (await fresh_api("GET", f"{fresh_api.organization}/datasets")).document["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "field"),
+    [
+        ({"name": "a\0b"}, "name"),
+        ({"name": "n", "tags": {"a\0": 1}}, "tags"),
+        ({"name": "n", "metadata": {"attributes": {"a": ["\0"]}}}, "metadata.attributes.a[0]"),
+    ],
+    ids=["name", "key", "nested"],
+)
+async def test_a_nul_is_refused_wherever_it_is(api: Any, sent: dict[str, Any], field: str) -> None:
+    answer = await api("POST", f"{api.organization}/datasets", sent)
+    assert answer.status == 400
+    assert answer.message == f"{field} holds a NUL character"
+    kept = await api("POST", f"{api.organization}/datasets", {"name": "a \\u0000 that is written out"})
+    assert kept.status == 201

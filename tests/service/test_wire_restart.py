@@ -444,11 +444,18 @@ async def test_a_database_of_the_first_tables_keeps_its_refused_files(tmp_path: 
             "insert into ingest_item (session_seq, idx, filename, kind, mime, size, state, error, settled)"
             " values (1, 0, 'a.png', 'Image', 'image/png', 3, 3, 'ECORRUPT', 5)"
         )
+        connection.execute(
+            "insert into asset (id, dataset_seq, filename, kind, mime, status, source, size, crc32c, sha256, blob,"
+            " has_thumbnail, width, height, frames, custom_metadata, annotation_tags, created, updated,"
+            " contents_updated) values ('a', 1, 'STRA\u00dfE.png', 'Image', 'image/png', 'ready', '', 3, 0, '', 'b',"
+            " 0, 1, 1, 1, '{}', '{}', 0, 0, 0)"
+        )
     async with await serve(tmp_path / "data"):
         pass
     assert differences(tmp_path / "data" / "vi.db") == []
     with closing(sqlite3.connect(tmp_path / "data" / "vi.db")) as connection:
         assert connection.execute("select error, reason from ingest_item").fetchall() == [("ECORRUPT", None)]
+        assert connection.execute("select name_folded from asset").fetchall() == [("strasse.png",)]
 
 
 @pytest.mark.parametrize(

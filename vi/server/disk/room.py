@@ -22,13 +22,14 @@ from ..._disk import open_private, write_all
 MIB = 1 << 20
 _RESERVE, _RESERVE_SHARE = 64 * MIB, 20
 _BALLAST, _BALLAST_SHARE = 4 * MIB, 40
+_POSTGRES_FULL = "53100"
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def is_full(error: BaseException) -> bool:
     """Tell whether *error* says that the disk is full."""
     if isinstance(error, sa.exc.OperationalError):
-        return "disk is full" in str(error.orig)
+        return getattr(error.orig, "sqlstate", None) == _POSTGRES_FULL or "disk is full" in str(error.orig)
     return isinstance(error, OSError) and error.errno in _FULL
 
 

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from ...api.resources.datasets.assets.types import AssetCustomMetadata
 from ..context import CONTEXT
-from ..http.api_errors import invalid
+from ..http.api_errors import invalid, not_found
 from ..http.names import check_name
 from ..http.reading import flag, read_json, structure
 from ..store import assets, datasets
@@ -133,7 +133,10 @@ async def delete(request: web.Request) -> web.Response:
 
     def remove(connection: sa.Connection) -> list[str]:
         row = datasets.find(connection, context.organization_id, name)
-        return assets.delete(connection, [assets.find(connection, row.seq, asset_id)])
+        dropped = assets.delete(connection, [assets.find(connection, row.seq, asset_id)])
+        if not dropped:  # another request has deleted it just now
+            raise not_found("Asset", asset_id)
+        return dropped
 
     blobs = await context.removal.commit(remove)
     context.contents.forget([asset_id])

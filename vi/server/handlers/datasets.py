@@ -132,10 +132,9 @@ async def update(request: web.Request) -> web.Response:
     name, now = context.dataset_name(request), context.clock()
 
     def change(connection: sa.Connection) -> sa.Row[Any]:
-        row = datasets.find(connection, context.organization_id, name)
-        if "attributes" in changes:
-            changes["attributes"] = {**row.attributes, **changes["attributes"]}
-        return datasets.update(connection, row, changes, now) if changes else row
+        row = datasets.hold(connection, datasets.find(connection, context.organization_id, name))
+        merged = {"attributes": {**row.attributes, **changes["attributes"]}} if "attributes" in changes else {}
+        return datasets.update(connection, row, {**changes, **merged}, now) if changes else row
 
     return json_answer(context.documents.dataset(await context.database.write(change)))
 

@@ -94,7 +94,7 @@ async def begin(
     }
 
     def make(connection: sa.Connection) -> Begun:
-        dataset = datasets.find(connection, context.organization_id, name)
+        dataset = datasets.find(connection, context.organization_id, name, keep=True)
         before = idempotency.find(connection, claim, now)
         if before is not None:
             row = sessions.find(connection, dataset.seq, before.reference)

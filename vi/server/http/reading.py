@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, NoReturn, TypeVar
 
 from aiohttp import web
@@ -89,13 +89,30 @@ async def read_json(request: web.Request, config: ServiceConfig) -> tuple[bytes,
         raise ApiError(413, f"The request body holds more than {MAX_VALUES} values")
     try:
         document = json.loads(raw, parse_constant=_refuse_constant)
+        nul = _nul(document) if b"\\u0000" in raw else None
     except RecursionError:
         raise invalid("The request body is nested too deeply", "body") from None
     except ValueError as error:
         raise invalid(f"The request body is not JSON: {str(error)[:200]}", "body") from None
+    if nul is not None:
+        raise invalid(f"{nul[:200]} holds a NUL character", nul)
     if not isinstance(document, dict):
         raise invalid("The request body must be a JSON object", "body")
     return raw, document
+
+
+def _nul(value: Any, path: str = "") -> str | None:
+    """Return the path of a text with a NUL character, which PostgreSQL does not store; None when there is none."""
+    if isinstance(value, str):
+        return (path or "body") if "\0" in value else None
+    found: Iterator[str | None] = iter(())
+    if isinstance(value, dict):
+        if any("\0" in key for key in value):
+            return path or "body"
+        found = (_nul(part, f"{path}.{key}" if path else key) for key, part in value.items())
+    elif isinstance(value, list):
+        found = (_nul(part, f"{path}[{position}]") for position, part in enumerate(value))
+    return next((place for place in found if place), None)
 
 
 def _refuse_constant(name: str) -> NoReturn:

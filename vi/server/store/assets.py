@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 from ..http.api_errors import ApiError, not_found
 from ..identity import Identity
-from . import query
+from . import locks
 from .garbage import discard
-from .schema import asset, bulk_deletion, dataset
+from .schema import asset, bulk_deletion, dataset, folded
 
 Row = sa.Row[Any]
 
@@ -76,7 +76,7 @@ def newest(connection: sa.Connection, dataset_seq: int, limit: int) -> list[Row]
 
 def is_named_like(text: str) -> sa.ColumnElement[bool]:
     """Return the condition that a file name holds *text*, in any case; reads every name of the dataset."""
-    return query.holds_text(asset.c.filename, text)
+    return asset.c.name_folded.contains(folded(text), autoescape=True)
 
 
 def count(connection: sa.Connection, dataset_seq: int, condition: sa.ColumnElement[bool]) -> int:
@@ -106,6 +106,7 @@ def rename(connection: sa.Connection, row: Row, filename: str, now: int) -> Row:
     """Give an asset another name; raises 409 when the dataset has it already."""
     if filename == row.filename:
         return row
+    locks.lock_dataset(connection, row.dataset_seq)
     taken = connection.execute(
         sa.select(asset.c.seq).where(asset.c.dataset_seq == row.dataset_seq, asset.c.filename == filename)
     ).first()
@@ -114,10 +115,13 @@ def rename(connection: sa.Connection, row: Row, filename: str, now: int) -> Row:
     statement = (
         asset.update()
         .where(asset.c.seq == row.seq)
-        .values(filename=filename, updated=now, generation=asset.c.generation + 1)
+        .values(filename=filename, name_folded=folded(filename), updated=now, generation=asset.c.generation + 1)
         .returning(asset)
     )
-    return connection.execute(statement).one()
+    renamed = connection.execute(statement).one_or_none()
+    if renamed is None:  # deleted since it was found
+        raise not_found("Asset", row.id)
+    return renamed
 
 
 @attrs.frozen
@@ -138,6 +142,8 @@ def set_metadata(
 ) -> Changed:
     """Remove keys of the assets that *updates* names, and set others; without *now* nothing is written."""
     names = list(updates)
+    if now is not None:
+        locks.lock_dataset(connection, dataset_seq)
     changes: list[dict[str, Any]] = []
     found: set[str] = set()
     for start in range(0, len(names), _NAMES_AT_ONCE):
@@ -160,26 +166,35 @@ def set_metadata(
 
 
 def delete(connection: sa.Connection, rows: Sequence[Row]) -> list[str]:
-    """Remove assets of one dataset; returns the objects to remove after the commit."""
+    """Remove assets of one dataset that are still there; returns the objects to remove after the commit."""
     if not rows:
         return []
-    connection.execute(asset.delete().where(asset.c.seq == sa.bindparam("gone")), [{"gone": row.seq} for row in rows])
-    annotated = sum(1 for row in rows if row.annotation_total)
+    dataset_seq = rows[0].dataset_seq
+    locks.lock_dataset(connection, dataset_seq)
+    gone: list[sa.Row[str, int, int]] = []
+    for start in range(0, len(rows), _NAMES_AT_ONCE):
+        chosen = [row.seq for row in rows[start : start + _NAMES_AT_ONCE]]
+        statement = asset.delete().where(asset.c.seq.in_(chosen))
+        gone += connection.execute(statement.returning(asset.c.blob, asset.c.size, asset.c.annotation_total)).all()
+    if not gone:
+        return []
+    # What was there is counted, not what was found: another may have deleted it in between.
     connection.execute(
         dataset.update()
-        .where(dataset.c.seq == rows[0].dataset_seq)
+        .where(dataset.c.seq == dataset_seq)
         .values(
-            asset_total=dataset.c.asset_total - len(rows),
-            byte_total=dataset.c.byte_total - sum(row.size for row in rows),
-            annotation_total=dataset.c.annotation_total - sum(row.annotation_total for row in rows),
-            asset_annotated=dataset.c.asset_annotated - annotated,
+            asset_total=dataset.c.asset_total - len(gone),
+            byte_total=dataset.c.byte_total - sum(int(row.size) for row in gone),
+            annotation_total=dataset.c.annotation_total - sum(row.annotation_total for row in gone),
+            asset_annotated=dataset.c.asset_annotated - len([row for row in gone if row.annotation_total]),
         )
     )
-    return discard(connection, [row.blob for row in rows])
+    return discard(connection, [row.blob for row in gone])
 
 
 def start_bulk_deletion(connection: sa.Connection, values: dict[str, Any]) -> Row:
     """Insert a bulk deletion of the assets that the dataset holds now."""
+    locks.lock_dataset(connection, values["dataset_seq"])  # whatever gets a lower number is committed then
     last = sa.select(sa.func.coalesce(sa.func.max(asset.c.seq), 0)).where(asset.c.dataset_seq == values["dataset_seq"])
     statement = bulk_deletion.insert().values(**values, through_seq=last.scalar_subquery()).returning(bulk_deletion)
     return connection.execute(statement).one()
@@ -189,18 +204,23 @@ def bulk_delete(
     connection: sa.Connection, row: Row, condition: sa.ColumnElement[bool] | None, now: int, limit: int
 ) -> list[str] | None:
     """Remove up to *limit* of the assets that a bulk deletion selects; None, and marked as finished, at the end."""
+    locks.lock_dataset(connection, row.dataset_seq)
     statement = listed(row.dataset_seq).where(asset.c.seq <= row.through_seq).order_by(asset.c.seq).limit(limit)
     chosen = connection.execute(statement if condition is None else statement.where(condition)).all()
     if chosen:
         return delete(connection, chosen)
-    connection.execute(bulk_deletion.update().where(bulk_deletion.c.seq == row.seq).values(finished=now, updated=now))
+    _end_bulk_deletion(connection, row, {"finished": now, "updated": now})
     return None
 
 
 def fail_bulk_deletion(connection: sa.Connection, row: Row, now: int) -> None:
     """Mark a bulk deletion as ended although it could not be carried out; what it has removed stays removed."""
-    values = {"finished": now, "updated": now, "reason": DELETION_FAILED}
-    connection.execute(bulk_deletion.update().where(bulk_deletion.c.seq == row.seq).values(values))
+    _end_bulk_deletion(connection, row, {"finished": now, "updated": now, "reason": DELETION_FAILED})
+
+
+def _end_bulk_deletion(connection: sa.Connection, row: Row, values: dict[str, Any]) -> None:
+    open_ = (bulk_deletion.c.seq == row.seq, bulk_deletion.c.finished.is_(None))
+    connection.execute(bulk_deletion.update().where(*open_).values(values))
 
 
 def find_bulk_deletion(connection: sa.Connection, dataset_seq: int, identifier: str) -> Row:

@@ -8,19 +8,27 @@ import sqlalchemy as sa
 
 from ... import _routes
 from ..http.api_errors import not_found
-from . import multipart
+from . import locks, multipart
 from .garbage import discard
 from .schema import SessionState, asset, dataset, ingest_item, ingestion_session, multipart_upload
 
 Row = sa.Row[Any]
 
 
-def find(connection: sa.Connection, organization_id: str, name: str) -> Row:
-    """Return the dataset that a path names; raises 404."""
-    found = _find(connection, organization_id, name)
+def find(connection: sa.Connection, organization_id: str, name: str, *, keep: bool = False) -> Row:
+    """Return the dataset that a path names; raises 404. With *keep* nobody deletes it during this transaction."""
+    found = _find(connection, organization_id, name, keep=keep)
     if found is None or found.deleted is not None:
         raise not_found("Dataset", name)
     return found
+
+
+def hold(connection: sa.Connection, row: Row) -> Row:
+    """Return a dataset as it is now and stays until the end of the transaction."""
+    if not locks.are_needed(connection):
+        return row
+    locks.lock_dataset(connection, row.seq)
+    return connection.execute(sa.select(dataset).where(dataset.c.seq == row.seq)).one()
 
 
 def find_deleted(connection: sa.Connection, organization_id: str, name: str) -> Row:
@@ -31,11 +39,13 @@ def find_deleted(connection: sa.Connection, organization_id: str, name: str) -> 
     return found
 
 
-def _find(connection: sa.Connection, organization_id: str, name: str) -> Row | None:
+def _find(connection: sa.Connection, organization_id: str, name: str, *, keep: bool = False) -> Row | None:
     identifier = _routes.short(organization_id, name)
     if not _routes.is_identifier(identifier):
         return None
     statement = sa.select(dataset).where(dataset.c.id == identifier, dataset.c.organization_id == organization_id)
+    if keep:
+        statement = statement.with_for_update(read=True)  # SQLite has one writer
     return connection.execute(statement).one_or_none()
 
 
@@ -68,8 +78,11 @@ def update(connection: sa.Connection, row: Row, changes: dict[str, Any], now: in
 
 def mark_deleted(connection: sa.Connection, row: Row, now: int) -> list[str]:
     """Hide a dataset and end its open sessions; returns their ids."""
-    connection.execute(dataset.update().where(dataset.c.seq == row.seq).values(deleted=now, updated=now))
+    locks.lock_dataset(connection, row.seq)
+    deleted = (dataset.c.seq == row.seq, dataset.c.deleted.is_(None))
+    connection.execute(dataset.update().where(*deleted).values(deleted=now, updated=now))
     open_ = sa.and_(ingestion_session.c.dataset_seq == row.seq, ingestion_session.c.state == SessionState.OPEN)
+    locks.lock_sessions(connection, open_)
     ended = list(connection.execute(sa.select(ingestion_session.c.id).where(open_)).scalars())
     connection.execute(
         ingestion_session.update()
@@ -90,6 +103,7 @@ def purge(connection: sa.Connection, seq: int, now: int, limit: int) -> list[str
 
     Returns the objects that no row mentions any more.
     """
+    locks.lock_dataset(connection, seq)
     chosen = connection.execute(
         sa.select(asset.c.seq, asset.c.blob).where(asset.c.dataset_seq == seq).order_by(asset.c.seq).limit(limit)
     ).all()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from . import locks
 from .schema import garbage
 
 
 def discard(connection: sa.Connection, blobs: list[str]) -> list[str]:
     """Note that objects are to be removed after the commit, and return them."""
     if blobs:
-        connection.execute(
-            garbage.insert().prefix_with("OR IGNORE", dialect="sqlite"), [{"blob": blob} for blob in blobs]
-        )
+        # In one order, so that two transactions never wait for each other.
+        connection.execute(locks.insert_new(connection, garbage), [{"blob": blob} for blob in sorted(set(blobs))])
     return blobs
 
 

@@ -6,6 +6,7 @@ import attrs
 import sqlalchemy as sa
 
 from ..http.api_errors import ApiError
+from . import locks
 from .schema import idempotency
 
 KEPT_MS = 24 * 3600 * 1000
@@ -31,6 +32,7 @@ def find(connection: sa.Connection, claim: Claim | None, now: int) -> Made | Non
     """Return what the same request made before; raises 422 when the key came with another body."""
     if claim is None:
         return None
+    locks.lock_word(connection, claim.scope)
     row = connection.execute(sa.select(idempotency).where(idempotency.c.scope == claim.scope)).one_or_none()
     if row is None:
         return None

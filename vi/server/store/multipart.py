@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from ..disk.blobs import PARTS
 from ..http.api_errors import ApiError, invalid, not_found
+from . import locks
 from .garbage import discard
 from .schema import (
     ItemState,
@@ -63,6 +64,7 @@ def find_item(connection: sa.Connection, dataset_seq: int, ingestion_id: str, fi
             ingestion_session.c.dataset_seq == dataset_seq,
             ingest_item.c.filename == filename,
         )
+        .with_for_update(read=True, of=ingestion_session)  # it ends before or after this, not meanwhile
     ).one_or_none()
     if row is None or row.item_state == ItemState.REFUSED:
         raise not_found("File", f"{filename} of ingestion {ingestion_id}")
@@ -129,6 +131,7 @@ def require_part(row: Row, number: int) -> None:
 
 def store_part(connection: sa.Connection, identifier: str, part: Part) -> str | None:
     """Note a part as stored; returns the file that it replaces."""
+    locks.lock_uploads(connection, multipart_upload.c.id == identifier)
     upload = find_stored(connection, identifier)
     mine = sa.and_(multipart_part.c.upload_seq == upload.seq, multipart_part.c.number == part.number)
     before = connection.execute(sa.select(multipart_part.c.file).where(mine)).scalar_one_or_none()
@@ -137,8 +140,17 @@ def store_part(connection: sa.Connection, identifier: str, part: Part) -> str | 
     return before
 
 
+def _held(connection: sa.Connection, row: Row) -> Row:
+    """Hold an upload and return it as it is now."""
+    if not locks.are_needed(connection):
+        return row
+    locks.lock_uploads(connection, multipart_upload.c.seq == row.seq)
+    return connection.execute(_uploads.where(multipart_upload.c.seq == row.seq)).one()
+
+
 def complete_part(connection: sa.Connection, row: Row, number: int, etag: str) -> None:
     """Note a part as reported by the client; raises 400 if storage holds another."""
+    row = _held(connection, row)
     require_open(row)
     require_part(row, number)
     changed = connection.execute(
@@ -152,6 +164,7 @@ def complete_part(connection: sa.Connection, row: Row, number: int, etag: str) -
 
 def complete(connection: sa.Connection, row: Row, now: int) -> bool:
     """Begin to join the parts; raises 409 if one is missing. False if that was begun before."""
+    row = _held(connection, row)
     if row.state in (UploadState.COMPLETING, UploadState.DONE):
         return False
     require_open(row)
@@ -168,6 +181,7 @@ def complete(connection: sa.Connection, row: Row, now: int) -> bool:
 
 def abort(connection: sa.Connection, row: Row, now: int) -> list[str]:
     """Drop an upload; returns the parts to remove after the commit. One that was completed stays."""
+    row = _held(connection, row)
     if row.state != UploadState.OPEN:
         return []
     return discard(connection, abort_all(connection, multipart_upload.c.seq == row.seq, now))
@@ -177,6 +191,7 @@ def abort_all(connection: sa.Connection, which: sa.ColumnElement[bool], now: int
     """Drop uploads that are not at an end; returns their parts, to be discarded."""
     which = sa.and_(which, multipart_upload.c.state.in_((UploadState.OPEN, UploadState.COMPLETING)))
     columns: list[sa.Column[Any]] = [multipart_upload.c.seq, multipart_upload.c.id]
+    locks.lock_uploads(connection, which)
     rows = connection.execute(sa.select(*columns).where(which)).all()
     if rows:
         connection.execute(multipart_part.delete().where(multipart_part.c.upload_seq.in_([row.seq for row in rows])))

@@ -31,6 +31,7 @@ from .query_grammar import (
     check_text,
     parse_metadata_query,
 )
+from .schema import IN_ONE_CASE
 
 __all__ = ["Filter", "MetadataQuery", "QueryError", "parse_filter", "parse_metadata_query", "prepare", "to_sql"]
 
@@ -151,13 +152,15 @@ def _fold_on_sqlite(element: _folded, compiler: Any, **options: Any) -> str:
     return f"vi_fold(CAST({compiler.process(element.clauses, **options)} AS BLOB))"
 
 
-def holds_text(column: sa.ColumnElement[Any], text: str) -> Condition:
-    """Return the condition that *text* is somewhere in *column*, in any case."""
-    return _folded(column).contains(text.casefold(), autoescape=True)
-
-
 def _cased(element: sa.ColumnElement[Any], strict: bool) -> sa.ColumnElement[Any]:
-    return element if strict else _folded(element)
+    if strict:
+        return element
+    beside = getattr(element, "info", {}).get(IN_ONE_CASE)
+    return _folded(element) if beside is None else element.table.c[beside]
+
+
+def _text(value: str, strict: bool) -> sa.ColumnElement[Any]:
+    return _bound(value if strict else value.casefold())
 
 
 def _filter_condition(
@@ -188,7 +191,7 @@ def _column_condition(column: sa.ColumnElement[Any], value: Scalar | None, stric
         return column.is_(None)
     held: type = column.type.python_type
     if isinstance(value, str):
-        return _cased(column, strict) == _cased(_bound(value), strict) if held is str else sa.false()
+        return _cased(column, strict) == _text(value, strict) if held is str else sa.false()
     if isinstance(value, bool) or held is bool:
         return column == _bound(value) if held is bool and isinstance(value, bool) else sa.false()
     if held not in (int, float) or (isinstance(value, int) and value not in _INT64):
@@ -226,7 +229,7 @@ def _holds(
     if isinstance(wanted, bool):
         return kind == _bound("true" if wanted else "false")
     if isinstance(wanted, str):
-        of_kind, left, right = kind == _bound("text"), _cased(value, strict), _cased(_bound(wanted), strict)
+        of_kind, left, right = kind == _bound("text"), _cased(value, strict), _text(wanted, strict)
     else:
         # The engine reads the literal as it reads the document, so that equal digits are equal numbers.
         of_kind, left, right = kind.in_(_NUMBERS), value, sa.func.json_extract(_bound(json.dumps(wanted)), _bound("$"))

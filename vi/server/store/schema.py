@@ -6,6 +6,8 @@ shown are columns, kept in the transaction that changes what they count.
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 metadata: sa.MetaData = sa.MetaData(
@@ -29,12 +31,43 @@ def _big(name: str, *, default: int | None = None, nullable: bool = False) -> sa
     )
 
 
+TEXT: sa.types.TypeEngine[str] = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Text in the order of its bytes on both engines, whatever the collation of the database."""
+
+
+class Json(sa.types.TypeDecorator[Any]):
+    """JSON, on PostgreSQL the kind that has indexes; its dialect is imported only where it is used."""
+
+    impl = sa.JSON
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            from sqlalchemy.dialects.postgresql import JSONB
+
+            return dialect.type_descriptor(JSONB(none_as_null=True))
+        return dialect.type_descriptor(sa.JSON(none_as_null=True))
+
+
 def _text(name: str, *, unique: bool = False, nullable: bool = False) -> sa.Column[str]:
-    return sa.Column(name, sa.Text, nullable=nullable, unique=unique)
+    return sa.Column(name, TEXT, nullable=nullable, unique=unique)
 
 
 def _json(name: str, *, nullable: bool = False) -> sa.Column[object]:
-    return sa.Column(name, sa.JSON(none_as_null=True), nullable=nullable)
+    return sa.Column(name, Json(none_as_null=True), nullable=nullable)
+
+
+IN_ONE_CASE = "in_one_case"
+"""In the info of a column: the column of the same table that has its text in one case, with an index."""
+
+
+def folded(name: str) -> str:
+    """Return a file name as `asset.name_folded` has it."""
+    return name.casefold()
+
+
+def _folded_name(context: Any) -> str:
+    return folded(context.get_current_parameters()["filename"])
 
 
 dataset: sa.Table = sa.Table(
@@ -67,7 +100,7 @@ asset: sa.Table = sa.Table(
     _seq(),
     _text("id", unique=True),
     _big("dataset_seq"),
-    _text("filename"),
+    sa.Column("filename", TEXT, nullable=False, info={IN_ONE_CASE: "name_folded"}),
     _text("kind"),
     _text("mime"),
     _text("status"),
@@ -87,9 +120,11 @@ asset: sa.Table = sa.Table(
     _big("updated"),
     _big("contents_updated"),
     _big("generation", default=1),
+    sa.Column("name_folded", TEXT, nullable=False, server_default=sa.text("''"), default=_folded_name),
     sa.Index(None, "dataset_seq", "seq"),
     sa.Index(None, "dataset_seq", "id"),
     sa.Index(None, "dataset_seq", "filename", unique=True),
+    sa.Index(None, "dataset_seq", "name_folded"),
     sa.Index(None, "dataset_seq", "contents_updated", "id"),
     sa.Index(None, "dataset_seq", "size", "id"),
     sqlite_autoincrement=True,
@@ -140,6 +175,9 @@ ingest_item: sa.Table = sa.Table(
     _text("error", nullable=True),
     _big("settled", nullable=True),
     _text("reason", nullable=True),
+    _big("claimed", nullable=True),
+    sa.Column("tries", sa.SmallInteger, nullable=False, server_default=sa.text("0")),
+    _big("arriving", nullable=True),
     sqlite_with_rowid=False,
 )
 sa.Index(
@@ -164,6 +202,7 @@ multipart_upload: sa.Table = sa.Table(
     _big("expiry"),
     _big("created"),
     _big("updated"),
+    _big("claimed", nullable=True),
     sa.Index(None, "session_seq", "state"),
     sa.Index(None, "state"),
     sqlite_autoincrement=True,
@@ -192,23 +231,36 @@ bulk_deletion: sa.Table = sa.Table(
     _big("created"),
     _big("updated"),
     _big("finished", nullable=True),
-    sa.Column("reason", sa.Text, nullable=True),
+    _text("reason", nullable=True),
     sa.Index(None, "dataset_seq", "seq"),
     sqlite_autoincrement=True,
 )
 
-garbage: sa.Table = sa.Table("garbage", metadata, sa.Column("blob", sa.Text, primary_key=True))
+garbage: sa.Table = sa.Table("garbage", metadata, sa.Column("blob", TEXT, primary_key=True))
 
 idempotency: sa.Table = sa.Table(
     "idempotency",
     metadata,
-    sa.Column("scope", sa.Text, primary_key=True),
+    sa.Column("scope", TEXT, primary_key=True),
     _text("digest"),
     _text("reference"),
     _text("body", nullable=True),
     _big("created"),
     sa.Index(None, "created"),
 )
+
+service: sa.Table = sa.Table(
+    "service",
+    metadata,
+    sa.Column("one", sa.SmallInteger, primary_key=True, autoincrement=False),
+    _json("identity"),
+)
+"""One row: who the service is, where several processes are one service. That of a folder is in its identity file."""
+
+visitor: sa.Table = sa.Table(
+    "visitor", metadata, sa.Column("digest", TEXT, primary_key=True), _big("seen"), sa.Index(None, "seen")
+)
+"""Browsers that are logged in to the gallery of such a service."""
 
 
 class ItemState:

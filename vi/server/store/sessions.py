@@ -10,7 +10,7 @@ import attrs
 import sqlalchemy as sa
 
 from ..http.api_errors import not_found
-from . import multipart
+from . import locks, multipart
 from .datasets import used_bytes
 from .garbage import discard
 from .schema import ItemState, SessionState, dataset, ingest_item, ingestion_session, multipart_upload
@@ -166,6 +166,8 @@ def touched(connection: sa.Connection, session_seq: int) -> Sequence[Row]:
 
 def record(connection: sa.Connection, arrivals: Sequence[Arrival]) -> Recorded:
     """Note objects as arrived, unless their session has ended; the last complete one of a file counts."""
+    if locks.are_needed(connection):
+        arrivals = _locked(connection, arrivals)
     count, repeated = len(arrivals), any(arrival.repeated for arrival in arrivals)
     # Nearly always one statement is enough: nothing came twice, and each finds its session open.
     if not repeated and connection.execute(_arrived, [_values(arrival) for arrival in arrivals]).rowcount == count:
@@ -175,6 +177,27 @@ def record(connection: sa.Connection, arrivals: Sequence[Arrival]) -> Recorded:
         _record_one(connection, arrival, recorded)
     discard(connection, recorded.discarded)
     return recorded
+
+
+def _locked(connection: sa.Connection, arrivals: Sequence[Arrival]) -> Sequence[Arrival]:
+    """Hold the sessions of *arrivals*, and say by their rows which came before: others receive objects, too."""
+    seqs = {arrival.session_seq for arrival in arrivals}
+    locks.lock_sessions(connection, ingestion_session.c.seq.in_(seqs))
+    waiting: set[tuple[int, int]] = set()
+    for seq in seqs:
+        indexes = [arrival.index for arrival in arrivals if arrival.session_seq == seq]
+        statement = sa.select(ingest_item.c.idx).where(
+            ingest_item.c.session_seq == seq,
+            ingest_item.c.idx.in_(indexes),
+            ingest_item.c.state == ItemState.WAITING,
+        )
+        waiting.update((seq, index) for index in connection.execute(statement).scalars())
+    found = []
+    for arrival in arrivals:
+        place = (arrival.session_seq, arrival.index)
+        found.append(attrs.evolve(arrival, repeated=place not in waiting))
+        waiting.discard(place)  # the same file once more in this round
+    return found
 
 
 def _record_one(connection: sa.Connection, arrival: Arrival, recorded: Recorded) -> None:
@@ -203,6 +226,8 @@ _arrived = (
         error=None,
         settled=None,
         reason=None,
+        claimed=None,
+        tries=0,
     )
 )
 
@@ -248,7 +273,9 @@ def _replace(connection: sa.Connection, arrival: Arrival, discarded: list[str]) 
 
 def cancel(connection: sa.Connection, row: Row, now: int) -> list[str]:
     """End a session at its owner's wish; returns the objects to remove. An ended session stays as it is."""
-    if row.state != SessionState.OPEN:
+    locks.lock_sessions(connection, ingestion_session.c.seq == row.seq)
+    state = sa.select(ingestion_session.c.state).where(ingestion_session.c.seq == row.seq)
+    if connection.execute(state).scalar() != SessionState.OPEN:
         return []
     return end(connection, row.seq, SessionState.FAILED, CANCELLED, now)
 
@@ -260,10 +287,12 @@ def end(connection: sa.Connection, seq: int, state: str, reason: str | None, now
         .where(ingestion_session.c.seq == seq)
         .values(state=state, reason=reason, finished=now, updated=now, generation=ingestion_session.c.generation + 1)
     )
-    left = sa.and_(ingest_item.c.session_seq == seq, ingest_item.c.blob.is_not(None))
-    blobs = list(connection.execute(sa.select(ingest_item.c.blob).where(left)).scalars())
-    if blobs:
-        connection.execute(ingest_item.update().where(left).values(blob=None))
+    left = sa.and_(ingest_item.c.session_seq == seq, ingest_item.c.state == ItemState.ARRIVED)
+    found = list(connection.execute(sa.select(ingest_item.c.blob).where(left)).scalars())
+    if found:
+        # Nobody looks at them any more, so they must not be among those that wait to be looked at.
+        connection.execute(ingest_item.update().where(left).values(blob=None, state=ItemState.WAITING))
+    blobs = [blob for blob in found if blob is not None]
     return discard(connection, blobs + multipart.abort_all(connection, multipart_upload.c.session_seq == seq, now))
 
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from ... import _media
 from ..inspection.inspector import Verdict
+from . import locks
 from .datasets import used_bytes
 from .garbage import discard
 from .schema import (
@@ -75,14 +76,21 @@ def settle(connection: sa.Connection, findings: Sequence[Finding], now: int, quo
     by_session: dict[int, list[Finding]] = defaultdict(list)
     for finding in findings:
         by_session[finding.session_seq].append(finding)
+    _lock(connection, by_session)
     sessions = connection.execute(
         sa.select(ingestion_session, dataset.c.organization_id)
         .join(dataset, dataset.c.seq == ingestion_session.c.dataset_seq)
         .where(ingestion_session.c.seq.in_(by_session), ingestion_session.c.state == SessionState.OPEN)
+        .order_by(ingestion_session.c.seq)
     ).all()
     for session in sessions:
         _settle_session(connection, session, by_session[session.seq], now, quota, settled)
     return settled
+
+
+def _lock(connection: sa.Connection, sessions: Collection[int]) -> None:
+    locks.lock_datasets_of(connection, sessions)
+    locks.lock_sessions(connection, ingestion_session.c.seq.in_(sessions))
 
 
 def _settle_session(
@@ -179,6 +187,9 @@ def outcome(failure_mode: str, total: int, succeeded: int, errored: int) -> tupl
 
 def expire(connection: sa.Connection, session: Row, busy: Collection[int], now: int, settled: Settled) -> None:
     """Give up on the files of an expired session that have not arrived, except those that are arriving now."""
+    _lock(connection, [session.seq])
+    if locks.are_needed(connection) and not _is_open(connection, session.seq):
+        return
     arriving = sa.select(multipart_upload.c.idx).where(
         multipart_upload.c.session_seq == session.seq,
         sa.or_(
@@ -192,11 +203,17 @@ def expire(connection: sa.Connection, session: Row, busy: Collection[int], now: 
             ingest_item.c.session_seq == session.seq,
             ingest_item.c.state == ItemState.WAITING,
             ingest_item.c.idx.not_in(list(busy)),
+            sa.or_(ingest_item.c.arriving.is_(None), ingest_item.c.arriving <= now),
             ingest_item.c.idx.not_in(arriving),
         )
         .values(state=ItemState.ERRORED, error="ETIMEOUT", settled=now)
     ).rowcount
     count(connection, session, 0, late, now, settled)
+
+
+def _is_open(connection: sa.Connection, seq: int) -> bool:
+    state = connection.execute(sa.select(ingestion_session.c.state).where(ingestion_session.c.seq == seq)).scalar()
+    return state == SessionState.OPEN
 
 
 class _Assets:

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import secrets
+import shlex
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -18,12 +21,16 @@ from io import FileIO
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+logger: logging.Logger = logging.getLogger("vi.private")
+"""Shown on stderr without `VI_LOG` too."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
 SHARING = frozenset({5, 32, 33})  # access denied (of a file that is about to go), sharing and lock violation
 _NEW = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+_told: set[str] = set()
 WAITS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 
 
@@ -88,6 +95,30 @@ def flush_folder(folder: Path | str) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def open_to_others(path: Path, *, written: bool = False) -> tuple[str, str] | None:
+    """Say that other users of this machine can read *path*, or with *written* change it, and what to do; else None.
+
+    In a folder such as the temporary one, where each may only remove what is theirs, nothing is open.
+    """
+    if os.name == "nt":
+        return None
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return None
+    if not mode & (0o022 if written else 0o066) or (written and mode & stat.S_ISVTX):
+        return None
+    can, fix = ("write to", "go-w") if written else ("read or change", "go-rwx")
+    return f"other users can {can} {path}", f"Run: chmod {fix} {shlex.quote(str(path))}"
+
+
+def warn_of_others(path: Path, *, written: bool = False) -> None:
+    """Log what `open_to_others` finds, once for each path."""
+    if (found := open_to_others(path, written=written)) and str(path) not in _told:
+        _told.add(str(path))
+        logger.warning("%s%s. %s", found[0][0].upper(), found[0][1:], found[1])
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import attrs
 
+from ._disk import warn_of_others
 from ._paths import as_path, home
 from ._secret import ENVIRON, Secret, concealed, secret
 from .errors import ViConfigurationError, ViInvalidParameterError
@@ -327,6 +328,8 @@ def _pick(sources: list[tuple[str, Mapping[str, str | None]]], name: str) -> Fou
 def _read_file(path: Path, profile: str | None) -> dict[str, str | None]:
     """Read a settings file: TOML with profiles, or the JSON object of the published client."""
     section = _profile_of(read_document(path), path, profile)
+    if "secret_key" in section:
+        warn_of_others(path)
     values: dict[str, str | None] = {}
     for name in ("secret_key", "organization_id", "endpoint"):
         value = section.get(name)

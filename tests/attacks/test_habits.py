@@ -15,7 +15,10 @@ import attrs
 import pytest
 
 import vi
+from vi._transfer.journals.uploads import Journal, JournalKey
 from vi.cli import checks
+
+KEY = "dtvi_" + "Zq9" * 32 + "Zq"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no modes of files")
@@ -34,6 +37,32 @@ def test_A18_a_file_that_others_can_read_is_warned_of(tmp_path: Path) -> None:
     assert list(checks.private("cache", tmp_path / "missing")) == []
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no modes of files")
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o644, True), (0o620, True)])
+def test_A18_a_settings_file_with_a_key_that_others_can_read_is_warned_of_at_use(
+    tmp_path: Path, mode: int, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(f"secret_key = '{KEY}'\norganization_id = 'acme'\nendpoint = 'http://127.0.0.1:1'")
+    file.chmod(mode)
+    for _ in range(2):
+        vi.Client(config_file=file)
+    assert [str(file) in one and "chmod go-rwx" in one for one in caplog.messages] == [True] * warned
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no modes of files")
+@pytest.mark.parametrize(("mode", "warned"), [(0o755, False), (0o777, True), (0o1777, False)])
+def test_A18_a_cache_that_others_can_write_to_is_warned_of_at_use(
+    tmp_path: Path, mode: int, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = tmp_path / "cache"
+    (cache / "transfers").mkdir(parents=True)
+    cache.chmod(mode)
+    for _ in range(2):
+        Journal.open(JournalKey("https://vi.example", "acme", "ds1"), cache / "transfers").close(finished=True)
+    assert [f"chmod go-w {cache}" in one for one in caplog.messages] == [True] * warned
+
+
 @pytest.mark.parametrize("kind", [vi.Client, vi.AsyncClient])
 def test_A18_a_traceback_shows_a_client_that_was_not_made(kind: type) -> None:
     try:
@@ -41,9 +70,6 @@ def test_A18_a_traceback_shows_a_client_that_was_not_made(kind: type) -> None:
     except vi.ViConfigurationError as error:
         shown = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
     assert f"self = {kind.__name__}()" in shown
-
-
-KEY = "dtvi_" + "Zq9" * 32 + "Zq"
 
 
 def _of_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import os
 import sys
 from typing import Any, TextIO
 
+from .._disk import logger as warnings_of_files
 from .._redact import redact
 from ..errors import ViConfigurationError
 from .sheet import Sheet
@@ -62,7 +63,8 @@ def ask(question: str) -> str:
 def log_as_asked(environ: Any = os.environ) -> None:
     """Show the log of the package on stderr if ``VI_LOG`` asks for it, once.
 
-    A program that has handlers of its own keeps them: only the level is set then.
+    A program that has handlers of its own keeps them: only the level is set then. Without ``VI_LOG`` only
+    files of ours that other users can read or change are named.
     """
     logger = logging.getLogger("vi")
     if logger.handlers:
@@ -72,13 +74,15 @@ def log_as_asked(environ: Any = os.environ) -> None:
     if level is None and name not in ("", "0", "false", "no"):
         raise ViConfigurationError(f"{LOG_VARIABLE} must be one of {', '.join(_LEVELS)}, got {name!r}.")
     logger.addHandler(logging.NullHandler())
+    shown, form = logger, "%(asctime)s %(levelname)s %(name)s: %(message)s"
     if level is None:
-        return
-    logger.setLevel(level)
+        shown, form = warnings_of_files, "%(message)s"
+    else:
+        logger.setLevel(level)
     if not logging.getLogger().handlers:
         handler = _StderrHandler()
-        handler.setFormatter(_LogFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        logger.addHandler(handler)
+        handler.setFormatter(_LogFormatter(form))
+        shown.addHandler(handler)
 
 
 class _StderrHandler(logging.StreamHandler[TextIO]):

@@ -8,7 +8,6 @@ import importlib.metadata
 import importlib.util
 import os
 import re
-import shlex
 import shutil
 import socket
 import ssl
@@ -27,6 +26,7 @@ import attrs
 from yarl import URL
 
 from .. import _checksums
+from .._disk import open_to_others
 from .._proxies import bypasses, named_proxy, proxy_of, read_proxy
 from .._redact import redact
 from .._show.units import size
@@ -59,15 +59,8 @@ class Check:
 
 def private(name: str, path: Path | None, *, written: bool = False) -> Iterator[Check]:
     """Warn of a file that other users of this machine can read, or with *written* of one that they can change."""
-    if path is None or os.name == "nt":
-        return
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return
-    if mode & (0o022 if written else 0o066):
-        can, fix = ("write to", "go-w") if written else ("read or change", "go-rwx")
-        yield Check(name, "warn", f"other users can {can} {path}", f"Run: chmod {fix} {shlex.quote(str(path))}")
+    if path is not None and (found := open_to_others(path, written=written)) is not None:
+        yield Check(name, "warn", *found)
 
 
 def service(client: Client) -> Iterator[Check]:

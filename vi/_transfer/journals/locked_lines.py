@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..._disk import when_free
+from ..._disk import warn_of_others, when_free
 from ..._lock import try_lock
 from ..._paths import as_path, home, temporary_folder
 from ...errors import ViConfigurationError
@@ -52,6 +52,8 @@ def cache_folder() -> Path:
 
 def create(folder: Path, prefix: str) -> tuple[Path, int]:
     """Make a file of an unused name ``<prefix>.<random>.jsonl`` and lock it."""
+    for place in (folder, folder.parent):
+        warn_of_others(place, written=True)
     for _ in range(_NAMES_TRIED):
         path = folder / f"{prefix}.{secrets.token_hex(4)}.jsonl"
         try:

@@ -47,6 +47,7 @@ EXAMPLE = """example:
 ENVIRONMENT = """environment:
   DATATURE_VI_SECRET_KEY, DATATURE_VI_ORGANIZATION_ID, DATATURE_VI_API_ENDPOINT   the service (or: vi-sdk login)
   VI_CONFIG, VI_PROFILE, VI_CACHE_DIR    settings file, profile, folder of unfinished transfers
+  VI_RETRIES=N                           retries of a failed request, 0 for none
   VI_LOG=info|debug, VI_PROGRESS=0       log on stderr, no progress; NO_COLOR, FORCE_COLOR and CI are honoured
 """
 

@@ -78,7 +78,7 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
     )
     parser.add_argument("--sort", choices=SORTS, help="sort by")
     parser.add_argument("--desc", action="store_true", help="sort in descending order")
-    parser.add_argument("--limit", type=options.count, metavar="N", help="stop after N")
+    parser.add_argument("--limit", type=options.count, metavar="N", help="take at most N")
     options.add_selection(parser)
     _finish(parser, ls)
 

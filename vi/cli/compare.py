@@ -37,7 +37,7 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
         help="stop before any change if more would be deleted (default: %(default)s)",
     )
     parser.add_argument(
-        "--checksum", action="store_true", help="read also the files that have not changed since an earlier sync"
+        "--checksum", action="store_true", help="also read files that have not changed since an earlier sync"
     )
     options.add_consent(parser, of_deletions=False)
     options.add_moving(parser)

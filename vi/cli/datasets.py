@@ -37,7 +37,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     group = options.add_group(verbs, "datasets", "list, create, show and delete datasets")
 
     parser = options.add_verb(group, "ls", "list the datasets", "  vi-sdk datasets ls\n  vi-sdk datasets ls --json\n")
-    parser.add_argument("--limit", type=options.count, metavar="N", help="stop after N")
+    parser.add_argument("--limit", type=options.count, metavar="N", help="take at most N")
     _finish(parser, ls)
 
     parser = options.add_verb(

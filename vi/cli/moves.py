@@ -72,7 +72,7 @@ def _add_download(group: options.Verbs[options.VerbParser]) -> None:
     parser.add_argument("folder", metavar="DIR", help="folder to save in")
     parser.add_argument("--overwrite", action="store_true", help="replace local files with other content")
     parser.add_argument("--asset", action="append", metavar="ASSET", help="id of an asset to take; repeatable")
-    parser.add_argument("--limit", type=options.count, metavar="N", help="stop after N")
+    parser.add_argument("--limit", type=options.count, metavar="N", help="take at most N")
     parser.add_argument("--concurrency", type=options.count, metavar="N", help="upper limit of concurrent transfers")
     options.add_moving(parser)
     options.add_selection(parser)

@@ -1,8 +1,8 @@
-"""Find out whether a service is what this package believes: ``vi.contract.check(client)``.
+"""Check whether a service keeps the wire contract: ``vi.contract.check(client)``.
 
 Every answer is held against the wire contract, and each question becomes one `Finding`. Checking reads only, unless
 *write* is given: then a dataset of its own is made, filled, changed and removed. The report holds no key, signature, id
-or text of the service, so it can be handed in as it is.
+or text of the service, so it can be shared as it is.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def check(
     slow: bool = False,
     on_finding: Callable[[Finding], None] | None = None,
 ) -> Report | Coroutine[Any, Any, Report]:
-    """Hold every answer of the service against the wire contract.
+    """Compare every answer of the service with the wire contract.
 
     Args:
         client: The client whose settings are used. An `AsyncClient` makes the call awaitable.

@@ -1,4 +1,4 @@
-"""What a killed writing check left behind: found by what it noted before it wrote, and removed by the next one.
+"""Leftovers of a killed writing check: found by its notes, and removed by the next check.
 
 Before a dataset is made, its name, which holds 48 random bits, is noted in a locked file of the cache folder. The
 system releases the lock when the run dies. The next run takes over such files and removes the datasets of exactly those

@@ -1,4 +1,4 @@
-"""One request, sent once, and whatever came back; and the notebook that turns answers into rows."""
+"""Send one request once, and turn the answer into rows."""
 
 from __future__ import annotations
 
@@ -164,18 +164,18 @@ class Probe:
         self._tell(found)
 
     def hold(self, rule: str, asked: str, good: bool, came: str) -> bool:
-        """Keep whether an answer keeps a rule, and return it."""
+        """Record whether an answer satisfies a rule, and return it."""
         self.row(rule, asked, came, "holds" if good else "differs")
         return good
 
     def skip(self, rule: str, why: str) -> None:
-        """Say that a rule could not be checked, and why."""
+        """Record that a rule could not be checked, and why."""
         self.row(rule, "", why, "skipped")
 
     def compare(self, rule: str, asked: str, reply: Reply, shape: Shape, *, status: int = 200) -> bool:
-        """Hold an answer against its document: one row for each difference, or one that all is well.
+        """Compare an answer with its document: one row for each difference, or one that it holds.
 
-        Returns whether the answer can be worked with, which unknown fields and new values do not prevent.
+        Returns whether the answer is usable; unknown fields and new values do not prevent that.
         """
         if not reply.ok:
             self.row(rule, asked, said(reply), "differs", means="risk")

@@ -1,4 +1,4 @@
-"""The checks that change nothing: organizations, datasets, assets, refusals, signed downloads."""
+"""The read-only checks: organizations, datasets, assets, refusals, signed downloads."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Reading:
         """Seconds by which the service's clock is ahead of ours, once an answer has told."""
 
     async def walk(self, *, with_dataset: bool) -> None:
-        """Hold every readable answer against the contract; those about assets only *with_dataset*."""
+        """Compare every readable answer with the contract; those about assets only *with_dataset*."""
         await self._organization()
         await self._datasets()
         await self._refusals()
@@ -48,7 +48,7 @@ class Reading:
             await self.of_dataset(self.dataset_id)
 
     async def of_dataset(self, dataset_id: str) -> None:
-        """Hold a dataset, its listings and one of its downloads against the contract; one dataset a run."""
+        """Compare a dataset, its listings and one of its downloads with the contract; one dataset for each run."""
         if self._was_read:
             return
         self._was_read = True
@@ -219,7 +219,7 @@ class Reading:
         return _routes.composite(self.probe.organization, dataset_id)
 
     def life(self, contents: Any) -> float | None:
-        """Return the seconds for which a signed URL is still good, by the service's clock."""
+        """Return the seconds for which a signed URL is still valid, by the service's clock."""
         expiry = dig(contents, "expiry")
         return expiry / 1000 - time.time() - (self.ahead or 0.0) if isinstance(expiry, int) else None
 
@@ -232,7 +232,7 @@ class Download:
     asset: Any
 
     async def walk(self) -> None:
-        """Hold the URL and what storage answers against the contract."""
+        """Compare the URL and the answers of the storage with the contract."""
         probe, contents = self.reading.probe, dig(self.asset, "contents", "asset")
         transfer = probe.signed(contents, "GET")
         asked = f"{_ASSETS}?contents=y"

@@ -1,4 +1,4 @@
-"""What a check of the contract found: one row a question, safe to hand in as it is.
+"""The result of a contract check: one row for each question, safe to share as it is.
 
 Nothing of an answer is copied. A row holds the question as a path template, the contract's own words, and of what came
 only types, numbers, lengths, status codes and words of letters that occur in none of the client's secrets.

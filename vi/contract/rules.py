@@ -92,7 +92,7 @@ RULES: dict[str, Rule] = {
     "write.put_checksum": _write("16", "x-goog-hash of what was stored", "handled", "damage on the way is seen late"),
     "write.settled": _write("9.5", "every good file ingested, counts that add up", "risk", "upload"),
     "write.formats": _write("12", "each documented format is ingested", "risk", "upload"),
-    "write.refused": _write("9.5", "files that are no whole images end with codes in Error events", "risk", "upload"),
+    "write.refused": _write("9.5", "files that are not whole images end with codes in Error events", "risk", "upload"),
     "write.empty_session": _write("9.2", "400 for a session without files", "harmless", "none"),
     "write.metadata": _write("9.2", "custom metadata comes back with its types", "risk", "custom_metadata"),
     "write.multipart": _write("10", "a file sent in parts is ingested", "risk", "files sent in parts"),

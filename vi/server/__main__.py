@@ -46,7 +46,7 @@ def announce(env_file: str | None, service: LocalService, warning: str | None) -
 
 
 def _write(stream: TextIO | None, line: str) -> None:
-    """Write a line; a stream that is gone or full does not stop the service."""
+    """Write a line; a closed or full stream does not stop the service."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         if stream is not None:
             stream.write(f"{line}\n")

@@ -23,7 +23,7 @@ class Turns:
             self._sessions.setdefault(arrival.session_seq, deque()).append(arrival)
 
     def put_back(self, arrivals: Iterable[Arrival]) -> None:
-        """Queue objects that were taken in vain before the others of their sessions, in the order given."""
+        """Put objects back that could not be inspected, before the others of their sessions."""
         for arrival in reversed(list(arrivals)):
             self._sessions.setdefault(arrival.session_seq, deque()).appendleft(arrival)
             self._sessions.move_to_end(arrival.session_seq, last=False)

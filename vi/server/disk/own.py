@@ -1,4 +1,4 @@
-"""Opening what lies in a data folder, which somebody else may have made: no link is followed."""
+"""Open files of a data folder that somebody else may have made: links are not followed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ForeignFileError(OSError):
 
 
 def open_own(path: Path | str, flags: int, *, alone: bool = True) -> int:
-    """Open a file of the data folder and return its descriptor; no link is followed.
+    """Open a file of the data folder and return its descriptor; links are not followed.
 
     A folder that somebody else made may hold anything under the names of the service. It must be a regular file of this
     user, and with *alone* it has no second name: what is written here appears nowhere else.

@@ -113,7 +113,7 @@ class Access:
         response.del_cookie(self._cookie, path="/", httponly=True, samesite="Strict")
 
     def visitor(self, request: web.Request) -> Visitor | None:
-        """Return who asks, None when not logged in."""
+        """Return the visitor, None when not logged in."""
         value = request.cookies.get(self._cookie)
         if not value:
             return None
@@ -126,7 +126,7 @@ class Access:
         return Visitor(digest, hmac.digest(self._secret, digest.encode(), "sha256").hex())
 
     def is_own_page(self, request: web.Request) -> bool:
-        """Tell whether the browser says that a page of this origin makes the request; if it says nothing, no."""
+        """Tell whether the browser confirms that a page of this origin makes the request."""
         site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
         if site is not None and site != "same-origin":
             return False
@@ -198,7 +198,7 @@ def _is_open(request: web.Request) -> bool:
 
 
 def _check_reading(request: web.Request) -> None:
-    """Refuse what a page of another origin embeds or fetches; links that a user follows are well."""
+    """Refuse what a page of another origin embeds or fetches; links that a user follows are allowed."""
     site = request.headers.get("Sec-Fetch-Site", "none")
     if site not in ("none", "same-origin") and request.headers.get("Sec-Fetch-Mode") != "navigate":
         raise ApiError(403, "A page of another origin may not read the gallery")
@@ -222,7 +222,7 @@ async def _check_change(request: web.Request, access: Access, visitor: Visitor |
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Say on every answer of the gallery what may be done with it; what a handler has said stays."""
+    """Set the security headers of every answer of the gallery; those that a handler has set stay."""
     if is_gallery(request.path):
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)

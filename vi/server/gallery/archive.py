@@ -32,11 +32,11 @@ _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"\\|?*\u200e\u200f\u202a-\u202e\u20
 
 
 class _DamagedError(Exception):
-    """A stored object is not what its row says."""
+    """A stored object differs from its row."""
 
 
 class _Outlet(io.RawIOBase):
-    """What the archive writes to: it cannot be read or turned back, and gives away what it has."""
+    """A write-only buffer for the archive, emptied after each piece."""
 
     def __init__(self) -> None:
         self._written: list[bytes] = []

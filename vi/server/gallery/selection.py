@@ -82,7 +82,7 @@ def _found(connection: sa.Connection, dataset_seq: int, chosen: list[str]) -> li
 
 
 async def _delete(request: web.Request, name: str, chosen: list[str]) -> str:
-    """Delete assets with their bytes; those that are gone already are no error."""
+    """Delete assets with their bytes; assets that do not exist are skipped."""
     context = request.app[CONTEXT]
 
     def remove(connection: sa.Connection) -> tuple[str, list[str]]:

@@ -36,6 +36,6 @@ def total_memory() -> int | None:
     for path in _CONTAINER:
         try:
             found.append(int(Path(path).read_text("ascii")))
-        except (OSError, ValueError):  # "max" is no number
+        except (OSError, ValueError):  # "max" is not a number
             continue
     return min((size for size in found if size > 0), default=None)

@@ -100,7 +100,7 @@ def _stretched(small: Image.Image) -> Image.Image:
     """Spread the values there are over black to white; deep images seldom use their range."""
     low, high = (float(value) for value in _extrema(small))
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise ValueError("values that are no numbers")
+        raise ValueError("values that are not numbers")
     scale = 255 / (high - low) if high > low else 0.0
     return small.point(lambda value: value * scale - low * scale).convert("L")
 

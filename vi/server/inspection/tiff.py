@@ -38,7 +38,7 @@ class Page:
 def pages(data: bytes) -> list[Page]:
     """Return every directory; raises `NotWholeError` when the file ends before one, or before its pixels.
 
-    Masks and reduced copies of another page are no pictures (TIFF 6.0, NewSubfileType).
+    Masks and reduced copies of another page are not pictures (TIFF 6.0, NewSubfileType).
     """
     return list(_Reader(data).pages())
 

@@ -238,7 +238,7 @@ def _holds(
 
 
 def _metadata(custom_metadata: sa.ColumnElement[Any], key: str, holds: Any = None) -> Condition:
-    """Return whether there is an entry with *key* of which *holds* (a function of its JSON type and value) is true."""
+    """Return whether an entry with *key* exists for which *holds* (a function of its JSON type and value) is true."""
     entry = sa.func.json_each(custom_metadata).table_valued("key", "value", "type")
     condition = entry.c.key == _bound(key)
     if holds is not None:

@@ -1,4 +1,4 @@
-"""Turning what was found out about files into assets, errors and the end of sessions (the table of section 9.5)."""
+"""Turn verdicts on files into assets, errors and the end of sessions (the table of section 9.5)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Stage 3 of an upload: open sessions, which give each file its signed URL.
 
-Sessions begin small, so that sending starts early, and grow. A large file that an earlier run began in parts goes on in
-the session that it was begun in.
+Sessions begin small, so that sending starts early, and grow. A large file that an earlier run began in parts is
+resumed in its session.
 """
 
 from __future__ import annotations

@@ -476,7 +476,9 @@ class ImageStream(_Reading, IterableDataset[dict[str, Any]]):  # type: ignore[mi
         if index != self.index.fingerprint:
             problem = "The dataset has changed since the state was taken, so its samples are others."
             if self._pinned == "error":
-                raise ViOperationError(problem, suggestion='Start without the state, or pass pinned="warn" to continue.')
+                raise ViOperationError(
+                    problem, suggestion='Start without the state, or pass pinned="warn" to continue.'
+                )
             warn(problem, stacklevel=2)
         self.set_epoch(epoch)
         self._begin = samples

@@ -122,13 +122,14 @@ class Http:
         params: Mapping[str, str] | None = None,
         body: Any = None,
         idempotent: bool = False,
+        headers: Mapping[str, str] | None = None,
     ) -> Any:
         """Send a request and return its JSON as it is, None for an empty body.
 
         *idempotent* marks a POST whose repetition changes nothing more at any service; every other creating POST
         carries an ``Idempotency-Key`` and is repeated only where the service is known to honour it.
         """
-        answer = await self._ask(method, path, params, body, idempotent)
+        answer = await self._ask(method, path, params, body, idempotent, headers)
         return self._read(answer, f"{method} {path}") if answer.body.strip() else None
 
     async def page(
@@ -160,9 +161,15 @@ class Http:
         return answer
 
     async def _ask(
-        self, method: str, path: str, params: Mapping[str, str] | None, body: Any, idempotent: bool
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        body: Any,
+        idempotent: bool,
+        more: Mapping[str, str] | None = None,
     ) -> Answer:
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", **(more or {})}
         if method == "POST":
             headers["Idempotency-Key"] = uuid.uuid4().hex
         url, data = self._prepared(path, params, body)

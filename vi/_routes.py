@@ -33,6 +33,9 @@ PART_COMPLETION = PART + "/completion"
 ADDITIONS = "Vi-Additions"
 """A header of the answers of our own service: what it has beside the protocol, separated by commas."""
 SET_METADATA = "set-metadata"
+UPLOAD_GROUPS = "upload-groups"
+"""Sessions with the header `UPLOAD` are shown as one upload: its id, and where it came from, percent-encoded."""
+UPLOAD = "Vi-Upload"
 
 MANAGED_SOURCE = {"source_class": "managed", "provider": "datature", "source_id": "default"}
 

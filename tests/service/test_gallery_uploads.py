@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
+import platform
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import vi
 from tests.service.gallery_visitor import Answer, Visitor
 
 pytestmark = pytest.mark.anyio
@@ -283,3 +286,64 @@ async def test_sessions_have_pages_and_say_whose_they_are(fresh_api: Any, visit:
     assert len(of_one.all("article")) == 11
     await fresh_api("DELETE", second)
     assert set((await visitor("GET", "/gallery/sessions")).page.names) == {"First"}
+
+
+async def test_the_sessions_of_one_upload_are_one_card(
+    fresh_service: Any, fresh_api: Any, visit: Any, picture: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two uploads of two sessions each, from a folder whose name is hostile; another client's session beside them."""
+    path = await fresh_api.create_dataset("First")
+    dataset = path.rpartition("_")[2]
+    folder = tmp_path / "<b>&"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.png").write_bytes(picture(number))
+    (folder / "bad.png").write_bytes(picture(9)[:60])
+    limits = vi.TransferLimits(session_files=2)
+    async with fresh_service.async_client(limits=limits) as client:
+        for _ in range(2):
+            result = await client.assets.upload(dataset, folder, failure_mode="FailAfterAll", show_progress=False)
+            assert len(result.session_ids) == 2
+    await fresh_api.ingest(path, {"other.png": picture(7)})
+    visitor = await visit(fresh_service)
+    for page in ("/gallery/sessions", f"/gallery/datasets/{dataset}/sessions"):
+        text = (await visitor("GET", page)).text
+        assert text.count("<article") == 3
+        assert text.count("3 of 4 files stored · 1 failed") == 2
+        assert text.count(f"{platform.node()} {tmp_path}/&lt;b&gt;&amp;") == 2
+        assert "1 of 1 file stored" in text
+    for session in result.session_ids:
+        text = (await visitor("GET", f"/gallery/datasets/{dataset}/sessions/{session}")).text
+        assert text.count("<article") == 1
+        assert "3 of 4 files stored" in text
+    state = json.loads((await visitor("GET", "/gallery/sessions/state", headers={"Accept": "application/json"})).text)
+    assert [one["total"] for one in state["sessions"]] == [1, 4, 4]
+
+
+async def test_cancelling_an_upload_ends_each_of_its_sessions(fresh_api: Any, visit: Any, picture: Any) -> None:
+    path = await fresh_api.create_dataset("First")
+    headers = {"Vi-Upload": "0123456789abcdef here"}
+    address = path + "/assetSources/managed/datature/default/assetIngestionSessions"
+    made = [
+        (
+            await fresh_api("POST", address, fresh_api.announce({f"{number}.png": picture(number)}), headers=headers)
+        ).document
+        for number in range(3)
+    ]
+    visitor = await visit(fresh_api.service)
+    card = f"/gallery/datasets/{path.rpartition('_')[2]}/sessions/{made[1]['assetIngestionSessionId']}"
+    assert (await visitor.post(f"{card}/cancel", {})).status == 303
+    for session in made:
+        ended = await fresh_api.read_session(session)
+        assert ended["status"]["conditions"][0]["status"] == "FailedReach"
+
+
+@pytest.mark.parametrize(
+    "label", ["", "short x", "0123456789abcdeg x", "0123456789abcdef", "0123456789abcdef %00%ff" + "x" * 3000]
+)
+async def test_an_upload_that_cannot_be_read_counts_as_none(fresh_api: Any, label: str, picture: Any) -> None:
+    path = await fresh_api.create_dataset("First")
+    address = path + "/assetSources/managed/datature/default/assetIngestionSessions"
+    for number in range(2):
+        body = fresh_api.announce({f"{number}.png": picture(number)})
+        assert (await fresh_api("POST", address, body, headers={"Vi-Upload": label})).status == 201

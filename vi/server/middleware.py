@@ -14,7 +14,7 @@ from collections.abc import Callable
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from .._routes import ADDITIONS, SET_METADATA
+from .._routes import ADDITIONS, SET_METADATA, UPLOAD_GROUPS
 from .config import ServiceConfig
 from .disk.room import is_full
 from .http.addresses import is_everywhere
@@ -38,7 +38,7 @@ async def add_trace(request: web.Request, response: web.StreamResponse) -> None:
     if request.path.startswith(API):
         response.headers[TRACE_HEADER] = f"{trace_id(request)}/{secrets.randbits(63)};o=1"
         response.headers["Idempotency-Key"] = "honoured"
-        response.headers[ADDITIONS] = SET_METADATA
+        response.headers[ADDITIONS] = f"{SET_METADATA}, {UPLOAD_GROUPS}"
 
 
 def trace_id(request: web.BaseRequest) -> str:

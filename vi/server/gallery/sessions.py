@@ -12,7 +12,7 @@ from ..._show.units import several
 from ...codes import meaning_of
 from ..context import CONTEXT
 from ..handlers.answers import json_answer
-from ..handlers.sessions import cancel_session
+from ..handlers.sessions import cancel_upload
 from ..store import datasets, sessions
 from ..store.paging import Page, listing
 from ..store.schema import SessionState, ingestion_session
@@ -42,27 +42,54 @@ _UNSCROLLED = 6
 
 @attrs.frozen
 class _Shown:
-    """A session as a row joined with its dataset, and the first of its refused files."""
+    """An upload: the row of its first session joined with its dataset, all its sessions, the first refused files."""
 
     row: sa.Row[Any]
+    members: list[sa.Row[Any]]
     errors: list[sa.Row[Any]]
+
+    @classmethod
+    def read(cls, connection: sa.Connection, row: sa.Row[Any], limit: int) -> _Shown:
+        members = sessions.of_upload(connection, row)
+        errors: list[sa.Row[Any]] = []
+        for one in members:
+            if len(errors) < limit:
+                errors += sessions.first_errors(connection, one, limit - len(errors))
+        return cls(row, members, errors)
 
     @property
     def state(self) -> tuple[str, str]:
         """A word for the style and one for the reader."""
-        row = self.row
-        if row.state == SessionState.OPEN:
+        states = {one.state for one in self.members}
+        if SessionState.OPEN in states:
             return "open", "in progress"
-        if row.state == SessionState.FAILED:
-            return ("cancelled", "cancelled") if row.reason == sessions.CANCELLED else ("failed", "failed")
-        return ("partial", "done, some failed") if row.errored else ("done", "done")
+        if SessionState.FAILED in states:
+            reasons = {one.reason for one in self.members if one.state == SessionState.FAILED}
+            return ("cancelled", "cancelled") if reasons == {sessions.CANCELLED} else ("failed", "failed")
+        return ("partial", "done, some failed") if self.errored else ("done", "done")
+
+    @property
+    def total(self) -> int:
+        return sum(one.total for one in self.members)
+
+    @property
+    def succeeded(self) -> int:
+        return sum(one.succeeded for one in self.members)
+
+    @property
+    def errored(self) -> int:
+        return sum(one.errored for one in self.members)
 
     @property
     def counts(self) -> str:
         """How many of how many."""
-        row = self.row
-        failed = f" · {row.errored:,} failed" if row.errored else ""
-        return f"{row.succeeded:,} of {several(row.total, 'file')} stored{failed}"
+        failed = f" · {self.errored:,} failed" if self.errored else ""
+        return f"{self.succeeded:,} of {several(self.total, 'file')} stored{failed}"
+
+    @property
+    def origin(self) -> Child:
+        """The machine and folder that it comes from, where the client says so."""
+        return (" · from ", name_of(self.row.origin)) if self.row.origin else None
 
     @property
     def problems(self) -> list[dict[str, str]]:
@@ -72,15 +99,14 @@ class _Shown:
     def document(self) -> dict[str, Any]:
         """Return what the script shows of it."""
         state, label = self.state
-        row = self.row
         return {
-            "id": row.id,
+            "id": self.row.id,
             "state": state,
             "label": label,
             "counts": self.counts,
-            "settled": row.succeeded + row.errored,
-            "succeeded": row.succeeded,
-            "total": row.total,
+            "settled": self.succeeded + self.errored,
+            "succeeded": self.succeeded,
+            "total": self.total,
             "problems": self.problems,
         }
 
@@ -99,11 +125,13 @@ async def _read(request: web.Request) -> tuple[sa.Row[Any] | None, list[_Shown],
             row = datasets.find(connection, context.organization_id, name)
             statement = statement.where(ingestion_session.c.dataset_seq == row.seq)
         if row is not None and identifier is not None:
-            sessions.find(connection, row.seq, identifier)
-            statement = statement.where(ingestion_session.c.id == identifier)
+            first = sessions.of_upload(connection, sessions.find(connection, row.seq, identifier))[0]
+            statement = statement.where(ingestion_session.c.id == first.id)
+        else:
+            statement = statement.where(sessions.begins_upload())
         found = asked.read(connection, statement, (ingestion_session.c.seq,), descending=True)
         limit = _FEW if identifier is None else _ALL
-        return row, found, [_Shown(one, sessions.first_errors(connection, one, limit)) for one in found.rows]
+        return row, found, [_Shown.read(connection, one, limit) for one in found.rows]
 
     dataset, found, shown = await context.database.read(read)
     return dataset, shown, asked.token(found.previous), asked.token(found.next)
@@ -178,7 +206,7 @@ def _card(request: web.Request, shown: _Shown, *, with_dataset: bool) -> Markup:
     if state == "open":
         stop = form(request, path_to(SESSION_CANCEL, **where), h("button", "Cancel", class_="quiet"), data_stop=True)
     title = name_of(row.dataset_name) if with_dataset else moment(row.created)
-    left = row.errored - len(shown.errors)
+    left = shown.errored - len(shown.errors)
     return h(
         "article",
         h(
@@ -188,8 +216,8 @@ def _card(request: web.Request, shown: _Shown, *, with_dataset: bool) -> Markup:
             h("span", moment(row.created), class_="quiet") if with_dataset else None,
             stop,
         ),
-        h("progress", max=row.total, value=row.succeeded + row.errored, aria_label="Files settled"),
-        h("p", shown.counts, data_counts=True, class_="quiet"),
+        h("progress", max=shown.total, value=shown.succeeded + shown.errored, aria_label="Files settled"),
+        h("p", h("span", shown.counts, data_counts=True), shown.origin, class_="quiet"),
         h("div", _problems(shown.problems), data_problems=True),
         h("p", h("a", f"{left:,} more", href=path_to(SESSION, **where))) if left > 0 else None,
         class_="session card",
@@ -224,7 +252,7 @@ def _count(names: list[str]) -> Child:
 
 
 async def cancel(request: web.Request) -> web.Response:
-    """End a session and show what came of it."""
+    """End an upload and show what came of it."""
     context = request.app[CONTEXT]
-    await cancel_session(context, context.dataset_name(request), request.match_info["session"])
+    await cancel_upload(context, context.dataset_name(request), request.match_info["session"])
     return web.Response(status=303, headers={"Location": path_to(SESSION, None, **request.match_info)})

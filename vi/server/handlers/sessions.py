@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import attrs
 import sqlalchemy as sa
 from aiohttp import web
 
 from ..._routes import MANAGED_SOURCE
+from ..._routes import UPLOAD as UPLOAD_HEADER
 from ...api.resources.datasets.assets.responses import UploadedAssetMetadata
 from ..context import CONTEXT, Context
 from ..http.api_errors import invalid
@@ -31,6 +33,8 @@ _RETENTION = {
     "KeepLinkedResources": "KeepLinkedResources",
 }
 _MAX_SIZE = 1 << 53
+_LABEL = re.compile(r"([0-9a-f]{16}) ([!-~]{0,2000})")
+_LONGEST_ORIGIN = 200
 
 
 @attrs.define
@@ -65,7 +69,8 @@ async def create(request: web.Request) -> web.Response:
     raw, document = await read_json(request, context.config)
     spec = structure(document, SessionRequest).spec
     source = {name: request.match_info.get(name, managed) for name, managed in MANAGED_SOURCE.items()}
-    begun = await begin(context, context.dataset_name(request), source, spec, context.claim(request, raw))
+    claim = context.claim(request, raw)
+    begun = await begin(context, context.dataset_name(request), source, spec, claim, request.headers.get(UPLOAD_HEADER))
     refused = [item for item in begun.items if item.state == ItemState.REFUSED]
     uploads = _uploads(context, begun.row, begun.items, context.origin(request))
     document = context.documents.session(begun.row, begun.dataset_id, refused, assets=uploads, as_created=True)
@@ -73,10 +78,19 @@ async def create(request: web.Request) -> web.Response:
 
 
 async def begin(
-    context: Context, name: str, source: Mapping[str, str], spec: SessionSpec, claim: Claim | None = None
+    context: Context,
+    name: str,
+    source: Mapping[str, str],
+    spec: SessionSpec,
+    claim: Claim | None = None,
+    label: str | None = None,
 ) -> Begun:
-    """Make a session for the files of *spec* in the dataset *name*; raises 400 and 404."""
+    """Make a session for the files of *spec* in the dataset *name*; raises 400 and 404.
+
+    *label* says which upload it belongs to; one that cannot be read counts as none.
+    """
     _check(spec, context)
+    upload, origin = _labelled(label)
     context.room.require()
     now = context.clock()
     values = {
@@ -91,6 +105,8 @@ async def begin(
         "created": now,
         "updated": now,
         "expiry": now + int(context.config.upload_url_seconds * 1000),
+        "upload": upload,
+        "origin": origin,
     }
 
     def make(connection: sa.Connection) -> Begun:
@@ -124,6 +140,14 @@ async def begin(
     if begun.row.state == SessionState.OPEN:
         context.ingestion.opened(begun.row)
     return begun
+
+
+def _labelled(label: str | None) -> tuple[str | None, str | None]:
+    """Read the id of an upload and where it came from."""
+    found = _LABEL.fullmatch(label or "")
+    if found is None:
+        return None, None
+    return found[1], unquote(found[2], errors="replace").replace("\0", "")[:_LONGEST_ORIGIN] or None
 
 
 def _check(spec: SessionSpec, context: Context) -> None:
@@ -236,6 +260,18 @@ async def cancel_session(context: Context, name: str, identifier: str) -> None:
     session_id, blobs = await context.removal.commit(end)
     context.ingestion.closed([session_id])
     await context.remove(blobs)
+
+
+async def cancel_upload(context: Context, name: str, identifier: str) -> None:
+    """End the open sessions of the upload that a session of the dataset *name* belongs to; raises 404."""
+
+    def read(connection: sa.Connection) -> list[str]:
+        dataset = datasets.find(connection, context.organization_id, name)
+        row = sessions.find(connection, dataset.seq, identifier)
+        return [one.id for one in sessions.of_upload(connection, row) if one.state == SessionState.OPEN] or [row.id]
+
+    for session_id in await context.database.read(read):
+        await cancel_session(context, name, session_id)
 
 
 async def list_(request: web.Request) -> web.Response:

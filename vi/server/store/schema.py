@@ -152,7 +152,10 @@ ingestion_session: sa.Table = sa.Table(
     _big("finished", nullable=True),
     _big("expiry"),
     _big("generation", default=1),
+    _text("upload", nullable=True),
+    _text("origin", nullable=True),
     sa.Index(None, "dataset_seq", "seq"),
+    sa.Index(None, "dataset_seq", "upload"),
     sa.Index(None, "state"),
     sqlite_autoincrement=True,
 )

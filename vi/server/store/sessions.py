@@ -92,6 +92,25 @@ def listed_with_dataset(organization_id: str) -> sa.Select[Any]:
     )
 
 
+def begins_upload() -> sa.ColumnElement[bool]:
+    """Return the condition of the first session of each upload; one of no known upload is one by itself."""
+    other = ingestion_session.alias("other")
+    first = (
+        sa.select(sa.func.min(other.c.seq))
+        .where(other.c.dataset_seq == ingestion_session.c.dataset_seq, other.c.upload == ingestion_session.c.upload)
+        .scalar_subquery()
+    )
+    return sa.or_(ingestion_session.c.upload.is_(None), ingestion_session.c.seq == first)
+
+
+def of_upload(connection: sa.Connection, row: Row) -> list[Row]:
+    """Return the sessions of the upload that a session belongs to, the oldest first."""
+    if row.upload is None:
+        return [row]
+    same = listed(row.dataset_seq).where(ingestion_session.c.upload == row.upload)
+    return list(connection.execute(same.order_by(ingestion_session.c.seq)))
+
+
 def held_bytes(connection: sa.Connection, organization_id: str) -> int:
     """Return how many bytes an organization holds: its assets, and what open sessions have announced and still take.
 

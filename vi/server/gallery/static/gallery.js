@@ -34,8 +34,8 @@
     }
   }
 
-  async function ask(address, document_, method = document_ === undefined ? "GET" : "POST") {
-    const headers = { Accept: "application/json", "X-CSRF-Token": token };
+  async function ask(address, document_, method = document_ === undefined ? "GET" : "POST", more = {}) {
+    const headers = { Accept: "application/json", "X-CSRF-Token": token, ...more };
     const options = { method, headers, credentials: "same-origin" };
     if (document_ !== undefined) {
       headers["Content-Type"] = "application/json";
@@ -223,7 +223,7 @@
     const label = card.querySelector("[data-label]");
     label.textContent = session.label;
     label.className = `badge ${session.state}`;
-    card.querySelector("progress").value = session.settled;
+    Object.assign(card.querySelector("progress"), { max: session.total, value: session.settled });
     counts.textContent = session.counts;
     if (session.state !== "open") card.querySelector("[data-stop]")?.remove();
     card.querySelector("[data-problems]").replaceChildren(...problemTable(session.problems));
@@ -343,6 +343,8 @@
 
   class Upload {
     constructor(files, skipped) {
+      const id = [...crypto.getRandomValues(new Uint8Array(8))].map((one) => one.toString(16).padStart(2, "0")).join("");
+      this.label = `${id} the%20gallery`; // its sessions are one upload
       this.list = make("ul", { className: "files", tabIndex: 0, ariaLabel: "Files of this upload" });
       this.rows = files.map((file) => new Row(this.list, file));
       this.bytes = files.reduce((sum, file) => sum + file.size, 0);
@@ -401,7 +403,7 @@
         return { filename: file.name, kind: mime.startsWith("image/") || !typeOf(file.name) ? "Image" : "Video", mime, size: file.size };
       });
       const spec = { kind: "Upload", failureMode: "FailAfterAll", onAssetOverwritten: "RemoveLinkedResource", assets };
-      const created = await persist(() => ask(form.dataset.upload, { spec }));
+      const created = await persist(() => ask(form.dataset.upload, { spec }, "POST", { "Vi-Upload": this.label }));
       this.session = `${form.dataset.upload}/${created.assetIngestionSessionId}`;
       const byName = new Map(batch.map((row) => [row.file.name, row]));
       const waiting = (created.status.assets ?? []).map((one) => [byName.get(one.metadata.filename), one.upload]);

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from ....errors import ViConfigurationError
 from .. import schema
 
-HEAD = "0004"
+HEAD = "0005"
 
 _version = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
 

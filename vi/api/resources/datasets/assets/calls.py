@@ -119,9 +119,13 @@ class AssetCalls:
         path = self.path(_routes.BULK_DELETION, deletion=session_id)
         return await self.http.request("GET", path, BulkAssetDeletionSession)
 
-    async def open_session(self, spec: Mapping[str, Any]) -> Any:
-        """Open an upload session; its document as it is, with a signed URL for each file."""
-        return await self.http.document("POST", self.path(_routes.SESSIONS), body={"spec": spec})
+    async def open_session(self, spec: Mapping[str, Any], upload: str) -> Any:
+        """Open an upload session; its document as it is, with a signed URL for each file.
+
+        A service that groups sessions is told to which *upload* this one belongs.
+        """
+        headers = {_routes.UPLOAD: upload} if _routes.UPLOAD_GROUPS in self.http.additions else None
+        return await self.http.document("POST", self.path(_routes.SESSIONS), body={"spec": spec}, headers=headers)
 
     async def session(self, session_id: str) -> AssetIngestionSession:
         """Return an upload session."""

@@ -138,6 +138,7 @@ class AsyncFolderTransfers(Resource):
             limits=self._limits(max_concurrency),
             skip_existing=skip_existing,
             by_content=arguments.is_by_content(detect, dry_run=dry_run),
+            folder=os.fspath(paths) if isinstance(paths, (str, Path)) and not is_remote(paths) else "",
         )
         filters = arguments.filters(include, exclude, follow_links)
         tracker = ProgressTracker("upload", progress_listeners("upload", show_progress, on_progress))

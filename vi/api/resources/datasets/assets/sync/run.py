@@ -200,6 +200,7 @@ class PlanRun:
             metadata_of=metadata_of,
             limits=self._limits,
             remembers=True,
+            folder=self._plan.folder if self._place is None else "",
         )
         tracker = ProgressTracker("upload", progress_listeners("upload", *self._progress))
         run = self._transfers.upload(self._calls, options, tracker)

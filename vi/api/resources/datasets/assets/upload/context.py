@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import platform
+import secrets
+from urllib.parse import quote
+
 import attrs
 
 from ......_pacing import Slots
@@ -17,6 +23,8 @@ from ..responses import AssetIngestionSession, FailureMode, ResourceRetentionMod
 from ..types import AssetCustomMetadata
 from .resumption import Resumption
 
+LONGEST_LABEL = 200
+
 
 @attrs.frozen
 class UploadOptions:
@@ -31,6 +39,8 @@ class UploadOptions:
     by_content: bool = False
     remembers: bool = False
     """Whether the digests of what is read are remembered, to be compared by a later run."""
+    folder: str = ""
+    """Where the files come from, if that is one folder or file."""
 
 
 class FirstFailure(Exception):
@@ -83,6 +93,17 @@ class UploadContext:
     metadata_updated: int = 0
     acknowledged: int = 0
     """Files whose bytes the storage has accepted."""
+    _id: str = attrs.Factory(lambda: secrets.token_hex(8))
+
+    @property
+    def label(self) -> str:
+        """The id of this upload, and the machine and folder that it comes from, for a header."""
+        folder = self.options.folder
+        if folder:
+            with contextlib.suppress(OSError):  # the current folder may be gone
+                folder = os.path.abspath(folder)  # noqa: PTH100 - links stay
+        origin = f"{platform.node()} {folder}".strip()[:LONGEST_LABEL]
+        return f"{self._id} {quote(origin, errors='replace')}"
 
     @property
     def stops_at_first_failure(self) -> bool:

@@ -126,7 +126,7 @@ class Opening:
         return opened
 
     async def _ask_for(self, spec: dict[str, Any], records: list[FileRecord]) -> tuple[OpenSession, list[Any]]:
-        document = await self._upload.calls.open_session(spec)
+        document = await self._upload.calls.open_session(spec, self._upload.label)
         assets = take_signed_urls(document)
         try:
             session = _wire.structure(document, AssetIngestionSession)

@@ -37,7 +37,7 @@ from ._sockets import (
     spare_descriptors,
 )
 from ._version import __version__
-from .config import Settings, is_loopback
+from .config import Settings, ascii_host, is_loopback
 from .errors import ViError, ViNetworkError, ViOperationError, ViTimeoutError
 
 USER_AGENT = f"vi/{__version__} (Python/{platform.python_version()}; {platform.system()}/{platform.release()})"
@@ -286,6 +286,16 @@ def to_error(failure: Failure, doing: str) -> ViError:
 def client_is_closed() -> ViError:
     """Make the error of a call after the client was closed."""
     return ViOperationError("The client is closed.", suggestion="Make a new one, or close it after its last call.")
+
+
+def exact_url(text: str) -> URL:
+    """Return a URL exactly as it is given, but for a host in other letters, which gets its ASCII form.
+
+    Raises `ValueError` for what is no URL. aiohttp would normalise the query, and so break a signature.
+    """
+    if not text.isascii() and not (parts := urlsplit(text)).netloc.isascii():
+        text = text.replace(parts.netloc, ascii_host(parts), 1)
+    return URL(text, encoded=True)
 
 
 def origin_of(url: URL) -> str:

@@ -16,7 +16,7 @@ from yarl import URL
 
 from . import _redact, _routes, _wire, _wire_fast, errors
 from ._attempts import Attempts, Failed
-from ._connections import TRANSPORT_ERRORS, Connections, Failure, origin_of, read_failure, to_error
+from ._connections import TRANSPORT_ERRORS, Connections, Failure, exact_url, origin_of, read_failure, to_error
 from ._events import RequestEvent, SilenceEvent
 from ._pacing import Pacing
 from ._retry import IDEMPOTENT, FailureKind, RetryBudget, read_retry_after
@@ -270,7 +270,7 @@ class Http:
         """Return where a redirect leads; headers with the key never go to another origin, nor a body anywhere."""
         location = response.headers.get("Location", "")
         try:
-            target = url.join(URL(location, encoded=True))
+            target = url.join(exact_url(location))
             same = origin_of(target) == self._origin
         except ValueError:
             target, same = url, False

@@ -412,7 +412,7 @@ def _check_endpoint(endpoint: str, source: str, allow_http: bool) -> str:
     try:
         parts = urlsplit(endpoint)
         port = parts.port
-        parts = parts._replace(netloc=_ascii_host(parts))
+        parts = parts._replace(netloc=ascii_host(parts))
     except ValueError:
         parts, port = urlsplit(""), None
     if odd or parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
@@ -430,7 +430,7 @@ def _check_endpoint(endpoint: str, source: str, allow_http: bool) -> str:
     return parts.geturl().rstrip("/")
 
 
-def _ascii_host(parts: SplitResult) -> str:
+def ascii_host(parts: SplitResult) -> str:
     """Return host and port with a name in other letters in its ASCII form (RFC 5891); `ValueError` if it has none."""
     if parts.netloc.isascii() or "@" in parts.netloc:
         return parts.netloc

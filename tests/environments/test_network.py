@@ -18,6 +18,7 @@ import vi
 from vi import _proxies
 from vi._connections import origin_of
 from vi.config import is_loopback
+from vi.server import ServiceConfig
 from vi.testing import TestedService
 
 
@@ -49,6 +50,51 @@ def test_a_service_at_an_ipv6_address_is_used_like_any_other(
         assert client.assets.upload(dataset, images).total_succeeded == 4
         assert client.assets.download(dataset, tmp_path / "copy").total_downloaded == 4
         assert client.assets.verify(dataset, tmp_path / "copy").ok
+
+
+NAMES = ("bücher.localhost", "BÜCHER.localhost", "xn--bcher-kva.localhost", "日本語.localhost", "[::1]")
+
+
+@ipv6
+@pytest.mark.parametrize("host", NAMES)
+def test_signed_urls_and_redirects_may_lead_to_any_spelling_of_a_host(
+    host: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up = socket.getaddrinfo
+    known = {b"xn--bcher-kva.localhost", b"xn--wgv71a119e.localhost"}
+    asked = set[str]()
+
+    def resolve(name: Any, *rest: Any, **more: Any) -> Any:
+        return look_up("::1" if str(name).encode() in known else name, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+
+    @web.middleware
+    async def rename(request: web.Request, handler: Any) -> web.StreamResponse:
+        asked.add(request.host)
+        if request.path.startswith("/dl/") and not redirected:
+            redirected.append(request.path)
+            return web.Response(status=307, headers={"Location": f"http://{host}:{port}{request.raw_path}"})
+        answer = await handler(request)
+        if isinstance(answer, web.Response) and answer.content_type == "application/json" and answer.text:
+            return web.json_response(text=answer.text.replace("//[::1]:", f"//{host}:"), status=answer.status)
+        return answer
+
+    redirected: list[str] = []
+    config = ServiceConfig(allowed_hosts=[name.decode() for name in known])
+    running = TestedService(tmp_path / "data", config, host="::1", middlewares=[rename])
+    port = URL(running.url).port
+    try:
+        with running.client(retries=0) as client:
+            dataset = client.datasets.create(name="odd").dataset_id
+            assert client.assets.upload(dataset, images).total_succeeded == 4
+            assert client.assets.download(dataset, tmp_path / "copy").total_downloaded == 4
+            assert client.assets.verify(dataset, tmp_path / "copy").ok
+    finally:
+        running.stop()
+    assert redirected
+    assert all(name.isascii() for name in asked)
+    assert len(asked) == (1 if host == "[::1]" else 2)
 
 
 @pytest.mark.parametrize(

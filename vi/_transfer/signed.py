@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import attrs
 from yarl import URL
 
-from .._connections import origin_of
+from .._connections import exact_url, origin_of
 from .._redact import hold_signatures
 from ..codes import FileCode
 from . import dictated
@@ -42,9 +42,9 @@ def signed_transfer(
 ) -> SignedTransfer:
     """Check what the service dictates before it is used; raises `TransferFailed` naming what was refused."""
     try:
-        target = URL(url, encoded=True)
+        target = exact_url(url)
         scheme, host, user = target.scheme, target.host, target.user
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, AttributeError):
         raise TransferFailed(FileCode.EBADURL, "The service gave a transfer URL that cannot be read.") from None
     if scheme not in ("http", "https") or not host:
         raise TransferFailed(

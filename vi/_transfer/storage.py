@@ -20,7 +20,7 @@ from yarl import URL
 
 from .. import _checksums
 from .._attempts import Attempts, Failed
-from .._connections import TRANSPORT_ERRORS, Connections, Failure, origin_of, read_failure
+from .._connections import TRANSPORT_ERRORS, Connections, Failure, exact_url, origin_of, read_failure
 from .._events import Hooks, RequestEvent
 from .._pacing import Pacing
 from .._retry import FailureKind, RetryBudget, read_date, read_retry_after
@@ -239,7 +239,7 @@ class Storage:
     def redirect(self, url: URL, location: str) -> URL:
         """Return where a redirect of a download leads, or refuse it."""
         try:
-            target = url.join(URL(location, encoded=True))
+            target = url.join(exact_url(location))
         except ValueError:
             target = URL()
         secure = not self.settings.endpoint.startswith("https:") or target.scheme == "https"

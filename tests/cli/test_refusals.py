@@ -87,7 +87,7 @@ WRONG: tuple[tuple[str, int, str], ...] = (
     (
         "assets upload $D empty",
         2,
-        "No images or videos in what was given. Give an image, a video, or a folder that contains some.",
+        "No images or videos in empty. Give an image, a video, or a folder that contains some.",
     ),
     ("assets upload $D onlytxt", 2, "No images or videos to upload in onlytxt. See what was left out:"),
     ("assets upload $D images --include *.xyz", 2, "No images or videos to upload in images. See what was left out:"),
@@ -104,6 +104,11 @@ WRONG: tuple[tuple[str, int, str], ...] = (
     ("assets upload $D tree", 2, "A name would be used more than once:"),
     ("assets upload $D images --metadata camera", 2, "--metadata: expected KEY=VALUE, got 'camera'"),
     ("assets upload $D images --metadata-file meta.json", 2, "meta.json, line 1: it is not JSON."),
+    (
+        "assets upload $D images --metadata-file bad.png",
+        2,
+        "--metadata-file is the path 'bad.png', whose extension is not .csv, *",
+    ),
     (
         "assets upload $D images --metadata-file missing.json",
         2,

@@ -102,6 +102,9 @@ def _as_list(paths: Any) -> Iterable[Any]:
 def _describe(paths: Any) -> str:
     if isinstance(paths, (str, os.PathLike)):
         return os.fspath(paths)
+    if isinstance(paths, (list, tuple)) and paths and all(isinstance(path, (str, os.PathLike)) for path in paths):
+        more = f" and {len(paths) - LISTED_PAIRS:,} more" if len(paths) > LISTED_PAIRS else ""
+        return ", ".join(os.fspath(path) for path in paths[:LISTED_PAIRS]) + more
     return f"what was given ({paths!r})" if isinstance(paths, Sized) and not paths else "what was given"
 
 

@@ -102,6 +102,6 @@ def forget(given: argparse.Namespace) -> int:
     gone = [transfer for transfer in chosen if vi.transfers.forget(transfer.id)]
     if given.json or given.quiet:
         show_items(given, gone, COLUMNS, none="")
-    else:
+    elif gone or not code:
         complain(f"Forgot {several(len(gone), 'unfinished transfer')}.")
     return code

@@ -107,7 +107,7 @@ WRONG: tuple[tuple[str, int, str], ...] = (
     (
         "assets upload $D images --metadata-file bad.png",
         2,
-        "--metadata-file is the path 'bad.png', whose extension is not .csv, *",
+        "'bad.png' is not a table: its extension must be .csv, *",
     ),
     (
         "assets upload $D images --metadata-file missing.json",
@@ -193,7 +193,7 @@ WRONG: tuple[tuple[str, int, str], ...] = (
     ("demo onlytxt", 2, "No images or videos in onlytxt."),
     ("demo missing", 2, "No such file or folder: missing. Check the spelling; relative paths are looked up in *"),
     ("doctor --slow", 2, "--slow needs --contract."),
-    ("completion tcsh", 2, "shell: expected one of bash, zsh, fish, got 'tcsh'"),
+    ("completion tcsh", 2, "shell: expected one of bash, zsh, fish, powershell, datasets, got 'tcsh'"),
     ("help nonsense", 2, "there is no command 'nonsense'"),
 )
 """A command, its exit code, and the line that says why; ``$D`` is a dataset, ``*`` differs from run to run."""

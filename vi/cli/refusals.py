@@ -41,7 +41,6 @@ PHRASES: tuple[tuple[str, str], ...] = (
         "or run vi-sdk login; vi-sdk serve runs a local service",
     ),
     ("; Client.local() needs none", ""),
-    ("custom_metadata is the path", "--metadata-file is the path"),
 )
 """Python's words for what a command line says otherwise."""
 

@@ -90,7 +90,7 @@ def _rows_of_file(path: Path, parameter: str) -> Iterator[Row]:
         case ".parquet":
             return _parquet(path, parameter)
     raise ViInvalidParameterError(
-        f"{parameter} is the path {shown(str(path))}, whose extension is not {KINDS}.", parameter=parameter
+        f"{shown(str(path))} is not a table: its extension must be {KINDS}.", parameter=parameter
     )
 
 

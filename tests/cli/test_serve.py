@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import signal
+import socket
 import subprocess
 import tomllib
 import urllib.error
@@ -21,6 +23,14 @@ from tests.cli.outcomes import Outcome
 
 Start = Callable[..., "subprocess.Popen[str]"]
 Spawn = Callable[..., Outcome]
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
 
 
 def rows(block: str) -> dict[str, str]:
@@ -60,6 +70,18 @@ class TestDetached:
         assert (home / "vi.env").read_text().startswith("DATATURE_VI_API_ENDPOINT=")
         assert (home / "d" / "service.log").read_text() == ""
         assert (home / "d" / ".gitignore").exists()
+
+    @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback")
+    def test_the_settings_of_a_service_at_an_ipv6_address_can_be_used(
+        self, detached: Callable[..., Outcome], home: Path
+    ) -> None:
+        assert detached("--data", "d", "--host", "::1", "--env-file", "vi.env").code == 0
+        given = dict(shlex.split(line)[0].split("=", 1) for line in (home / "vi.env").read_text().splitlines())
+        assert given["DATATURE_VI_API_ENDPOINT"].startswith("http://[::1]:")
+        with vi.Client(
+            given["DATATURE_VI_SECRET_KEY"], given["DATATURE_VI_ORGANIZATION_ID"], given["DATATURE_VI_API_ENDPOINT"]
+        ) as client:
+            assert client.datasets.create(name="six").name == "six"
 
     def test_a_profile_is_saved_under_the_name_given(self, detached: Callable[..., Outcome], home: Path) -> None:
         ended = detached("--data", "d", "--profile", "desk", "--config", "settings.toml")

@@ -84,7 +84,11 @@ def test_a_transfer_leaves_one_bar_and_no_lines(executed: dict[str, Any], cell: 
     drawn = [o.data["text/plain"] for o in outputs if o.output_type == "display_data"]
     assert len(drawn) == bars
     assert all(
-        re.fullmatch(r"(upload|download): 1[24] of 1[24] files(, 2 failed)?, \d+\.\d KiB, \d s", text) for text in drawn
+        re.fullmatch(
+            r"(upload: (2 failed, )?checked 1[24]/1[24], sent|download:) 1[24]/1[24] files, \d+\.\d KiB, \d+\.\d .iB/s, \d s",
+            text,
+        )
+        for text in drawn
     )
 
 

@@ -74,7 +74,7 @@ def test_a_bar_is_drawn_in_place(kernel: Kernel, service: RecordedService, form:
     assert outcome.error is None
     drawn = bars(outcome)
     assert len(drawn) > 1
-    assert drawn[-1].startswith("upload: 6 of 6 files, ")
+    assert drawn[-1].startswith("upload: checked 6/6, sent 6/6 files, ")
     for content in outcome.of("display_data") + outcome.of("update_display_data"):
         assert "<progress" in content["data"]["text/html"]
         assert not re.search(r"[\r\x1b\b]", str(content["data"]))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import vi
+from vi import _samples
 
 
 def test_folders_are_kept_in_relative_names(
@@ -121,3 +122,27 @@ def test_a_name_without_a_known_extension_fails_as_one_file(
     result = client.assets.upload(dataset, folder(2), names=name, failure_mode="FailAfterAll")
     assert [(f.filename, f.code) for f in result.failures] == [("image-001", "EBADMIME")]
     assert list(stored(dataset)) == ["image-000.png"]
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_bare_names_find_what_was_stored_by_path(
+    client: vi.Client, dataset: str, tmp_path: Path, dry_run: bool
+) -> None:
+    folder = tmp_path / "in"
+    for number, name in enumerate(("cam1/1.png", "cam2/deep/2.png", "3.png")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(_samples.encode(number, ".png", (8, 8)))
+    client.assets.upload(dataset, folder, names="relative", show_progress=False)
+    told = {"1.png": {"seen": 1}, "2.png": {"seen": 2}}
+    (folder / "cam1/1.png").write_bytes(_samples.encode(9, ".png", (9, 9)))
+    result = client.assets.upload(
+        dataset, folder, skip_existing=True, custom_metadata=told, dry_run=dry_run, show_progress=False
+    )
+    if dry_run:
+        assert result.plan is not None
+        assert result.plan.counts == {"upload": 1, "set_metadata": 1}
+        return
+    assert (result.total_succeeded, result.total_existing) == (1, 2)
+    stored = {one.filename: one.metadata.custom_metadata for one in client.assets.list(dataset).all_items()}
+    assert stored == {"cam1/1.png": {"seen": 1}, "cam2/deep/2.png": {"seen": 2}, "3.png": {}}
+    assert client.assets.verify(dataset, folder).ok

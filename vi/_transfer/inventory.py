@@ -85,6 +85,11 @@ class Inventory:
         """Whether a file's remote name is its path below the folder."""
         return self._names == "relative"
 
+    @property
+    def named_bare(self) -> bool:
+        """Whether it is its name without a folder, unless the dataset knows it by its path."""
+        return self._names == "basename"
+
     def __iter__(self) -> Iterator[FileRecord]:
         for block in self._blocks:
             for path, below, given, size in block:
@@ -98,6 +103,14 @@ class Inventory:
             return alias
         name = remote_name(below)
         return name if self._names == "relative" or name in self._known else name.rpartition("/")[2]
+
+    def know(self, names: Collection[str]) -> None:
+        """Let a file whose whole path below its folder is one of *names* have this name, also among bare ones.
+
+        So an upload finds what was stored by path.
+        """
+        if not callable(self._names):
+            self._known = names
 
     def match(self, names: Collection[str], root: str | os.PathLike[str]) -> None:
         """Find the files of the folder *root* among the *names* that a dataset holds. Blocking.

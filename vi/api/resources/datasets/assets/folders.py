@@ -29,6 +29,7 @@ from .events import BlockingTransferEvents, TransferEvents, with_events  # noqa:
 from .metadata import given as metadata
 from .metadata.given import CustomMetadata, OnUnmatched
 from .plans import Direction, TransferPlan
+from .remote_index import RemoteIndex
 from .responses import FailureMode, ResourceRetentionMode
 from .results import AssetDownloadResult, AssetUploadResult
 from .sync.comparison import VerifyResult, verify
@@ -108,8 +109,9 @@ class AsyncFolderTransfers(Resource):
             include: Patterns in the syntax of ``.gitignore``; only matching files are included. Default: every file.
             exclude: Patterns of files to leave out; an excluded folder is not read.
             follow_links: Walk into symlinked folders too.
-            skip_existing: Do not send files that the dataset has, compared by name, size and digest. Their metadata is
-                updated where it differs; a service that cannot do that leaves it, counted in ``metadata_differs``.
+            skip_existing: Do not send files that the dataset has, compared by name (or path), size and digest. Their
+                metadata is updated where it differs; a service that cannot do that leaves it, counted in
+                ``metadata_differs``.
             detect: ``"extension"`` takes the type from the extension, and refuses a file whose first bytes show another
                 type; ``"content"`` takes the type of an image from its first bytes, and keeps its name.
             dry_run: Send nothing; the result's ``plan`` lists what would be sent.
@@ -152,13 +154,19 @@ class AsyncFolderTransfers(Resource):
         ):
             given = await in_thread(metadata.read, custom_metadata, on_unmatched)
             inventory = await in_thread(arguments.build_inventory, paths, names, filters, options.failure_mode)
-            options = attrs.evolve(options, metadata_of=metadata.reader(given, inventory, on_unmatched))
+            wanted = metadata.reader(given, inventory, on_unmatched, bare=inventory.named_bare)
+            options = attrs.evolve(options, metadata_of=wanted)
             await calls.dataset()
+            index: RemoteIndex | None = None
+            if skip_existing:
+                index = await RemoteIndex.load(calls, metadata=given is not None)
+                inventory.know(index.names)
             if dry_run:
                 plan = await plan_up(
                     calls,
                     inventory,
                     self._transfers.lanes(),
+                    index=index,
                     skip_existing=skip_existing,
                     metadata=given,
                     on_unmatched=on_unmatched,
@@ -166,7 +174,7 @@ class AsyncFolderTransfers(Resource):
                 )
                 return AssetUploadResult(plan=plan, notes=plan.notes)
             run = self._transfers.upload(calls, options, tracker)
-            result = await run.run(inventory)
+            result = await run.run(inventory, index)
             result.notes = inventory.notes
             return result
         raise AssertionError("unreachable")

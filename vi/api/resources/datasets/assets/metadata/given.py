@@ -51,8 +51,13 @@ def read(given: CustomMetadata | None, on_unmatched: OnUnmatched) -> Given | Non
     )
 
 
-def reader(given: Given | None, files: Iterable[File], on_unmatched: OnUnmatched) -> Reader | None:
-    """Return what tells a file's metadata; with ``"error"``, metadata of none of *files* is refused."""
+def reader(
+    given: Given | None, files: Iterable[File], on_unmatched: OnUnmatched, *, bare: bool = False
+) -> Reader | None:
+    """Return what tells a file's metadata; with ``"error"``, metadata of none of *files* is refused.
+
+    With *bare*, a file that is stored under its path is also meant by its bare name.
+    """
     if given is None:
         return None
     if not isinstance(given, Mapping):
@@ -63,7 +68,11 @@ def reader(given: Given | None, files: Iterable[File], on_unmatched: OnUnmatched
         return lambda file: same
     found = {str(name): _optional(value, str(name)) for name, value in given.items()}
     if on_unmatched == "error":
-        refuse_unmatched(set(found).difference(one.filename for one in files), "being uploaded", PARAMETER)
+        names = {one.filename for one in files}
+        known = names | {name.rpartition("/")[2] for name in names} if bare else names
+        refuse_unmatched(set(found) - known, "being uploaded", PARAMETER)
+    if bare:
+        return lambda file: found.get(file.filename, found.get(file.filename.rpartition("/")[2]))
     return lambda file: found.get(file.filename)
 
 

@@ -80,7 +80,7 @@ async def plan_up(
         index = await RemoteIndex.load(calls, metadata=metadata is not None)
     if folder is not None:
         await in_thread(pair, inventory, index, folder)
-    metadata_of = reader(metadata, inventory, on_unmatched)
+    metadata_of = reader(metadata, inventory, on_unmatched, bare=inventory.named_bare)
     comparison = Comparison(inventory, index, lanes, filters, known=known)
     async for compared in comparison:
         record, asset = compared.record, compared.asset

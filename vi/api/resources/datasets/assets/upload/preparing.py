@@ -21,12 +21,7 @@ class Preparing:
 
     def __init__(self, upload: UploadContext) -> None:
         self._upload = upload
-        self._index: RemoteIndex | None = None
-
-    async def load_index(self) -> None:
-        """List the dataset, so that what it holds is not sent again."""
-        with_metadata = self._upload.options.metadata_of is not None
-        self._index = await RemoteIndex.load(self._upload.calls, metadata=with_metadata)
+        self.index: RemoteIndex | None = None
 
     async def run(self, out: MemoryObjectSendStream[list[FileRecord]]) -> None:
         """Prepare every file of the ledger, in groups; each is read once."""
@@ -49,7 +44,7 @@ class Preparing:
         )
         async with out, aclosing(found) as prepared:
             async for records in prepared:
-                if self._upload.resumption is not None or self._index is not None:
+                if self._upload.resumption is not None or self.index is not None:
                     records = [record for record in records if not await self._is_there(record)]
                 if records:
                     await out.send(records)
@@ -59,14 +54,14 @@ class Preparing:
         return self._upload.options.remembers
 
     def _reach(self, record: FileRecord) -> Reach:
-        compared = self._index is not None and reach_to_compare(record, self._index.get(record.filename)) == "digests"
+        compared = self.index is not None and reach_to_compare(record, self.index.get(record.filename)) == "digests"
         return "digests" if compared or self._remembers else "crc32c"
 
     async def _is_there(self, record: FileRecord) -> bool:
         """Settle a file that the dataset holds already."""
         resumption, metadata_of = self._upload.resumption, self._upload.options.metadata_of
         asset = None if resumption is None else await resumption.stored(record)
-        if asset is None and self._index is not None and (named := self._index.get(record.filename)) is not None:
+        if asset is None and self.index is not None and (named := self.index.get(record.filename)) is not None:
             asset = named if await same_content(record, named) else None
         if asset is None:
             return False

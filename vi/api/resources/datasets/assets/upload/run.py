@@ -21,6 +21,7 @@ from ......_transfer.threads.stopping import to_end_in_thread
 from ......codes import CUT_SHORT
 from ......errors import ViError, ViUploadError
 from ..metadata_changes import update_known
+from ..remote_index import RemoteIndex
 from ..results import AssetUploadResult
 from .context import FirstFailure, UploadContext
 from .opening import Opening, ToSend
@@ -43,12 +44,16 @@ class Upload:
         self._sending = Sending(upload, self._settlement)
         self._left: Unfinished | None = None
 
-    async def run(self, inventory: Inventory) -> AssetUploadResult:
-        """Upload the files of *inventory*; raises `ViUploadError` under FailAfterOne, each with the result so far."""
+    async def run(self, inventory: Inventory, index: RemoteIndex | None = None) -> AssetUploadResult:
+        """Upload the files of *inventory* that are not the same in *index*.
+
+        Raises `ViUploadError` under FailAfterOne, each with the result so far.
+        """
         failure: ViError | None = None
         ended = False
         try:
             self._take_on(inventory)
+            self._preparing.index = index
             await self._resume()
             await self._run_stages()
             self._upload.metadata_updated = await update_known(self._upload.calls, self._upload.metadata)
@@ -112,8 +117,8 @@ class Upload:
             self._upload.resumption = Resumption(calls, self._upload.journal.found, metadata=with_metadata)
             await self._upload.resumption.ask()
             self._upload.resumption.carry_over(self._upload.journal)
-        if self._upload.options.skip_existing:
-            await self._preparing.load_index()
+            if self._preparing.index is not None:  # what was on its way may be there by now
+                self._preparing.index = await RemoteIndex.load(calls, metadata=with_metadata)
 
     async def _run_stages(self) -> None:
         prepared_in, prepared_out = anyio.create_memory_object_stream[list[FileRecord]](16)

@@ -316,6 +316,9 @@ async def test_the_sessions_of_one_upload_are_one_card(
         text = (await visitor("GET", f"/gallery/datasets/{dataset}/sessions/{session}")).text
         assert text.count("<article") == 1
         assert "3 of 4 files stored" in text
+        one = f"/gallery/datasets/{dataset}/sessions/{session}/state?alone"
+        (alone,) = json.loads((await visitor("GET", one)).text)["sessions"]
+        assert (alone["id"], alone["total"]) == (session, 2)
     state = json.loads((await visitor("GET", "/gallery/sessions/state", headers={"Accept": "application/json"})).text)
     assert [one["total"] for one in state["sessions"]] == [1, 4, 4]
 

@@ -49,8 +49,8 @@ class _Shown:
     errors: list[sa.Row[Any]]
 
     @classmethod
-    def read(cls, connection: sa.Connection, row: sa.Row[Any], limit: int) -> _Shown:
-        members = sessions.of_upload(connection, row)
+    def read(cls, connection: sa.Connection, row: sa.Row[Any], limit: int, *, alone: bool) -> _Shown:
+        members = [row] if alone else sessions.of_upload(connection, row)
         errors: list[sa.Row[Any]] = []
         for one in members:
             if len(errors) < limit:
@@ -63,9 +63,13 @@ class _Shown:
         states = {one.state for one in self.members}
         if SessionState.OPEN in states:
             return "open", "in progress"
-        if SessionState.FAILED in states:
-            reasons = {one.reason for one in self.members if one.state == SessionState.FAILED}
-            return ("cancelled", "cancelled") if reasons == {sessions.CANCELLED} else ("failed", "failed")
+        reasons = {one.reason for one in self.members if one.state == SessionState.FAILED}
+        if reasons - {sessions.CANCELLED}:
+            return "failed", "failed"
+        if states == {SessionState.FAILED}:
+            return "cancelled", "cancelled"
+        if reasons:
+            return "partial", "done, some cancelled"
         return ("partial", "done, some failed") if self.errored else ("done", "done")
 
     @property
@@ -115,6 +119,7 @@ async def _read(request: web.Request) -> tuple[sa.Row[Any] | None, list[_Shown],
     """Return the dataset that was asked about, a page of sessions, and the tokens of its neighbours."""
     context = request.app[CONTEXT]
     name, identifier = request.match_info.get("dataset"), request.match_info.get("session")
+    alone = "alone" in request.query  # the script follows each session of an upload that it makes
     asked = listing(f"gallery sessions {name}", _PER_PAGE, request.query.get("p"), context.signer, 1)
     await context.ingestion.expire()
 
@@ -125,13 +130,14 @@ async def _read(request: web.Request) -> tuple[sa.Row[Any] | None, list[_Shown],
             row = datasets.find(connection, context.organization_id, name)
             statement = statement.where(ingestion_session.c.dataset_seq == row.seq)
         if row is not None and identifier is not None:
-            first = sessions.of_upload(connection, sessions.find(connection, row.seq, identifier))[0]
+            asked_for = sessions.find(connection, row.seq, identifier)
+            first = asked_for if alone else sessions.of_upload(connection, asked_for)[0]
             statement = statement.where(ingestion_session.c.id == first.id)
         else:
             statement = statement.where(sessions.begins_upload())
         found = asked.read(connection, statement, (ingestion_session.c.seq,), descending=True)
         limit = _FEW if identifier is None else _ALL
-        return row, found, [_Shown.read(connection, one, limit) for one in found.rows]
+        return row, found, [_Shown.read(connection, one, limit, alone=alone) for one in found.rows]
 
     dataset, found, shown = await context.database.read(read)
     return dataset, shown, asked.token(found.previous), asked.token(found.next)

@@ -473,7 +473,7 @@
         await pause(0.4);
         let session;
         try {
-          [session] = (await ask(`${this.session}/state`)).sessions;
+          [session] = (await ask(`${this.session}/state?alone`)).sessions;
         } catch (error) {
           if (TEMPORARY.includes(error.status)) continue;
           for (const row of rows.values()) row.settle("failed", `Its outcome is not known: ${error.message}.`);
@@ -493,7 +493,7 @@
     async end(rows) {
       const lost = [...rows.values()].filter((row) => row.lost).length;
       while (!this.stopped) {
-        const [session] = (await persist(() => ask(`${this.session}/state`))).sessions;
+        const [session] = (await persist(() => ask(`${this.session}/state?alone`))).sessions;
         if (session.state !== "open" || session.settled + lost >= session.total) {
           this.refuse(rows, session.problems);
           for (const row of rows.values()) if (!row.lost && session.state !== "cancelled") row.settle("stored", "stored");

@@ -120,6 +120,36 @@ def test_an_excluded_folder_is_not_walked(tmp_path: Path, monkeypatch: pytest.Mo
     assert inventory.skip_reasons["excluded folder"] == 2
 
 
+@pytest.mark.parametrize(
+    ("patterns", "is_walked"),
+    [
+        (["a/b/**"], False),
+        (["a/b/*"], False),
+        (["/a/b/**"], False),
+        (["./a/b/*"], False),
+        (["**/b/**"], False),
+        (["**/b/*"], False),
+        (["a/b/**", "!a/b/kept.png"], True),
+        (["a/b/*.png"], True),
+        (["b/**"], True),
+    ],
+)
+def test_a_folder_of_which_all_is_excluded_is_not_walked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patterns: list[str], is_walked: bool
+) -> None:
+    for name in ("a/b/c/one.png", "a/b/kept.png", "a/two.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    walked = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: walked.append(Path(path)) or scandir(path))
+    filters = Filters(exclude=patterns)
+    inventory = discover(str(tmp_path), "relative", filters)
+    assert (tmp_path / "a/b" in walked) is is_walked
+    assert "a/two.png" in {record.filename for record in inventory}
+    assert filters.notes == (["exclude 'b/**' matched nothing"] if patterns == ["b/**"] else [])
+
+
 def test_patterns_that_matched_nothing_are_named(tmp_path: Path) -> None:
     make_tree(tmp_path)
     filters = Filters(include=["*.png", "*.bmp"], exclude=["private/", "privat/", "!x/top.png"])

@@ -114,6 +114,16 @@ class Filters:
         patterns = (*(self.ignored or ()), *self.exclude)
         return _spec(patterns, "exclude" if not self.ignored else f"exclude or {IGNORE_FILE}") if patterns else None
 
+    @functools.cached_property
+    def _emptied(self) -> GitIgnoreSpec | None:
+        """The folders of which a pattern such as ``private/**`` takes all, unless a ``!`` may take something back."""
+        patterns = [_normal(pattern).rstrip() for pattern in (*(self.ignored or ()), *self.exclude)]
+        if any(pattern.startswith("!") for pattern in patterns):
+            return None
+        above = [pattern[:-2] for pattern in patterns if pattern.endswith("/*") and not pattern.startswith("#")]
+        folders = [f"/{folder.lstrip('/')}/" for folder in above if folder.strip("/*") and not folder.endswith("\\")]
+        return _spec(folders, "exclude") if folders else None
+
     def takes(self, path: str) -> bool:
         """Tell whether a file is taken, by its path below the folder or its remote name."""
         if self._unmatched:
@@ -134,6 +144,10 @@ class Filters:
             if self._unmatched:
                 self._mark(f"{folder}/")
             known = bool(above and self.leaves_out(above)) or self._excluded.match_file(f"{folder}/")
+            if not known and self._emptied is not None and self._emptied.match_file(f"{folder}/"):
+                known = True
+                if self._unmatched:
+                    self._mark(f"{folder}/\1")
             self._folders[folder] = known
         return known
 

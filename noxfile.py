@@ -35,7 +35,8 @@ def tests(session: nox.Session) -> None:
     Tests that fail beside others on a busy machine get a second run alone; what fails there too fails the session.
     """
     install(session, "local", "fastapi", group="test")
-    run = ["python", "-m", "pytest", "-m", FAST, *session.posargs]
+    chosen = FAST if session.python == PYTHONS[0] else f"{FAST} and not scale"  # the other engine on one Python
+    run = ["python", "-m", "pytest", "-m", chosen, *session.posargs]
     # One Python plays all the seeds of the gate, the others some; nor do documents and counted steps depend on it.
     seeds = {"VI_GATE_SEEDS": "200" if session.python == PYTHONS[0] else "25"}
     spared = ["tests/test_docs.py", "tests/growth", "tests/service_faults"] if session.python != PYTHONS[0] else []
@@ -152,6 +153,15 @@ def faults(session: nox.Session) -> None:
     folders = [f"tests/{name}" for name in ("faults", "resume", "service_faults")]
     seeds = {"VI_FAULT_SEEDS": os.environ.get("VI_FAULT_SEEDS", "2000")}
     session.run("python", "-m", "pytest", "-n", "auto", *(session.posargs or folders), env=seeds)
+
+
+@nox.session
+def scale(session: nox.Session) -> None:
+    """Run the service's tests on PostgreSQL; needs its programs, which may belong to any user."""
+    install(session, "local", "distributed", group="test")
+    if not list(Path("/usr/lib/postgresql").glob("*/bin/initdb")) and shutil.which("initdb") is None:
+        session.error("initdb is not installed; on Debian: apt-get install postgresql")
+    session.run("python", "-m", "pytest", "-m", "scale", *(session.posargs or ["tests/service", "tests/scale"]))
 
 
 @nox.session

@@ -18,6 +18,7 @@ import hypothesis
 import pytest
 
 import vi
+from tests.postgres import Postgres
 from tests.readme_blocks import run
 from vi import _samples
 from vi.testing import TestedService
@@ -56,6 +57,19 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestedService]
     running = TestedService.start(tmp_path_factory.mktemp("service") / "data")
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A PostgreSQL of this session, where its programs are installed."""
+    with Postgres.started() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def engine() -> str:
+    """What services keep their metadata in; tests/service has both."""
+    return "sqlite"
 
 
 @pytest.fixture

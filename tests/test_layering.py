@@ -109,6 +109,7 @@ THIRD_PARTY = {
     "pi_heif": ("server",),
     "sqlalchemy": ("server",),
     "alembic": ("server",),
+    "psycopg": ("server",),
     "fastapi": ("fastapi",),
 }
 """Which top-level modules of ours may import a library that should not spread."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,15 +67,52 @@ async def _at_rest() -> None:
 StartService = Callable[..., ClockedService]
 
 
+ON_BOTH = ("test_wire_assets", "test_wire_datasets", "test_wire_sessions", "test_wire_multipart", "test_wire_upload")
+"""Modules whose tests run on both engines, except those that look into the file of SQLite (`sqlite`)."""
+
+
+@pytest.fixture(scope="session", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.scale)])
+def engine(request: pytest.FixtureRequest) -> str:
+    """What the service keeps its metadata in."""
+    return str(request.param)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = str(Path(__file__).parent)
+    for item in list(items):
+        if not str(item.path).startswith(here) or getattr(item, "callspec", None) is None:
+            continue
+        other = item.callspec.params.get("engine") == "postgresql"
+        if other and (item.path.stem not in ON_BOTH or item.get_closest_marker("sqlite") is not None):
+            items.remove(item)
+
+
+@pytest.fixture(scope="session")
+def service(
+    engine: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[TestedService]:
+    database = request.getfixturevalue("postgres").create() if engine == "postgresql" else None
+    running = TestedService.start(tmp_path_factory.mktemp("service") / "data", ServiceConfig(database=database))
+    yield running
+    running.stop()
+
+
 @pytest.fixture
-def start_service(tmp_path: Path) -> Iterator[StartService]:
-    """Starts services with settings of a test's own; by default all in one folder."""
+def start_service(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartService]:
+    """Starts services with settings of a test's own; by default all in one folder, with one database."""
+    if engine == "postgresql":
+        postgres = request.getfixturevalue("postgres")
+        databases: defaultdict[Path, str | None] = defaultdict(postgres.create)
+    else:
+        databases = defaultdict(lambda: None)
     running: list[ClockedService] = []
 
     def start(
         data: Path | None = None, *, middlewares: Sequence[Any] = (), port: int = 0, **settings: Any
     ) -> ClockedService:
-        running.append(ClockedService(data or tmp_path / "data", ServiceConfig(**settings), middlewares, port))
+        folder = data or tmp_path / "data"
+        config = ServiceConfig(**{"database": databases[folder], **settings})
+        running.append(ClockedService(folder, config, middlewares, port))
         return running[-1]
 
     yield start

@@ -137,6 +137,7 @@ async def test_page_sizes(api: Any, filled: Any) -> None:
         assert (await api("GET", path, s=size)).status == 400, size
 
 
+@pytest.mark.sqlite
 async def test_a_page_size_above_1000_counts_as_1000_and_deep_pages_are_exact(fresh_api: Any) -> None:
     path = await fresh_api.create_dataset()
     insert_assets(fresh_api.service.data, path, 2500)
@@ -351,6 +352,7 @@ async def test_rename_by_id_and_its_refusals(api: Any, dataset_path: str, asset_
     assert (await api("POST", f"{dataset_path}/assetFiles/cat.png/name", {"filename": "z.png"})).status == 404
 
 
+@pytest.mark.sqlite
 async def test_annotations_go_or_stay_with_an_overwrite(fresh_api: Any, picture: Any) -> None:
     path = await fresh_api.create_dataset()
     for retention, left in (("KeepLinkedResource", 3), ("RemoveLinkedResource", 0)):

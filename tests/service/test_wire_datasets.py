@@ -216,6 +216,7 @@ async def test_every_creating_post_keeps_its_idempotency_key(api: Any, dataset_p
         assert (await api("POST", path, body)).document["selfLink"] != first.document["selfLink"]
 
 
+@pytest.mark.sqlite
 async def test_another_organizations_dataset_is_as_missing_as_none(fresh_api: Any, picture: Any) -> None:
     path = await fresh_api.create_dataset()
     await fresh_api.ingest(path, {"a.png": picture(1)})

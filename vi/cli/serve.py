@@ -47,6 +47,12 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     parser.add_argument(
         "--allowed-host", action="append", default=[], metavar="NAME", help="accept this host name too; repeatable"
     )
+    parser.add_argument(
+        "--database",
+        metavar="URL",
+        default=os.environ.get("VI_DATABASE") or None,
+        help="keep metadata in this PostgreSQL database, not in the folder (or VI_DATABASE, which hides a password)",
+    )
     parser.add_argument("--tls-cert", metavar="FILE", help="serve https with this certificate (PEM)")
     parser.add_argument("--tls-key", metavar="FILE", help="key of the certificate (default: in the same file)")
     parser.add_argument(
@@ -79,6 +85,7 @@ def run(given: argparse.Namespace) -> int:
         allowed_hosts=given.allowed_host,
         tls_cert=given.tls_cert,
         tls_key=given.tls_key,
+        database=given.database,
     )
     return serve(
         given.data,
@@ -157,7 +164,8 @@ def _detach(given: argparse.Namespace) -> int:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=problems,
-            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+            # Not among the words, which every user of the machine can read: it may hold a password.
+            env={**os.environ, "PYTHONIOENCODING": "utf-8", "VI_DATABASE": given.database or ""},
             **_apart(),
         )
         assert service.stdout is not None

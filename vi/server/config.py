@@ -38,6 +38,8 @@ class ServiceConfig:
     body_floor: int = 1024
     """Bytes per second that a body must average once `body_seconds` have passed."""
     shutdown_seconds: float = 3
+    database: str | None = attrs.field(default=None, repr=False)
+    """Address of a PostgreSQL database for the metadata (extra ``distributed``); None: SQLite in the folder."""
     sweep_seconds: float = 1
     """How often expired sessions are looked for."""
     inspection_workers: int | None = None

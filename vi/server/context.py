@@ -18,8 +18,8 @@ from .http.signing import Signer
 from .identity import Identity
 from .ingestion import Ingestion
 from .removal import Removal
-from .store.database import Database
 from .store.idempotency import Claim
+from .store.metadata import Metadata
 
 Clock = Callable[[], int]
 Token = Callable[[int], str]
@@ -47,7 +47,7 @@ class Context:
 
     config: ServiceConfig
     identity: Identity
-    database: Database
+    database: Metadata
     blobs: Blobs
     room: Room
     signer: Signer

@@ -31,7 +31,7 @@ from .http.api_errors import ApiError
 from .inspection.inspector import InspectionJob, InspectionState, InspectionUnavailableError, Inspector, Verdict
 from .inspection.worker_slots import Slots
 from .store import idempotency, multipart, sessions, settling
-from .store.database import Database
+from .store.metadata import Metadata
 from .store.schema import ItemState, SessionState, UploadState, ingest_item, ingestion_session
 from .store.sessions import Arrival, Recorded
 from .turns import Turns
@@ -72,7 +72,7 @@ class Ingestion:
 
     def __init__(
         self,
-        database: Database,
+        database: Metadata,
         blobs: Blobs,
         room: Room,
         inspector: Inspector,

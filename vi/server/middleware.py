@@ -21,7 +21,7 @@ from .http.addresses import is_everywhere
 from .http.api_errors import ApiError, invalid
 from .http.connections import note_known
 from .identity import Identity
-from .store.database import TooManyReadsError
+from .store.metadata import TooManyReadsError
 
 logger: logging.Logger = logging.getLogger("vi.server")
 

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from .disk.blobs import Blobs
 from .disk.room import Room, is_full
 from .store import assets, datasets, garbage
-from .store.database import Database
+from .store.metadata import Metadata
 
 logger: logging.Logger = logging.getLogger("vi.server")
 
@@ -38,7 +38,7 @@ class Removal:
     """Removes what rows no longer mention."""
 
     def __init__(
-        self, database: Database, blobs: Blobs, room: Room, clock: Callable[[], int], selection: Selection
+        self, database: Metadata, blobs: Blobs, room: Room, clock: Callable[[], int], selection: Selection
     ) -> None:
         self._database = database
         self._blobs = blobs

@@ -34,11 +34,14 @@ from .inspection.inspector import Inspector
 from .removal import Removal
 from .store import selection, sessions
 from .store.database import Database
+from .store.metadata import Metadata
 from .store.schema import asset
 
 _READ_BUFFER = 256 << 10
 _BACKLOG = 512
 _LINGER = 1.0
+NAMED = "database-elsewhere"
+"""The file that says that the rows of a folder are in a database that is named at each start."""
 
 
 @attrs.define(eq=False)
@@ -74,7 +77,7 @@ class Running:
             tls = await asyncio.to_thread(load_certificate, config)
             room = Room(folder.root)
             await asyncio.to_thread(room.prepare)
-            database = await Database.open(folder.database)
+            database = await _open_database(folder, identity, config)
             parts.push_async_callback(database.aclose)
             blobs = Blobs(folder.bytes)
             parts.push_async_callback(blobs.aclose)
@@ -183,7 +186,31 @@ def _origin(host: str, url: str, config: ServiceConfig) -> Callable[[web.BaseReq
     return lambda request: fixed
 
 
-async def _remove_orphans(database: Database, blobs: Blobs, removal: Removal) -> None:
+async def _open_database(folder: Folder, identity: Identity, config: ServiceConfig) -> Metadata:
+    """Open the database beside the bytes, or the one that is named: bytes of one are never served with another."""
+    named = folder.root / NAMED
+    if config.database is None:
+        if named.exists():
+            raise ViConfigurationError(
+                f"The folder {folder.root} holds bytes whose rows are in a PostgreSQL database.",
+                suggestion="Name it by --database or VI_DATABASE.",
+                path=str(folder.root),
+            )
+        return await Database.open(folder.database)
+    if folder.database.exists():
+        raise ViConfigurationError(
+            f"The folder {folder.root} has a database of its own.",
+            suggestion="Serve a new folder with --database, and copy what is there by a client of each.",
+            path=str(folder.root),
+        )
+    from .store.postgres import PostgresDatabase  # an engine that most services do without
+
+    database = await PostgresDatabase.open(config.database, identity.organization_id)
+    named.touch()
+    return database
+
+
+async def _remove_orphans(database: Metadata, blobs: Blobs, removal: Removal) -> None:
     """Remove the objects that were stored just before a crash and never mentioned in a commit."""
     stored = await blobs.newest()
 

@@ -14,7 +14,6 @@ import os
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,9 +24,9 @@ import sqlalchemy as sa
 from ...errors import ViConfigurationError
 from ..disk.own import check_own, open_own
 from . import migrations, query
+from .metadata import TooManyReadsError, Work
 
 T = TypeVar("T")
-Work = Callable[[sa.Connection], T]
 
 _READERS = 4
 _READ_SECONDS = 30
@@ -38,10 +37,6 @@ _CHECKED_BYTES = 32 << 20
 _QUERY_SECONDS = 30.0
 _QUERY_STEPS = 50_000
 """After so many steps of its machine SQLite asks whether to go on: some milliseconds."""
-
-
-class TooManyReadsError(Exception):
-    """No reader became free in time, or a query took longer than any may."""
 
 
 @attrs.define

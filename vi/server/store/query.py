@@ -1,8 +1,8 @@
 """``filter`` and ``metadataQuery`` (protocol section 8.2) as SQL in which every value and every key is bound.
 
-SQLite is what runs today. What another engine would spell differently is in `_folded` and `_metadata`: case folding,
-and the walk over the flat JSON object of custom metadata. A key is compared with the keys of that walk and never made
-part of a JSON path, where quotes would have a meaning.
+This is SQLite's spelling of conditions on custom metadata, a walk over a flat JSON object; `query_postgres` has the
+other one. A key is compared with the keys of that walk and never made part of a JSON path, where quotes would have a
+meaning.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import attrs
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
+from sqlalchemy.sql.visitors import InternalTraversal
 
+from . import query_postgres
 from .query_grammar import (
     And,
     Comparison,
@@ -42,6 +44,7 @@ _MAX_CONDITIONS = 64
 _INT64 = range(-(1 << 63), 1 << 63)
 _CUSTOM = ("metadata.customMetadata.", "customMetadata.")
 _NUMBERS = ("integer", "real")
+_PART = InternalTraversal.dp_clauseelement
 _OPERATORS = {
     Operator.LESS: "<",
     Operator.AT_MOST: "<=",
@@ -142,9 +145,32 @@ class _folded(GenericFunction[str]):  # noqa: N801 - SQLAlchemy names the functi
     inherit_cache = True
 
 
+class _ByEngine(sa.ColumnElement[bool]):
+    """A condition that each engine spells in its own way."""
+
+    __visit_name__ = "by_engine"
+    _traverse_internals = [("sqlite", _PART), ("postgresql", _PART)]
+    inherit_cache = True
+
+    def __init__(self, sqlite: Condition, postgresql: Condition) -> None:
+        self.sqlite = sqlite
+        self.postgresql = postgresql
+        self.type = sa.Boolean()
+
+
+@compiles(_ByEngine)
+def _on_postgresql(element: _ByEngine, compiler: Any, **options: Any) -> str:
+    return f"({compiler.process(element.postgresql, **options)})"
+
+
+@compiles(_ByEngine, "sqlite")
+def _on_sqlite(element: _ByEngine, compiler: Any, **options: Any) -> str:
+    return f"({compiler.process(element.sqlite, **options)})"
+
+
 @compiles(_folded)
 def _fold_remote(element: _folded, compiler: Any, **options: Any) -> str:
-    return f"lower({compiler.process(element.clauses, **options)})"
+    return f"vi_fold({compiler.process(element.clauses, **options)})"
 
 
 @compiles(_folded, "sqlite")
@@ -177,7 +203,8 @@ def _filter_condition(
         if path.startswith(prefix):
             key = path.removeprefix(prefix)
             if value is None:
-                return sa.not_(_metadata(custom_metadata, key))
+                there = _ByEngine(_metadata(custom_metadata, key), query_postgres.has_key(custom_metadata, key))
+                return sa.not_(there)
             return _comparison(Comparison(key, Operator.EQUAL, (value,)), custom_metadata, strict)
     known = [*columns, "metadata.customMetadata.<key>"]
     near = difflib.get_close_matches(path, known, 3, 0.5) or known[3:8]
@@ -220,7 +247,8 @@ def _comparison(comparison: Comparison, custom_metadata: sa.ColumnElement[Any], 
         equal = sa.or_(*(_holds(comparison.operator, wanted, kind, value, strict) for wanted in comparison.values))
         return sa.not_(equal) if comparison.operator is Operator.OTHER else equal
 
-    return _metadata(custom_metadata, comparison.key, holds)
+    found = _metadata(custom_metadata, comparison.key, holds)
+    return _ByEngine(found, query_postgres.comparison(comparison, custom_metadata, strict))
 
 
 def _holds(

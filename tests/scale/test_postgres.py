@@ -1,0 +1,134 @@
+"""The metadata in PostgreSQL: whose it is, what is done again, what uses an index."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sa = pytest.importorskip("sqlalchemy")
+pytest.importorskip("psycopg")
+
+from vi.errors import ViConfigurationError  # noqa: E402
+from vi.server import ServiceConfig, serve  # noqa: E402
+from vi.server.identity import Identity  # noqa: E402
+from vi.server.store import assets, datasets, garbage  # noqa: E402
+from vi.server.store.postgres import PostgresDatabase  # noqa: E402
+from vi.server.store.selection import Selection  # noqa: E402
+
+pytestmark = [pytest.mark.anyio, pytest.mark.scale]
+
+NOW = 1_760_000_000_000
+IDENTITY = Identity("acme", "Acme", "user-1", NOW, "dtvi_" + "a" * 98, "00" * 32)
+ROWS = 10_000
+FILL = """
+INSERT INTO asset (id, dataset_seq, filename, name_folded, kind, mime, status, source, size, crc32c, sha256, blob,
+  has_thumbnail, width, height, frames, custom_metadata, annotation_tags, created, updated, contents_updated)
+SELECT md5(n::text), :seq, 'P' || n || '.JPG', 'p' || n || '.jpg', 'Image', 'image/jpeg', 'ready', '', 1, 1, '', n,
+  false, 1, 1, 1, jsonb_build_object('Lot', n, 'place', 'Place ' || n), '{}', 0, 0, 0 FROM generate_series(1, :rows) n
+"""
+
+
+async def test_a_database_and_a_folder_belong_together(postgres: Any, tmp_path: Path) -> None:
+    config = ServiceConfig(database=postgres.create())
+    assert config.database not in repr(config)
+    async with await serve(tmp_path / "data", config=config):
+        with pytest.raises(ViConfigurationError, match="served by another process"):
+            await serve(tmp_path / "other", config=config)
+    with pytest.raises(ViConfigurationError, match="belongs to organization"):
+        await serve(tmp_path / "third", config=config)
+    with pytest.raises(ViConfigurationError, match="rows are in a PostgreSQL database"):
+        await serve(tmp_path / "data")
+    async with await serve(tmp_path / "plain"):
+        pass
+    with pytest.raises(ViConfigurationError, match="a database of its own"):
+        await serve(tmp_path / "plain", config=config)
+    async with await serve(tmp_path / "data", config=config):
+        pass
+
+
+@pytest.mark.parametrize("url", ["postgresql://vi:sesame@127.0.0.1:1/none", "no address"])
+async def test_a_database_that_cannot_be_had_is_named_without_its_password(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ViConfigurationError) as caught:
+        await serve(tmp_path / "data", config=ServiceConfig(database=url))
+    assert "sesame" not in str(caught.value)
+
+
+async def test_a_transaction_whose_connection_broke_is_done_again(postgres: Any) -> None:
+    database = await PostgresDatabase.open(postgres.create(), "acme")
+    runs = []
+
+    def work(connection: Any) -> None:
+        runs.append(1)
+        garbage.discard(connection, [f"b{len(runs)}"])
+        if len(runs) == 1:
+            connection.execute(sa.text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+    await database.write(work)
+    assert await database.read(garbage.left) == ["b2"]
+    await database.aclose()
+
+
+async def test_two_that_wait_for_each_other_both_get_done(postgres: Any) -> None:
+    database = await PostgresDatabase.open(postgres.create(), "acme")
+    gate = threading.Barrier(2)
+    first: set[str] = set()
+
+    def work(names: list[str]) -> Any:
+        def insert(connection: Any) -> None:
+            garbage.discard(connection, names[:1])
+            if names[0] not in first:
+                first.add(names[0])
+                gate.wait(30)
+            garbage.discard(connection, names[1:])
+
+        return insert
+
+    await asyncio.gather(database.write(work(["a", "b"])), database.write(work(["b", "a"])))
+    assert sorted(await database.read(garbage.left)) == ["a", "b"]
+    await database.aclose()
+
+
+async def test_a_value_and_a_name_are_found_by_an_index(postgres: Any) -> None:
+    database = await PostgresDatabase.open(postgres.create(), "acme")
+
+    def fill(connection: Any) -> int:
+        values = {
+            "id": "ds", "organization_id": "acme", "name": "n", "type": "", "description": "", "tags": {},
+            "attributes": {}, "created": NOW, "updated": NOW,
+        }  # fmt: skip
+        seq = int(datasets.create(connection, values).seq)
+        connection.execute(sa.text(FILL), {"seq": seq, "rows": ROWS})
+        connection.execute(sa.text("ANALYZE asset"))
+        return seq
+
+    seq = await database.write(fill)
+
+    def look(connection: Any, selection: Selection) -> tuple[int, str]:
+        condition = selection.condition(IDENTITY, "ds")
+        assert condition is not None
+        statement = sa.select(sa.func.count()).select_from(assets.asset).where(assets.asset.c.dataset_seq == seq)
+        plan: list[str] = []
+
+        @sa.event.listens_for(connection, "before_cursor_execute", retval=True)
+        def explain(_c: Any, _cursor: Any, text: str, values: Any, _context: Any, _many: bool) -> Any:
+            return (f"EXPLAIN {text}" if plan == ["next"] else text), values
+
+        found = assets.count(connection, seq, condition)
+        plan.append("next")
+        told = connection.execute(statement.where(condition)).scalars().all()
+        return found, "\n".join(map(str, told))
+
+    for query in ("place == 'place 7'", "Lot == 7", "Lot:7"):
+        found, plan = await database.read(partial(look, selection=Selection(None, query)))
+        assert found == 1
+        assert "ix_asset_custom_metadata" in plan
+    found, plan = await database.read(partial(look, selection=Selection('{"filename": "p7.jpg"}')))
+    assert found == 1
+    assert "name_folded" in plan
+    assert "Seq Scan" not in plan
+    await database.aclose()

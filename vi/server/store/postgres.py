@@ -1,0 +1,246 @@
+"""Metadata on PostgreSQL: the same work as on SQLite, each write in a transaction of its own.
+
+Reads see one snapshot. Writes run beside each other and lock rows (`locks`); one that PostgreSQL gives up, because two
+waited for each other or the connection broke before the commit, is done again. A commit whose answer was lost may have
+been made: it is reported, as on a disk that fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from ...errors import ViConfigurationError
+from . import migrations, query_postgres, schema
+from .metadata import TooManyReadsError, Work
+
+T = TypeVar("T")
+
+_READERS = 4
+_WRITERS = 8
+_READ_SECONDS = 30
+_QUERY_SECONDS = 30.0
+_PATIENCE = 10.0
+"""Seconds for which a write is tried again while PostgreSQL cannot be reached."""
+_PAUSE = 0.02
+_LONGEST_PAUSE = 0.5
+_TRIES = 20
+_AGAIN = frozenset({"40001", "40P01"})
+_CANCELLED = "57014"
+_PREPARING, _SERVING = 0x76695F70, 0x76695F73
+"""Names of advisory locks."""
+
+
+class PostgresDatabase:
+    """The metadata in one PostgreSQL database, opened by `PostgresDatabase.open`."""
+
+    def __init__(self, readers: sa.Engine, writers: sa.Engine, holder: sa.Connection) -> None:
+        self._readers = readers
+        self._writers = writers
+        self._holder = holder
+        self._reading = ThreadPoolExecutor(_READERS, thread_name_prefix="vi-database-reader")
+        self._writing = ThreadPoolExecutor(_WRITERS, thread_name_prefix="vi-database-writer")
+        self._places = asyncio.Semaphore(_READERS)
+        self._closing = threading.Event()
+
+    @classmethod
+    async def open(cls, url: str, organization_id: str) -> PostgresDatabase:
+        """Connect to the database at *url*, making its tables first; it belongs to one organization and one process."""
+        return await asyncio.to_thread(cls._open, url, organization_id)
+
+    @classmethod
+    def _open(cls, url: str, organization_id: str) -> PostgresDatabase:
+        readers = _engine(url, _READERS, "REPEATABLE READ", statement_timeout=int(_QUERY_SECONDS * 1000))
+        writers = _engine(url, _WRITERS + 1, "READ COMMITTED")
+        holder = None
+        try:
+            holder = writers.connect()
+            if not holder.execute(sa.select(sa.func.pg_try_advisory_lock(_SERVING))).scalar():
+                raise ViConfigurationError(
+                    f"The database {_shown(url)} is served by another process.",
+                    suggestion="End that service first, or name another database.",
+                )
+            holder.commit()
+            with writers.begin() as connection:
+                _prepare(connection, url, organization_id)
+            return cls(readers, writers, holder)
+        except BaseException as error:
+            if holder is not None:
+                holder.invalidate()
+                holder.close()
+            readers.dispose()
+            writers.dispose()
+            if isinstance(error, sa.exc.DBAPIError):
+                reason = str(error.orig).strip().splitlines()[0][:120]
+                raise ViConfigurationError(f"The database {_shown(url)} cannot be used: {reason}.") from None
+            raise
+
+    async def read(self, work: Work[T]) -> T:
+        """Run *work* on a reader's connection, in one consistent view; raises `TooManyReadsError`."""
+        try:
+            async with asyncio.timeout(_READ_SECONDS):
+                await self._places.acquire()
+        except TimeoutError:
+            raise TooManyReadsError from None
+        try:
+            reading = asyncio.get_running_loop().run_in_executor(self._reading, self._read, work)
+        except BaseException:  # no thread can be started
+            self._places.release()
+            raise
+        reading.add_done_callback(self._leave)
+        # Who asked may go: the thread is busy until it is done.
+        result: T = await asyncio.shield(reading)
+        return result
+
+    def _leave(self, reading: asyncio.Future[Any]) -> None:
+        self._places.release()
+        if not reading.cancelled():
+            reading.exception()  # nobody may be there to hear of it
+
+    def _read(self, work: Work[T]) -> T:
+        def once() -> T:
+            with self._readers.connect() as connection:
+                return work(connection)
+
+        try:
+            return self._insist(once)
+        except sa.exc.OperationalError as error:
+            if _code(error) == _CANCELLED:
+                raise TooManyReadsError from None
+            raise
+
+    async def write(self, work: Work[T]) -> T:
+        """Run *work* in a transaction; returns when it is durable. It may run more than once; an error undoes it."""
+        if self._closing.is_set():
+            raise RuntimeError("the database is closed")
+        writing = asyncio.get_running_loop().run_in_executor(self._writing, self._write, work)
+        writing.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+        result: T = await asyncio.shield(writing)
+        return result
+
+    def _write(self, work: Work[T]) -> T:
+        def once() -> T:
+            with self._writers.connect() as connection:
+                transaction = connection.begin()
+                try:
+                    result = work(connection)
+                except BaseException:
+                    transaction.rollback()
+                    raise
+                try:
+                    transaction.commit()
+                except sa.exc.DBAPIError as error:
+                    if _code(error) in _AGAIN:
+                        raise
+                    raise _DoubtfulCommitError(error) from error
+                return result
+
+        try:
+            return self._insist(once)
+        except _DoubtfulCommitError as doubtful:
+            raise doubtful.error from None
+
+    def _insist(self, once: Callable[[], T]) -> T:
+        """Do *once* again while PostgreSQL gives it up or cannot be reached."""
+        ends, pause = time.monotonic() + _PATIENCE, _PAUSE
+        for left in range(_TRIES, -1, -1):
+            try:
+                return once()
+            except sa.exc.DBAPIError as error:
+                lost = error.connection_invalidated or _is_lost(_code(error))
+                if not (lost and time.monotonic() < ends) and not (_code(error) in _AGAIN and left):
+                    raise
+            if self._closing.wait(pause):
+                raise RuntimeError("the database is closed")
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        raise AssertionError("unreachable")
+
+    async def aclose(self) -> None:
+        """Finish what was asked for and close."""
+        self._closing.set()
+        await asyncio.to_thread(self._end)
+
+    def _end(self) -> None:
+        self._writing.shutdown()
+        self._reading.shutdown()
+        self._holder.invalidate()  # its session holds the lock
+        self._holder.close()
+        self._writers.dispose()
+        self._readers.dispose()
+
+
+class _DoubtfulCommitError(Exception):
+    """A commit was sent, and no answer came."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _code(error: sa.exc.DBAPIError) -> str | None:
+    code: str | None = getattr(error.orig, "sqlstate", None)
+    return code
+
+
+def _is_lost(code: str | None) -> bool:
+    return code is not None and code.startswith(("08", "57P0"))
+
+
+def _shown(url: str) -> str:
+    return sa.make_url(url).render_as_string(hide_password=True)
+
+
+def _engine(url: str, connections: int, isolation: Any, **settings: int) -> sa.Engine:
+    try:
+        import psycopg  # noqa: F401
+
+        address = sa.make_url(url).set(drivername="postgresql+psycopg")
+    except ImportError:
+        raise ViConfigurationError(
+            "A PostgreSQL database needs psycopg, which is not installed.",
+            suggestion="Install it with: pip install 'vi-async-sdk[local,distributed]'",
+        ) from None
+    except sa.exc.ArgumentError:
+        raise ViConfigurationError("The database must be an address such as postgresql://user@host/name.") from None
+    options = " ".join(f"-c {name}={value}" for name, value in {"jit": "off", **settings}.items())
+    return sa.create_engine(
+        address,
+        pool_size=connections,
+        max_overflow=0,
+        hide_parameters=True,
+        isolation_level=isolation,
+        json_serializer=query_postgres.dump_json,
+        connect_args={"options": options, "connect_timeout": 10},
+    )
+
+
+def _prepare(connection: sa.Connection, url: str, organization_id: str) -> None:
+    """Make the tables of an empty database, one process at a time, and check whose it is."""
+    if connection.execute(sa.text("SHOW server_encoding")).scalar() != "UTF8":
+        raise ViConfigurationError(
+            f"The database {_shown(url)} is not in UTF-8.", suggestion="Make one: createdb --encoding=UTF8 NAME"
+        )
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_PREPARING)))
+    new = not sa.inspect(connection).get_table_names()
+    if new:
+        for statement in query_postgres.functions():
+            connection.exec_driver_sql(statement)
+    if not migrations.prepare(connection):
+        raise ViConfigurationError(
+            f"The database {_shown(url)} has tables of another release.",
+            suggestion=f"Use the release that made it; this one needs revision {migrations.HEAD}.",
+        )
+    if new:
+        connection.exec_driver_sql(query_postgres.INDEX)
+        connection.execute(schema.service.insert().values(one=1, identity={"organization_id": organization_id}))
+    owner: Any = connection.execute(sa.select(schema.service.c.identity)).scalar_one()
+    if owner["organization_id"] != organization_id:
+        raise ViConfigurationError(
+            f"The database {_shown(url)} belongs to organization {owner['organization_id']}, the folder to another.",
+            suggestion="Serve the folder that the database was made for.",
+        )

@@ -369,3 +369,8 @@ async def test_annotations_go_or_stay_with_an_overwrite(fresh_api: Any, picture:
         assert asset["metadata"]["annotations"]["withTag"] == ({"cat": 3} if left else {})
         statistic = (await fresh_api("GET", path)).document["statistic"]
         assert (statistic["annotationTotal"], statistic["assetAnnotated"]) == (left, 1 if left else 0)
+
+
+async def test_an_id_with_a_nul_is_as_missing_as_any(api: Any, dataset_path: str) -> None:
+    assert (await api("GET", dataset_path + "/assets/a%00b")).status == 404
+    assert (await api("DELETE", dataset_path + "/assets/a%00b")).status == 404

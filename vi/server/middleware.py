@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable
 
+import sqlalchemy as sa
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
@@ -63,6 +64,8 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return _answer(request, ApiError(refused.status, message or refused.reason, headers=headers))
     except UnicodeEncodeError:
         return _answer(request, invalid("A text of the request holds half of a surrogate pair", "body"))
+    except sa.exc.DataError:  # PostgreSQL compares no text with a NUL character, so nothing has it
+        return _answer(request, ApiError(404, "No resource has a name or an id with a NUL character"))
     except TooManyReadsError:
         return _answer(request, ApiError(503, "Too many slow queries run at once", headers={"Retry-After": "1"}))
     except ConnectionError:

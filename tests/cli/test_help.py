@@ -109,7 +109,7 @@ def test_the_example_of_serve_runs(start: Callable[..., subprocess.Popen[str]], 
     process = start(*shlex.split(line)[1:])
     assert process.stdout is not None
     assert "".join(iter(process.stdout.readline, "  stop          Ctrl+C\n")).startswith("Serving ")
-    settings = dict(line.split("=", 1) for line in (home / "vi.env").read_text().splitlines())
+    settings = dict(line.split("=", 1) for line in (home / "vi-data" / ".env").read_text().splitlines())
     assert set(settings) == {"DATATURE_VI_SECRET_KEY", "DATATURE_VI_ORGANIZATION_ID", "DATATURE_VI_API_ENDPOINT"}
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)

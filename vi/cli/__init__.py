@@ -37,8 +37,8 @@ from . import (
 from .options import VerbParser, add_commands, add_group, add_verb
 
 EXAMPLE = """example:
-  vi-sdk serve --data ./vi-data --env-file vi.env --detach     # a service of your own
-  set -a; . ./vi.env
+  vi-sdk serve --data ./vi-data --env-file ./vi-data/.env --detach     # a service of your own
+  set -a; . ./vi-data/.env
   vi-sdk datasets create "street signs"
   vi-sdk assets upload "street signs" ./images
   vi-sdk assets download "street signs" ./copy

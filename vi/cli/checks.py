@@ -44,7 +44,7 @@ SLOW_CRC = 200e6
 LITTLE_SPACE = 1 << 30
 NO_SPACE = 64 << 20
 FEW_FILES, TOO_FEW_FILES = 1024, 128
-LOOPBACK_ADVICE = "Start it: vi-sdk serve --data ./vi-data --env-file vi.env"
+LOOPBACK_ADVICE = "Start it: vi-sdk serve --data ./vi-data --env-file ./vi-data/.env"
 
 
 @attrs.frozen

@@ -20,7 +20,7 @@ from . import exits, options
 if TYPE_CHECKING:
     from ..server import LocalService
 
-EXAMPLE = """  vi-sdk serve --data ./vi-data --port 0 --env-file vi.env
+EXAMPLE = """  vi-sdk serve --data ./vi-data --port 0 --env-file ./vi-data/.env
   vi-sdk serve --data ./vi-data --profile --open   # now `vi-sdk datasets ls --profile local` works in every shell
   vi-sdk serve --data ./vi-data --profile --detach
 """

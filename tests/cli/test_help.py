@@ -18,6 +18,8 @@ import pytest
 import vi
 from tests.cli.outcomes import Outcome
 from vi.cli import build_parser, exits, main
+from vi.server.config import Folder, ServiceConfig
+from vi.server.identity import load_identity
 
 Run = Callable[..., Outcome]
 
@@ -67,6 +69,8 @@ def test_an_example_runs(
     asset = client.assets.list(filled).items[0]
     monkeypatch.setenv("ASSET", asset.asset_id)
     Path("labels.csv").write_text(f"filename,lot\n{asset.filename},7\n")
+    Path("vi-data").mkdir()
+    load_identity(Folder(Path("vi-data")).identity, ServiceConfig(), 0)
     for line in example(words):
         assigned = re.fullmatch(r"([A-Z]+)=\$\((.*)\)", line)
         program, *arguments = shlex.split(assigned[2] if assigned else line, comments=True)

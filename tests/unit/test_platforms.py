@@ -27,6 +27,7 @@ def no_choice(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_a_fastcrc_that_takes_bytes_alone_is_not_used(no_choice: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fastcrc", exc_type=ImportError)  # its DLL does not load under wine
     fast = _checksums._fastcrc()
 
     def old(data: Any, value: int = 0) -> int:
@@ -74,7 +75,7 @@ def test_a_path_of_another_file_system_is_remote_although_it_has_a_path_here() -
 
 
 def test_an_address_of_a_file_on_another_machine_is_refused(tmp_path: Path) -> None:
-    assert local_path("file:///a%20b.png") == local_path("file://localhost/a%20b.png") == "/a b.png"
+    assert local_path("file:///a%20b.png") == local_path("file://localhost/a%20b.png") == f"{os.sep}a b.png"
     with pytest.raises(vi.ViInvalidParameterError, match="server"):
         local_path("file://server/share/a.png")
 

@@ -23,7 +23,7 @@ def build_app(context: Context, *, host: str, middlewares: Sequence[Middleware] 
             *middlewares,
             middleware.errors,
             middleware.check_host(host, config),
-            middleware.authenticate(context.identity),
+            middleware.authenticate(context.identity, context.keys),
             gallery.MIDDLEWARE,
             middleware.limit_rate(config, context.clock),
         ],

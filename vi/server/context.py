@@ -15,7 +15,7 @@ from .disk.room import Room
 from .documents import Documents
 from .http.api_errors import ApiError
 from .http.signing import Signer
-from .identity import Identity
+from .identity import Identity, Keys
 from .ingestion import Ingestion
 from .removal import Removal
 from .store.idempotency import Claim
@@ -50,7 +50,7 @@ class Context:
     database: Metadata
     blobs: Blobs
     room: Room
-    signer: Signer
+    keys: Keys
     clock: Clock
     new_id: Identifiers
     documents: Documents
@@ -59,6 +59,11 @@ class Context:
     removal: Removal
     origin: Callable[[web.BaseRequest], str]
     """The scheme, host and port to write into signed URLs of an answer."""
+
+    @property
+    def signer(self) -> Signer:
+        """What signs URLs and page tokens."""
+        return self.keys.signer
 
     @property
     def organization_id(self) -> str:

@@ -16,7 +16,7 @@ from .._paths import as_path
 from ..errors import ViConfigurationError
 from .config import IN_WORKER, Folder, ServiceConfig
 from .disk.lock import FolderLock, read_address
-from .identity import Identity, load_identity, read_identity
+from .identity import Identity, IdentityFile, load_identity, read_identity
 from .log import be_heard
 
 if TYPE_CHECKING:
@@ -121,8 +121,10 @@ async def serve(
     try:
         from .running import Running
 
-        identity = load_identity(folder.identity, config, clock())
-        running = await Running.start(folder, identity, lock, host, port, config, clock, middlewares)
+        load_identity(folder.identity, config, clock())
+        store = IdentityFile(folder.identity)
+        identity = store.read()
+        running = await Running.start(folder, identity, store, lock, host, port, config, clock, middlewares)
     except OSError as error:
         lock.release()
         raise _unusable(folder, error) from error

@@ -21,7 +21,7 @@ from .disk.room import is_full
 from .http.addresses import is_everywhere
 from .http.api_errors import ApiError, invalid
 from .http.connections import note_known
-from .identity import Identity
+from .identity import AccessKey, Identity, Keys
 from .store.metadata import TooManyReadsError
 
 logger: logging.Logger = logging.getLogger("vi.server")
@@ -31,6 +31,9 @@ API = "/workspaces"
 _OPENING = ("/assetIngestionSessions", "/sessions", "/uploads")
 """Ends of the paths that open a session: of the API, and two of the gallery."""
 _TRACE = web.RequestKey("trace", str)
+ACCESS_KEY = web.RequestKey("access-key", AccessKey)
+READING = ("GET", "HEAD")
+"""The methods that change nothing: all that a read-only key may use."""
 TRACE_HEADER = "x-cloud-trace-context"
 
 
@@ -119,8 +122,8 @@ def _is_allowed_address(name: str, anywhere: bool) -> bool:
     return anywhere or address.is_loopback
 
 
-def authenticate(identity: Identity) -> Middleware:
-    """Let only the organization's key in, and only to the organization (section 1.3)."""
+def authenticate(identity: Identity, keys: Keys) -> Middleware:
+    """Let only the organization's keys in, and only to the organization (section 1.3)."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -128,15 +131,19 @@ def authenticate(identity: Identity) -> Middleware:
         if path != API and not path.startswith(API + "/"):
             return await handler(request)
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not identity.accepts(key.strip()):
+        access = keys.access(key.strip()) if scheme.lower() == "bearer" else None
+        if access is None:
             refusals.note("a secret key that is missing or not known")
             raise ApiError(401, "The secret key is missing or not known")
         note_known(request)
+        request[ACCESS_KEY] = access
         organization = request.headers.get("Organization-Id")
         if organization != identity.organization_id:
             raise ApiError(403, "The Organization-Id header is missing or not the organization of the key")
         if request.match_info.get("org", organization) != organization:
             raise ApiError(403, "The key may not use this organization")
+        if access.read_only and request.method not in READING:
+            raise ApiError(403, "The key is read-only")
         return await handler(request)
 
     return middleware

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import secrets
 import socket
 from collections.abc import Callable, Sequence
@@ -27,8 +28,7 @@ from .gallery.paths import LOGIN, path_to
 from .http.addresses import HANDSHAKE_SECONDS, is_everywhere, load_certificate, url_of
 from .http.connections import acceptor
 from .http.readers import watch_readers
-from .http.signing import Signer
-from .identity import Identity
+from .identity import Identity, IdentityStore, Keys
 from .ingestion import Ingestion
 from .inspection.inspector import Inspector
 from .removal import Removal
@@ -37,9 +37,12 @@ from .store.database import Database
 from .store.metadata import Metadata
 from .store.schema import asset
 
+logger: logging.Logger = logging.getLogger("vi.server")
+
 _READ_BUFFER = 256 << 10
 _BACKLOG = 512
 _LINGER = 1.0
+_FOLLOW_SECONDS = 1.0
 NAMED = "database-elsewhere"
 """The file that says that the rows of a folder are in a database that is named at each start."""
 
@@ -62,6 +65,7 @@ class Running:
         cls,
         folder: Folder,
         identity: Identity,
+        store: IdentityStore,
         lock: FolderLock,
         host: str,
         port: int,
@@ -95,8 +99,8 @@ class Running:
             )
             parts.push_async_callback(removal.aclose)
             parts.push_async_callback(ingestion.aclose)
-            signer = Signer(bytes.fromhex(identity.signing_key))
-            contents = Contents(signer, config.download_url_seconds)
+            keys = Keys(identity, config)
+            contents = Contents(keys.signer, config.download_url_seconds)
             ingestion.changed = contents.forget
             await _remove_orphans(database, blobs, removal)
             await removal.resume()
@@ -107,7 +111,7 @@ class Running:
                 database=database,
                 blobs=blobs,
                 room=room,
-                signer=signer,
+                keys=keys,
                 clock=clock,
                 new_id=new_id,
                 documents=Documents(identity),
@@ -131,6 +135,8 @@ class Running:
             assert runner.server is not None
             watch = asyncio.create_task(watch_readers(runner.server, config.body_seconds), name="vi-readers")
             parts.push_async_callback(_cancel, watch)
+            follow = asyncio.create_task(_follow(store, keys), name="vi-keys")
+            parts.push_async_callback(_cancel, follow)
             server = await asyncio.get_running_loop().create_server(
                 acceptor(runner, config.max_connections),
                 sock=listener,
@@ -149,6 +155,20 @@ class Running:
     async def aclose(self) -> None:
         """Stop listening, answer what is being asked, stop the background work, close the files."""
         await self._parts.aclose()
+
+
+async def _follow(store: IdentityStore, keys: Keys) -> None:
+    """Go by the keys as they are changed; when they cannot be read, by those that were."""
+    while True:
+        await asyncio.sleep(_FOLLOW_SECONDS)
+        try:
+            changed = store.newer()
+        except (OSError, ViConfigurationError) as error:
+            logger.warning("The keys cannot be read again: %s", type(error).__name__)
+        else:
+            if changed is not None:
+                keys.use(changed)
+                logger.info("The keys have changed")
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -23,9 +23,10 @@ from aiohttp.typedefs import Handler, Middleware
 from ..context import CONTEXT, Context
 from ..http.api_errors import ApiError
 from ..http.connections import note_known
-from ..middleware import refusals
+from ..identity import AccessKey
+from ..middleware import READING, refusals
 from . import forms
-from .paths import HOME, LOGIN, STATIC, is_gallery
+from .paths import HOME, LOGIN, LOGOUT, STATIC, is_gallery
 
 IDLE_SECONDS = 12 * 3600
 TICKET_SECONDS = 3600
@@ -34,7 +35,6 @@ TICKET = "ticket"
 _MAX_SESSIONS = 1000
 TOKEN_HEADER = "X-CSRF-Token"  # noqa: S105 - a name
 TOKEN_FIELD = "csrf"  # noqa: S105 - a name
-_SAFE = ("GET", "HEAD")
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -57,6 +57,7 @@ class Visitor:
 
     digest: str
     token: str = attrs.field(repr=False)
+    read_only: bool = False
 
 
 VISITOR = web.RequestKey("visitor", Visitor)
@@ -70,16 +71,17 @@ class Access:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._secret = secrets.token_bytes(32)
-        self._seen: dict[str, int] = {}
+        self._seen: dict[str, tuple[int, AccessKey | None]] = {}
         self._tickets: dict[str, int] = {}
         # Cookies are shared by all ports of a host, and there may be several services on it.
         self._cookie = f"vi_gallery_{hashlib.sha256(context.organization_id.encode()).hexdigest()[:12]}"
 
     def log_in(self, key: str, response: web.Response) -> bool:
         """Give the browser of *response* a session if *key* is right."""
-        if not self._context.identity.accepts(key):
+        access = self._context.keys.access(key)
+        if access is None:
             return False
-        self._begin(response)
+        self._begin(response, access)
         return True
 
     def ticket(self) -> str:
@@ -96,13 +98,13 @@ class Access:
         self._begin(response)
         return True
 
-    def _begin(self, response: web.Response) -> None:
+    def _begin(self, response: web.Response, access: AccessKey | None = None) -> None:
         now = self._context.clock()
-        self._seen = {digest: seen for digest, seen in self._seen.items() if now - seen < IDLE_SECONDS * 1000}
+        self._seen = {digest: seen for digest, seen in self._seen.items() if now - seen[0] < IDLE_SECONDS * 1000}
         if len(self._seen) >= _MAX_SESSIONS:
             del self._seen[next(iter(self._seen))]
         value = secrets.token_urlsafe(32)
-        self._seen[_digest(value)] = now
+        self._seen[_digest(value)] = now, access
         config = self._context.config
         secure = (config.public_url or f"{config.scheme}://").startswith("https://")
         response.set_cookie(self._cookie, value, path="/", httponly=True, samesite="Strict", secure=secure)
@@ -118,12 +120,15 @@ class Access:
         if not value:
             return None
         digest, now = _digest(value), self._context.clock()
-        seen = self._seen.pop(digest, None)
+        seen, access = self._seen.pop(digest, (None, None))
         if seen is None or now - seen >= IDLE_SECONDS * 1000:
             return None
+        if access is not None and not self._context.keys.holds(access):
+            return None  # revoked since
         note_known(request)
-        self._seen[digest] = now  # back in at the end: whoever was not seen for longest goes first
-        return Visitor(digest, hmac.digest(self._secret, digest.encode(), "sha256").hex())
+        self._seen[digest] = now, access  # back in at the end: whoever was not seen for longest goes first
+        token = hmac.digest(self._secret, digest.encode(), "sha256").hex()
+        return Visitor(digest, token, read_only=access is not None and access.read_only)
 
     def is_own_page(self, request: web.Request) -> bool:
         """Tell whether the browser confirms that a page of this origin makes the request."""
@@ -161,7 +166,7 @@ def guard(login_page: Handler, error_page: Handler) -> Middleware:
         if visitor is not None:
             request[VISITOR] = visitor
         try:
-            if request.method not in _SAFE:
+            if request.method not in READING:
                 await _check_change(request, access, visitor)
             elif visitor is not None:
                 _check_reading(request)
@@ -193,7 +198,7 @@ def wants_json(request: web.Request) -> bool:
 def _is_open(request: web.Request) -> bool:
     if request.path == HOME and wants_json(request):
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and request.app[CONTEXT].identity.accepts(key.strip())
+        return scheme.lower() == "bearer" and request.app[CONTEXT].keys.access(key.strip()) is not None
     return request.path == LOGIN or request.path.startswith(STATIC.partition("{")[0])
 
 
@@ -219,6 +224,8 @@ async def _check_change(request: web.Request, access: Access, visitor: Visitor |
         return  # logging in takes the key, and without it nothing is changed
     if not hmac.compare_digest(visitor.token.encode(), (given or "").encode("utf-8", "replace")):
         raise ApiError(403, "The form is from another session; load the page again")
+    if visitor.read_only and request.path != LOGOUT:
+        raise ApiError(403, "You are logged in with a key that is read-only")
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:

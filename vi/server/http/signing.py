@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import attrs
 
@@ -17,16 +17,44 @@ from .api_errors import ApiError
 _NUMBER = re.compile(r"[0-9]{1,19}")
 
 
+_SLACK_MS = 60_000
+"""A process signs with a key a little longer than another has replaced it: it has not seen that yet."""
+
+
 @attrs.frozen
-class Signer:
-    """Makes and checks signatures with one key; times are milliseconds since 1970 UTC."""
+class RetiredKey:
+    """A signing key that was replaced at *since*; times are milliseconds since 1970 UTC."""
 
     key: bytes = attrs.field(repr=False)
+    since: int
+
+
+@attrs.define
+class Signer:
+    """Makes signatures with one key, and checks them with those before it too until their URLs are over.
+
+    Times are milliseconds since 1970 UTC; no URL is valid for longer than *lifetime*.
+    """
+
+    key: bytes = attrs.field(repr=False)
+    retired: tuple[RetiredKey, ...] = attrs.field(default=(), repr=False)
+    lifetime: int = 3600_000
+
+    def use(self, key: bytes, retired: tuple[RetiredKey, ...]) -> None:
+        """Sign with *key* from now on."""
+        self.key, self.retired = key, retired
+
+    def _keys(self, expiry: int) -> Iterator[bytes]:
+        """Yield the keys by which a URL with this *expiry* may have been signed."""
+        yield self.key
+        for one in self.retired:
+            if expiry <= one.since + self.lifetime + _SLACK_MS:
+                yield one.key
 
     def sign(self, method: str, path: str, expiry: int, *, size: int | None = None, content_type: str = "") -> str:
         """Return *path* with its signed query."""
         query = f"X-Expires={expiry}" if size is None else f"X-Expires={expiry}&X-Size={size}"
-        digest = self._digest(method, path, str(expiry), "" if size is None else str(size), content_type)
+        digest = _digest(self.key, method, path, str(expiry), "" if size is None else str(size), content_type)
         return f"{path}?{query}&X-Signature={digest}"
 
     def check(
@@ -34,11 +62,14 @@ class Signer:
     ) -> int | None:
         """Return the size that was signed; raises 403 for another signature and for one past its expiry."""
         expires, size = query.get("X-Expires", ""), query.get("X-Size")
-        expected = self._digest(method, path, expires, size or "", content_type)
-        given = query.get("X-Signature", "")
-        if not hmac.compare_digest(expected.encode(), given.encode("utf-8", "surrogatepass")):
-            raise ApiError(403, "The signature does not match the request")
+        given = query.get("X-Signature", "").encode("utf-8", "surrogatepass")
         if not _NUMBER.fullmatch(expires) or not (size is None or _NUMBER.fullmatch(size)):
+            raise ApiError(403, "The signature does not match the request")
+        for key in self._keys(int(expires)):
+            expected = _digest(key, method, path, expires, size or "", content_type)
+            if hmac.compare_digest(expected.encode(), given):
+                break
+        else:
             raise ApiError(403, "The signature does not match the request")
         if int(expires) <= now:
             raise ApiError(403, "The signed URL has expired")
@@ -46,10 +77,20 @@ class Signer:
 
     def token(self, binding: str, payload: bytes) -> str:
         """Return a short tag that ties *payload* to *binding*."""
-        return hmac.digest(self.key, binding.encode("utf-8", "surrogatepass") + b"\0" + payload, "sha256").hex()[:24]
+        return _token(self.key, binding, payload)
 
-    def _digest(self, *fields: str) -> str:
-        # Each with its length: what was signed as one field can never be read as another.
-        data = [field.encode("utf-8", "surrogatepass") for field in fields]
-        text = b"".join(b"%d:%b" % (len(field), field) for field in data)
-        return hmac.digest(self.key, text, "sha256").hex()
+    def knows(self, token: str, binding: str, payload: bytes) -> bool:
+        """Tell whether *token* was made by `token`, be it with a retired key."""
+        keys = (self.key, *(one.key for one in self.retired))
+        return any(hmac.compare_digest(_token(key, binding, payload), token) for key in keys)
+
+
+def _token(key: bytes, binding: str, payload: bytes) -> str:
+    return hmac.digest(key, binding.encode("utf-8", "surrogatepass") + b"\0" + payload, "sha256").hex()[:24]
+
+
+def _digest(key: bytes, *fields: str) -> str:
+    # Each with its length: what was signed as one field can never be read as another.
+    data = [field.encode("utf-8", "surrogatepass") for field in fields]
+    text = b"".join(b"%d:%b" % (len(field), field) for field in data)
+    return hmac.digest(key, text, "sha256").hex()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hmac
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -151,7 +150,7 @@ def _position(binding: str, token: str | None, signer: Signer, keys: int) -> Pos
         payload = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         raise refusal from None
-    if not hmac.compare_digest(signer.token(binding, payload), signature):
+    if not signer.knows(signature, binding, payload):
         raise refusal
     backward, *values = json.loads(payload)
     if len(values) != keys:

@@ -88,6 +88,7 @@ if TYPE_CHECKING:
     from .api.resources.datasets.assets.sync.comparison import VerifyResult
     from .api.resources.datasets.assets.sync.run import SyncResult
     from .api.resources.datasets.assets.types import AssetSortCriterion, SortCriterion, SortOrder
+    from .api.resources.datasets.assets.watching import AssetWatch, BlockingAssetWatch, WatchEvent
     from .api.resources.datasets.resource import AsyncDatasets, Datasets
     from .api.resources.datasets.responses import Dataset, DatasetAccess, DatasetStatistic, DeletedDataset
     from .api.resources.datasets.types import DatasetType
@@ -125,6 +126,7 @@ __all__ = [
     "AssetSortCriterion",
     "AssetStream",
     "AssetUploadResult",
+    "AssetWatch",
     "Assets",
     "AsyncAssets",
     "AsyncClient",
@@ -132,6 +134,7 @@ __all__ = [
     "AsyncOrganizations",
     "BadItem",
     "BlockingAssetReader",
+    "BlockingAssetWatch",
     "BlockingTransferEvents",
     "BulkDeletionResult",
     "Client",
@@ -204,6 +207,7 @@ __all__ = [
     "ViTimeoutError",
     "ViUploadError",
     "ViValidationError",
+    "WatchEvent",
     "__version__",
 ]
 
@@ -291,6 +295,7 @@ _HOMES = {
     ),
     ".api.resources.datasets.assets.sync.comparison": ("VerifyResult",),
     ".api.resources.datasets.assets.sync.run": ("SyncResult",),
+    ".api.resources.datasets.assets.watching": ("AssetWatch", "BlockingAssetWatch", "WatchEvent"),
     ".api.resources.datasets.assets.types": (
         "AssetSortCriterion",
         "SortCriterion",

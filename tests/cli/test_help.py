@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shlex
@@ -25,7 +26,7 @@ Run = Callable[..., Outcome]
 
 IN_A_SHELL = ("login", "completion")
 """Verbs whose examples need more of a shell than variables."""
-SLOW = ("serve", "demo")
+SLOW = ("serve", "demo", "watch")
 """Verbs that run for long; their examples are run apart."""
 
 
@@ -60,7 +61,7 @@ def test_every_verb_has_an_example_of_itself(capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize(
-    "words", [words for words in VERBS if words[0] not in (*IN_A_SHELL, *SLOW)], ids=lambda words: " ".join(words)
+    "words", [words for words in VERBS if not {*words} & {*IN_A_SHELL, *SLOW}], ids=lambda words: " ".join(words)
 )
 def test_an_example_runs(
     words: tuple[str, ...], run: Run, filled: str, client: vi.Client, monkeypatch: pytest.MonkeyPatch
@@ -118,6 +119,28 @@ def test_the_example_of_serve_runs(start: Callable[..., subprocess.Popen[str]], 
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (0, "", "")
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_examples_of_watch_run_until_they_are_told_to_stop(
+    number: int, start: Callable[..., subprocess.Popen[str]], home: Path, dataset: str
+) -> None:
+    line = example(("assets", "watch"))[number]
+    (home / "done").mkdir()
+    (home / "images").rename(home / ("camera" if "./camera" in line else "inbox"))
+    process = start(*shlex.split(line.replace("$DATASET", dataset))[1:])
+    assert process.stdout is not None
+    told = [process.stdout.readline() for _ in range(4)]
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, "")
+    told += out.splitlines(keepends=True)
+    if "--json" in line:
+        assert {json.loads(one)["kind"] for one in told} == {"stored"}
+        assert len(told) == 4
+    else:
+        assert sorted(one.split()[0] for one in told) == ["moved"] * 4 + ["stored"] * 4
+        assert len(list((home / "done").iterdir())) == 4
 
 
 def test_the_example_of_demo_runs(run: Run) -> None:

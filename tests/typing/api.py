@@ -124,6 +124,7 @@ def sync_assets(client: vi.Client, plan: TransferPlan, folder: Path) -> None:
     assert_type(assets.download("d", folder), AssetDownloadResult)
     assert_type(assets.open("d", "a", 0, end=None), AssetFile)
     assert_type(assets.read("d", filename="a.png"), bytes)
+    assert_type(assets.watch("d", "folder", settle=1.0), vi.BlockingAssetWatch)
     for asset, data in assets.stream("d", metadata_query="a:b", ahead=5, on_failure="skip"):
         assert_type(asset, Asset)
         assert_type(data, bytes)
@@ -194,6 +195,7 @@ async def async_assets(client: vi.AsyncClient, plan: TransferPlan, folder: Path)
     assert_type(await assets.download("d", folder, raise_on_failure=False), AssetDownloadResult)
     assert_type(await assets.open("d", "a"), AssetStream)
     assert_type(await assets.read("d", "a"), bytes)
+    assert_type(assets.watch("d", "folder", settle=1.0), vi.AssetWatch)
     async for asset, data in assets.stream("d", memory=5):
         assert_type(asset, Asset)
         assert_type(data, bytes)

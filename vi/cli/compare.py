@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .._show.console import complain, say
@@ -65,6 +70,75 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
     options.add_output(parser, ids="print nothing; the exit code tells")
     options.add_connection(parser)
     parser.set_defaults(run=verify)
+
+    parser = options.add_verb(
+        group,
+        "watch",
+        "upload the files of a folder as they are written",
+        """  vi-sdk assets watch \"$DATASET\" ./camera --names relative --json
+  vi-sdk assets watch "$DATASET" ./inbox --move-to ./done
+""",
+        description="Upload each file of a folder once it is written, until SIGTERM or Ctrl+C; files in hand are finished.",
+    )
+    options.add_dataset(parser)
+    parser.add_argument("folder", metavar="DIR", help="local folder")
+    parser.add_argument(
+        "--settle",
+        type=options.seconds,
+        default=2.0,
+        metavar="SECONDS",
+        help="take a file that has not changed for this time (default: %(default)s)",
+    )
+    parser.add_argument("--move-to", metavar="DIR", help="move files there once the service confirms their digest")
+    options.add_patterns(parser)
+    options.add_naming(parser)
+    options.add_retention(parser)
+    options.add_output(parser, ids="print only failures")
+    options.add_connection(parser)
+    parser.set_defaults(run=watch)
+
+
+def watch(given: argparse.Namespace) -> int:
+    """Watch until a signal; the second one interrupts."""
+    failed = False
+    with options.open_client(given) as client:
+        watching = client.assets.watch(
+            given.dataset,
+            given.folder,
+            given.settle,
+            move_to=given.move_to,
+            on_asset_overwritten=options.retention(given),
+            **_files(given),
+        )
+        with stopped_by_signals(watching.stop), watching:
+            for event in watching:
+                failed = failed or event.kind == "failed"
+                if given.json:
+                    say(json.dumps(event.to_dict()))
+                elif not given.quiet or event.kind == "failed":
+                    say(printable(f"{event.kind}  {event.path}  {event.message}".rstrip()))
+                sys.stdout.flush()
+    return exits.FAILED if failed else exits.DONE
+
+
+@contextlib.contextmanager
+def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call *stop* at SIGTERM or Ctrl+C; a second one ends the program as usual."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def hear(*_: object) -> None:
+        stop()
+        for number in numbers:
+            signal.signal(number, before[number])
+
+    for number in numbers:
+        signal.signal(number, hear)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, before[number])
 
 
 def _files(given: argparse.Namespace) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -10,6 +11,7 @@ import anyio
 import attrs
 
 from ..... import _routes
+from ....._transfer.inventory import Naming
 from ....._transfer.threads.stopping import in_thread
 from .....errors import ViInvalidParameterError
 from ....blocking import Blocking, blocking, blocking_pages, blocking_view
@@ -27,9 +29,10 @@ from .polling import Polling
 from .reading.many import AHEAD, MEMORY, AssetReader, BlockingAssetReader, OnFailure, pages_of
 from .reading.one import OneAsset
 from .reading.stream import AssetFile, AssetOpening
-from .responses import Asset, AssetIngestionSession, DeletedAsset
+from .responses import Asset, AssetIngestionSession, DeletedAsset, ResourceRetentionMode
 from .results import BulkDeletionResult, SetMetadataResult
 from .types import AssetSortCriterion, SortCriterion, SortOrder
+from .watching import AssetWatch, BlockingAssetWatch, watch_options, watched
 
 
 class AsyncAssets(AsyncFolderTransfers):
@@ -405,6 +408,46 @@ class AsyncAssets(AsyncFolderTransfers):
             await deletion.delete_selected(calls, params)
             return BulkDeletionResult(count, count)
 
+    def watch(
+        self,
+        dataset_id: str,
+        folder: str | os.PathLike[str],
+        settle: float = 2.0,
+        *,
+        names: Naming = "basename",
+        include: arguments.Patterns = (),
+        exclude: arguments.Patterns = (),
+        follow_links: bool = False,
+        on_asset_overwritten: ResourceRetentionMode | str = ResourceRetentionMode.REMOVE_LINKED_RESOURCE,
+        move_to: str | os.PathLike[str] | None = None,
+    ) -> AssetWatch:
+        """Upload each file of a folder once it is written, starting with those that are there. Needs ``watch``.
+
+        Failed files are retried after growing pauses, then named; those of a lost connection without end.
+
+        Args:
+            dataset_id: Id of the dataset.
+            folder: Local folder.
+            settle: Seconds for which size and time of a file must not change before it is taken.
+            names: How files are named, as in `upload`.
+            include: Patterns in the syntax of ``.gitignore``; only matching files are included. Default: every file.
+            exclude: Patterns of files to leave out; an excluded folder is not read.
+            follow_links: Walk into symlinked folders too.
+            on_asset_overwritten: What happens to the annotations of assets that are overwritten, as in `upload`.
+            move_to: Existing folder to move files to once the service confirms their digest.
+
+        Returns:
+            An `AssetWatch`; the sync form a `BlockingAssetWatch`. Iterating does the work.
+
+        Raises:
+            ViInvalidParameterError: An argument is invalid, or watchfiles is not installed.
+            ViPathError: While iterating: the folder does not exist.
+        """
+        filters, limits = arguments.filters(include, exclude, follow_links), self._limits(None)
+        place = watched(folder, settle)
+        options = watch_options(place, names, filters, on_asset_overwritten, limits, move_to)
+        return AssetWatch(self._calls(dataset_id), self._transfers, options, settle)
+
     async def wait_until_done(
         self, dataset_id: str, asset_ingestion_session_id: str, *, timeout: float | None = None
     ) -> AssetIngestionSession:
@@ -472,5 +515,6 @@ class Assets(Blocking[AsyncAssets]):
     download: Final = blocking(AsyncAssets.download)
     download_events: Final = blocking_view(AsyncAssets.download_events, BlockingTransferEvents)
     sync: Final = blocking(AsyncAssets.sync)
+    watch: Final = blocking_view(AsyncAssets.watch, BlockingAssetWatch)
     apply: Final = blocking(AsyncAssets.apply)
     verify: Final = blocking(AsyncAssets.verify)

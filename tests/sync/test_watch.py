@@ -1,0 +1,86 @@
+"""Watching a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import vi
+from tests.resume.stage import picture
+
+pytest.importorskip("watchfiles")
+
+
+def names(client: vi.Client, dataset: str) -> list[str]:
+    return sorted(asset.filename for asset in client.assets.list(dataset).all_items())
+
+
+def test_what_is_there_and_what_comes_is_stored_once(client: vi.Client, dataset: str, images: Path) -> None:
+    there = sorted(path.name for path in images.iterdir())
+    client.assets.upload(dataset, next(images.iterdir()), show_progress=False)
+    with client.assets.watch(dataset, images, settle=0.1) as watching:
+        assert sorted(next(watching).filename for _ in there) == there
+        (images / "half.png").write_bytes(picture(9)[:40])
+        with (images / "half.png").open("ab") as file:
+            file.write(picture(9)[40:])
+        event = next(watching)
+        assert (event.kind, event.filename) == ("stored", "half.png")
+        watching.stop()
+        assert list(watching) == []
+    assert names(client, dataset) == sorted([*there, "half.png"])
+
+
+async def check_async(client: vi.AsyncClient, dataset: str, images: Path) -> None:
+    async with client.assets.watch(dataset, images, settle=0.1) as watching:
+        async for event in watching:
+            assert event.kind == "stored"
+            watching.stop()
+
+
+@pytest.mark.anyio
+async def test_the_async_form(async_client: vi.AsyncClient, images: Path) -> None:
+    made = await async_client.datasets.create(name="watched")
+    await check_async(async_client, made.dataset_id, images)
+
+
+def test_files_are_moved_after_they_are_stored(client: vi.Client, dataset: str, images: Path, tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    done.mkdir()
+    there = sorted(path.name for path in images.iterdir())
+    with client.assets.watch(dataset, images, settle=0.1, move_to=done) as watching:
+        events = [next(watching) for _ in range(2 * len(there))]
+    assert sorted(event.kind for event in events) == ["moved"] * 4 + ["stored"] * 4
+    assert sorted(path.name for path in done.iterdir()) == there == names(client, dataset)
+    assert list(images.iterdir()) == []
+
+
+def test_a_refused_file_is_named_and_stays(client: vi.Client, dataset: str, images: Path, tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    done.mkdir()
+    for path in images.iterdir():
+        path.unlink()
+    (images / "text.png").write_bytes(b"not a picture")
+    with client.assets.watch(dataset, images, settle=0.1, move_to=done) as watching:
+        event = next(watching)
+    assert (event.kind, event.code) == ("failed", "EBADMIME")
+    assert (images / "text.png").exists()
+
+
+@pytest.mark.parametrize("wrong", [{"settle": 0}, {"move_to": "images"}, {"move_to": "nowhere"}])
+def test_wrong_arguments_are_refused(client: vi.Client, dataset: str, images: Path, wrong: dict[str, object]) -> None:
+    if isinstance(wrong.get("move_to"), str):
+        wrong = {"move_to": images.parent / str(wrong["move_to"])}
+    with pytest.raises(vi.ViInvalidParameterError):
+        client.assets.watch(dataset, images, **wrong)  # type: ignore[arg-type]
+
+
+def test_two_files_of_one_name_are_named_and_left(client: vi.Client, dataset: str, images: Path) -> None:
+    for path in images.iterdir():
+        path.unlink()
+    for folder in ("a", "b"):
+        (images / folder).mkdir()
+        (images / folder / "1.png").write_bytes(picture(1))
+    with client.assets.watch(dataset, images, settle=0.1) as watching:
+        assert [next(watching).code for _ in range(2)] == ["EBADNAME"] * 2
+    assert names(client, dataset) == []

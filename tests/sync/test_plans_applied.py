@@ -79,10 +79,53 @@ def test_shards_applied_by_processes_at_once_give_the_whole(
     assert [ok for _, _, ok in told] == ["True"] * 3
     assert all(int(sent) > 0 for sent, _, _ in told), "each had its share"
     assert sum(int(sent) for sent, _, _ in told) == 40
-    assert sum(int(deleted) for _, deleted, _ in told) == 3
+    assert sum(int(deleted) for _, deleted, _ in told) == 0, "a shard does not know what became of the others"
+    last = client.assets.apply(TransferPlan.load(tmp_path / "plan.jsonl"), show_progress=False)
+    assert last.upload is not None
+    assert (last.ok, last.deleted, last.upload.total_existing) == (True, 3, 40)
     assert sorted(put.name for put in service.puts) == sorted(f"new-{number}.png" for number in range(40))
     assert stored(client, dataset) == digests(both)
     assert not [*(tmp_path / "cache" / "transfers").glob("*")]
+
+
+def test_nothing_is_deleted_while_a_shard_is_not_done(
+    client: vi.Client, dataset: str, both: Path, tmp_path: Path, service: CountingService
+) -> None:
+    """Files that were renamed: the old names are the only copies in the dataset until each new one has arrived."""
+    for number in range(5):
+        (both / f"{number}.png").rename(both / f"renamed-{number}.png")
+    plan = client.assets.sync(dataset, both, delete=True, dry_run=True).plan
+    plan.save(tmp_path / "plan.jsonl")
+    lost = {entry.filename: Path(entry.path) for entry in plan.shard(0, 2) if entry.action == "upload"}
+    assert 0 < len(lost) < 5
+    for name, path in lost.items():
+        path.rename(tmp_path / name)
+    done = [client.assets.apply(plan.shard(index, 2), show_progress=False) for index in range(2)]
+    assert [result.ok for result in done] == [False, True]
+    assert "5 deletions left to the whole plan" in done[1].summary()
+    again = client.assets.apply(plan, show_progress=False)
+    assert (again.ok, again.deleted) == (False, 0)
+    assert set(stored(client, dataset)) >= {f"{number}.png" for number in range(5)}
+    for name, path in lost.items():
+        (tmp_path / name).rename(path)
+    service.reset()
+    last = client.assets.apply(plan, show_progress=False)
+    assert (last.ok, last.deleted, len(service.puts)) == (True, 5, len(lost))
+    assert stored(client, dataset) == digests(both)
+
+
+def test_a_plan_of_downloads_is_applied_again_after_its_shards(client: vi.Client, dataset: str, both: Path) -> None:
+    (both / "0.png").unlink()
+    other_content(both / "1.png")
+    (both / "surplus.png").write_bytes(picture(91))
+    plan = client.assets.sync(dataset, both, "down", delete=True, dry_run=True).plan
+    for index in range(2):
+        assert client.assets.apply(plan.shard(index, 2), show_progress=False).ok
+    assert (both / "surplus.png").exists()
+    last = client.assets.apply(plan, show_progress=False)
+    assert last.download is not None
+    assert (last.ok, last.deleted, last.download.total_existing, last.download.bytes_received) == (True, 1, 2, 0)
+    assert stored(client, dataset) == digests(both)
 
 
 def test_an_asset_that_changed_since_is_not_deleted(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Literal, get_args
@@ -26,6 +26,7 @@ FORMAT = 1
 
 _RETENTION = frozenset({"RemoveLinkedResource", "KeepLinkedResource", "KeepLinkedResources"})
 _ACTIONS = frozenset(get_args(Action))
+_DELETIONS = frozenset({"delete_asset", "delete_file"})
 
 
 @attrs.frozen
@@ -90,7 +91,7 @@ class TransferPlan(Report):
     @property
     def deletions(self) -> int:
         """How many assets or files would be deleted."""
-        return sum(entry.action in ("delete_asset", "delete_file") for entry in self.entries)
+        return sum(entry.action in _DELETIONS for entry in self.entries)
 
     @property
     def annotations(self) -> int:
@@ -98,17 +99,28 @@ class TransferPlan(Report):
         return sum(entry.annotations or 0 for entry in self.entries)
 
     def shard(self, index: int, count: int) -> TransferPlan:
-        """Return the part of the plan for worker *index* (from 0) of *count*: the name decides the part."""
+        """Return the part of the plan for worker *index* (from 0) of *count*: the name decides the part.
+
+        Deletions are in no shard, because one worker cannot know that all others have succeeded. Apply the whole plan
+        when every shard is done: it moves what is still missing, and deletes last.
+        """
         if not all(type(number) is int for number in (index, count)) or not 0 <= index < count:
             raise ViInvalidParameterError(
                 f"shard needs 0 <= index < count, got {index!r} of {count!r}.", parameter="index"
             )
         mine = [
-            entry for entry in self.entries if zlib.crc32(entry.filename.encode("utf-8", "replace")) % count == index
+            entry
+            for entry in self.entries
+            if entry.action not in _DELETIONS and _part(entry.filename, count) == index
         ]
         first = index == 0
+        left = f"{several(self.deletions, 'deletion')} left to the whole plan: apply it when every shard is done"
         return attrs.evolve(
-            self, entries=mine, existing=self.existing if first else 0, skipped=self.skipped if first else {}
+            self,
+            entries=mine,
+            existing=self.existing if first else 0,
+            skipped=self.skipped if first else {},
+            notes=[*self.notes, left] if self.deletions else self.notes,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -185,6 +197,11 @@ class TransferPlan(Report):
     def _dry_run(self) -> Sheet:
         sheet = self._sheet()
         return attrs.evolve(sheet, headline=f"Dry run: {sheet.headline}")
+
+
+def _part(name: str, count: int) -> int:
+    # A CRC would be linear: numbered names can leave a worker without files.
+    return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=8).digest()) % count
 
 
 def _check(plan: TransferPlan) -> TransferPlan:

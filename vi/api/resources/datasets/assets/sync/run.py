@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -205,7 +206,10 @@ class PlanRun:
         tracker = ProgressTracker("upload", progress_listeners("upload", *self._progress))
         run = self._transfers.upload(self._calls, options, tracker)
         try:
-            await run.run(inventory)
+            # Another worker, or an earlier run of the same plan, may have sent some of it.
+            names = {entry.filename for entry in entries}
+            index = None if self._fresh else await RemoteIndex.load(self._calls, names, metadata=True)
+            await run.run(inventory, index)
         finally:
             self.result.upload = run.result()
 
@@ -250,23 +254,26 @@ class PlanRun:
         index = await RemoteIndex.load(self._calls)
         there = {asset.asset_id: (asset, name) for name, asset in index}
 
-        def changed(entry: PlannedTransfer) -> str | None:
+        def look(entry: PlannedTransfer) -> PlannedTransfer | str:
             asset, name = there.get(entry.asset_id or "", (None, ""))
             if asset is None or asset.etag != (entry.etag or "") or name != entry.filename:
                 return "the asset"
             if self._place is not None:
-                return None if is_as_planned(self._place, entry) else "the remote file"
+                return entry if is_as_planned(self._place, entry) else "the remote file"
             path = Path(entry.path)
-            if not _is_within(path, self._plan.folder) or mtime_ns_of(path) != entry.mtime_ns:
+            if not _is_within(path, self._plan.folder):
                 return "the local file"
-            return None
+            if mtime_ns_of(path) == entry.mtime_ns:
+                return entry
+            # An earlier run or another worker may have downloaded it: it is compared, and never replaced.
+            return attrs.evolve(entry, mtime_ns=None) if _has_size(path, asset.size) else "the local file"
 
         good: list[PlannedTransfer] = []
-        for entry, what in zip(entries, await to_end_in_thread(lambda: [*map(changed, entries)]), strict=True):
-            if what is None:
-                good.append(entry)
+        for entry, found in zip(entries, await to_end_in_thread(lambda: [*map(look, entries)]), strict=True):
+            if isinstance(found, str):
+                self._changed(entry, found)
             else:
-                self._changed(entry, what)
+                good.append(found)
         return good
 
     def _changed(self, entry: PlannedTransfer, what: str) -> None:
@@ -317,6 +324,14 @@ def _sum(one: AssetDownloadResult, other: AssetDownloadResult) -> AssetDownloadR
         conflicts=one.conflicts + other.conflicts,
         renamed=one.renamed | other.renamed,
     )
+
+
+def _has_size(path: Path, size: int) -> bool:
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size == size
 
 
 def _is_within(path: Path, folder: str) -> bool:

@@ -111,7 +111,7 @@ CASES = {
     ),
     "a file where the folder must be": Case(
         "assets.download", lambda f, d: {"dataset_id": d, "save_dir": f / "good.png"}, vi.ViDownloadError,
-        ("good.png", "File exists", "save_dir"), 1,
+        ("good.png", "a file, not a folder", "save_dir"), 1,
     ),
     "a folder below a file": Case(
         "assets.download", lambda f, d: {"dataset_id": d, "save_dir": f / "good.png" / "out"}, vi.ViDownloadError,

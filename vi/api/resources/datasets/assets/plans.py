@@ -109,9 +109,7 @@ class TransferPlan(Report):
                 f"shard needs 0 <= index < count, got {index!r} of {count!r}.", parameter="index"
             )
         mine = [
-            entry
-            for entry in self.entries
-            if entry.action not in _DELETIONS and _part(entry.filename, count) == index
+            entry for entry in self.entries if entry.action not in _DELETIONS and _part(entry.filename, count) == index
         ]
         first = index == 0
         left = f"{several(self.deletions, 'deletion')} left to the whole plan: apply it when every shard is done"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -242,6 +243,21 @@ class TestCtrlC:
         assert run("assets", "upload", dataset, "images").code == 0
         assert run("assets", "count", dataset).out == "4\n"
         assert run("transfers", "ls").err == "There are no unfinished transfers.\n"
+
+    def test_a_watch_finishes_what_is_in_hand(
+        self, recorded: RecordedService, start: Start, run: Any, home: Path
+    ) -> None:
+        dataset = run("datasets", "create", "x", "--quiet").out.strip()
+        with recorded.hold("PUT", "/up/", after=2) as hold:
+            process = start("assets", "watch", dataset, "images", "--settle", "0.1", "--json")
+            assert hold.reached.wait(30)
+            process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
+        assert (process.returncode, err) == (0, "")
+        events = [json.loads(line) for line in out.splitlines()]
+        assert {event["kind"] for event in events} == {"stored"}
+        assert {event["filename"] for event in events} == {path.name for path in (home / "images").iterdir()}
+        assert run("assets", "count", dataset).out == "4\n"
 
     def test_unfinished_uploads_are_listed_and_forgotten(
         self, recorded: RecordedService, start: Start, run: Any

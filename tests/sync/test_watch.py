@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 import vi
-from tests.resume.stage import picture
+from tests.resume.stage import CountingService, picture
 
 pytest.importorskip("watchfiles")
 
@@ -65,6 +66,63 @@ def test_a_refused_file_is_named_and_stays(client: vi.Client, dataset: str, imag
         event = next(watching)
     assert (event.kind, event.code) == ("failed", "EBADMIME")
     assert (images / "text.png").exists()
+
+
+def test_what_is_at_the_place_to_move_to_stays(client: vi.Client, dataset: str, images: Path, tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    done.mkdir()
+    first = min(path.name for path in images.iterdir())
+    (done / first).write_bytes(b"mine")
+    with client.assets.watch(dataset, images, settle=0.1, move_to=done) as watching:
+        events = [next(watching) for _ in range(8)]
+    (failed,) = (event for event in events if event.kind == "failed")
+    assert (failed.filename, failed.code) == (first, "EIO")
+    assert "was stored and not moved" in failed.message
+    assert (done / first).read_bytes() == b"mine"
+    assert [path.name for path in images.iterdir()] == [first]
+    assert len(names(client, dataset)) == 4
+
+
+def test_ignored_files_are_left(client: vi.Client, dataset: str, images: Path) -> None:
+    (images / ".viignore").write_text("draft-*\n")
+    (images / "draft-1.png").write_bytes(picture(1))
+    with client.assets.watch(dataset, images, settle=0.1, exclude="*-2.png") as watching:
+        there = {next(watching).filename for _ in range(4)}
+        (images / "draft-2.png").write_bytes(picture(2))
+        (images / "last-2.png").write_bytes(picture(3))
+        (images / "last.png").write_bytes(picture(4))
+        assert next(watching).filename == "last.png"
+        watching.stop()
+        assert list(watching) == []
+    assert names(client, dataset) == sorted([*there, "last.png"])
+
+
+def listeners() -> int:
+    """How often this process listens for changes of folders."""
+    links = [os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    return sum("inotify" in link for link in links)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="it counts what Linux shows of this process")
+@pytest.mark.parametrize("way", ["close", "stop", "error", "client"])
+def test_nothing_listens_after_the_end(service: CountingService, dataset: str, images: Path, way: str) -> None:
+    before = listeners()
+    with service.client() as client:
+        watching = client.assets.watch(dataset, images, settle=0.1)
+        next(watching)
+        assert listeners() > before
+        if way == "stop":
+            watching.stop()
+            list(watching)
+        elif way == "error":
+            client.datasets.delete(dataset)
+            (images / "more.png").write_bytes(picture(1))
+            with pytest.raises(vi.ViError):
+                list(watching)
+            assert list(watching) == []
+        elif way == "close":
+            watching.close()
+    assert listeners() == before
 
 
 @pytest.mark.parametrize("wrong", [{"settle": 0}, {"move_to": "images"}, {"move_to": "nowhere"}])

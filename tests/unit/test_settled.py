@@ -40,6 +40,15 @@ def test_pauses_grow_and_a_change_begins_anew() -> None:
     assert settling.again("a", now) == 0
 
 
+def test_an_outage_makes_pauses_grow_and_is_no_failure_of_the_file() -> None:
+    settling = Settling(1.0)
+    settling.look({"a": Stamp(1, 1)}, 0.0)
+    assert [settling.again("a", 1.0, failed=False) for _ in range(6)] == [0] * 6
+    assert settling.again("a", 1.0) == 1
+    assert not settling.due(LONGEST_PAUSE, 1)
+    assert settling.due(1.0 + LONGEST_PAUSE, 1)
+
+
 def test_a_file_that_failed_for_good_stays_out_until_it_changes() -> None:
     settling = Settling(1.0)
     settling.look({"a": Stamp(1, 1), "b": Stamp(1, 1)}, 0.0)

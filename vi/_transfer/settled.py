@@ -17,6 +17,7 @@ class _Waiting:
     stamp: Stamp
     due: float
     tries: int = 0
+    failures: int = 0
 
 
 class Settling:
@@ -48,14 +49,15 @@ class Settling:
         self._waiting.pop(path, None)
         self._finished[path] = stamp
 
-    def again(self, path: str, now: float) -> int:
-        """Give the file out again after a pause, which doubles each time; return how often it was tried."""
+    def again(self, path: str, now: float, *, failed: bool = True) -> int:
+        """Give the file out again after a pause, which doubles each time; return how often it has *failed* itself."""
         one = self._waiting.get(path)
         if one is None:
             return 0
         one.due = now + min(FIRST_PAUSE * 2**one.tries, LONGEST_PAUSE)
         one.tries += 1
-        return one.tries
+        one.failures += failed
+        return one.failures
 
     def stamp(self, path: str) -> Stamp | None:
         """Return what a waiting file was like at the last look."""

@@ -239,9 +239,9 @@ class AssetWatch:
         self._events.append(WatchEvent("moved", path, filename))
 
     def _again(self, path: str, code: str, message: str, *, for_ever: bool = False) -> None:
-        tries = self._settling.again(path, time.monotonic())
+        failures = self._settling.again(path, time.monotonic(), failed=not for_ever)
         stamp = self._settling.stamp(path)
-        if stamp is not None and tries >= TRIES and not for_ever:
+        if stamp is not None and failures >= TRIES and not for_ever:
             self._fail(path, stamp, code, message)
         else:
             self._events.append(WatchEvent("retry", path, self._filenames[path], code, message))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -83,11 +84,18 @@ class TestDetached:
         ) as client:
             assert client.datasets.create(name="six").name == "six"
 
-    def test_a_profile_is_saved_under_the_name_given(self, detached: Callable[..., Outcome], home: Path) -> None:
-        ended = detached("--data", "d", "--profile", "desk", "--config", "settings.toml")
+    def test_a_profile_is_saved_under_the_name_given_and_requests_are_logged(
+        self, detached: Callable[..., Outcome], home: Path
+    ) -> None:
+        ended = detached("--data", "d", "--profile", "desk", "--config", "settings.toml", "--access-log")
         assert ended.code == 0
         saved = tomllib.loads((home / "settings.toml").read_text())
         assert saved["profiles"]["desk"]["endpoint"] == rows(ended.out)["address"]
+        with vi.Client(profile="desk", config_file="settings.toml") as client:
+            client.datasets.list()
+            client.datasets.list()  # the line of the first is written by now
+        logged = [json.loads(line) for line in (home / "d" / "service.log").read_text().splitlines()]
+        assert (logged[0]["method"], logged[0]["status"], logged[0]["key"]) == ("GET", 200, "owner")
 
     def test_a_failure_is_told_with_its_code(self, detached: Callable[..., Outcome], home: Path) -> None:
         (home / "d").write_text("no folder")

@@ -53,6 +53,14 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
         default=os.environ.get("VI_DATABASE") or None,
         help="keep metadata in this PostgreSQL database, not in the folder (or VI_DATABASE, which hides a password)",
     )
+    parser.add_argument(
+        "--drain",
+        type=options.seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="answer on for so long after SIGTERM, while /healthz/ready answers 503 (default: %(default)g)",
+    )
+    parser.add_argument("--access-log", action="store_true", help="write a line of JSON for each request to stderr")
     parser.add_argument("--tls-cert", metavar="FILE", help="serve https with this certificate (PEM)")
     parser.add_argument("--tls-key", metavar="FILE", help="key of the certificate (default: in the same file)")
     parser.add_argument(
@@ -86,7 +94,13 @@ def run(given: argparse.Namespace) -> int:
         tls_cert=given.tls_cert,
         tls_key=given.tls_key,
         database=given.database,
+        drain_seconds=given.drain,
+        access_log=given.access_log,
     )
+    if given.access_log:
+        from ..server.access_log import write_to_stderr
+
+        write_to_stderr()
     return serve(
         given.data,
         given.host,
@@ -151,13 +165,14 @@ def _detach(given: argparse.Namespace) -> int:
         "env-file": given.env_file,
         "profile": given.profile,
         "config": given.config,
+        "drain": given.drain,
         "public-url": given.public_url,
         "tls-cert": given.tls_cert,
         "tls-key": given.tls_key,
     }
     words += [f"--{name}={value}" for name, value in named.items() if value]
     words += [f"--allowed-host={name}" for name in given.allowed_host]
-    words += ["--open"] * given.open
+    words += ["--open"] * given.open + ["--access-log"] * given.access_log
     with tempfile.TemporaryFile() as problems:
         service = subprocess.Popen(  # noqa: S603 - this very program
             [sys.executable, "-m", "vi", *words],

@@ -8,7 +8,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from .. import _routes
-from . import middleware, openapi
+from . import health, middleware, openapi
 from .context import CONTEXT, Context
 from .gallery import routes as gallery
 from .handlers import assets, bulk_deletions, datasets, multipart, organizations, sessions, storage
@@ -31,9 +31,12 @@ def build_app(context: Context, *, host: str, middlewares: Sequence[Middleware] 
     )
     app[CONTEXT] = context
     app.on_response_prepare.append(middleware.add_trace)
+    app.on_response_prepare.append(health.close_while_ending)
     app.add_routes(_routes_of_api())
     app.add_routes(_routes_of_storage())
     app.router.add_get(openapi.PATH, openapi.get)
+    app.router.add_get(health.LIVE, health.live)
+    app.router.add_get(health.READY, health.ready)
     gallery.add_to(app)
     return app
 

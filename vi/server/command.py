@@ -85,6 +85,8 @@ async def _run(
             _write_settings(as_path(env_file, "env_file"), service)
         ready(service, _warning(service, host, config or ServiceConfig()))
         await ended.wait()
+        ended.clear()  # a second signal ends the wait
+        await service.drain(ended)
 
 
 def _warning(service: LocalService, host: str, config: ServiceConfig) -> str | None:

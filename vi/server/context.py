@@ -41,6 +41,13 @@ class Identifiers:
         return f"{self._last:015x}{self._token(4)}"
 
 
+@attrs.define
+class Drain:
+    """Whether the service is about to end: it still answers, and wants no new connections."""
+
+    began: bool = False
+
+
 @attrs.frozen
 class Context:
     """The parts of a running service. *clock* gives milliseconds since 1970 UTC."""
@@ -59,6 +66,7 @@ class Context:
     removal: Removal
     origin: Callable[[web.BaseRequest], str]
     """The scheme, host and port to write into signed URLs of an answer."""
+    drain: Drain = attrs.field(factory=Drain)
 
     @property
     def signer(self) -> Signer:

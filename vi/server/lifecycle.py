@@ -69,6 +69,15 @@ class LocalService:
         """Return an address of the gallery that logs one browser in within the hour; None if another process serves."""
         return self._running.login_link() if self._running is not None else None
 
+    async def drain(self, enough: asyncio.Event) -> None:
+        """Let load balancers see that the service is about to end, for `drain_seconds` or until *enough* is set.
+
+        It answers as before, but each answer closes its connection and ``/healthz/ready`` answers 503. Does nothing to
+        a service of another process.
+        """
+        if self._running is not None:
+            await self._running.drain(enough)
+
     async def aclose(self) -> None:
         """End the service, once its current requests are answered; does nothing to a service of another process."""
         running, self._running = self._running, None

@@ -16,6 +16,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from .._routes import ADDITIONS, SET_METADATA, UPLOAD_GROUPS
+from . import health
 from .config import ServiceConfig
 from .disk.room import is_full
 from .http.addresses import is_everywhere
@@ -96,6 +97,8 @@ def check_host(bound: str, config: ServiceConfig) -> Middleware:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path in health.PATHS:
+            return await handler(request)
         name = _host_name(request.headers.get("Host", ""))
         if not name or (name not in names and not _is_allowed_address(name, anywhere)):
             refusals.note("a Host that does not name this service")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import secrets
@@ -15,6 +16,7 @@ import attrs
 from aiohttp import web
 
 from ..errors import ViConfigurationError
+from . import access_log
 from .app import build_app
 from .config import Folder, ServiceConfig
 from .contents import Contents
@@ -123,7 +125,8 @@ class Running:
             app = build_app(context, host=host, middlewares=middlewares)
             runner = web.AppRunner(
                 app,
-                access_log=None,
+                access_log=access_log.logger if config.access_log else None,
+                access_log_class=access_log.AccessLog,
                 keepalive_timeout=config.header_seconds,
                 read_bufsize=_READ_BUFFER,
                 auto_decompress=False,
@@ -151,6 +154,14 @@ class Running:
             outer.callback(lock.release)
             outer.push_async_exit(rest)
             return cls(url, outer, app)
+
+    async def drain(self, enough: asyncio.Event) -> None:
+        """Answer on, as a service that is about to end, until the configured time has passed or *enough* is set."""
+        context = self._app[CONTEXT]
+        context.drain.began = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(context.config.drain_seconds):
+                await enough.wait()
 
     async def aclose(self) -> None:
         """Stop listening, answer what is being asked, stop the background work, close the files."""

@@ -23,6 +23,8 @@ SMALL = 256 << 10
 _FIRST = 64 << 10
 _SHORTEST, _LONGEST = 256 << 10, 4 << 20
 _PATIENT = 2 << 20
+SENT = web.RequestKey("sent", int)
+"""How many bytes of a file were sent: what goes from disk to socket is counted here alone."""
 
 
 async def serve_file(
@@ -124,6 +126,8 @@ async def _send(request: web.Request, file: IO[bytes], span: Selection, headers:
         await answer.write_eof()
     except (TimeoutError, ConnectionError):
         transport.abort()
+    finally:
+        request[SENT] = at - span.start
     return answer
 
 

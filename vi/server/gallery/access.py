@@ -24,7 +24,7 @@ from ..context import CONTEXT, Context
 from ..http.api_errors import ApiError
 from ..http.connections import note_known
 from ..identity import AccessKey
-from ..middleware import READING, refusals
+from ..middleware import ACCESS_KEY, READING, refusals
 from . import forms
 from .paths import HOME, LOGIN, LOGOUT, STATIC, is_gallery
 
@@ -126,6 +126,8 @@ class Access:
         if access is not None and not self._context.keys.holds(access):
             return None  # revoked since
         note_known(request)
+        if access is not None:
+            request[ACCESS_KEY] = access
         self._seen[digest] = now, access  # back in at the end: whoever was not seen for longest goes first
         token = hmac.digest(self._secret, digest.encode(), "sha256").hex()
         return Visitor(digest, token, read_only=access is not None and access.read_only)

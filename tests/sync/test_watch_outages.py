@@ -44,12 +44,14 @@ def test_a_file_is_tried_again_after_an_outage(tmp_path: Path, images: Path) -> 
     service.stop()
 
 
+@pytest.mark.parametrize("half", [40, 3], ids=["taken", "refused"])
 @pytest.mark.parametrize("more", [picture(2), b""], ids=["written", "removed"])
-def test_a_file_that_changes_in_hand_is_no_failure(tmp_path: Path, more: bytes) -> None:
+def test_a_file_that_changes_in_hand_is_no_failure(tmp_path: Path, more: bytes, half: int) -> None:
     service = RecordedService(tmp_path / "data")
     folder = tmp_path / "folder"
     folder.mkdir()
-    (folder / "1.png").write_bytes(picture(2)[:40])
+    (folder / "1.png").write_bytes(picture(2)[:half])
+    (folder / "2.png").write_bytes(picture(4))
 
     async def read() -> list[vi.WatchEvent]:
         async with service.async_client() as client:
@@ -62,7 +64,7 @@ def test_a_file_that_changes_in_hand_is_no_failure(tmp_path: Path, more: bytes) 
                     (folder / "1.png").unlink()
                 drop(folder, 3)
             events = [await first]
-            events += [await watching.next()] if more else []
+            events += [await watching.next() for _ in range(2 if more else 1)]
             watching.stop()
             events += [event async for event in watching]
         return [event for event in events if event]
@@ -71,7 +73,7 @@ def test_a_file_that_changes_in_hand_is_no_failure(tmp_path: Path, more: bytes) 
         dataset = client.datasets.create(name="watched").dataset_id
         events = asyncio.run(read())
         assert Counter((event.kind, event.filename) for event in events) == Counter(
-            [("stored", "003.png"), *([("stored", "1.png")] if more else [])]
+            [("stored", "2.png"), ("stored", "003.png"), *([("stored", "1.png")] if more else [])]
         )
         held = stored(client, dataset)
         assert {name: held[name] for name in digests(folder)} == digests(folder)

@@ -163,7 +163,7 @@ class Keys:
 
     def __init__(self, identity: Identity, config: ServiceConfig) -> None:
         lifetime = int(max(config.upload_url_seconds, config.download_url_seconds) * 1000)
-        self.signer = Signer(bytes.fromhex(identity.signing_key), lifetime=lifetime)
+        self.signer: Signer = Signer(bytes.fromhex(identity.signing_key), lifetime=lifetime)
         self.use(identity)
 
     def use(self, identity: Identity) -> None:

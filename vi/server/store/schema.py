@@ -38,8 +38,8 @@ TEXT: sa.types.TypeEngine[str] = sa.Text().with_variant(sa.Text(collation="C"), 
 class Json(sa.types.TypeDecorator[Any]):
     """JSON, on PostgreSQL the kind that has indexes; its dialect is imported only where it is used."""
 
-    impl = sa.JSON
-    cache_ok = True
+    impl: Any = sa.JSON
+    cache_ok: bool | None = True
 
     def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
         if dialect.name == "postgresql":

@@ -417,3 +417,46 @@ async def test_one_key_sent_many_times_at_once_makes_one_session(api: Any, datas
     assert {answer.status for answer in answers} == {201}
     assert len({answer.document["assetIngestionSessionId"] for answer in answers}) == 1
     assert len((await api("GET", dataset_path + SESSIONS)).document["items"]) == 1
+
+
+async def test_a_reading_that_waits_is_answered_when_the_session_ends(
+    api: Any, dataset_path: str, picture: Any
+) -> None:
+    files = {"a.png": picture(1)}
+    session = await api.open_session(dataset_path, files)
+    early = await api("GET", api.session_path(session) + "?wait=0.01")
+    assert finished(early.document) == ("Waiting", None)
+    assert "session-wait" in early.headers["Vi-Additions"]
+    waiting = asyncio.create_task(api("GET", api.session_path(session) + "?wait=10"))
+    await asyncio.sleep(0)
+    await api.put_all(session, files)
+    ended = await waiting
+    assert (ended.status, finished(ended.document)) == (200, ("Reached", None))
+    again = await api("GET", api.session_path(session) + "?wait=10")
+    assert again.document == ended.document
+
+
+@pytest.mark.parametrize("wait", ["-1", "10.1", "nan", "soon", ""])
+async def test_a_wait_that_is_no_time_is_refused(api: Any, dataset_path: str, picture: Any, wait: str) -> None:
+    session = await api.open_session(dataset_path, {"a.png": picture(1)})
+    answer = await api("GET", f"{api.session_path(session)}?wait={wait}")
+    assert (answer.status, answer.message) == (400, "wait must be seconds from 0 to 10")
+
+
+async def test_a_service_that_stops_answers_those_that_wait(start_service: Any, connect: Any, picture: Any) -> None:
+    waiting = threading.Event()
+
+    @web.middleware
+    async def watch(request: web.Request, handler: Any) -> web.StreamResponse:
+        if "wait" in request.query:
+            waiting.set()
+        answer: web.StreamResponse = await handler(request)
+        return answer
+
+    api = await connect(start_service(middlewares=[watch]))  # which cuts a request off after 3 seconds
+    session = await api.open_session(await api.create_dataset(), {"a.png": picture(1)})
+    reading = asyncio.create_task(api("GET", api.session_path(session) + "?wait=10"))
+    assert await asyncio.to_thread(waiting.wait, 10)
+    await asyncio.to_thread(api.service.stop)
+    answer = await reading
+    assert (answer.status, finished(answer.document)) == (200, ("Waiting", None))

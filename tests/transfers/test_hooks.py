@@ -61,6 +61,13 @@ def test_every_request_is_told(client: vi.Client, dataset: str, events: list[Any
     assert 0 < event.seconds < 30
 
 
+def test_an_image_is_uploaded_and_settled_in_four_requests_at_most(
+    client: vi.Client, dataset: str, events: list[Any]
+) -> None:
+    assert client.assets.upload(dataset, picture(), show_progress=False).total_succeeded == 1
+    assert len(of(events, RequestEvent)) <= 4
+
+
 def test_transfers_are_told_without_their_urls(
     client: vi.Client, dataset: str, events: list[Any], tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -59,6 +59,8 @@ class OpenSession:
     """Files that an object has arrived for."""
     arriving: Counter[int] = attrs.Factory(Counter)
     """Files that an object is arriving for."""
+    ended: asyncio.Event = attrs.Factory(asyncio.Event)
+    """Set once its end is in its row."""
 
 
 @attrs.define
@@ -90,6 +92,7 @@ class Ingestion:
         self._new_id = new_id
         self._remove = remove
         self._open: dict[str, OpenSession] = {}
+        self._stopping = False
         self._arrivals: list[_Waiting] = []
         self._taking = threading.Lock()
         """Held to add to the arrivals, or to take them: what takes them runs in the writer's thread."""
@@ -146,7 +149,24 @@ class Ingestion:
     def closed(self, session_ids: Sequence[str]) -> None:
         """Forget sessions that have ended: their URLs answer 410 from now on."""
         for session_id in session_ids:
-            self._open.pop(session_id, None)
+            session = self._open.pop(session_id, None)
+            if session is not None:
+                session.ended.set()
+
+    async def wait_for_end(self, session_id: str, seconds: float) -> None:
+        """Return when a session has ended, at the latest after *seconds*; at once when it is not open."""
+        session = self._open.get(session_id)
+        if session is None or self._stopping:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await session.ended.wait()
+
+    def stop_waits(self) -> None:
+        """Let requests that wait for the end of a session be answered now, because the service stops."""
+        self._stopping = True
+        for session in self._open.values():
+            session.ended.set()
 
     @contextmanager
     def arriving(self, session_id: str, index: int) -> Iterator[OpenSession]:

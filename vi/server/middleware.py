@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from .._routes import ADDITIONS, SET_METADATA, UPLOAD_GROUPS
+from .._routes import ADDITIONS, SESSION_WAIT, SET_METADATA, UPLOAD_GROUPS
 from . import health
 from .config import ServiceConfig
 from .disk.room import is_full
@@ -43,7 +43,7 @@ async def add_trace(request: web.Request, response: web.StreamResponse) -> None:
     if request.path.startswith(API):
         response.headers[TRACE_HEADER] = f"{trace_id(request)}/{secrets.randbits(63)};o=1"
         response.headers["Idempotency-Key"] = "honoured"
-        response.headers[ADDITIONS] = f"{SET_METADATA}, {UPLOAD_GROUPS}"
+        response.headers[ADDITIONS] = f"{SET_METADATA}, {UPLOAD_GROUPS}, {SESSION_WAIT}"
 
 
 def trace_id(request: web.BaseRequest) -> str:

@@ -21,6 +21,13 @@ PATH = "/openapi.json"
 _TEXT: Schema = {"type": "string"}
 _COUNT: Schema = {"type": "integer"}
 _FLAG: Schema = {"type": "string", "enum": ["y", "n"]}
+_WAIT: Schema = {
+    "type": "number",
+    "minimum": 0,
+    "maximum": 10,
+    "default": 0,
+    "description": "Seconds that the answer may wait for the end of the session.",
+}
 _PAGING: dict[str, Schema] = {"s": {"type": "integer", "minimum": 1, "default": 10}, "p": _TEXT}
 _SELECTION: dict[str, Schema] = {
     "filter": _TEXT, "metadataQuery": _TEXT, "ruleQuery": _TEXT, "strictQuery": _FLAG
@@ -175,7 +182,9 @@ OPERATIONS: tuple[Operation, ...] = (
               body=_SESSION),
     Operation("listSessions", "GET", _routes.SESSIONS, "List ingestion sessions", AssetIngestionSession,
               query=_PAGING, page=True),
-    Operation("getSession", "GET", _routes.SESSION, "Get an ingestion session", AssetIngestionSession),
+    Operation("getSession", "GET", _routes.SESSION,
+              "Get an ingestion session; wait is an addition to the protocol, announced by the header Vi-Additions",
+              AssetIngestionSession, query={_routes.WAIT: _WAIT}),
     Operation("cancelSession", "POST", _routes.SESSION_CANCEL, "Cancel an ingestion session", AssetIngestionSession),
     Operation("createMultipartUpload", "POST", _routes.MULTIPART_UPLOADS, "Send a file of a session in parts", _ANY,
               201, body=_MULTIPART),

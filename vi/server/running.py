@@ -135,6 +135,7 @@ class Running:
             )
             await runner.setup()
             parts.push_async_callback(runner.cleanup)
+            parts.callback(ingestion.stop_waits)
             assert runner.server is not None
             watch = asyncio.create_task(watch_readers(runner.server, config.body_seconds), name="vi-readers")
             parts.push_async_callback(_cancel, watch)

@@ -12,13 +12,13 @@ import attrs
 import sqlalchemy as sa
 from aiohttp import web
 
-from ..._routes import MANAGED_SOURCE
+from ..._routes import MANAGED_SOURCE, WAIT
 from ..._routes import UPLOAD as UPLOAD_HEADER
 from ...api.resources.datasets.assets.responses import UploadedAssetMetadata
 from ..context import CONTEXT, Context
 from ..http.api_errors import invalid
 from ..http.names import check_metadata, check_name
-from ..http.reading import read_json, structure
+from ..http.reading import read_json, seconds, structure
 from ..http.storage_paths import UPLOAD, storage_path
 from ..store import datasets, idempotency, sessions, settling
 from ..store.idempotency import Claim
@@ -33,6 +33,7 @@ _RETENTION = {
     "KeepLinkedResources": "KeepLinkedResources",
 }
 _MAX_SIZE = 1 << 53
+LONGEST_WAIT = 10
 _LABEL = re.compile(r"([0-9a-f]{16}) ([!-~]{0,2000})")
 _LONGEST_ORIGIN = 200
 
@@ -225,8 +226,9 @@ def _uploads(context: Context, session: sa.Row[Any], items: Sequence[Any], origi
 
 
 async def get(request: web.Request) -> web.Response:
-    """Answer how far a session has come."""
+    """Answer how far a session has come, at once or when it has ended and at most `WAIT` later."""
     context = request.app[CONTEXT]
+    await context.ingestion.wait_for_end(request.match_info["session"], seconds(request, WAIT, LONGEST_WAIT))
     await context.ingestion.expire()
     dataset_id, row, errors = await context.database.read(partial(_read, request=request))
     return json_answer(context.documents.session(row, dataset_id, errors))

@@ -135,3 +135,15 @@ def flag(request: web.Request, name: str) -> bool:
     if value in ("", "n", "false", "0"):
         return False
     raise invalid(f"{name} must be y or n", name)
+
+
+def seconds(request: web.Request, name: str, most: float) -> float:
+    """Read a parameter that is a number of seconds from 0 to *most*; 0 where it is missing."""
+    value = request.query.get(name, "0")
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= most:
+        raise invalid(f"{name} must be seconds from 0 to {most:g}", name)
+    return number

@@ -127,9 +127,16 @@ class AssetCalls:
         headers = {_routes.UPLOAD: upload} if _routes.UPLOAD_GROUPS in self.http.additions else None
         return await self.http.document("POST", self.path(_routes.SESSIONS), body={"spec": spec}, headers=headers)
 
-    async def session(self, session_id: str) -> AssetIngestionSession:
-        """Return an upload session."""
-        return await self.http.request("GET", self._session_path(_routes.SESSION, session_id), AssetIngestionSession)
+    async def session(self, session_id: str, *, wait: float | None = None) -> AssetIngestionSession:
+        """Return an upload session; where `can_wait`, the answer may *wait* so many seconds for its end."""
+        path = self._session_path(_routes.SESSION, session_id)
+        params = None if wait is None else {_routes.WAIT: f"{wait:.3f}"}
+        return await self.http.request("GET", path, AssetIngestionSession, params=params)
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether an answer has shown that the service waits for the end of a session."""
+        return _routes.SESSION_WAIT in self.http.additions
 
     async def cancel_session(self, session_id: str) -> AssetIngestionSession | None:
         """Cancel an upload session; what it is now, without URLs, or None when the answer does not say."""

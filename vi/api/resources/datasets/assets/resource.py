@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-import anyio
 import attrs
 
 from ..... import _routes
@@ -23,9 +22,9 @@ from . import arguments, deletion, metadata_changes
 from .arguments import Filter
 from .events import BlockingTransferEvents, TransferEvents, with_events  # noqa: F401 - named in signatures
 from .folders import AsyncFolderTransfers
+from .looking import SessionLooks
 from .metadata.given import OnUnmatched
 from .metadata.tables import Table
-from .polling import Polling
 from .reading.many import AHEAD, MEMORY, AssetReader, BlockingAssetReader, OnFailure, pages_of
 from .reading.one import OneAsset
 from .reading.stream import AssetFile, AssetOpening
@@ -467,14 +466,15 @@ class AsyncAssets(AsyncFolderTransfers):
         """
         calls, session_id = self._calls(dataset_id), check_id(asset_ingestion_session_id, "asset_ingestion_session_id")
         last: AssetIngestionSession | None = None
-        polling = Polling()
+        looks = SessionLooks(calls, session_id)
+        done = total = 0
         with deadline(self._http, timeout, "session", session=lambda: last):
             while True:
-                last = await calls.session(session_id)
+                last = await looks.next(done, total, until_end=last is not None)
                 if last.status.finished:
                     return last
                 count = last.status.progressCount
-                await anyio.sleep(polling.pause(count.succeeded + count.errored, count.total))
+                done, total = count.succeeded + count.errored, count.total
         raise AssertionError("unreachable")
 
     async def cancel(self, dataset_id: str, asset_ingestion_session_id: str) -> AssetIngestionSession:

@@ -17,7 +17,7 @@ from ......_transfer.journals.uploads import Identity
 from ......_transfer.threads.pool import first_error
 from ......codes import CUT_SHORT
 from ......errors import ViError, ViNotFoundError, ViValidationError
-from ..polling import Polling
+from ..looking import SessionLooks
 from ..remote_index import stored_since
 from ..responses import AssetIngestionSession, ResourceCondition
 from .context import FirstFailure, OpenSession, UploadContext
@@ -69,10 +69,12 @@ class Settlement:
             self._give_up(opened, "its session ended before it was sent")
             self._close(opened)
             return
-        polling = Polling()
+        looks = SessionLooks(self._upload.calls, opened.id)
         while True:
+            self._upload.tracker.enter("settling")
+            count = opened.session.status.progressCount
             try:
-                await self._read(opened)
+                self._take(opened, await looks.next(count.succeeded + count.errored, expected, until_end=complete))
             except (ViNotFoundError, ViValidationError) as error:
                 if error.status_code not in (404, 410):
                     raise
@@ -86,8 +88,6 @@ class Settlement:
                     return
                 await self._cancel(opened)
                 break
-            self._upload.tracker.enter("settling")
-            await anyio.sleep(polling.pause(count.succeeded + count.errored, expected))
         await self._judge(opened)
 
     async def _all_settled(self, opened: OpenSession) -> bool:
@@ -98,8 +98,9 @@ class Settlement:
         errors = opened.session.status.errors
         return all(name in errors or stored.get(name) == record.size for name, record in opened.sent.items())
 
-    async def _read(self, opened: OpenSession) -> None:
-        opened.session = await self._upload.calls.session(opened.id)
+    def _take(self, opened: OpenSession, session: AssetIngestionSession) -> None:
+        """Take on a new reading of a session, and count what it says of its files."""
+        opened.session = session
         self._replace(opened)
         count = opened.session.status.progressCount
         for _ in range(opened.settled, min(count.succeeded + count.errored, len(opened.sent))):
@@ -198,7 +199,10 @@ class Settlement:
 
     async def _wind_down_one(self, opened: OpenSession) -> None:
         left = self._is_left(opened)
-        await (self._read(opened) if left else self._cancel(opened))
+        if left:
+            self._take(opened, await self._upload.calls.session(opened.id))
+        else:
+            await self._cancel(opened)
         try:
             await self._judge(opened, ended=not left)
         except FirstFailure:

@@ -39,7 +39,7 @@ class ServiceConfig:
     """Bytes per second that a body must average once `body_seconds` have passed."""
     shutdown_seconds: float = 3
     drain_seconds: float = 0
-    """How long `vi-sdk serve` still answers after SIGTERM, while ``/healthz/ready`` answers 503."""
+    """How long ``vi-sdk serve`` still answers after SIGTERM, while ``/healthz/ready`` answers 503."""
     access_log: bool = False
     """Log each request to the logger ``vi.server.access`` at level INFO, as a line of JSON."""
     database: str | None = attrs.field(default=None, repr=False)

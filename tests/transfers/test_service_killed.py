@@ -20,7 +20,7 @@ import vi
 import vi.api.types
 from vi import RetryPolicy, Timeouts
 
-FILES = 150
+FILES = 600
 ROOT = Path(__file__).parents[2]
 PATIENT = RetryPolicy(max_attempts=8, backoff=0.2, backoff_max=1.0, connect_patience=20.0)
 HASTY = RetryPolicy(max_attempts=2, backoff=0.05, connect_patience=0.1)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hashlib
 import http.server
 import io
+import random
 import sys
 import threading
 import zipfile
@@ -18,6 +20,7 @@ from PIL import Image
 
 import vi
 from vi import _samples
+from vi._transfer.sources.remote import RemoteSource, as_remote
 
 Stored = Callable[[str], dict[str, str]]
 
@@ -113,6 +116,33 @@ class TestShapes:
             (asset,) = client.assets.list(dataset).items
         assert asset.metadata.hash.contents == sha(out.getvalue())
         assert len(service.requests("PUT", storage=True)) == 4
+
+
+@pytest.mark.anyio
+async def test_parts_that_are_read_at_once_from_one_copy_are_right(tmp_path: Path) -> None:
+    size = 300_000
+    content = random.Random(7).randbytes(16 * size)
+    with zipfile.ZipFile(tmp_path / "one.zip", "w") as file:
+        file.writestr("large.bmp", content)
+    with zipfile.ZipFile(tmp_path / "one.zip") as file:
+        found = as_remote(zipfile.Path(file, "large.bmp"))
+        assert found is not None
+        source = RemoteSource(found)
+        source.keeps = True
+        assert (await source.examine("crc32c")).size == len(content)
+
+        async def read(start: int) -> bytes:
+            return b"".join([bytes(data) async for data in source.chunks(start, start + size)])
+
+        pace = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            for _ in range(20):
+                parts = await asyncio.gather(*(read(start) for start in range(0, len(content), size)))
+                assert b"".join(parts) == content
+        finally:
+            sys.setswitchinterval(pace)
+        source.close()
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

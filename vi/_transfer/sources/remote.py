@@ -243,7 +243,7 @@ _copies = Copies()
 class RemoteSource:
     """A remote file. To be sent it is read once: a temporary copy is kept, except of what is very large."""
 
-    __slots__ = ("_copied", "_copy", "_found", "keeps", "label")
+    __slots__ = ("_copied", "_copy", "_found", "_reader", "keeps", "label")
     repeatable = True
 
     def __init__(self, found: RemoteObject) -> None:
@@ -252,6 +252,8 @@ class RemoteSource:
         self.keeps: bool = False
         """Whether what is read to examine it is going to be sent."""
         self._copy: IO[bytes] | None = None
+        self._reader: FileObjectSource | None = None
+        """Reads the copy for all parts that are sent at once: they share its position."""
         self._copied = 0
 
     @property
@@ -294,6 +296,7 @@ class RemoteSource:
         try:
             if self._copy is None:
                 self._copy = tempfile.TemporaryFile()  # noqa: SIM115 - until it is sent
+                self._reader = FileObjectSource(self.label, self._copy)
             self._copy.write(data)
         except OSError:
             self._drop()
@@ -305,11 +308,11 @@ class RemoteSource:
             self._copied = 0
         if self._copy is not None:
             self._copy.close()
-            self._copy = None
+            self._copy = self._reader = None
 
     async def chunks(self, start: int, end: int) -> AsyncGenerator[bytes | memoryview]:
-        if self._copy is not None:
-            async for data in FileObjectSource(self.label, self._copy).chunks(start, end):
+        if self._reader is not None:
+            async for data in self._reader.chunks(start, end):
                 yield data
             return
         file = await to_end_in_thread(_asked, self.label, lambda: self._open_at(start))

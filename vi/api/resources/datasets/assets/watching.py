@@ -337,8 +337,9 @@ def _changes(folder: Path, stop: threading.Event) -> AsyncGenerator[set[Any], No
         raise ViInvalidParameterError(
             "Watching a folder needs watchfiles.", suggestion="Install it with: pip install 'vi-async-sdk[watch]'"
         ) from None
+    event: Any = stop  # it asks for those of the event loops, and needs `is_set` alone
     found: Any = watchfiles.awatch(
-        folder, watch_filter=None, debounce=TICK_MS, rust_timeout=TICK_MS, yield_on_timeout=True, stop_event=stop
+        folder, watch_filter=None, debounce=TICK_MS, rust_timeout=TICK_MS, yield_on_timeout=True, stop_event=event
     )
     return found  # type: ignore[no-any-return]
 

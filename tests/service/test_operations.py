@@ -20,7 +20,7 @@ from vi._samples import encode
 from vi.server import LocalService, ServiceConfig, command, health
 from vi.server.context import CONTEXT
 from vi.server.serving import SMALL
-from vi.server.store.database import _READERS
+from vi.server.store.readers import READERS
 
 pytestmark = pytest.mark.anyio
 
@@ -48,7 +48,7 @@ async def test_a_service_whose_database_does_not_answer_lives_and_is_not_ready(
     release = threading.Event()
     held = [
         asyncio.run_coroutine_threadsafe(database.read(lambda connection: release.wait(60)), fresh_service.loop)
-        for _ in range(_READERS)
+        for _ in range(READERS)
     ]
     try:
         assert (await api.raw("GET", fresh_service.url + "/healthz/ready")).status == 503

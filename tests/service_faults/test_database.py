@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from vi.server.store import database as module
-from vi.server.store.database import Database, TooManyReadsError
+from vi.server.store import readers
+from vi.server.store.database import Database
+from vi.server.store.metadata import TooManyReadsError
 from vi.server.store.schema import garbage
 
 pytestmark = pytest.mark.anyio
@@ -75,9 +76,9 @@ async def test_reads_that_never_end_hold_back_neither_a_write_nor_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever finds no reader is told so in time, and closing stops those that nobody waits for any more."""
-    monkeypatch.setattr(module, "_READ_SECONDS", 0.1)
+    monkeypatch.setattr(readers, "READ_SECONDS", 0.1)
     database = await Database.open(tmp_path / "vi.db")
-    reads = [asyncio.create_task(database.read(_for_ever)) for _ in range(module._READERS)]
+    reads = [asyncio.create_task(database.read(_for_ever)) for _ in range(readers.READERS)]
     try:
         await asyncio.sleep(0)
         with pytest.raises(TooManyReadsError):
@@ -91,7 +92,7 @@ async def test_reads_that_never_end_hold_back_neither_a_write_nor_the_end(
     finally:
         async with asyncio.timeout(30):
             await database.aclose()
-    assert [read.cancelled() for read in reads] == [True] * module._READERS
+    assert [read.cancelled() for read in reads] == [True] * readers.READERS
 
 
 async def test_a_read_between_two_statements_does_not_hold_back_the_end(tmp_path: Path) -> None:
@@ -118,15 +119,15 @@ async def test_requests_that_find_no_reader_are_told_to_come_again(
     start_service: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held, real = threading.Event(), Database._read
-    monkeypatch.setattr(module, "_READ_SECONDS", 0.1)
+    monkeypatch.setattr(readers, "READ_SECONDS", 0.1)
     api = await connect(start_service())
     monkeypatch.setattr(Database, "_read", lambda self, work: held.wait(30) and real(self, work))
     path = f"{api.organization}/datasets"
-    asked = {asyncio.create_task(api("GET", path)) for _ in range(module._READERS + 1)}
+    asked = {asyncio.create_task(api("GET", path)) for _ in range(readers.READERS + 1)}
     try:
         [refused], waiting = await asyncio.wait(asked, timeout=30, return_when=asyncio.FIRST_COMPLETED)
     finally:
         held.set()
     answer = refused.result()
     assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
-    assert [answer.status for answer in await asyncio.gather(*waiting)] == [200] * module._READERS
+    assert [answer.status for answer in await asyncio.gather(*waiting)] == [200] * readers.READERS

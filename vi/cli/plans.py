@@ -37,7 +37,10 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--plan", metavar="FILE", help="save what would be done, and do nothing")
     group.add_argument("--apply", metavar="FILE", help="carry out a saved plan, in the folder that is named here")
     group.add_argument(
-        "--shard", type=shard, metavar="I/N", help="do only part I of N, counted from 1; each name is in one part"
+        "--shard",
+        type=shard,
+        metavar="I/N",
+        help="do only part I of N, counted from 1; each name is in one part, deletions are in none",
     )
 
 

@@ -25,11 +25,10 @@ from ...errors import ViConfigurationError
 from ..disk.own import check_own, open_own
 from . import migrations, query
 from .metadata import TooManyReadsError, Work
+from .readers import READERS, Readers
 
 T = TypeVar("T")
 
-_READERS = 4
-_READ_SECONDS = 30
 _LOOK_SECONDS = 0.01
 _GROUP = 128
 _CHECKED_BYTES = 32 << 20
@@ -54,9 +53,8 @@ class Database:
         self._readers = readers
         self._writers = writers
         self._writer = writer
-        self._reading = ThreadPoolExecutor(_READERS, thread_name_prefix="vi-database-reader")
+        self._reading = Readers()
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="vi-database-writer")
-        self._places = asyncio.Semaphore(_READERS)
         self._under_way: set[sqlite3.Connection] = set()
         self._jobs: deque[_Job] = deque()
         self._wanted = asyncio.Event()
@@ -74,7 +72,7 @@ class Database:
         writers = _engine(path, 1, "BEGIN IMMEDIATE")
         try:
             await asyncio.to_thread(_prepare, path, writers)
-            return cls(_engine(path, _READERS, "BEGIN"), writers, writers.connect())
+            return cls(_engine(path, READERS, "BEGIN"), writers, writers.connect())
         except BaseException as error:
             writers.dispose()
             if isinstance(error, sa.exc.DBAPIError):
@@ -84,25 +82,7 @@ class Database:
 
     async def read(self, work: Work[T]) -> T:
         """Run *work* on a reader's connection, in one consistent view; raises `TooManyReadsError`."""
-        try:
-            async with asyncio.timeout(_READ_SECONDS):
-                await self._places.acquire()
-        except TimeoutError:
-            raise TooManyReadsError from None
-        try:
-            reading = asyncio.get_running_loop().run_in_executor(self._reading, self._read, work)
-        except BaseException:  # no thread can be started
-            self._places.release()
-            raise
-        reading.add_done_callback(self._leave)
-        # Who asked may go: the thread is busy until it is done.
-        result: T = await asyncio.shield(reading)
-        return result
-
-    def _leave(self, reading: asyncio.Future[Any]) -> None:
-        self._places.release()
-        if not reading.cancelled():
-            reading.exception()  # nobody may be there to hear of it
+        return await self._reading.run(self._read, work)
 
     def _read(self, work: Work[T]) -> T:
         with self._readers.connect() as connection:

@@ -19,12 +19,11 @@ import sqlalchemy as sa
 from ...errors import ViConfigurationError
 from . import migrations, query_postgres, schema
 from .metadata import TooManyReadsError, Work
+from .readers import READERS, Readers
 
 T = TypeVar("T")
 
-_READERS = 4
 _WRITERS = 8
-_READ_SECONDS = 30
 _QUERY_SECONDS = 30.0
 _PATIENCE = 10.0
 """Seconds for which a write is tried again while PostgreSQL cannot be reached."""
@@ -44,9 +43,8 @@ class PostgresDatabase:
         self._readers = readers
         self._writers = writers
         self._holder = holder
-        self._reading = ThreadPoolExecutor(_READERS, thread_name_prefix="vi-database-reader")
+        self._reading = Readers()
         self._writing = ThreadPoolExecutor(_WRITERS, thread_name_prefix="vi-database-writer")
-        self._places = asyncio.Semaphore(_READERS)
         self._closing = threading.Event()
 
     @classmethod
@@ -56,7 +54,7 @@ class PostgresDatabase:
 
     @classmethod
     def _open(cls, url: str, organization_id: str) -> PostgresDatabase:
-        readers = _engine(url, _READERS, "REPEATABLE READ", statement_timeout=int(_QUERY_SECONDS * 1000))
+        readers = _engine(url, READERS, "REPEATABLE READ", statement_timeout=int(_QUERY_SECONDS * 1000))
         writers = _engine(url, _WRITERS + 1, "READ COMMITTED")
         holder = None
         try:
@@ -83,25 +81,7 @@ class PostgresDatabase:
 
     async def read(self, work: Work[T]) -> T:
         """Run *work* on a reader's connection, in one consistent view; raises `TooManyReadsError`."""
-        try:
-            async with asyncio.timeout(_READ_SECONDS):
-                await self._places.acquire()
-        except TimeoutError:
-            raise TooManyReadsError from None
-        try:
-            reading = asyncio.get_running_loop().run_in_executor(self._reading, self._read, work)
-        except BaseException:  # no thread can be started
-            self._places.release()
-            raise
-        reading.add_done_callback(self._leave)
-        # Who asked may go: the thread is busy until it is done.
-        result: T = await asyncio.shield(reading)
-        return result
-
-    def _leave(self, reading: asyncio.Future[Any]) -> None:
-        self._places.release()
-        if not reading.cancelled():
-            reading.exception()  # nobody may be there to hear of it
+        return await self._reading.run(self._read, work)
 
     def _read(self, work: Work[T]) -> T:
         def once() -> T:

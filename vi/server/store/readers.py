@@ -1,0 +1,50 @@
+"""The threads in which a database is read, whichever engine it is: as many as it has connections for readers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from .metadata import TooManyReadsError
+
+T = TypeVar("T")
+
+READERS = 4
+READ_SECONDS = 30
+"""How long a read waits for a thread."""
+
+
+class Readers:
+    """A thread for each of a few readers; those who come later wait a while for one."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="vi-database-reader")
+        self._places = asyncio.Semaphore(READERS)
+
+    async def run(self, read: Callable[..., T], *args: Any) -> T:
+        """Call *read* in a thread; raises `TooManyReadsError` when none becomes free in time."""
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                await self._places.acquire()
+        except TimeoutError:
+            raise TooManyReadsError from None
+        try:
+            reading = asyncio.get_running_loop().run_in_executor(self._threads, read, *args)
+        except BaseException:  # no thread can be started
+            self._places.release()
+            raise
+        reading.add_done_callback(self._leave)
+        # Who asked may go: the thread is busy until it is done.
+        result: T = await asyncio.shield(reading)
+        return result
+
+    def _leave(self, reading: asyncio.Future[Any]) -> None:
+        self._places.release()
+        if not reading.cancelled():
+            reading.exception()  # nobody may be there to hear of it
+
+    def shutdown(self, *, wait: bool = True) -> None:
+        """Take no more reads; with *wait*, return when those under way are done. Blocking."""
+        self._threads.shutdown(wait=wait)

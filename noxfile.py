@@ -161,7 +161,14 @@ def scale(session: nox.Session) -> None:
     install(session, "local", "distributed", group="test")
     if not list(Path("/usr/lib/postgresql").glob("*/bin/initdb")) and shutil.which("initdb") is None:
         session.error("initdb is not installed; on Debian: apt-get install postgresql")
-    session.run("python", "-m", "pytest", "-m", "scale", *(session.posargs or ["tests/service", "tests/scale"]))
+    session.run(
+        "python",
+        "-m",
+        "pytest",
+        "-m",
+        "scale",
+        *(session.posargs or ["tests/service", "tests/scale", "tests/contract"]),
+    )
 
 
 @nox.session

@@ -56,6 +56,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
     "server": (
         ("config", "log"),
         ("http", "disk"),
+        ("objects",),
         ("inspection",),
         ("identity",),
         ("store", "contents"),

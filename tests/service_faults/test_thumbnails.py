@@ -47,7 +47,7 @@ async def test_a_thumbnail_of_nothing_is_not_found(fresh_api: Any, picture: Any)
 
 async def test_an_object_that_is_removed_while_it_is_looked_at_leaves_no_thumbnail(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path / "bytes")
-    kept, removed = await blobs.put(b"kept"), await blobs.put(b"removed")
+    kept, removed = await blobs.put(b"kept", "s"), await blobs.put(b"removed", "s")
     await blobs.remove([removed])
     await blobs.put_thumbnails([(kept, b"one"), (removed, b"other")])
     assert [path.name for path in thumbnails(tmp_path)] == [f"{kept}.thumbnail"]
@@ -59,7 +59,7 @@ async def test_a_folder_that_goes_while_a_start_looks_for_leftovers_is_passed_ov
 ) -> None:
     """A purge goes on in the background while the service starts."""
     blobs = Blobs(tmp_path / "bytes")
-    await blobs.put(b"kept")
+    await blobs.put(b"kept", "s")
     gone = tmp_path / "bytes" / "objects" / "000009"
     gone.mkdir()
     folders = list(os.scandir(tmp_path / "bytes" / "objects"))

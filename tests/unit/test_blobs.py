@@ -23,4 +23,4 @@ async def test_what_comes_just_when_the_last_lane_ends_is_stored(
         for number in range(5):
             data = b"%d" % number
             async with asyncio.timeout(10):
-                assert stored.path(await stored.put(data)).read_bytes() == data
+                assert stored.path(await stored.put(data, "s")).read_bytes() == data

@@ -10,13 +10,13 @@ from aiohttp import web
 
 from .config import ServiceConfig
 from .contents import Contents
-from .disk.blobs import Blobs
 from .disk.room import Room
 from .documents import Documents
 from .http.api_errors import ApiError
 from .http.signing import Signer
 from .identity import Identity, Keys
 from .ingestion import Ingestion
+from .objects import ObjectStore
 from .removal import Removal
 from .store.idempotency import Claim
 from .store.metadata import Metadata
@@ -55,7 +55,7 @@ class Context:
     config: ServiceConfig
     identity: Identity
     database: Metadata
-    blobs: Blobs
+    blobs: ObjectStore
     room: Room
     keys: Keys
     clock: Clock

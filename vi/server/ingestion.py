@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -25,11 +26,11 @@ import sqlalchemy as sa
 
 from .. import _checksums
 from .config import ServiceConfig
-from .disk.blobs import Blobs
 from .disk.room import Room
 from .http.api_errors import ApiError
 from .inspection.inspector import InspectionJob, InspectionState, InspectionUnavailableError, Inspector, Verdict
 from .inspection.worker_slots import Slots
+from .objects import ObjectStore
 from .store import idempotency, multipart, sessions, settling
 from .store.metadata import Metadata
 from .store.schema import ItemState, SessionState, UploadState, ingest_item, ingestion_session
@@ -69,13 +70,22 @@ class _Waiting:
     recorded: asyncio.Future[bool]
 
 
+@attrs.frozen
+class _Wanted:
+    """An object to look at, and what was announced of it."""
+
+    arrival: Arrival
+    blob: str
+    item: sa.Row[Any]
+
+
 class Ingestion:
     """The open sessions, and the queue of objects to inspect."""
 
     def __init__(
         self,
         database: Metadata,
-        blobs: Blobs,
+        blobs: ObjectStore,
         room: Room,
         inspector: Inspector,
         config: ServiceConfig,
@@ -255,8 +265,7 @@ class Ingestion:
 
     async def _inspect(self, batch: Sequence[Arrival], make_room: Callable[[], None]) -> None:
         announced = await self._database.read(partial(_announced, batch=batch))
-        jobs: list[InspectionJob] = []
-        looked_at: list[Arrival] = []
+        wanted: list[_Wanted] = []
         refused: list[settling.Finding] = []
         dropped: list[str] = []
         for arrival in batch:
@@ -269,14 +278,19 @@ class Ingestion:
                 message = f"{item.size} bytes were announced, {item.stored_size} arrived"
                 refused.append(self._finding(arrival, Verdict("EBADSIZE", message, item.stored_size)))
                 continue
-            path = str(self._blobs.path(arrival.blob))
-            jobs.append(InspectionJob(path, item.kind, item.mime, item.size, item.crc32c))
-            looked_at.append(arrival)
+            wanted.append(_Wanted(arrival, arrival.blob, item))
         self._doubtful.difference_update(arrival.blob for arrival in batch if arrival.blob is not None)
         await self._remove(dropped)
         await self._apply(refused)
-        if not jobs:
-            return
+        for group in _groups(wanted, self._blobs.most_copied):
+            async with self._blobs.local([(one.blob, one.item.size) for one in group]) as paths:
+                await self._look(group, paths, make_room)
+
+    async def _look(self, group: Sequence[_Wanted], paths: Sequence[Path], make_room: Callable[[], None]) -> None:
+        jobs = [
+            InspectionJob(str(path), one.item.kind, one.item.mime, one.item.size, one.item.crc32c)
+            for one, path in zip(group, paths, strict=True)
+        ]
         found: dict[int, Verdict] = {}
         looking = asyncio.ensure_future(self._inspector.inspect(jobs, found))
         try:
@@ -285,7 +299,7 @@ class Ingestion:
                 if not looking.done():
                     make_room()
                 known = {index: found.pop(index) for index in list(found)}
-                await self._apply([self._finding(looked_at[index], verdict) for index, verdict in known.items()])
+                await self._apply([self._finding(group[index].arrival, verdict) for index, verdict in known.items()])
             await looking
         finally:
             looking.cancel()
@@ -310,8 +324,7 @@ class Ingestion:
 
     async def make_thumbnail(self, row: sa.Row[Any]) -> bytes | None:
         """Make and keep the thumbnail of an asset whose own was lost."""
-        job = InspectionJob(str(self._blobs.path(row.blob)), row.kind, row.mime, row.size)
-        (verdict,) = await self._inspector.inspect([job])
+        verdict = await self._look_again(row)
         if verdict.thumbnail is not None:
             await self._blobs.put_thumbnails([(row.blob, verdict.thumbnail)])
         return verdict.thumbnail
@@ -325,14 +338,19 @@ class Ingestion:
             data = await self._blobs.preview(row.blob, side)
             if data is not None:
                 return data
-            job = InspectionJob(str(self._blobs.path(row.blob)), row.kind, row.mime, row.size, side=side)
             try:
-                (verdict,) = await self._inspector.inspect([job])
+                verdict = await self._look_again(row, side)
             except InspectionUnavailableError:
                 return None
             if verdict.thumbnail is not None:
                 await self._blobs.put_preview(row.blob, side, verdict.thumbnail)
             return verdict.thumbnail
+
+    async def _look_again(self, row: sa.Row[Any], side: int | None = None) -> Verdict:
+        async with self._blobs.local([(row.blob, row.size)]) as (path,):
+            job = InspectionJob(str(path), row.kind, row.mime, row.size, side=side)
+            (verdict,) = await self._inspector.inspect([job])
+        return verdict
 
     async def _settle(self, work: Callable[[sa.Connection], settling.Settled]) -> None:
         settled = await self._database.write(work)
@@ -379,19 +397,35 @@ class Ingestion:
             except Exception:
                 logger.exception("Joining multipart upload %s failed and is tried again", upload.id)
                 await asyncio.sleep(_PAUSE)
-        await self._blobs.remove_parts(upload.id)
+        await self._blobs.remove_parts(upload.session_id, upload.id)
 
     async def _join_once(self, upload: sa.Row[Any]) -> None:
         with self.arriving(upload.session_id, upload.idx) as session:
             parts = await self._database.read(partial(multipart.parts, seq=upload.seq))
             with self._room.taking(upload.size):
-                blob = await self._blobs.join_parts(upload.id, [part.file for part in parts])
+                blob = await self._blobs.join_parts(upload.session_id, upload.id, [part.file for part in parts])
             crc, size = 0, 0
             for part in parts:
                 crc = _checksums.combine(crc, part.crc32c, part.size)
                 size += part.size
             await self.arrived(session, upload.idx, blob, size, crc)
         await self._database.write(partial(multipart.finish, seq=upload.seq, now=self._clock()))
+
+
+def _groups(wanted: Sequence[_Wanted], most: int | None) -> Iterator[Sequence[_Wanted]]:
+    """Divide what is to be looked at into stretches of at most *most* bytes, or of one file; None: it stays whole."""
+    if most is None:
+        if wanted:
+            yield wanted
+        return
+    group: list[_Wanted] = []
+    for one in wanted:
+        if group and sum(other.item.size for other in group) + one.item.size > most:
+            yield group
+            group = []
+        group.append(one)
+    if group:
+        yield group
 
 
 def _announced(connection: sa.Connection, batch: Sequence[Arrival]) -> dict[tuple[int, int], sa.Row[Any]]:

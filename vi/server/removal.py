@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from .disk.blobs import Blobs
 from .disk.room import Room, is_full
+from .objects import ObjectStore
 from .store import assets, datasets, garbage
 from .store.metadata import Metadata
 
@@ -38,7 +38,7 @@ class Removal:
     """Removes what rows no longer mention."""
 
     def __init__(
-        self, database: Metadata, blobs: Blobs, room: Room, clock: Callable[[], int], selection: Selection
+        self, database: Metadata, blobs: ObjectStore, room: Room, clock: Callable[[], int], selection: Selection
     ) -> None:
         self._database = database
         self._blobs = blobs

@@ -27,10 +27,10 @@ SENT = web.RequestKey("sent", int)
 """How many bytes of a file were sent: what goes from disk to socket is counted here alone."""
 
 
-async def serve_file(
-    request: web.Request, path: Path, known: StoredObject, also: Mapping[str, str] | None = None
+async def serve_object(
+    request: web.Request, known: StoredObject, also: Mapping[str, str] | None = None
 ) -> web.StreamResponse | None:
-    """Answer with the object at *path*, with *also* among its headers; None when it is not there."""
+    """Answer with a stored object, with *also* among its headers; None when it is not there."""
     headers = {
         **(also or {}),
         "Content-Type": known.mime,
@@ -45,6 +45,9 @@ async def serve_file(
     if chosen.status not in (200, 206):
         return _without_bytes(chosen, headers["ETag"])
     headers |= chosen.content_range
+    path = request.app[CONTEXT].blobs.path(known.blob)
+    if path is None:
+        return await _send_read(request, known.blob, chosen, headers)
     if request.method == "HEAD":
         if not await asyncio.to_thread(path.exists):
             return None
@@ -91,6 +94,43 @@ def _read(path: Path, span: Selection) -> bytes:
 def _read_at(file: IO[bytes], at: int, length: int) -> bytes:
     file.seek(at)
     return file.read(length)
+
+
+async def _send_read(
+    request: web.Request, blob: str, span: Selection, headers: dict[str, str]
+) -> web.StreamResponse | None:
+    """Send a span of an object that the store is asked for, stretch by stretch."""
+    context = request.app[CONTEXT]
+    answer = web.StreamResponse(status=span.status, headers=headers)
+    answer.content_length = span.length
+    length = 1 if request.method == "HEAD" else min(_PATIENT, span.length)
+    try:
+        data = await context.blobs.read(blob, span.start, length)
+    except FileNotFoundError:
+        return None
+    if request.method == "HEAD":
+        return answer
+    await answer.prepare(request)
+    at = span.start
+    try:
+        while True:
+            if len(data) != length:
+                logger.error("A stored object ends %d bytes before its row says", span.stop - at - len(data))
+                raise ConnectionResetError
+            async with asyncio.timeout(context.config.body_seconds):
+                await answer.write(data)
+            at += length
+            if at == span.stop:
+                break
+            length = min(_LONGEST, span.stop - at)
+            data = await context.blobs.read(blob, at, length)
+        await answer.write_eof()
+    except (TimeoutError, OSError):
+        if request.transport is not None:
+            request.transport.abort()
+    finally:
+        request[SENT] = at - span.start
+    return answer
 
 
 async def _send(request: web.Request, file: IO[bytes], span: Selection, headers: dict[str, str]) -> web.StreamResponse:

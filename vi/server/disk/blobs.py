@@ -22,7 +22,7 @@ import re
 import secrets
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import FileIO
 from pathlib import Path
@@ -152,7 +152,30 @@ class Blobs:
         path = self.path(blob)
         return path.with_name(path.name + _THUMBNAIL)
 
-    async def put(self, data: bytes) -> str:
+    @property
+    def most_copied(self) -> int | None:
+        """None: every object is on this disk."""
+        return None
+
+    @contextlib.asynccontextmanager
+    async def local(self, objects: Sequence[tuple[str, int]]) -> AsyncIterator[list[Path]]:
+        """Give the paths of objects, which are where they lie."""
+        yield [self.path(blob) for blob, _ in objects]
+
+    async def read(self, blob: str, start: int, length: int) -> bytes:
+        """Return a stretch of an object."""
+        return await self._hop(_read_stretch, self.path(blob), start, length)
+
+    @property
+    def redirects(self) -> bool:
+        """False: the service sends what is in a folder."""
+        return False
+
+    async def download_url(self, blob: str, mime: str, method: str) -> str:
+        """Raise: nobody but the service can send what is in a folder."""
+        raise NotImplementedError
+
+    async def put(self, data: bytes, session: str) -> str:
         """Store a small object and return its id, once it is on disk."""
         pending = _Pending(data, asyncio.get_running_loop().create_future())
         self._pending.append(pending)
@@ -167,7 +190,7 @@ class Blobs:
         """Begin a large object."""
         return Staging(self._staging / self._fresh_name(), self._pool)
 
-    async def adopt(self, staged: Staging) -> str:
+    async def adopt(self, staged: Staging, session: str) -> str:
         """Give a finished object its id."""
         return await self._hop(self._adopt, staged.path)
 
@@ -199,20 +222,20 @@ class Blobs:
     def _upload_path(self, upload: str) -> Path:
         return self._parts / upload if _UPLOAD.fullmatch(upload) else self._nowhere(upload)
 
-    async def adopt_part(self, staged: Staging, upload: str, file: str) -> None:
+    async def adopt_part(self, staged: Staging, session: str, upload: str, file: str) -> None:
         """Give a finished part its place."""
         await self._hop(self._adopt_part, staged.path, self.part_path(upload, file))
 
-    async def remove_part(self, upload: str, file: str) -> None:
+    async def remove_part(self, session: str, upload: str, file: str) -> None:
         """Remove one part."""
         await self._hop(_drop, self.part_path(upload, file))
 
-    async def remove_parts(self, upload: str) -> None:
+    async def remove_parts(self, session: str, upload: str) -> None:
         """Remove every part of a multipart upload; what the disk refuses is swept at the next start."""
         with contextlib.suppress(OSError):
             await self._hop(self._remove_tree, self._upload_path(upload))
 
-    async def join_parts(self, upload: str, files: Sequence[str]) -> str:
+    async def join_parts(self, session: str, upload: str, files: Sequence[str]) -> str:
         """Make one object of the parts *files*, in this order."""
         return await self._hop(self._join, [self.part_path(upload, file) for file in files])
 
@@ -353,7 +376,7 @@ class Blobs:
         folders = set()
         for blob in blobs:
             if blob.startswith(PARTS):
-                self._remove_tree(self._upload_path(blob.removeprefix(PARTS)))
+                self._remove_tree(self._upload_path(blob.rpartition("/")[2]))
                 folders.add(self._parts)
                 continue
             path = self.path(blob)
@@ -415,6 +438,12 @@ class Blobs:
             if folder.name not in uploads:
                 with contextlib.suppress(OSError):
                     self._remove_tree(folder)
+
+
+def _read_stretch(path: Path, start: int, length: int) -> bytes:
+    with open_object(path) as file:
+        file.seek(start)
+        return file.read(length)
 
 
 def _drop(path: Path | str) -> None:

@@ -21,7 +21,6 @@ from aiohttp import web
 
 from ... import _checksums
 from ..context import CONTEXT, Context
-from ..disk.own import open_object
 
 logger: logging.Logger = logging.getLogger("vi.server")
 
@@ -63,7 +62,7 @@ async def send(request: web.Request, name: str, rows: Sequence[sa.Row[Any]]) -> 
         }
     )
     await answer.prepare(request)
-    pieces = _pieces(context, rows)
+    pieces = _pieces(context, rows, asyncio.get_running_loop())
     try:
         while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
             async with asyncio.timeout(context.config.body_seconds):
@@ -77,7 +76,12 @@ async def send(request: web.Request, name: str, rows: Sequence[sa.Row[Any]]) -> 
     return answer
 
 
-def _pieces(context: Context, rows: Sequence[sa.Row[Any]]) -> Iterator[bytes]:
+def _read(context: Context, row: sa.Row[Any], loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:
+    for at in range(0, row.size, _PIECE):
+        yield asyncio.run_coroutine_threadsafe(context.blobs.read(row.blob, at, _PIECE), loop).result()
+
+
+def _pieces(context: Context, rows: Sequence[sa.Row[Any]], loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:
     outlet = _Outlet()
     with zipfile.ZipFile(outlet, "w", zipfile.ZIP_STORED) as archive:
         for row, name in zip(rows, entry_names([row.filename for row in rows]), strict=True):
@@ -85,8 +89,8 @@ def _pieces(context: Context, rows: Sequence[sa.Row[Any]]) -> Iterator[bytes]:
             entry = zipfile.ZipInfo(name, (max(_FIRST_YEAR, when.year), *when.timetuple()[1:6]))
             entry.file_size, entry.external_attr = row.size, 0o644 << 16
             size = crc = 0
-            with open_object(context.blobs.path(row.blob)) as file, archive.open(entry, "w") as target:
-                while data := file.read(_PIECE):
+            with archive.open(entry, "w") as target:
+                for data in _read(context, row, loop):
                     target.write(data)
                     size, crc = size + len(data), _checksums.crc32c(data, crc)
                     yield outlet.take()

@@ -16,7 +16,7 @@ from ..context import CONTEXT, Context
 from ..disk import previews
 from ..handlers.storage import content_type_of, send_thumbnail
 from ..http.api_errors import invalid, not_found
-from ..serving import serve_bytes, serve_file
+from ..serving import serve_bytes, serve_object
 from ..store import assets, datasets
 from ..store.paging import Position
 from .datasets import THUMBNAIL_SIDE, picture
@@ -182,7 +182,7 @@ async def send_file(request: web.Request) -> web.StreamResponse:
     headers = {"Content-Disposition": disposition, "Cache-Control": "private, no-cache"}
     if not shown:
         known = attrs.evolve(known, mime="application/octet-stream")
-    answer = await serve_file(request, context.blobs.path(row.blob), known, headers)
+    answer = await serve_object(request, known, headers)
     if answer is None:
         raise not_found("The bytes of asset", row.id)
     return answer

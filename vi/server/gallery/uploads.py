@@ -64,7 +64,8 @@ async def take(request: web.Request) -> web.Response:
             if item.state != ItemState.REFUSED:
                 with context.ingestion.arriving(begun.row.id, item.idx) as session:
                     size, crc = one.staged.size, one.staged.crc32c
-                    await context.ingestion.arrived(session, item.idx, await context.blobs.adopt(one.staged), size, crc)
+                    blob = await context.blobs.adopt(one.staged, session.id)
+                    await context.ingestion.arrived(session, item.idx, blob, size, crc)
     finally:
         for one in received:
             await asyncio.shield(one.staged.discard())  # what was adopted is no longer there to be discarded

@@ -18,7 +18,7 @@ from ..http.api_errors import ApiError, not_found
 from ..http.connections import note_known
 from ..http.reading import PIECE, pieces, read_bytes
 from ..http.storage_paths import DOWNLOAD, PART, THUMBNAIL, UPLOAD, storage_path
-from ..serving import serve_bytes, serve_file
+from ..serving import serve_bytes, serve_object
 from ..store import multipart
 from ..store.multipart import Part
 from ..store.schema import asset, dataset
@@ -52,7 +52,7 @@ async def put_object(request: web.Request) -> web.Response:
     with context.ingestion.arriving(request.match_info["session"], index) as session:
         try:
             with context.room.taking(size) as taking:
-                blob, stored, crc = await _receive(request, context, size, taking)
+                blob, stored, crc = await _receive(request, context, session.id, size, taking)
         except ApiError as refusal:
             if refusal.status == 413:
                 await context.ingestion.arrived(session, index, None, size + 1, 0)
@@ -61,19 +61,21 @@ async def put_object(request: web.Request) -> web.Response:
     return _stored_answer(crc, stored)
 
 
-async def _receive(request: web.Request, context: Context, limit: int, taking: Taking) -> tuple[str, int, int]:
-    """Write a body to disk; returns its object, size and CRC32C."""
+async def _receive(
+    request: web.Request, context: Context, session: str, limit: int, taking: Taking
+) -> tuple[str, int, int]:
+    """Store a body; returns its object, size and CRC32C."""
     if limit <= PIECE:
         data = await read_bytes(request, limit, context.config)
         crc = _checksums.crc32c(data) if _checksums.is_fast() else await asyncio.to_thread(_checksums.crc32c, data)
-        return await context.blobs.put(data), len(data), crc
+        return await context.blobs.put(data, session), len(data), crc
     staged = context.blobs.stage()
     try:
         async for piece in pieces(request, limit, context.config):
             await staged.write(piece)
             taking.written = staged.size
         await staged.finish()
-        return await context.blobs.adopt(staged), staged.size, staged.crc32c
+        return await context.blobs.adopt(staged, session), staged.size, staged.crc32c
     except BaseException:
         await asyncio.shield(staged.discard())
         raise
@@ -85,7 +87,8 @@ async def put_part(request: web.Request) -> web.Response:
     size = _check(request, PART, "PUT")
     assert size is not None
     upload, number = request.match_info["upload"], int(request.match_info["number"])
-    await context.database.read(partial(multipart.find_stored, identifier=upload))
+    found = await context.database.read(partial(multipart.find_stored, identifier=upload))
+    session = found.session_id
     staged = context.blobs.stage()
     file = f"{number}.{secrets.token_hex(8)}"
     try:
@@ -96,7 +99,7 @@ async def put_part(request: web.Request) -> web.Response:
             await staged.finish()  # its size counts what is written, and the last piece may still be on its way
         if staged.size != size:
             raise ApiError(400, f"Part {number} must be {size} bytes, not {staged.size}")
-        await context.blobs.adopt_part(staged, upload, file)
+        await context.blobs.adopt_part(staged, session, upload, file)
     except BaseException:
         await asyncio.shield(staged.discard())
         raise
@@ -104,10 +107,10 @@ async def put_part(request: web.Request) -> web.Response:
     try:
         replaced = await context.database.write(partial(multipart.store_part, identifier=upload, part=part))
     except ApiError:
-        await context.blobs.remove_parts(upload)
+        await context.blobs.remove_parts(session, upload)
         raise
     if replaced is not None:
-        await context.blobs.remove_part(upload, replaced)
+        await context.blobs.remove_part(session, upload, replaced)
     return _stored_answer(staged.crc32c, size)
 
 
@@ -117,8 +120,8 @@ async def get_object(request: web.Request) -> web.StreamResponse:
     _check(request, DOWNLOAD, "GET")
     asset_id = request.match_info["asset"]
     known = context.contents.recall(asset_id)
-    if known is not None:
-        answer = await serve_file(request, context.blobs.path(known.blob), known)
+    if known is not None and not context.blobs.redirects:
+        answer = await serve_object(request, known)
         if answer is not None:
             return answer
     row = await context.database.read(partial(_find_object, request=request))
@@ -126,7 +129,10 @@ async def get_object(request: web.Request) -> web.StreamResponse:
         context.contents.forget([asset_id])
         raise not_found("Object", asset_id)
     known = context.contents.remember(row)
-    answer = await serve_file(request, context.blobs.path(known.blob), known)
+    if context.blobs.redirects:
+        url = await context.blobs.download_url(known.blob, known.mime, request.method)
+        return web.Response(status=307, headers={"Location": url, "Cache-Control": "no-store"})
+    answer = await serve_object(request, known)
     if answer is None:
         raise not_found("Object", asset_id)
     return answer

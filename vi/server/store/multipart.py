@@ -190,13 +190,12 @@ def abort(connection: sa.Connection, row: Row, now: int) -> list[str]:
 def abort_all(connection: sa.Connection, which: sa.ColumnElement[bool], now: int) -> list[str]:
     """Drop uploads that are not at an end; returns their parts, to be discarded."""
     which = sa.and_(which, multipart_upload.c.state.in_((UploadState.OPEN, UploadState.COMPLETING)))
-    columns: list[sa.Column[Any]] = [multipart_upload.c.seq, multipart_upload.c.id]
     locks.lock_uploads(connection, which)
-    rows = connection.execute(sa.select(*columns).where(which)).all()
+    rows = connection.execute(_uploads.where(which)).all()
     if rows:
         connection.execute(multipart_part.delete().where(multipart_part.c.upload_seq.in_([row.seq for row in rows])))
         connection.execute(multipart_upload.update().where(which).values(state=UploadState.ABORTED, updated=now))
-    return [PARTS + row.id for row in rows]
+    return [f"{PARTS}{row.session_id}/{row.id}" for row in rows]
 
 
 def repeated_bytes(connection: sa.Connection, sessions: sa.Select[Any]) -> int:

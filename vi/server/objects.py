@@ -1,0 +1,103 @@
+"""Where the bytes of assets are: a folder (`vi.server.disk.blobs`) or a bucket (`vi.server.s3`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol
+
+from .disk.blobs import Staging
+
+
+class ObjectStore(Protocol):
+    """Objects named by ids that the store makes, and the parts of uploads that are not complete.
+
+    What a method has stored is there after a crash, and after a loss of power. An object never changes.
+    """
+
+    @property
+    def most_copied(self) -> int | None:
+        """Bytes of objects that `local` may copy to this disk at once; None where it copies none."""
+        ...
+
+    def path(self, blob: str) -> Path | None:
+        """Return where an object lies on this disk; None where it has to be asked for with `local`."""
+        ...
+
+    def local(self, objects: Sequence[tuple[str, int]]) -> AbstractAsyncContextManager[Sequence[Path]]:
+        """Give paths of *objects*, each an id and its bytes, in a block; one that is gone has no file."""
+        ...
+
+    async def read(self, blob: str, start: int, length: int) -> bytes:
+        """Return a stretch of an object; raises `FileNotFoundError` when it is gone."""
+        ...
+
+    @property
+    def redirects(self) -> bool:
+        """Whether clients fetch objects from the store itself, at a `download_url`."""
+        ...
+
+    async def download_url(self, blob: str, mime: str, method: str) -> str:
+        """Return an address at which the store answers *method*, GET or HEAD, for the next minutes."""
+        ...
+
+    async def put(self, data: bytes, session: str) -> str:
+        """Store a small object of an upload session and return its id."""
+        ...
+
+    def stage(self) -> Staging:
+        """Begin a large object."""
+        ...
+
+    async def adopt(self, staged: Staging, session: str) -> str:
+        """Store a finished large object of an upload session and return its id."""
+        ...
+
+    async def put_thumbnails(self, thumbnails: Sequence[tuple[str, bytes]]) -> None:
+        """Store the thumbnails of objects, unless the store refuses: they can be made again."""
+        ...
+
+    async def thumbnail(self, blob: str) -> bytes | None:
+        """Return the thumbnail of an object; None when it is missing or damaged."""
+        ...
+
+    async def preview(self, blob: str, side: int) -> bytes | None:
+        """Return the preview of an object that fits *side*; None when it is not kept."""
+        ...
+
+    async def put_preview(self, blob: str, side: int, data: bytes) -> None:
+        """Keep the preview of an object, in place of those that nobody has looked at for longest."""
+        ...
+
+    async def remove(self, blobs: Sequence[str]) -> None:
+        """Remove objects and their pictures, or after `PARTS` the parts of an upload; ignore missing ones."""
+        ...
+
+    async def adopt_part(self, staged: Staging, session: str, upload: str, file: str) -> None:
+        """Store a finished part of a multipart upload under the name *file*."""
+        ...
+
+    async def remove_part(self, session: str, upload: str, file: str) -> None:
+        """Remove one part."""
+        ...
+
+    async def remove_parts(self, session: str, upload: str) -> None:
+        """Remove every part of a multipart upload; what cannot be removed now is removed later."""
+        ...
+
+    async def join_parts(self, session: str, upload: str, files: Sequence[str]) -> str:
+        """Make one object of the parts *files*, in this order, and return its id."""
+        ...
+
+    async def newest(self) -> list[str]:
+        """Return the ids among which a crash may have left objects that no row mentions, for a start to remove."""
+        ...
+
+    async def sweep(self, uploads: Iterable[str]) -> None:
+        """Remove, at a start, what this process left unfinished, and the parts of every upload but *uploads*."""
+        ...
+
+    async def aclose(self) -> None:
+        """Wait for what is being written."""
+        ...

@@ -152,6 +152,22 @@ def test_every_path_on_the_pages_for_developers_exists() -> None:
     assert sorted(path for path in paths - made_up if not (ROOT / path).exists()) == []
 
 
+def test_every_name_that_the_map_gives_with_a_file_is_in_that_file() -> None:
+    text = (DOCS / "architecture.md").read_text("utf-8")
+    places = re.findall(r"`(vi/[\w/]+\.py)` \(`([\w.]+)`\)", text)
+    places += [(path, name) for name, path in re.findall(r"`([\w.]+)` of `(vi/[\w/]+\.py)`", text)]
+    assert len(places) >= 5
+    missing = []
+    for path, name in places:
+        body: list[ast.stmt] = ast.parse((ROOT / path).read_text("utf-8")).body
+        for part in name.split("."):
+            kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+            found = [node for node in body if isinstance(node, kinds) and node.name == part]
+            missing += [f"{path}: {name}"] if not found else []
+            body = found[0].body if found else []
+    assert missing == []
+
+
 def test_every_environment_variable_of_the_code_is_in_the_table() -> None:
     named = {
         name for row in table("settings.md", "## Environment variables") for name in re.findall(r"[A-Z_]{2,}", row[0])

@@ -24,7 +24,7 @@ _FLAG: Schema = {"type": "string", "enum": ["y", "n"]}
 _WAIT: Schema = {
     "type": "number",
     "minimum": 0,
-    "maximum": 10,
+    "maximum": _routes.LONGEST_WAIT,
     "default": 0,
     "description": "Seconds that the answer may wait for the end of the session.",
 }

@@ -12,7 +12,7 @@ import attrs
 import sqlalchemy as sa
 from aiohttp import web
 
-from ..._routes import MANAGED_SOURCE, WAIT
+from ..._routes import LONGEST_WAIT, MANAGED_SOURCE, WAIT
 from ..._routes import UPLOAD as UPLOAD_HEADER
 from ...api.resources.datasets.assets.responses import UploadedAssetMetadata
 from ..context import CONTEXT, Context
@@ -33,7 +33,6 @@ _RETENTION = {
     "KeepLinkedResources": "KeepLinkedResources",
 }
 _MAX_SIZE = 1 << 53
-LONGEST_WAIT = 10
 _LABEL = re.compile(r"([0-9a-f]{16}) ([!-~]{0,2000})")
 _LONGEST_ORIGIN = 200
 

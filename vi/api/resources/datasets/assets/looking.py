@@ -13,7 +13,7 @@ from .calls import AssetCalls
 from .polling import Polling
 from .responses import AssetIngestionSession
 
-LONGEST_WAIT = 1.0
+ASKED_WAIT = 1.0
 """Seconds; a longer silence of the service is reported to listeners (`SILENCE_SECONDS`)."""
 
 
@@ -42,7 +42,7 @@ class SessionLooks:
         if self._due is not None:  # a service that does not wait after all is polled as any other
             await anyio.sleep(max(0.0, self._due - time.monotonic()))
         pause = self._polling.pause(done, total)
-        longest = min(LONGEST_WAIT, self._calls.http.settings.timeouts.request / 2)
+        longest = min(ASKED_WAIT, self._calls.http.settings.timeouts.request / 2)
         await anyio.sleep(max(0.0, pause - longest))
         self._due = time.monotonic() + min(pause, longest)
         wait = longest if total - done <= 1 else min(pause, longest)  # one file has no progress to show

@@ -16,8 +16,7 @@ import anyio
 import attrs
 from anyio.streams.memory import MemoryObjectSendStream
 
-from ...... import _routes, _wire
-from ......_checksums import Expected, from_goog_hash
+from ......_checksums import from_goog_hash
 from ......_connections import TRANSPORT_ERRORS
 from ......_pacing import Slots
 from ......_transfer import files
@@ -32,7 +31,6 @@ from ......_transfer.outcomes import TargetGone, TransferFailed, UrlExpired
 from ......_transfer.progress import ProgressTracker
 from ......_transfer.record import FileFailure
 from ......_transfer.remote_folders import RemoteFolder
-from ......_transfer.signed import signed_transfer
 from ......_transfer.sources.local import shown
 from ......_transfer.storage import Storage
 from ......_transfer.threads.lanes import Lanes
@@ -44,6 +42,7 @@ from ......errors import ViDownloadError, ViError, ViNetworkError, ViNotFoundErr
 from ..calls import WITH_CONTENTS, AssetCalls
 from ..remote_index import RemoteIndex
 from ..results import AssetDownloadResult
+from .remote_files import read_remote, renew
 
 _MISSING = "vi:missing"  # no field of the protocol holds a colon
 
@@ -160,6 +159,8 @@ class Download:
     async def _begin(self, item: Any, pool: TaskPool) -> None:
         self._entered += 1
         try:
+            if isinstance(item, dict) and item.get(_MISSING):
+                raise TransferFailed(FileCode.ENOENT, "the asset does not exist.")
             remote = read_remote(item, self._calls.endpoint)
         except TransferFailed as problem:
             name = _name_of(item)
@@ -399,39 +400,6 @@ class Download:
         )
 
 
-async def renew(calls: AssetCalls, remote: RemoteFile) -> None:
-    """Ask the service for an asset again and take its fresh URL; `TargetGone` when it does not exist."""
-    try:
-        fresh = read_remote(await calls.contents(remote.asset_id), calls.endpoint)
-    except ViNotFoundError:
-        raise TargetGone from None
-    remote.transfer, remote.size, remote.expected = fresh.transfer, fresh.size, fresh.expected
-
-
-def read_remote(item: Any, endpoint: str) -> RemoteFile:
-    """Read what is needed of an asset document, without building models; `TransferFailed` when it cannot be used."""
-    if isinstance(item, dict) and item.get(_MISSING):
-        raise TransferFailed(FileCode.ENOENT, "the asset does not exist.")
-    try:
-        asset_id, filename, metadata = item["assetId"], item["filename"], item["metadata"]
-        size, digest = metadata["fileSize"], metadata.get("hash") or {}
-        algorithm, value = digest.get("algorithm"), digest.get("contents")
-    except (KeyError, TypeError, AttributeError):
-        raise TransferFailed(FileCode.EBADITEM, "the service's document for it cannot be read.") from None
-    if not _routes.is_identifier(asset_id) or type(filename) is not str or type(size) is not int or size < 0:
-        raise TransferFailed(
-            FileCode.EBADITEM, "the service's document for it has an id or a field that cannot be used."
-        )
-    try:
-        contents = item["contents"]["asset"]
-        url, headers, expiry = contents["url"], contents.get("headers"), contents.get("expiry") or 0
-        expires = _wire.to_seconds(expiry)
-    except (KeyError, TypeError, AttributeError):
-        raise TransferFailed(FileCode.ENOCONTENT, "the service gave no URL for its contents.") from None
-    transfer = signed_transfer(url, headers, "GET", expires, endpoint=endpoint)
-    return RemoteFile(asset_id, filename, size, Expected(_text(algorithm), _text(value)), transfer)
-
-
 def _id_of(item: Any) -> str:
     return str(item.get("assetId", "")) if isinstance(item, dict) else ""
 
@@ -441,7 +409,3 @@ def _name_of(item: Any) -> str:
     if not isinstance(item, dict):
         return "an item of the listing"
     return shown(str(item.get("filename") or item.get("assetId") or "an item of the listing")[:255])
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None

@@ -35,7 +35,7 @@ from ......errors import (
 )
 from .....pagination import Page, Run
 from ..calls import AssetCalls
-from ..download.run import renew
+from ..download.remote_files import renew
 from ..responses import Asset
 from .one import OneAsset
 from .stream import error_of, gone

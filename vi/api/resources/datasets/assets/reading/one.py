@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import attrs
 
-from ...... import _wire
-from ......_checksums import Expected
 from ......_transfer.download import RemoteFile
-from ......_transfer.outcomes import TransferFailed
-from ......_transfer.signed import signed_transfer
 from ......_transfer.storage import Storage
-from ......codes import FileCode
 from ......errors import ViInvalidParameterError, ViNotFoundError
 from ....base import check_id, check_text
 from ..calls import AssetCalls
+from ..download.remote_files import remote_of
 from ..responses import Asset
 
 
@@ -66,17 +62,3 @@ class OneAsset:
                 return self.asset, remote
         asset = await self.ask(calls, contents=True)
         return asset, remote_of(asset, calls.endpoint)
-
-
-def remote_of(asset: Asset, endpoint: str) -> RemoteFile:
-    """Return where the bytes of *asset* are and what they must be; `TransferFailed` when it cannot be used."""
-    contents = asset.contents.asset if asset.contents is not None else None
-    size, digest = asset.metadata.file_size, asset.metadata.hash
-    if contents is None or not contents.url:
-        raise TransferFailed(FileCode.ENOCONTENT, "the service gave no URL for its contents.")
-    if size <= 0:
-        raise TransferFailed(FileCode.EBADITEM, "the service states no size for it.")
-    transfer = signed_transfer(
-        contents.url, contents.headers, "GET", _wire.to_seconds(contents.expiry), endpoint=endpoint
-    )
-    return RemoteFile(asset.asset_id, asset.filename, size, Expected(digest.algorithm, digest.contents), transfer)

@@ -30,7 +30,7 @@ from ......errors import (
 )
 from .....pagination import Run
 from ..calls import AssetCalls
-from ..download.run import renew
+from ..download.remote_files import renew
 from ..responses import Asset
 from .one import OneAsset
 

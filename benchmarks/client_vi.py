@@ -41,8 +41,8 @@ class Client:
         self.settings = load_settings(KEY, ORGANIZATION, store)
         self.store = store
         self.connections = Connections(self.settings, context)
-        http = Http(self.settings, self.connections)
-        self.storage = Storage(self.settings, self.connections, http.pacing, http.budget)
+        http = Http(self.connections)
+        self.storage = Storage(self.connections, http.pacing, http.budget)
         self.slots = http.pacing.slots()
         self.lanes = Lanes()
 

@@ -69,6 +69,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("app",),
         ("running",),
         ("lifecycle",),
+        ("following",),
         ("command",),
     ),
 }

@@ -57,6 +57,8 @@ class Attempts:
     budget: RetryBudget
     hooks: Hooks
     logger: logging.Logger
+    follow: Callable[[], Awaitable[bool]] | None = None
+    """Looks for a service that refused the connection; true if it can be reached now."""
 
     async def make(self, attempt: Callable[[int], Awaitable[T | Failed | Again]], *, method: str, request: str) -> T:
         """Repeat *attempt*, which is given its number, until it brings something; *request* is its name in the log.
@@ -66,6 +68,7 @@ class Attempts:
         """
         began = time.monotonic()
         number = 0
+        followed = self.follow is None
         while True:
             number += 1
             outcome = await attempt(number)
@@ -74,6 +77,12 @@ class Attempts:
             if not isinstance(outcome, Failed):
                 return outcome
             status, kind, retry_after = outcome.status, outcome.kind, outcome.retry_after
+            if kind is FailureKind.NEVER_SENT and not followed:
+                assert self.follow is not None
+                followed = True
+                if await self.follow():
+                    number -= 1
+                    continue
             if status in (429, 503) or kind is FailureKind.TIMED_OUT:
                 self.pacing.trouble()
             elapsed = time.monotonic() - began

@@ -16,7 +16,7 @@ import platform
 import ssl
 import weakref
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -97,11 +97,23 @@ class LoopConnections:
                 connector.close()
 
 
+class Follower(Protocol):
+    """Knows where a service is that may end, and start again at another address."""
+
+    async def find(self, known: str, *, refused: bool) -> str | None:
+        """Return the address if it is no longer the *known* one, or if that has *refused* and now answers again."""
+
+
 class Connections:
-    """Hands out the sessions of the running loop, opening them at first use."""
+    """Hands out the sessions of the running loop, opening them at first use; knows where the service is."""
 
     def __init__(self, settings: Settings, ssl_context: ssl.SSLContext | None) -> None:
-        self._settings = settings
+        self.settings = settings
+        """With the address at which the service is now."""
+        self.origin: str = origin_of(URL(settings.endpoint))
+        """Scheme, host and port of that address."""
+        self.follower: Follower | None = None
+        """Set for a local service, which ends with the client that started it."""
         self._ssl_context = ssl_context
         self.hooks: Hooks = Hooks()
         host = URL(settings.endpoint).host or ""
@@ -109,6 +121,19 @@ class Connections:
         self.closed: bool = False
         self._proxies: dict[str, dict[str, Any]] = {}
         self._by_loop: dict[asyncio.AbstractEventLoop, LoopConnections] = {}
+
+    async def follow(self, *, refused: bool = False) -> bool:
+        """Look where the service is; true if it has another address, or answers again at one that has *refused*."""
+        if self.follower is None:
+            return False
+        if self.closed:
+            raise client_is_closed()
+        found = await self.follower.find(self.settings.endpoint, refused=refused)
+        if found is None:
+            return False
+        self.settings = attrs.evolve(self.settings, endpoint=found)
+        self.origin = origin_of(URL(found))
+        return True
 
     def current(self) -> LoopConnections:
         """Return the sessions of the running loop."""
@@ -161,9 +186,9 @@ class Connections:
         self._by_loop.clear()
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> LoopConnections:
-        timeouts = self._settings.timeouts
+        timeouts = self.settings.timeouts
         # One connection that takes longer than all of them together may is not waited for.
-        connect = min(timeouts.connect, self._settings.retries.connect_patience)
+        connect = min(timeouts.connect, self.settings.retries.connect_patience)
         spare = spare_descriptors()
         scarce = spare is not None and spare < MANY_DESCRIPTORS
         common: dict[str, Any] = {

@@ -67,27 +67,32 @@ class Recipe(Protocol):
 class Http:
     """Sends the API requests of one client."""
 
-    def __init__(self, settings: Settings, connections: Connections, recipe: Recipe | None = None) -> None:
-        self.settings = settings
+    def __init__(self, connections: Connections, recipe: Recipe | None = None) -> None:
+        settings = connections.settings
         self.recipe = recipe
         """What makes the client again, for pickling what uses this."""
         self.connections = connections
         self.pacing: Pacing = Pacing(settings.limits.max_concurrency)
         self.budget: RetryBudget = RetryBudget()
-        self._attempts = Attempts("api", settings.retries, self.pacing, self.budget, connections.hooks, logger)
+        self._attempts = Attempts(
+            "api", settings.retries, self.pacing, self.budget, connections.hooks, logger, self._again
+        )
         self.running: Running = Running()
         self.honours_keys: bool = False
         """Whether an answer has shown that the service honours ``Idempotency-Key``."""
         self.additions: frozenset[str] = frozenset()
         """What answers have said that the service has beside the protocol."""
-        self._base = URL(settings.endpoint)
-        self._origin = origin_of(self._base)
         _redact.hold_key(settings.secret_key)
         self._headers = {
             "Authorization": f"Bearer {settings.secret_key}",
             "Organization-Id": settings.organization_id,
             "Accept": "application/json",
         }
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the client."""
+        return self.connections.settings
 
     async def request(
         self,
@@ -152,8 +157,10 @@ class Http:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Send a request one time and return the answer whatever it says, for callers that judge it themselves."""
-        url, data = self._prepared(path, params, body)
         given = {"Content-Type": "application/json", **(headers or {})}
+        data = _json(body)
+        await self.connections.follow()
+        url = self._url(path, params)
         answer, failure = await self._attempt(method, url, given, data, self.settings.timeouts.request, once=False)
         if answer is None:
             assert failure is not None
@@ -172,26 +179,35 @@ class Http:
         headers = {"Content-Type": "application/json", **(more or {})}
         if method == "POST":
             headers["Idempotency-Key"] = uuid.uuid4().hex
-        url, data = self._prepared(path, params, body)
-        return await self._send(method, url, headers, data, f"{method} {path}", idempotent)
+        return await self._send(method, path, params, headers, _json(body), idempotent)
 
-    def _prepared(self, path: str, params: Mapping[str, str] | None, body: Any) -> tuple[URL, bytes | None]:
+    def _url(self, path: str, params: Mapping[str, str] | None) -> URL:
         url = URL(f"{self.settings.endpoint}{path}", encoded=True)
-        if params:
-            url = url.with_query(params)
-        return url, json.dumps(body, ensure_ascii=False, allow_nan=False).encode() if body is not None else None
+        return url.with_query(params) if params else url
+
+    async def _again(self) -> bool:
+        return await self.connections.follow(refused=True)
 
     async def _send(
-        self, method: str, url: URL, headers: dict[str, str], data: bytes | None, doing: str, idempotent: bool
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        headers: dict[str, str],
+        data: bytes | None,
+        idempotent: bool,
     ) -> Answer:
-        gate = self.pacing.of(self._origin)
+        doing = f"{method} {path}"
+        url = self._url(path, params)
         left = self.settings.timeouts.request
         uncertain = False
         self.budget.earn()
 
         async def attempt(number: int) -> Answer | Failed:
-            nonlocal left, uncertain
-            await gate.wait()
+            nonlocal url, left, uncertain
+            if await self.connections.follow() or number > 1:
+                url = self._url(path, params)
+            await self.pacing.of(self.connections.origin).wait()
             repeatable = idempotent or self.honours_keys
             started = time.monotonic()
             answer, failure = await self._attempt(method, url, headers, data, left, once=not repeatable)
@@ -210,7 +226,7 @@ class Http:
             return Failed(
                 self._failure(answer, failure, doing, retry_after),
                 failure.reason if failure else f"status {answer.status if answer else '?'}",
-                self._origin,
+                self.connections.origin,
                 status=answer.status if answer else None,
                 kind=failure.kind if failure else None,
                 retry_after=retry_after,
@@ -253,7 +269,7 @@ class Http:
                 headers={**self._headers, **headers},
                 data=data,
                 allow_redirects=False,
-                **self.connections.proxy_for(self._origin),
+                **self.connections.proxy_for(self.connections.origin),
             ) as response:
                 if response.headers.get("Idempotency-Key"):
                     self.honours_keys = True
@@ -271,7 +287,7 @@ class Http:
         location = response.headers.get("Location", "")
         try:
             target = url.join(exact_url(location))
-            same = origin_of(target) == self._origin
+            same = origin_of(target) == self.connections.origin
         except ValueError:
             target, same = url, False
         if not same or method not in ("GET", "HEAD"):
@@ -317,6 +333,10 @@ class Http:
             request_id=answer.request_id,
             details={"body": excerpt},
         )
+
+
+def _json(body: Any) -> bytes | None:
+    return json.dumps(body, ensure_ascii=False, allow_nan=False).encode() if body is not None else None
 
 
 async def read_capped(response: aiohttp.ClientResponse, limit: int) -> bytes:

@@ -26,7 +26,7 @@ from .config import RetryPolicy, Settings, Timeouts, TransferLimits, check_ssl_c
 from .errors import ViError, ViOperationError
 
 if TYPE_CHECKING:
-    from .server import LocalService
+    from .server.following import Following
 
 C = TypeVar("C", bound="AsyncClient | Client")
 
@@ -95,15 +95,16 @@ class AsyncClient:
             ssl_context,
         )
 
-    def _connect(self, settings: Settings, ssl_context: ssl.SSLContext | None, local_data: Path | None = None) -> None:
+    def _connect(
+        self, settings: Settings, ssl_context: ssl.SSLContext | None, following: Following | None = None
+    ) -> None:
         check_ssl_context(ssl_context)
         log_as_asked()
-        self._settings = settings
-        self._recipe = ClientRecipe(settings, ssl_context, local_data)
-        self._service: LocalService | None = None
+        self._recipe = ClientRecipe(settings, ssl_context, following.data if following is not None else None)
         self._closed = False
         self._connections = Connections(settings, ssl_context)
-        self._http = Http(settings, self._connections, self._recipe)
+        self._following = self._connections.follower = following
+        self._http = Http(self._connections, self._recipe)
         self._transfers = Transfers(self._http, self._connections)
         self.assets = AsyncAssets(self._http, self._transfers)
         self.datasets = AsyncDatasets(self._http)
@@ -121,7 +122,8 @@ class AsyncClient:
         """Return a client of the embedded service over the folder *data*: ``async with AsyncClient.local() as client``.
 
         The service runs in this event loop, on a free loopback port, until the client is closed. If the folder is
-        already served, the client joins that service.
+        already served, the client joins that service; when another client that ran it has ended, the next request
+        of this one starts it again.
 
         Args:
             data: Folder of the service, created if missing.
@@ -140,7 +142,7 @@ class AsyncClient:
     @property
     def settings(self) -> Settings:
         """The settings in use; the repr masks the key."""
-        return self._settings
+        return self._connections.settings
 
     @property
     def hooks(self) -> Hooks:
@@ -148,7 +150,7 @@ class AsyncClient:
         return self._connections.hooks
 
     async def aclose(self) -> None:
-        """Close connections, I/O threads and the service that `local` started. Closing twice is allowed.
+        """Close connections, I/O threads and the service if this client runs it. Closing twice is allowed.
 
         Running transfers are cancelled first, and raise `ViOperationError`.
         """
@@ -156,9 +158,8 @@ class AsyncClient:
         await self._http.running.end()
         self._transfers.close()
         await self._connections.aclose()
-        service, self._service = self._service, None
-        if service is not None:
-            await service.aclose()
+        if self._following is not None:
+            await self._following.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -179,9 +180,10 @@ class AsyncClient:
         return self._recipe.client(type(self))
 
     def __repr__(self) -> str:
-        if not hasattr(self, "_settings"):  # a traceback shows the locals of a call whose settings were refused
+        if not hasattr(self, "_connections"):  # a traceback shows the locals of a call whose settings were refused
             return "AsyncClient()"
-        return f"AsyncClient(organization_id={self._settings.organization_id!r}, endpoint={self._settings.endpoint!r})"
+        settings = self.settings
+        return f"AsyncClient(organization_id={settings.organization_id!r}, endpoint={settings.endpoint!r})"
 
     def __del__(self) -> None:
         if getattr(self, "_closed", True) or not self._connections.any_open:
@@ -203,7 +205,11 @@ class ClientRecipe:
     def client(self, cls: type[C]) -> C:
         """Make a client that has opened nothing yet."""
         client = AsyncClient.__new__(cls if issubclass(cls, AsyncClient) else AsyncClient)
-        client._connect(self._settings, self._ssl_context, self._local_data)
+        following = _follow(self._local_data)
+        settings = self._settings
+        if following is not None and following.address is not None:
+            settings = attrs.evolve(settings, endpoint=following.address)
+        client._connect(settings, self._ssl_context, following)
         if not issubclass(cls, Client):
             return cast("C", client)
         blocking = cls.__new__(cls)
@@ -225,13 +231,16 @@ class ClientRecipe:
 
 
 def _recipe_again(settings: Settings, local_data: Path | None) -> ClientRecipe:
-    """Return a pickled recipe; a local service may have another address by now."""
-    if local_data is not None:
-        from .server.config import Folder
-        from .server.disk.lock import read_address
-
-        settings = attrs.evolve(settings, endpoint=read_address(Folder(local_data).lock) or settings.endpoint)
     return ClientRecipe(settings, None, local_data)
+
+
+def _follow(local_data: Path | None) -> Following | None:
+    """Return what follows the service of a folder, which a copy of a client does not start."""
+    if local_data is None:
+        return None
+    from .server.following import Following
+
+    return Following(local_data)
 
 
 @attrs.define(eq=False)
@@ -256,7 +265,8 @@ class LocalClient:
             await self._client.aclose()
 
     async def _start(self) -> AsyncClient:
-        from .server import open_service
+        from .server.following import Following
+        from .server.lifecycle import open_service
 
         service = await open_service(self._data)
         client = AsyncClient.__new__(AsyncClient)
@@ -269,11 +279,10 @@ class LocalClient:
                 retries=self._retries,
                 limits=self._limits,
             )
-            client._connect(settings, None, service.data)
+            client._connect(settings, None, Following(service.data, service))
         except ViError:
             await service.aclose()
             raise
-        client._service = service
         return client
 
 
@@ -360,7 +369,8 @@ class Client:
     ) -> Self:
         """Return a client of the embedded service over the folder *data*, which runs until the client is closed.
 
-        If the folder is already served, the client joins that service.
+        If the folder is already served, the client joins that service; when another client that ran it has ended, the
+        next request of this one starts it again.
 
         Args:
             data: Folder of the service, created if missing.
@@ -404,7 +414,7 @@ class Client:
         return self._client.hooks
 
     def close(self) -> None:
-        """Close connections, the loop's thread, and the service that `local` started. Closing twice is allowed."""
+        """Close connections, the loop's thread, and the service if this client runs it. Closing twice is allowed."""
         self._loop_thread.close()
 
     def __enter__(self) -> Self:
@@ -426,7 +436,8 @@ class Client:
         return self._client._recipe.client(type(self))
 
     def __repr__(self) -> str:
-        settings = getattr(getattr(self, "_client", None), "_settings", None)
-        if settings is None:
+        connections = getattr(getattr(self, "_client", None), "_connections", None)
+        if connections is None:
             return "Client()"
+        settings = connections.settings
         return f"Client(organization_id={settings.organization_id!r}, endpoint={settings.endpoint!r})"

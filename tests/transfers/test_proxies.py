@@ -232,7 +232,7 @@ async def test_a_proxy_that_takes_a_connection_and_says_nothing_is_given_up(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{silent.getsockname()[1]}")
         connections = Connections(settings, None)
-        storage = Storage(settings, connections, Pacing(1), RetryBudget())
+        storage = Storage(connections, Pacing(1), RetryBudget())
         transfer = signed_transfer("https://storage.test/x", {}, method, 0, endpoint=settings.endpoint)
         with anyio.fail_after(10):
             if method == "PUT":

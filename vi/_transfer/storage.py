@@ -7,6 +7,7 @@ What a transfer came to is a return value or one of three exceptions: `UrlExpire
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import time
@@ -27,7 +28,7 @@ from .._retry import FailureKind, RetryBudget, read_date, read_retry_after
 from .._sockets import watch
 from ..codes import FileCode
 from ..config import Settings
-from ..errors import ViOperationError
+from ..errors import ViNetworkError, ViOperationError
 from .bodies import Body
 from .minimum_rate import MinimumRate, RateWatch
 from .outcomes import SourceFailedError, TargetGone, TransferFailed, UrlExpired
@@ -66,19 +67,31 @@ class Received:
 class Storage:
     """Sends to and fetches from signed URLs for one client."""
 
-    def __init__(self, settings: Settings, connections: Connections, pacing: Pacing, budget: RetryBudget) -> None:
-        self.settings = settings
+    def __init__(self, connections: Connections, pacing: Pacing, budget: RetryBudget) -> None:
         self.connections: Connections = connections
         self._pacing = pacing
         self._budget = budget
         self.hooks: Hooks = connections.hooks
-        self.attempts: Attempts = Attempts("storage", settings.retries, pacing, budget, self.hooks, logger)
+        self.attempts: Attempts = Attempts(
+            "storage", self.settings.retries, pacing, budget, self.hooks, logger, self._again
+        )
         self._rate_watches: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, RateWatch] = (
             weakref.WeakKeyDictionary()
         )
         self._date_seen = ""
         self._clock_ahead: float | None = None
         """Seconds by which the service's clock is ahead of our monotonic one, once an answer has told."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the client."""
+        return self.connections.settings
+
+    async def _again(self) -> bool:
+        # A signed URL keeps its address: a service that starts again takes the same one where it can.
+        with contextlib.suppress(ViNetworkError):  # a file fails by name, requests say what else is wrong
+            return await self.connections.follow(refused=True)
+        return False
 
     def minimum_rate(self) -> MinimumRate:
         """Return the minimum rate of one transfer in the running loop."""

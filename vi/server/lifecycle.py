@@ -104,10 +104,12 @@ async def serve(
     config: ServiceConfig | None = None,
     clock: Callable[[], int] = wall_clock,
     middlewares: Sequence[Any] = (),
+    embedded: bool = False,
 ) -> LocalService:
     """Serve the folder *data* from this event loop; port 0 takes a free one.
 
-    *middlewares* are aiohttp middlewares put before the service's own. Raises `ServiceRunningError` when the folder is
+    *middlewares* are aiohttp middlewares put before the service's own; an *embedded* service ends with the client that
+    started it, and clients that have joined it start the next. Raises `ServiceRunningError` when the folder is
     already served.
     """
     config = config or ServiceConfig()
@@ -125,7 +127,8 @@ async def serve(
     except OSError as error:
         raise _unusable(folder, error) from error
     if lock is None:
-        url = read_address(folder.lock)
+        found = read_address(folder.lock)
+        url = found.url if found is not None else None
         raise ServiceRunningError(f"{folder.root} is already served at {url or 'another address'}.", url=url)
     try:
         from .running import Running
@@ -141,7 +144,7 @@ async def serve(
         lock.release()
         raise
     try:
-        lock.announce(running.url)
+        lock.announce(running.url, embedded=embedded)
     except OSError as error:
         await running.aclose()
         raise _unusable(folder, error) from error
@@ -160,7 +163,7 @@ async def open_service(
     deadline = loop.time() + _JOIN_SECONDS
     while True:
         try:
-            return await serve(data, host=host, port=port, config=config)
+            return await serve(data, host=host, port=port, config=config, embedded=True)
         except ServiceRunningError as running:
             if running.url is not None and await _answers(running.url):
                 return _join(data, running.url)

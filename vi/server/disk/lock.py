@@ -48,9 +48,9 @@ class FolderLock:
             raise
         return lock
 
-    def announce(self, url: str) -> None:
-        """Write where the service answers."""
-        self._write(json.dumps({"url": url, "pid": os.getpid()}).encode())
+    def announce(self, url: str, *, embedded: bool) -> None:
+        """Write where the service answers, and whether it is *embedded* in a client and ends with that."""
+        self._write(json.dumps({"url": url, "pid": os.getpid(), "embedded": embedded}).encode())
 
     def release(self) -> None:
         """Release the folder."""
@@ -68,11 +68,19 @@ class FolderLock:
         os.write(self.descriptor, text)
 
 
-def read_address(path: Path) -> str | None:
-    """Return the address in a lock file, None while its holder is still starting."""
+@attrs.frozen
+class Address:
+    """Where the service of a folder answers, and whether it is embedded in a client."""
+
+    url: str
+    embedded: bool
+
+
+def read_address(path: Path) -> Address | None:
+    """Return the address in a lock file; None while its holder is still starting, and after it has ended."""
     try:
         found = json.loads(read_own(path))
     except (ValueError, OSError):
         return None
     url = found.get("url") if isinstance(found, dict) else None
-    return url if isinstance(url, str) else None
+    return Address(url, found.get("embedded") is True) if isinstance(url, str) else None

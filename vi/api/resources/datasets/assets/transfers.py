@@ -29,7 +29,7 @@ class Transfers:
 
     def __init__(self, http: Http, connections: Connections) -> None:
         self._http = http
-        self._storage = Storage(http.settings, connections, http.pacing, http.budget)
+        self._storage = Storage(connections, http.pacing, http.budget)
         self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Lanes] = weakref.WeakKeyDictionary()
 
     def upload(self, calls: AssetCalls, options: UploadOptions, tracker: ProgressTracker) -> Upload:

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from ._optional import prefer
+
 Buffer = bytes | bytearray | memoryview
 Update = Callable[[Buffer, int], int]
 
@@ -26,8 +28,9 @@ logger = logging.getLogger("vi.checksums")
 
 
 def _fastcrc() -> Update:
-    import fastcrc
-
+    fastcrc: Any = prefer("fastcrc")
+    if fastcrc is None:
+        raise ImportError("fastcrc cannot be used")
     iscsi: Callable[[Any, int], int] = fastcrc.crc32.iscsi
     return iscsi
 

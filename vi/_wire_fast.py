@@ -18,12 +18,10 @@ from typing import Any, Generic, TypeVar, Union, get_args, get_origin
 
 import attrs
 
+from ._optional import prefer
 from ._wire import IDENTIFIERS, identifier, short_identifier, wire_name
 
-try:
-    import msgspec
-except ImportError:
-    msgspec = None  # type: ignore[assignment]
+msgspec: Any = prefer("msgspec")
 
 T = TypeVar("T")
 

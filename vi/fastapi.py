@@ -23,6 +23,7 @@ import attrs
 
 from ._events import TransferProgress
 from ._media import may_be_inline
+from ._optional import require
 from ._ranges import select
 from .api.resources.datasets.assets.events import TransferEvents
 from .api.resources.datasets.assets.reading.stream import AssetStream
@@ -46,15 +47,12 @@ from .errors import (
     ViValidationError,
 )
 
-try:
-    from fastapi import Depends, FastAPI, HTTPException, Request, Response, UploadFile
-    from fastapi.responses import JSONResponse, StreamingResponse
-    from starlette.requests import ClientDisconnect
-    from starlette.types import Message, Receive, Scope, Send
-except ImportError:
-    raise ViConfigurationError(
-        "vi.fastapi needs FastAPI.", suggestion="Install it with: pip install 'vi-async-sdk[fastapi]'"
-    ) from None
+for _library in ("starlette", "fastapi"):
+    require(_library, "vi.fastapi")
+from fastapi import Depends, FastAPI, HTTPException, Request, Response, UploadFile  # noqa: E402
+from fastapi.responses import JSONResponse, StreamingResponse  # noqa: E402
+from starlette.requests import ClientDisconnect  # noqa: E402
+from starlette.types import Message, Receive, Scope, Send  # noqa: E402
 
 logger: logging.Logger = logging.getLogger("vi.fastapi")
 

@@ -22,14 +22,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
-from fsspec.asyn import AsyncFileSystem, get_loop, sync
-from fsspec.callbacks import DEFAULT_CALLBACK, Callback
-
 from ._directories import Entry, Names
 from ._disk import when_free
+from ._optional import require
 from .api.resources.datasets.assets.reading.stream import AssetFile
 from .client import AsyncClient
 from .errors import ViNotFoundError
+
+require("fsspec", "vi.filesystem")
+from fsspec.asyn import AsyncFileSystem, get_loop, sync  # noqa: E402
+from fsspec.callbacks import DEFAULT_CALLBACK, Callback  # noqa: E402
 
 PROTOCOL = "vi"
 SPOOLED = 16 << 20

@@ -7,15 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ._events import RequestEvent, RetryEvent, TransferProgress
+from ._optional import require
 from .client import AsyncClient, Client
-from .errors import ViConfigurationError
 
-try:
-    from opentelemetry import metrics, trace
-except ImportError:
-    raise ViConfigurationError(
-        "vi.otel needs OpenTelemetry.", suggestion="Install it with: pip install 'vi-async-sdk[otel]'"
-    ) from None
+require("opentelemetry.trace", "vi.otel")
+from opentelemetry import metrics, trace  # noqa: E402
 
 NAME = "vi"
 

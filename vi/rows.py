@@ -15,9 +15,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 import attrs
 
+from ._optional import require
 from .api.pagination import Page, PaginatedResponse
 from .api.resources.datasets.assets.responses import Asset
-from .errors import ViConfigurationError, ViInvalidParameterError
+from .errors import ViInvalidParameterError
 
 if TYPE_CHECKING:
     import pandas
@@ -81,10 +82,7 @@ def write_json_lines(assets: Assets, file: IO[str]) -> int:
 
 def to_pandas(assets: Assets) -> pandas.DataFrame:
     """Return a frame with a row for each asset; whole numbers are ``Int64``, truth values ``boolean``, gaps or not."""
-    try:
-        import pandas
-    except ImportError:
-        raise _missing("pandas") from None
+    pandas = require("pandas", "A data frame")
     arrow = _pyarrow()
     types = {
         arrow.int64(): pandas.Int64Dtype(),
@@ -260,16 +258,6 @@ def _as_text(value: Any) -> str:
     return value.isoformat() if isinstance(value, dt.datetime) else str(value)
 
 
-def _missing(library: str) -> ViConfigurationError:
-    return ViConfigurationError(
-        f"This needs {library}.", suggestion="Install it with: pip install 'vi-async-sdk[pandas]'"
-    )
-
-
 def _pyarrow() -> Any:
-    try:
-        import pyarrow
-        import pyarrow.ipc
-    except ImportError:
-        raise _missing("pyarrow") from None
-    return pyarrow
+    require("pyarrow.ipc", "A table")
+    return require("pyarrow", "A table")

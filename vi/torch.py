@@ -17,14 +17,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 from warnings import warn
 
-import pyarrow as pa
-import torch
-from torch.utils.data import Dataset, IterableDataset, get_worker_info
-
+from ._optional import require
 from .api.resources.datasets.assets.reading.many import AHEAD, MEMORY, OnFailure
 from .api.resources.datasets.assets.responses import Asset, AssetContents, AssetHash, AssetMetadata, Contents
 from .client import Client
 from .errors import ViInvalidParameterError, ViOperationError
+
+for _library in ("torch", "pyarrow"):
+    require(_library, "vi.torch")
+import pyarrow as pa  # noqa: E402
+import torch  # noqa: E402
+from torch.utils.data import Dataset, IterableDataset, get_worker_info  # noqa: E402
 
 logger: logging.Logger = logging.getLogger("vi.torch")
 
@@ -189,6 +192,8 @@ class _Reading:
                 f"decode must be 'pil', 'torchvision', 'bytes' or a function of bytes, got {decode!r}.",
                 parameter="decode",
             )
+        if decode in ("pil", "torchvision"):
+            require("PIL.Image" if decode == "pil" else "torchvision.io", f'decode="{decode}"')
         if isinstance(columns, str):
             raise ViInvalidParameterError("columns must be a list of names.", parameter="columns")
         self._client = client if client is not None else Client()

@@ -156,19 +156,3 @@ def test_few_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
         check = checks.open_files()
         assert check.state == state
         assert check.advice == ("" if state == "ok" else "Run: ulimit -n 4096")
-
-
-def test_extras_are_read_from_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = [
-        "attrs>=24",
-        "pytest>=1; extra == 'good'",
-        "no-such-package[x]>=1; platform_system != 'Windows' and extra == 'bad'",
-        "pytest; extra == 'half'",
-        "nor-this; extra == 'half'",
-    ]
-    monkeypatch.setattr(checks.importlib.metadata, "requires", lambda name: wanted)
-    assert [(check.name, check.state, check.found) for check in checks.extras()] == [
-        ("extra bad", "note", "not installed"),
-        ("extra good", "ok", "installed"),
-        ("extra half", "note", "nor-this missing"),
-    ]

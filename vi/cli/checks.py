@@ -7,7 +7,6 @@ import http.client
 import importlib.metadata
 import importlib.util
 import os
-import re
 import shutil
 import socket
 import ssl
@@ -17,6 +16,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import warnings
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from yarl import URL
 
 from .. import _checksums
 from .._disk import open_to_others
+from .._optional import LIBRARIES, examine
 from .._proxies import bypasses, named_proxy, proxy_of, read_proxy
 from .._redact import redact
 from .._show.units import size
@@ -217,28 +218,19 @@ def decoders() -> Iterator[Check]:
 
 
 def extras() -> Iterator[Check]:
-    """Look which optional parts are installed, by the package's own word."""
-    try:
-        requirements = importlib.metadata.requires("vi-async-sdk") or []
-    except importlib.metadata.PackageNotFoundError:
-        yield Check("extras", "note", "vi is not installed as a package, so its extras are not known")
-        return
-    wanted: dict[str, list[str]] = {}
-    for requirement in requirements:
-        if named := re.match(r"([\w.-]+).*extra == ['\"]([\w-]+)['\"]", requirement):
-            wanted.setdefault(named[2], []).append(named[1])
-    for extra, names in sorted(wanted.items()):
-        missing = [name for name in names if not _installed(name)]
-        if missing:
-            found = "not installed" if len(missing) == len(names) else f"{', '.join(missing)} missing"
-            yield Check(f"extra {extra}", "note", found, f"If you need it: pip install 'vi-async-sdk[{extra}]'")
-        else:
+    """Import the libraries of each extra, and say of each that cannot be used why, and what is lost."""
+    for extra in sorted({extra for library in LIBRARIES for extra in library.extras}):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of theirs, at their import
+            found = [(library, examine(library)) for library in LIBRARIES if extra in library.extras]
+        faults = [(library, fault) for library, fault in found if fault is not None]
+        if not faults:
             yield Check(f"extra {extra}", "ok", "installed")
-
-
-def _installed(name: str) -> bool:
-    try:
-        importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+        elif len(faults) == len(found) and all(fault.missing for _, fault in faults):
+            lost = ", ".join(dict.fromkeys(library.without for library, _ in faults))
+            advice = f"If you need it: pip install 'vi-async-sdk[{extra}]'"
+            yield Check(f"extra {extra}", "note", f"not installed: {lost}", advice)
+        else:
+            said = "; ".join(f"{library.name} {fault.what}: {library.without}" for library, fault in faults)
+            first = min(faults, key=lambda one: one[1].missing)[1]
+            yield Check(f"extra {extra}", "note" if first.missing else "warn", said, first.advice)

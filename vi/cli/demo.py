@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import shlex
 import tempfile
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import attrs
 
+from .._optional import require
 from .._paths import as_path
 from .._show.console import complain, say
 from .._show.text import aligned
@@ -83,8 +83,7 @@ def _tour(given: argparse.Namespace, scratch: Path) -> int:
 
     folder = as_path(given.folder, "folder") if given.folder else scratch / "images"
     if not given.folder:
-        if importlib.util.find_spec("PIL") is None:
-            raise exits.WrongUseError("demo needs the local service: pip install 'vi-async-sdk[local]'")
+        require("PIL.Image", "The demo")
         from .._samples import make_samples
 
         with step("make") as row:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from .._disk import write_private
 from .._event_loop import loop_factory
+from .._optional import prefer
 from .._paths import as_path
 from ..config import is_loopback
 from ..errors import ViConfigurationError
@@ -45,12 +46,8 @@ def run(
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:
-        return loop_factory()
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
+    uvloop = prefer("uvloop")
+    return loop_factory() if uvloop is None else uvloop.new_event_loop
 
 
 async def _run(

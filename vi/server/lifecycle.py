@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from .._disk import flush_folder, open_private, write_all
+from .._optional import require
 from .._paths import as_path
 from ..errors import ViConfigurationError
 from .config import IN_WORKER, Folder, ServiceConfig
@@ -221,14 +222,5 @@ def _unusable(folder: Folder, error: OSError) -> ViConfigurationError:
 
 
 def _require_libraries() -> None:
-    try:
-        import PIL.Image
-        import sqlalchemy
-
-        from . import running  # noqa: F401
-    except ImportError as error:
-        raise ViConfigurationError(
-            f"The local service needs {error.name}, which is not installed.",
-            suggestion="Install it with: pip install 'vi-async-sdk[local]'",
-        ) from error
-    del PIL, sqlalchemy
+    for library in ("markupsafe", "sqlalchemy", "PIL.Image"):
+        require(library, "The local service")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from ...errors import ViConfigurationError
+from ..._optional import require
 from ..outcomes import SourceFailedError
 from ..threads.stopping import to_end_in_thread
 from .local import BytesSource, Facts, Reach
@@ -42,12 +42,7 @@ class PictureSource(BytesSource):
 
 def encode(picture: Any, name: str) -> bytes:
     """Return the picture as a file of the type that *name* ends in; lossy formats at quality 95. Blocking."""
-    try:
-        from PIL import Image
-    except ImportError:
-        raise ViConfigurationError(
-            "Uploading a NumPy array needs Pillow.", suggestion="Install it with: pip install pillow"
-        ) from None
+    Image = require("PIL.Image", "Uploading a NumPy array")  # noqa: N806
     extension = f".{name.rpartition('.')[2].lower()}"
     format = Image.registered_extensions().get(extension)
     if format is None:

@@ -23,6 +23,7 @@ from urllib.request import url2pathname
 import attrs
 
 from ..._media import SNIFF_BYTES, sniff
+from ..._optional import require
 from ..._redact import redact
 from ...errors import ViConfigurationError, ViInvalidParameterError
 from ..outcomes import SourceChangedError, SourceFailedError
@@ -182,15 +183,11 @@ def local_path(address: str) -> str:
 
 def path_of(address: str) -> Any:
     """Return the path of universal_pathlib for an address."""
+    kind = f"An address with {address.partition('://')[0]}://"
+    require("fsspec", kind)
+    upath = require("upath", kind)
     try:
-        from upath import UPath
-    except ImportError:
-        raise ViConfigurationError(
-            f"{address.partition('://')[0]}:// addresses need universal_pathlib.",
-            suggestion="Install it with: pip install 'vi-async-sdk[cloud]'",
-        ) from None
-    try:
-        return UPath(address)
+        return upath.UPath(address)
     except (ValueError, ImportError) as error:
         raise ViConfigurationError(f"{address.partition('://')[0]}:// addresses cannot be used: {error}.") from None
 

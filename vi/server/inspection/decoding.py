@@ -30,6 +30,8 @@ from PIL import (
     features,
 )
 
+from ..._optional import require
+from ...errors import ViConfigurationError
 from . import bitmaps, heif, jpeg, structure, tiff
 from .checking import Picture
 from .frames import AloneError, InspectionJob, InspectionLimits, RefusedError
@@ -56,8 +58,10 @@ def libraries() -> dict[str, Callable[[], None]]:
 
 
 def _load_heif() -> None:
-    import pi_heif
-
+    try:
+        pi_heif = require("pi_heif", "HEIF")
+    except ViConfigurationError as error:
+        raise ImportError(error.message) from None
     pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
 
 

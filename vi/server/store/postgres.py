@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from ..._optional import require
 from ...errors import ViConfigurationError
 from . import migrations, query_postgres, schema
 from .metadata import TooManyReadsError, Work
@@ -176,15 +177,9 @@ def _shown(url: str) -> str:
 
 
 def _engine(url: str, connections: int, isolation: Any, **settings: int) -> sa.Engine:
+    require("psycopg", "A PostgreSQL database")
     try:
-        import psycopg  # noqa: F401
-
         address = sa.make_url(url).set(drivername="postgresql+psycopg")
-    except ImportError:
-        raise ViConfigurationError(
-            "A PostgreSQL database needs psycopg, which is not installed.",
-            suggestion="Install it with: pip install 'vi-async-sdk[local,distributed]'",
-        ) from None
     except sa.exc.ArgumentError:
         raise ViConfigurationError("The database must be an address such as postgresql://user@host/name.") from None
     options = " ".join(f"-c {name}={value}" for name, value in {"jit": "off", **settings}.items())

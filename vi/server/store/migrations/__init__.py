@@ -10,6 +10,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from ...._optional import require
 from ....errors import ViConfigurationError
 from .. import schema
 
@@ -33,6 +34,7 @@ def prepare(connection: sa.Connection) -> bool:
 
 def upgrade(path: Path, revision: str = "head") -> None:
     """Run the migrations on the database at *path*; blocking."""
+    require("alembic", "The database of an older release")
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError

@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 
 import attrs
 
+from ....._optional import require
 from ....._transfer.filters import Filters
 from ....._transfer.inventory import Inventory, Naming, check_naming
 from ....._transfer.progress import ProgressTracker
@@ -331,12 +332,7 @@ def watched(folder: object, settle: float) -> Path:
 
 
 def _changes(folder: Path, stop: threading.Event) -> AsyncGenerator[set[Any], None]:
-    try:
-        import watchfiles
-    except ImportError:
-        raise ViInvalidParameterError(
-            "Watching a folder needs watchfiles.", suggestion="Install it with: pip install 'vi-async-sdk[watch]'"
-        ) from None
+    watchfiles = require("watchfiles", "Watching a folder")
     event: Any = stop  # it asks for those of the event loops, and needs `is_set` alone
     found: Any = watchfiles.awatch(
         folder, watch_filter=None, debounce=TICK_MS, rust_timeout=TICK_MS, yield_on_timeout=True, stop_event=event

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from ......_optional import require
 from ......_paths import as_path
-from ......errors import ViConfigurationError, ViInvalidParameterError, ViPathError
+from ......errors import ViInvalidParameterError, ViPathError
 from ..types import AssetCustomMetadata
 from . import csv_files
 from .values import check, shown
@@ -225,10 +226,4 @@ def _is_of(given: object, library: str) -> bool:
 
 
 def _pyarrow(what: str) -> Any:
-    try:
-        import pyarrow
-    except ImportError:
-        raise ViConfigurationError(
-            f"Reading {what} needs pyarrow.", suggestion="Install it with: pip install 'vi-async-sdk[pandas]'"
-        ) from None
-    return pyarrow
+    return require("pyarrow", f"Reading {what}")

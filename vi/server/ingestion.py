@@ -25,6 +25,7 @@ import attrs
 import sqlalchemy as sa
 
 from .. import _checksums
+from ..codes import FileCode
 from .config import ServiceConfig
 from .disk.room import Room
 from .http.api_errors import ApiError
@@ -276,7 +277,7 @@ class Ingestion:
                 continue
             if arrival.blob is None or item.stored_size != item.size:
                 message = f"{item.size} bytes were announced, {item.stored_size} arrived"
-                refused.append(self._finding(arrival, Verdict("EBADSIZE", message, item.stored_size)))
+                refused.append(self._finding(arrival, Verdict(FileCode.EBADSIZE, message, item.stored_size)))
                 continue
             wanted.append(_Wanted(arrival, arrival.blob, item))
         self._doubtful.difference_update(arrival.blob for arrival in batch if arrival.blob is not None)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import attrs
 
 from ... import _media
+from ...codes import FileCode
 from .frames import AloneError, Answer, InspectionJob, RefusedError
 
 
@@ -36,7 +37,7 @@ def inspect(job: InspectionJob, file: int | None, decode: Decode) -> Answer:
     except RefusedError as refused:
         return Answer(refused.code, refused.message)
     except OSError as error:
-        return Answer("EUNKNOWN", f"The stored bytes cannot be read: {error.strerror}.")
+        return Answer(FileCode.EUNKNOWN, f"The stored bytes cannot be read: {error.strerror}.")
     return Answer(None, None, picture.width, picture.height, picture.frames, picture.thumbnail)
 
 

@@ -31,6 +31,7 @@ from PIL import (
 )
 
 from ..._optional import require
+from ...codes import FileCode
 from ...errors import ViConfigurationError
 from . import bitmaps, heif, jpeg, structure, tiff
 from .checking import Picture
@@ -97,11 +98,13 @@ class Decoder:
         except MemoryError:
             allowed = self.limits.memory_bytes >> 20
             message = f"Decoding the image takes more than the {allowed} MiB of memory that one image may take."
-            raise RefusedError("EBADSIZE", message) from None
+            raise RefusedError(FileCode.EBADSIZE, message) from None
         except UnidentifiedImageError:
-            raise RefusedError("ECORRUPT", f"The content cannot be read as {mime}.") from None
+            raise RefusedError(FileCode.ECORRUPT, f"The content cannot be read as {mime}.") from None
         except Exception as error:  # noqa: BLE001 - decoders raise whatever they like; each means "unreadable"
-            raise RefusedError("ECORRUPT", f"The content cannot be read as {mime}: {str(error)[:200]}.") from None
+            raise RefusedError(
+                FileCode.ECORRUPT, f"The content cannot be read as {mime}: {str(error)[:200]}."
+            ) from None
 
     def of_job(self, job: InspectionJob) -> Decoder:
         """Return a decoder for the size that *job* asks for, and for the memory that it may take."""
@@ -116,11 +119,11 @@ class Decoder:
         if family == "heif" and _HEIF in self.missing:
             why = self.missing[_HEIF]
             raise RefusedError(
-                "EBADMIME", f"HEIF is not supported here: install pi-heif where the service runs ({why})."
+                FileCode.EBADMIME, f"HEIF is not supported here: install pi-heif where the service runs ({why})."
             )
         if family in _FEATURES and not features.check(_FEATURES[family]):
             message = f"{family.upper()} is not supported here: the service's Pillow was built without it."
-            raise RefusedError("EBADMIME", message)
+            raise RefusedError(FileCode.EBADMIME, message)
 
 
 def _decode(family: str, data: bytes, limits: InspectionLimits) -> Picture:
@@ -232,7 +235,7 @@ def _check_pixels(size: tuple[int, int], limits: InspectionLimits, each: int = _
     count = size[0] * size[1]
     if count > limits.max_pixels:
         raise RefusedError(
-            "EBADSIZE",
+            FileCode.EBADSIZE,
             f"The image has {size[0]} x {size[1]} pixels ({count:,}); "
             f"at most {limits.max_pixels:,} are accepted: divide it into smaller ones.",
         )

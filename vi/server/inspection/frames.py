@@ -13,6 +13,8 @@ from typing import Any
 
 import attrs
 
+from ...codes import FileCode
+
 _LENGTHS = struct.Struct(">II")
 _MAX_FRAME = 64 << 20
 
@@ -172,7 +174,7 @@ def read_answer(message: dict[str, Any], blob: bytes, measured: Verdict) -> Verd
     return attrs.evolve(measured, width=width, height=height, frames=frames, thumbnail=thumbnail)
 
 
-_CODES = frozenset({"EBADMIME", "EBADSIZE", "ECORRUPT", "EUNKNOWN"})
+_CODES = frozenset({FileCode.EBADMIME, FileCode.EBADSIZE, FileCode.ECORRUPT, FileCode.EUNKNOWN})
 _LONGEST_MESSAGE = 1000
 _LARGEST_THUMBNAIL = 4 << 20
 _MOST_OF_ANY = 1 << 31

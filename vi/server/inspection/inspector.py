@@ -21,6 +21,7 @@ from contextlib import aclosing, asynccontextmanager
 
 import attrs
 
+from ...codes import FileCode
 from . import walls
 from .frames import InspectionJob, InspectionLimits, Verdict, read_answer, write_jobs
 from .measuring import InspectionUnavailableError, Measured, Measurer
@@ -166,7 +167,7 @@ class Inspector:
             except CannotStartError as error:
                 message = f"The service cannot look into images now, because no decoder starts: {error.reason}."
                 for index, measured in open_:
-                    round_.tell(index, attrs.evolve(measured.verdict, error="EUNKNOWN", message=message))
+                    round_.tell(index, attrs.evolve(measured.verdict, error=FileCode.EUNKNOWN, message=message))
                 return
             del open_[:done]
             if lost and open_ and round_.blame(*open_[0], lost, self._limits):
@@ -293,13 +294,13 @@ class _Round:
         if lost.overrun:
             seconds = limits.seconds_for(measured.job.size)
             message = f"Looking at the file took more than {seconds:.0f} seconds of a processor."
-            self.tell(index, attrs.evolve(measured.verdict, error="EUNKNOWN", message=message))
+            self.tell(index, attrs.evolve(measured.verdict, error=FileCode.EUNKNOWN, message=message))
             return True
         if index not in self._suspects:
             self._suspects.add(index)
             return False
         message = f"Decoding the file failed: {lost.reason}."
-        self.tell(index, attrs.evolve(measured.verdict, error="ECORRUPT", message=message))
+        self.tell(index, attrs.evolve(measured.verdict, error=FileCode.ECORRUPT, message=message))
         return True
 
 

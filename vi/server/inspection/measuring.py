@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 import attrs
 
 from ... import _checksums, _media
+from ...codes import FileCode
 from ...errors import ViServerError
 from ..disk.own import open_object
 from .frames import InspectionJob, RefusedError, Verdict
@@ -124,7 +125,7 @@ def measure(job: InspectionJob, stop: threading.Event | None = None) -> Measured
         file.seek(0)
         crc, digest, head = _read(file, verdict.size, stop or threading.Event())
         if job.crc32c is not None and _checksums.to_unsigned(job.crc32c) != crc:
-            raise RefusedError("ECORRUPT", "The bytes do not match the announced CRC32C.")
+            raise RefusedError(FileCode.ECORRUPT, "The bytes do not match the announced CRC32C.")
         _check_family(job, head)
         verdict = attrs.evolve(verdict, crc32c=crc, sha256=digest)
         if job.kind == "Video":
@@ -144,7 +145,7 @@ def measure(job: InspectionJob, stop: threading.Event | None = None) -> Measured
 
 
 def _unreadable(verdict: Verdict, error: OSError) -> Verdict:
-    return attrs.evolve(verdict, error="EUNKNOWN", message=f"The stored bytes cannot be read: {error.strerror}.")
+    return attrs.evolve(verdict, error=FileCode.EUNKNOWN, message=f"The stored bytes cannot be read: {error.strerror}.")
 
 
 def _read(file: io.FileIO, size: int, stop: threading.Event) -> tuple[int, str, bytes]:
@@ -164,20 +165,20 @@ def _read(file: io.FileIO, size: int, stop: threading.Event) -> tuple[int, str, 
 
 def _check_size(job: InspectionJob, size: int) -> None:
     if size == 0:
-        raise RefusedError("EBADSIZE", "The file is empty.")
+        raise RefusedError(FileCode.EBADSIZE, "The file is empty.")
     if size != job.size:
-        raise RefusedError("EBADSIZE", f"{job.size} bytes were announced, {size} arrived.")
+        raise RefusedError(FileCode.EBADSIZE, f"{job.size} bytes were announced, {size} arrived.")
     if size > (limit := _media.size_limit(job.kind)):
-        raise RefusedError("EBADSIZE", f"The file has {size} bytes; the limit is {limit}.")
+        raise RefusedError(FileCode.EBADSIZE, f"The file has {size} bytes; the limit is {limit}.")
     if job.mime not in _KNOWN_TYPES:
-        raise RefusedError("EBADMIME", f"Files of type {job.mime[:80]!r} are not accepted.")
+        raise RefusedError(FileCode.EBADMIME, f"Files of type {job.mime[:80]!r} are not accepted.")
     if (job.kind == "Video") != (_media.family_of(job.mime) == "video"):
-        raise RefusedError("EBADMIME", f"The type {job.mime} does not belong to the kind {job.kind[:80]}.")
+        raise RefusedError(FileCode.EBADMIME, f"The type {job.mime} does not belong to the kind {job.kind[:80]}.")
 
 
 def _check_family(job: InspectionJob, head: bytes) -> None:
     announced, found = _media.family_of(job.mime), _media.sniff(head)
     if found is None:
-        raise RefusedError("EBADMIME", f"The content is not {job.mime}, nor any other supported type.")
+        raise RefusedError(FileCode.EBADMIME, f"The content is not {job.mime}, nor any other supported type.")
     if found != announced:
-        raise RefusedError("EBADMIME", f"The file was announced as {job.mime} but holds {found} data.")
+        raise RefusedError(FileCode.EBADMIME, f"The file was announced as {job.mime} but holds {found} data.")

@@ -10,6 +10,7 @@ import attrs
 import sqlalchemy as sa
 
 from ... import _media
+from ...codes import FileCode
 from ..inspection.inspector import Verdict
 from . import locks
 from .datasets import used_bytes
@@ -206,7 +207,7 @@ def expire(connection: sa.Connection, session: Row, busy: Collection[int], now: 
             sa.or_(ingest_item.c.arriving.is_(None), ingest_item.c.arriving <= now),
             ingest_item.c.idx.not_in(arriving),
         )
-        .values(state=ItemState.ERRORED, error="ETIMEOUT", settled=now)
+        .values(state=ItemState.ERRORED, error=FileCode.ETIMEOUT, settled=now)
     ).rowcount
     count(connection, session, 0, late, now, settled)
 
@@ -320,14 +321,14 @@ def refusal(kind: str, mime: str, size: int) -> Refused | None:
     """Return why a file is refused as it is announced."""
     media = _media.IMAGE_TYPES if kind == "Image" else _media.VIDEO_TYPES
     if mime not in media.values():
-        return Refused("EBADMIME", f"Files of type {mime[:80]!r} are not accepted.")
+        return Refused(FileCode.EBADMIME, f"Files of type {mime[:80]!r} are not accepted.")
     if size == 0:
-        return Refused("EBADSIZE", "The file is empty.")
+        return Refused(FileCode.EBADSIZE, "The file is empty.")
     if size > (limit := _media.size_limit(kind)):
-        return Refused("EBADSIZE", f"The file has {size} bytes; the limit is {limit}.")
+        return Refused(FileCode.EBADSIZE, f"The file has {size} bytes; the limit is {limit}.")
     return None
 
 
 def no_room(size: int, left: int) -> Refused:
     """Return the refusal of a file that takes *size* more bytes where *left* are left."""
-    return Refused("ENOQUOTA", f"It takes {size} bytes of storage; {max(left, 0)} are left.")
+    return Refused(FileCode.ENOQUOTA, f"It takes {size} bytes of storage; {max(left, 0)} are left.")

@@ -173,7 +173,7 @@ class _UnderWay(Generic[R]):
     """A call in the loop thread, as the thread that waits for it sees it."""
 
     def __init__(self, call: Callable[[], Coroutine[Any, Any, R]]) -> None:
-        self._call = call
+        self._call: Callable[[], Coroutine[Any, Any, R]] | None = call
         self._scope: anyio.CancelScope | None = None
         self._given_up = False
         self._ended = threading.Event()
@@ -188,8 +188,12 @@ class _UnderWay(Generic[R]):
             with anyio.CancelScope() as self._scope:
                 if self._given_up:
                     self._scope.cancel()
+                # Timers of connections keep the context, and with it this object, longer than the call: not its
+                # arguments too, which may be many files in memory.
+                call, self._call = self._call, None
+                assert call is not None  # it runs once
                 try:
-                    return await self._call()
+                    return await call()
                 except (SystemExit, KeyboardInterrupt) as error:
                     self._leave(error)
                 except asyncio.CancelledError as error:

@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 import vi
+from vi import _samples
 
 FORKED = """
 import os, sys, time, warnings, vi
@@ -360,3 +362,16 @@ def test_a_local_client_brings_its_service_joins_it_and_finds_its_data_again(
 ) -> None:
     process = script(LOCAL, str(tmp_path / "data"), str(folder(3)))
     assert process.communicate(timeout=40) == ("3\n", "")
+
+
+class Given(list[tuple[str, bytes]]):
+    """A list that can be looked at without keeping it."""
+
+
+def test_what_was_uploaded_is_not_kept_after_the_call(client: vi.Client, dataset: str) -> None:
+    files = Given((f"{number}.png", _samples.encode(number, ".png", (16, 16))) for number in range(3))
+    kept = weakref.ref(files)
+    assert client.assets.upload(dataset, files, show_progress=False).total_succeeded == 3
+    del files
+    gc.collect()
+    assert kept() is None, "the connections, which live on, keep the arguments of the call"

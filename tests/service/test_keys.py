@@ -69,6 +69,8 @@ async def test_a_read_only_key_reads_and_changes_nothing(
     visitor = await visit(fresh_service, key=key)
     assert (await visitor.post("/gallery/datasets", {"name": "no"})).status == 403
     assert (await visitor.post("/gallery/logout", {})).status == 303
+    asked = {"spec": {"filenames": ["a.png"]}}
+    assert (await api("POST", f"{dataset}/assets:lookup", asked, headers=headers)).status == 200
     assert (await api("GET", dataset)).status == 200
 
 

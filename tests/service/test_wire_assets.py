@@ -374,3 +374,27 @@ async def test_annotations_go_or_stay_with_an_overwrite(fresh_api: Any, picture:
 async def test_an_id_with_a_nul_is_as_missing_as_any(api: Any, dataset_path: str) -> None:
     assert (await api("GET", dataset_path + "/assets/a%00b")).status == 404
     assert (await api("DELETE", dataset_path + "/assets/a%00b")).status == 404
+
+
+async def test_assets_are_looked_up_by_many_names(api: Any, dataset_path: str, picture: Any) -> None:
+    names = ("Straße.png", "STRASSE.png", "b.png")
+    await api.ingest(dataset_path, {name: picture(number) for number, name in enumerate(names)})
+
+    async def found(*filenames: Any, **spec: Any) -> list[str]:
+        body = {"spec": {"filenames": list(filenames), **spec}}
+        answer = await api("POST", f"{dataset_path}/assets:lookup", body)
+        assert answer.status == 200, answer.message
+        listed = {asset["assetId"]: asset for asset in await api.assets(dataset_path)}
+        assert all(listed[asset["assetId"]] == asset for asset in answer.document["items"])
+        return sorted(asset["filename"] for asset in answer.document["items"])
+
+    assert await found("strasse.png", "B.PNG", "none.png") == sorted(names), "as the filter of a listing compares"
+    assert await found("STRASSE.png", "B.PNG", strictQuery=True) == ["STRASSE.png"]
+    assert await found(*[f"{number}" for number in range(999)], "b.png") == ["b.png"]
+    asked = {"spec": {"filenames": ["b.png"]}}
+    (asset,) = (await api("POST", f"{dataset_path}/assets:lookup?contents=y", asked)).document["items"]
+    assert asset["contents"]["asset"]["method"] == "GET"
+    for filenames in ([], ["x"] * 1001, "b.png", [7]):
+        body = {"spec": {"filenames": filenames}}
+        assert (await api("POST", f"{dataset_path}/assets:lookup", body)).status == 400, filenames
+    assert (await api("POST", f"{dataset_path}x/assets:lookup", asked)).status == 404

@@ -14,6 +14,7 @@ import pytest
 import vi
 from tests.resume.stage import CountingService, digests, other_content, picture, stored
 from vi.api.resources.datasets.assets.plans import PlannedTransfer, TransferPlan
+from vi.server import middleware
 
 ROOT = Path(__file__).parents[2]
 
@@ -111,6 +112,30 @@ def test_nothing_is_deleted_while_a_shard_is_not_done(
     service.reset()
     last = client.assets.apply(plan, show_progress=False)
     assert (last.ok, last.deleted, len(service.puts)) == (True, 5, len(lost))
+    assert stored(client, dataset) == digests(both)
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_saved_plan_asks_only_for_the_names_that_it_holds(
+    client: vi.Client,
+    dataset: str,
+    both: Path,
+    service: CountingService,
+    monkeypatch: pytest.MonkeyPatch,
+    announced: bool,
+) -> None:
+    if not announced:
+        monkeypatch.setattr(middleware, "ADDITIONS", "X-Other")
+    (both / "0.png").unlink()
+    other_content(both / "1.png")
+    plan = client.assets.sync(dataset, both, "down", dry_run=True).plan
+    service.reset()
+    with service.client() as fresh:
+        result = fresh.assets.apply(plan, show_progress=False)
+    assert result.download is not None
+    assert (result.ok, result.download.total_downloaded) == (True, 2)
+    assert any(asked.endswith("/assets") for asked in service.asked) is not announced
+    assert any(asked.endswith("/assets:lookup") for asked in service.asked) is announced
     assert stored(client, dataset) == digests(both)
 
 

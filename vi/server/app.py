@@ -62,6 +62,7 @@ def _routes_of_api() -> list[web.RouteDef]:
         at("GET", _routes.ASSETS, assets.list_),
         at("GET", _routes.ASSET_COUNT, assets.count),
         at("POST", _routes.ASSET_METADATA, assets.set_metadata),
+        at("POST", _routes.ASSET_LOOKUP, assets.lookup),
         at("GET", _routes.ASSET, assets.get),
         at("DELETE", _routes.ASSET, assets.delete),
         at("POST", _routes.ASSET_NAME, assets.rename),

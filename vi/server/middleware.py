@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from .._routes import ADDITIONS, SESSION_WAIT, SET_METADATA, UPLOAD_GROUPS
+from .._routes import ADDITIONS, ASSET_LOOKUP, LOOKUP, SESSION_WAIT, SET_METADATA, UPLOAD_GROUPS
 from . import health
 from .config import ServiceConfig
 from .disk.room import is_full
@@ -36,6 +36,7 @@ ACCESS_KEY = web.RequestKey("access-key", AccessKey)
 READING = ("GET", "HEAD")
 """The methods that change nothing: all that a read-only key may use."""
 TRACE_HEADER = "x-cloud-trace-context"
+_ADDITIONS = ", ".join((SET_METADATA, UPLOAD_GROUPS, SESSION_WAIT, LOOKUP))
 
 
 async def add_trace(request: web.Request, response: web.StreamResponse) -> None:
@@ -43,7 +44,7 @@ async def add_trace(request: web.Request, response: web.StreamResponse) -> None:
     if request.path.startswith(API):
         response.headers[TRACE_HEADER] = f"{trace_id(request)}/{secrets.randbits(63)};o=1"
         response.headers["Idempotency-Key"] = "honoured"
-        response.headers[ADDITIONS] = f"{SET_METADATA}, {UPLOAD_GROUPS}, {SESSION_WAIT}"
+        response.headers[ADDITIONS] = _ADDITIONS
 
 
 def trace_id(request: web.BaseRequest) -> str:
@@ -145,11 +146,18 @@ def authenticate(identity: Identity, keys: Keys) -> Middleware:
             raise ApiError(403, "The Organization-Id header is missing or not the organization of the key")
         if request.match_info.get("org", organization) != organization:
             raise ApiError(403, "The key may not use this organization")
-        if access.read_only and request.method not in READING:
+        reads = request.method in READING or _is_lookup(request)
+        if access.read_only and not reads:
             raise ApiError(403, "The key is read-only")
         return await handler(request)
 
     return middleware
+
+
+def _is_lookup(request: web.Request) -> bool:
+    """Tell whether a POST only asks: its names are too many for an address."""
+    resource = request.match_info.route.resource
+    return resource is not None and resource.canonical == ASSET_LOOKUP
 
 
 class Refusals:

@@ -96,6 +96,22 @@ _METADATA: Schema = {
         }
     },
 }
+_LOOKUP: Schema = {
+    "type": "object",
+    "required": ["spec"],
+    "properties": {
+        "spec": {
+            "type": "object",
+            "required": ["filenames"],
+            "properties": {
+                "filenames": {"type": "array", "minItems": 1, "maxItems": _routes.NAMES_A_LOOKUP, "items": _TEXT},
+                "strictQuery": {
+                    "type": "boolean", "default": False, "description": "Compare names case-sensitively.",
+                },
+            },
+        }
+    },
+}  # fmt: skip
 _DATASET: Schema = {
     "type": "object",
     "properties": {
@@ -174,6 +190,9 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("setAssetMetadata", "POST", _routes.ASSET_METADATA,
               "Change custom metadata of assets; an addition to the protocol, announced by the header Vi-Additions",
               MetadataChanges, body=_METADATA),
+    Operation("lookUpAssets", "POST", _routes.ASSET_LOOKUP,
+              "Get the assets of many names; an addition to the protocol, announced by the header Vi-Additions",
+              Asset, query={"contents": _FLAG}, body=_LOOKUP, page=True),
     Operation("getAsset", "GET", _routes.ASSET, "Get an asset", Asset, query={"contents": _FLAG}),
     Operation("deleteAsset", "DELETE", _routes.ASSET, "Delete an asset", None, 204),
     Operation("renameAsset", "POST", _routes.ASSET_NAME, "Rename an asset", Asset, body=_NAME),

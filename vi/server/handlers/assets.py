@@ -10,6 +10,7 @@ import attrs
 import sqlalchemy as sa
 from aiohttp import web
 
+from ... import _routes
 from ...api.resources.datasets.assets.types import AssetCustomMetadata
 from ..context import CONTEXT
 from ..http.api_errors import invalid, not_found
@@ -52,6 +53,25 @@ class MetadataRequest:
     """The body of a request."""
 
     spec: MetadataSpec
+
+
+@attrs.define
+class LookupSpec:
+    """The names of the assets that are asked for."""
+
+    filenames: list[str]
+    strict_query: bool = False
+
+
+@attrs.define
+class LookupRequest:
+    """The body of a request."""
+
+    spec: LookupSpec
+
+
+_MOST_FOUND = 10_000
+"""Assets in one answer: of a name compared without regard to case there may be many."""
 
 
 def _selection(request: web.Request) -> Selection:
@@ -163,6 +183,27 @@ async def set_metadata(request: web.Request) -> web.Response:
 
     done = await (context.database.read if spec.dry_run else context.database.write)(change)
     return json_answer({"changed": done.changed, "unchanged": done.unchanged, "missing": done.missing})
+
+
+async def lookup(request: web.Request) -> web.Response:
+    """Answer the assets of up to a thousand names; a name that no asset has is left out."""
+    context = request.app[CONTEXT]
+    _, document = await read_json(request, context.config)
+    spec = structure(document, LookupRequest).spec
+    if not 1 <= len(spec.filenames) <= _routes.NAMES_A_LOOKUP:
+        raise invalid(f"spec.filenames must hold 1 to {_routes.NAMES_A_LOOKUP} names", "spec.filenames")
+    with_contents, name = flag(request, "contents"), context.dataset_name(request)
+
+    def read(connection: sa.Connection) -> tuple[str, list[sa.Row[Any]]]:
+        row = datasets.find(connection, context.organization_id, name)
+        strict = spec.strict_query
+        return row.id, assets.named(connection, row.seq, spec.filenames, strict=strict, limit=_MOST_FOUND + 1)
+
+    dataset_id, rows = await context.database.read(read)
+    if len(rows) > _MOST_FOUND:
+        raise invalid(f"more than {_MOST_FOUND} assets have these names: ask for fewer", "spec.filenames")
+    write = _writer(request, dataset_id, with_contents)
+    return json_answer({"items": [write(row) for row in rows], "nextPage": None, "prevPage": None})
 
 
 async def rename(request: web.Request) -> web.Response:

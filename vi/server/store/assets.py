@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -100,6 +100,14 @@ def find_named(connection: sa.Connection, dataset_seq: int, filename: str) -> Ro
     if found is None:
         raise not_found("Asset", filename)
     return found
+
+
+def named(
+    connection: sa.Connection, dataset_seq: int, names: Collection[str], *, strict: bool, limit: int
+) -> list[Row]:
+    """Return up to *limit* assets of the names, which are compared without regard to case unless *strict*."""
+    column, wanted = (asset.c.filename, set(names)) if strict else (asset.c.name_folded, set(map(folded, names)))
+    return list(connection.execute(listed(dataset_seq).where(column.in_(wanted)).order_by(asset.c.seq).limit(limit)))
 
 
 def rename(connection: sa.Connection, row: Row, filename: str, now: int) -> Row:

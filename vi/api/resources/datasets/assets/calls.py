@@ -5,16 +5,18 @@ What makes up an operation (an upload, a sync, a bulk deletion) asks the service
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from typing import Any
 
 from ..... import _routes, _wire
 from ....._http import Http
+from ....._transfer.names import name_problem
 from .....errors import ViOperationError
 from ....pagination import Page
 from ....types import MAX_PAGE_SIZE, PaginationParams
-from ...base import check_id, list_documents, read_page
+from ...base import check_id, list_documents, read_envelope, read_page
 from ..responses import BulkAssetDeletionSession
 from .responses import Asset, AssetIngestionSession, MetadataChanges
 
@@ -63,8 +65,7 @@ class AssetCalls:
     async def named(self, filename: str, *, contents: bool) -> list[Asset]:
         """Return the assets that the service finds for a filename, with signed URLs if *contents*."""
         path = self.path(_routes.ASSETS)
-        query = {"filter": json.dumps({"filename": filename}), "strictQuery": "y", "s": "10"}
-        query |= WITH_CONTENTS if contents else {}
+        query = {**_exactly(filename), "s": "10", **(WITH_CONTENTS if contents else {})}
         page = await self.http.page(path, Asset, query, lambda document: read_page(document, Asset, path))
         return page.items
 
@@ -80,11 +81,33 @@ class AssetCalls:
             path = self.path(_routes.ASSET_FILE_NAME, filename=filename or "")
         return await self.http.request("POST", path, Asset, body={"filename": new_name})
 
+    async def of_names(self, names: Collection[str], *, contents: bool = False) -> AsyncGenerator[list[Any], None]:
+        """Yield the documents of the assets that have exactly these *names*, with signed URLs if *contents*.
+
+        Where the service cannot look names up, the dataset is listed. An item without a name is left in.
+        """
+        params = WITH_CONTENTS if contents else {}
+        if names and not await self._has(_routes.LOOKUP):
+            one = _exactly(next(iter(names))) if len(names) == 1 else {}
+            async for page in self.pages({**params, **one}):
+                yield [item for item in page.items if _name_of(item) is None or _name_of(item) in names]
+            return
+        path = self.path(_routes.ASSET_LOOKUP)
+        asked = (name for name in names if name_problem(name) is None)
+        while some := list(itertools.islice(asked, _routes.NAMES_A_LOOKUP)):
+            body = {"spec": {"filenames": some, "strictQuery": True}}
+            document = await self.http.document("POST", path, params=params or None, body=body, idempotent=True)
+            yield read_envelope(document, path)[2]
+
     async def can_set_metadata(self) -> bool:
-        """Tell whether the service changes metadata without the bytes, asking for the dataset if need be."""
-        if _routes.SET_METADATA not in self.http.additions:
+        """Tell whether the service changes metadata without the bytes."""
+        return await self._has(_routes.SET_METADATA)
+
+    async def _has(self, addition: str) -> bool:
+        """Tell whether the service announces an addition, asking for the dataset if no answer has done so."""
+        if addition not in self.http.additions:
             await self.dataset()
-        return _routes.SET_METADATA in self.http.additions
+        return addition in self.http.additions
 
     async def set_metadata(
         self, updates: Mapping[str, Mapping[str, Any]], remove: Sequence[str], *, dry_run: bool
@@ -155,6 +178,15 @@ class AssetCalls:
 
     def _session_path(self, template: str, session_id: str) -> str:
         return self.path(template, session=session_id)
+
+
+def _exactly(filename: str) -> dict[str, str]:
+    return {"filter": json.dumps({"filename": filename}), "strictQuery": "y"}
+
+
+def _name_of(item: Any) -> str | None:
+    name = item.get("filename") if isinstance(item, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def take_signed_urls(session: Any) -> list[Any]:

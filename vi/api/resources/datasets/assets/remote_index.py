@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, KeysView, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterator, KeysView, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -56,20 +56,20 @@ class RemoteIndex:
     async def load(
         cls,
         calls: AssetCalls,
-        names: Container[str] | None = None,
+        names: Collection[str] | None = None,
         query: Mapping[str, str] | None = None,
         *,
         metadata: bool = False,
     ) -> RemoteIndex:
-        """List the dataset, keeping *names* only if given, and custom metadata if *metadata*.
+        """List the dataset, or only the assets of *names* if given, with custom metadata if *metadata*.
 
         Raises `ViOperationError` when an item cannot be read.
         """
         found: dict[str, RemoteAsset] = {}
-        async for page in calls.pages(query or {}):
-            for item in page.items:
-                name, asset = _read(item, calls.path(_routes.ASSETS), metadata)
-                if names is None or name in names:
+        async with aclosing(_documents(calls, names, query or {})) as lists:
+            async for items in lists:
+                for item in items:
+                    name, asset = _read(item, calls.path(_routes.ASSETS), metadata)
                     found[name] = asset
         return cls(found)
 
@@ -87,6 +87,17 @@ class RemoteIndex:
 
     def __len__(self) -> int:
         return len(self._assets)
+
+
+async def _documents(
+    calls: AssetCalls, names: Collection[str] | None, query: Mapping[str, str]
+) -> AsyncGenerator[list[Any], None]:
+    if names is not None:
+        async for items in calls.of_names(names):
+            yield items
+        return
+    async for page in calls.pages(query):
+        yield page.items
 
 
 def _read(item: Any, path: str, with_metadata: bool) -> tuple[str, RemoteAsset]:

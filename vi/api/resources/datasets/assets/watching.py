@@ -216,9 +216,7 @@ class AssetWatch:
             self._events.append(stored)
             return
         try:
-            index = await RemoteIndex.load(
-                self._calls, {filename}, arguments.query({"filename": filename}, None, strict_query=True)
-            )
+            index = await RemoteIndex.load(self._calls, {filename})
         except ViError as error:
             if not error.is_retryable():
                 raise

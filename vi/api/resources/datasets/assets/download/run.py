@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
@@ -58,7 +58,9 @@ class DownloadOptions:
     limit: int | None
     limits: TransferLimits
     paths: Mapping[str, str] | None = None
-    """Ids of the assets to take from the listing, all if None, and where each goes below *folder*."""
+    """Ids of the assets to take, all if None, and where each goes below *folder*."""
+    names: Collection[str] | None = None
+    """The names of the assets of *paths*."""
     filters: Filters | None = None
     """Names to take of what was selected."""
     remote_folder: RemoteFolder | None = None
@@ -218,6 +220,11 @@ class Download:
     # list
 
     async def _list(self, send: MemoryObjectSendStream[list[Any]]) -> None:
+        if self._options.names is not None:
+            async with send, aclosing(self._calls.of_names(self._options.names, contents=True)) as lists:
+                async for items in lists:
+                    await send.send(items)
+            return
         query = {**self._options.query, **WITH_CONTENTS}
         async with send, aclosing(self._calls.pages(query, self._options.limit)) as pages:
             async for page in pages:

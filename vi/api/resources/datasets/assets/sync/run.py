@@ -223,10 +223,12 @@ class PlanRun:
         # What was not there when the plan was made must not be replaced.
         for overwrite in (False, True):
             folder = Path(self._plan.folder) if self._place is None else Path()
+            chosen = [entry for entry in entries if entry.asset_id and (entry.mtime_ns is not None) is overwrite]
             wanted = {
-                entry.asset_id: below(folder, entry.path) if self._place is None else self._place.below(entry.path)
-                for entry in entries
-                if entry.asset_id is not None and (entry.mtime_ns is not None) is overwrite
+                entry.asset_id or "": below(folder, entry.path)
+                if self._place is None
+                else self._place.below(entry.path)
+                for entry in chosen
             }
             if not wanted:
                 continue
@@ -238,6 +240,7 @@ class PlanRun:
                 limit=None,
                 limits=self._limits,
                 paths=wanted,
+                names={entry.filename for entry in chosen},
                 remote_folder=self._place,
             )
             tracker = ProgressTracker("download", progress_listeners("download", *self._progress))
@@ -251,7 +254,7 @@ class PlanRun:
 
     async def _still_as_planned(self, entries: list[PlannedTransfer]) -> list[PlannedTransfer]:
         """Return the downloads of assets and onto files that are what they were; the others are reported."""
-        index = await RemoteIndex.load(self._calls)
+        index = await RemoteIndex.load(self._calls, {entry.filename for entry in entries})
         there = {asset.asset_id: (asset, name) for name, asset in index}
 
         def look(entry: PlannedTransfer) -> PlannedTransfer | str:

@@ -468,6 +468,21 @@ async def test_width_and_height_are_of_the_stored_raster_in_every_format(box: Bo
     assert [shown(v).size for v in verdicts] == [(40, 80)] * 5
 
 
+@pytest.mark.parametrize(
+    ("property_", "preview"),
+    [(b"irot\2", (80, 40)), (b"irot\3", (40, 80)), (b"imir\0", (80, 40)), (b"imir\1", (80, 40))],
+)
+async def test_a_heif_that_is_turned_or_mirrored_has_the_size_of_its_raster(
+    property_: bytes, preview: tuple[int, int], box: Box, inspector: Inspector
+) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    data = turned(encode("HEIF", Image.new("RGB", (80, 40)))).replace(b"\x09irot\1", b"\x09" + property_)
+    assert property_ in data
+    [verdict] = await inspector.inspect([box.job(data, "image/heic")])
+    assert (verdict.error, verdict.width, verdict.height, shown(verdict).size) == (None, 80, 40, preview)
+
+
 def turned(data: bytes) -> bytes:
     """A HEIF whose picture has an ``irot`` of 90 degrees, as phones write it: an ``irot`` in place of its ``pasp``."""
     at = data.find(b"irot")

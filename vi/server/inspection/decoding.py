@@ -33,7 +33,7 @@ from PIL import (
 from ..._optional import require
 from ...codes import FileCode
 from ...errors import ViConfigurationError
-from . import bitmaps, heif, jpeg, structure, tiff
+from . import bitmaps, heif, jpeg, jpeg2000, structure, tiff
 from .checking import Picture
 from .frames import AloneError, InspectionJob, InspectionLimits, RefusedError
 from .previews import LARGE, fit, thumbnail
@@ -131,9 +131,15 @@ def _decode(family: str, data: bytes, limits: InspectionLimits) -> Picture:
         return _decode_jpeg(data, limits)
     if family == "tiff":
         return _decode_tiff(data, limits)
+    if family == "jpeg2000":
+        return _decode_jpeg_2000(data, limits)
     if family == "bmp" and (image := bitmaps.read(data)) is not None:
         return Picture(*image.size, 1, thumbnail(image, limits.thumbnail_side))
     data = structure.check(family, data)
+    return _decode_common(family, data, limits)
+
+
+def _decode_common(family: str, data: bytes, limits: InspectionLimits) -> Picture:
     name = _FORMATS.get(family, family.upper())
     with Image.open(io.BytesIO(data), formats=(name,)) as image:
         _check_pixels(image.size, limits, _PIXEL_BYTES.get(family, _PIXEL))
@@ -149,6 +155,18 @@ def _decode(family: str, data: bytes, limits: InspectionLimits) -> Picture:
         # The picture that an animated PNG shows to those who know of no animations is not one of its frames.
         frames -= frames > 1 and getattr(image, "default_image", False)
     return Picture(*size, frames, small)
+
+
+def _decode_jpeg_2000(data: bytes, limits: InspectionLimits) -> Picture:
+    """Decode what Pillow has a mode for; the rest is there in full, as far as the parts of its tiles tell."""
+    stream = jpeg2000.read(data)
+    _check_pixels((stream.width, stream.height), limits, _PIXEL_BYTES["jpeg2000"])
+    try:
+        return _decode_common("jpeg2000", stream.to_decode, limits)
+    except (OSError, SyntaxError, ValueError):
+        if stream.is_common:
+            raise
+    return Picture(stream.width, stream.height, 1, None)
 
 
 def _is_deep(family: str, data: bytes) -> bool:

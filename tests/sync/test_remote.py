@@ -203,6 +203,32 @@ def test_a_plan_up_takes_files_of_its_folder_only(do: Any, client: vi.Client, da
     assert result.upload.total_succeeded == 5
 
 
+ODD = [
+    *("cam1/1.png", "cam2/1.png", "cam1/deep/2.png", "Case.png", "case.png", "A/1.png", "a/1.png", "dir?/b.png"),
+    *("2024-01-01T12:00:00.png", "a#b.png", "a%3Ab.png", "%{3A}.png", "a[1].png", "a*b.png", " lead.png", "a\\b.png"),
+    *("\u00e9.png", "e\u0301.png", "x" * 214 + ".png", "CON.png", "trail./x.png", "a b/c+d.png", ".hid/c.png"),
+]
+
+
+@pytest.mark.parametrize("names", ["basename", "relative"])
+def test_rounds_of_odd_names_are_no_ops(
+    do: Any, client: vi.Client, dataset: str, bucket: Bucket, names: vi.Naming
+) -> None:
+    """The copy verifies, and neither side grows, loses or replaces anything, whatever way the copy is compared."""
+    place = "memory://copies/of a dataset"
+    files = [(name, picture(number)) for number, name in enumerate(ODD)]
+    client.assets.upload(dataset, files, custom_metadata={"kept": "yes"}, show_progress=False)
+    assert client.assets.download(dataset, place, show_progress=False).total_failed == 0
+    before = sorted((asset.filename, asset.asset_id) for asset in client.assets.list(dataset).all_items())
+    for _ in range(2):
+        assert do("verify", dataset, place, names=names).ok
+        up = do("sync", dataset, place, "up", True, names=names, show_progress=False)
+        down = do("sync", dataset, place, "down", True, names=names, show_progress=False)
+        assert (up.plan.counts, down.plan.counts, up.plan.skipped) == ({}, {}, {})
+    assert sorted((asset.filename, asset.asset_id) for asset in client.assets.list(dataset).all_items()) == before
+    assert len(bucket.fs.find("/copies")) == len(ODD)
+
+
 def test_one_dataset_to_another(service: CountingService, client: vi.Client, dataset: str, both: Path) -> None:
     """By ``vi://``, in a process of its own, whose client is that of the environment."""
     other = client.datasets.create(name="other").dataset_id

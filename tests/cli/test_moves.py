@@ -284,6 +284,6 @@ def test_sync_and_upload_set_metadata_of_what_is_there(run: Run, filled: str, ho
     (home / "labels.csv").write_text(f"filename,lot\n{name},8\n")
     skipped = run("assets", "upload", filled, "images", "--skip-existing", "--metadata-file", "labels.csv")
     assert skipped.code == 0
-    assert "1 unchanged with new metadata" in skipped.err
+    assert "1 with new metadata" in skipped.err
     assert run("assets", "sync", filled, "images", "--metadata-file", "labels.csv", "--plan", "p.jsonl").code == 0
     assert run("assets", "sync", filled, "images", "--apply", "p.jsonl", "--keep-annotations").code == 0

@@ -63,7 +63,7 @@ def test_an_upload_that_skips_updates_the_metadata(one: vi.Client, filled: str, 
     result = one.assets.upload(filled, folder, skip_existing=True, custom_metadata=new, show_progress=False)
     assert (result.total_existing, result.metadata_updated, result.metadata_differs) == (3, 1, 0)
     assert result.bytes_sent == 0
-    assert "1 unchanged with new metadata" in str(result._sheet().notes)
+    assert "1 with new metadata" in str(result._sheet().notes)
     assert stored(one, filled) == {"0.png": {**OLD, "lot": 2}, "1.png": OLD, "2.png": OLD}
     again = one.assets.upload(filled, folder, skip_existing=True, custom_metadata=new, show_progress=False)
     assert (again.metadata_updated, again.metadata_differs) == (0, 0)

@@ -39,7 +39,7 @@ def metadata_notes(updated: int, differs: int) -> list[str]:
     """Return what is said of the metadata of files that were there already."""
     notes = []
     if updated:
-        notes.append(f"{updated:,} unchanged with new metadata")
+        notes.append(f"{updated:,} with new metadata")
     if differs:
         notes.append(f"{differs:,} unchanged with other metadata: upload without skip_existing to replace it")
     return notes

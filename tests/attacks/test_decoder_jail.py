@@ -15,10 +15,10 @@ import pytest
 pytest.importorskip("PIL")
 
 import vi
-from tests.unit.arrived import Box, encode, picture, vulnerable
+from tests.unit.arrived import Box, children, encode, picture, vulnerable
 from vi import _checksums
 from vi.server.inspection import walls
-from vi.server.inspection.inspector import Inspector
+from vi.server.inspection.inspector import InspectionLimits, Inspector
 
 pytestmark = pytest.mark.anyio
 
@@ -97,6 +97,7 @@ CALLS = {
     "unshare": (272, 97, "0x10000000"),
     "keyctl": (250, 219, "0, 0, 0, 0, 0"),
     "prctl": (157, 167, "4, 1, 0, 0, 0"),
+    "more memory": (302, 261, "0, 9, (ctypes.c_long * 2)(-1, -1), 0"),
     "sendmsg": (46, 211, "0, 0, 0"),
     "ioctl": (16, 29, "0, 0x5412, 0"),
     "tgkill": (234, 131, "{parent}, {parent}, 0"),
@@ -200,9 +201,7 @@ async def test_A14_the_thread_that_reads_is_enclosed_too(box: Box, inspector: In
     """A wall around one thread is none: they share their memory."""
     needs(walls.CALLS)
     await inspector.inspect([box.job(encode("PNG"))])
-    [worker] = {
-        int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()
-    }
+    [worker] = children()
     states = [(task / "status").read_text() for task in Path(f"/proc/{worker}/task").iterdir()]
     assert len(states) >= 2
     assert all("Seccomp:\t2" in state and "NoNewPrivs:\t1" in state for state in states)
@@ -228,6 +227,83 @@ for number in range(3, 10):
     # The honest answer that followed is not taken for one about the next picture.
     [next_] = await inspector.inspect([box.job(encode("PNG", picture(size=(7, 3))))])
     assert (next_.error, next_.width, next_.height) == (None, 7, 3)
+
+
+SAY = """
+import builtins, json, os, struct
+builtins.taken = True
+def say(data):
+    for number in range(3, 10):
+        try: os.write(number, data)
+        except OSError: pass
+def frame(text, blob=b""):
+    return struct.pack(">II", len(text), len(blob)) + text + blob
+honest = {"error": None, "message": None, "width": 96, "height": 64, "frames": 1, "picture": False, "number": 1}
+def lie(**changes):
+    say(frame(json.dumps(honest | changes).encode()))
+"""
+ANOMALIES = {
+    "a crash": "os._exit(3)",
+    "a signal": "import ctypes; ctypes.string_at(0)",
+    "a picture without width": "lie(width=0)",
+    "a width that is none": "lie(width='5')",
+    "an unknown code": "lie(error='EVIL')",
+    "the number of another file": "lie(number=9)",
+    "a preview that is none": "say(frame(json.dumps(honest | {'picture': True}).encode(), b'<svg/>'))",
+    "a preview that does not come": "lie(picture=True)",
+    "no JSON": "say(frame(b'{'))",
+    "no object": "say(frame(b'[1]'))",
+    "deep JSON": "say(frame(b'[' * 900_000))",
+    "a frame without end": "say(struct.pack('>II', 1 << 31, 0))",
+    "a second answer": "lie(); lie(number=3)",
+    "a frame that was not asked for": "lie(); say(b'12345')",
+}
+
+
+@pytest.mark.parametrize("what", ANOMALIES)
+async def test_A14_after_an_anomaly_another_decoder_looks(what: str, box: Box, inspector: Inspector) -> None:
+    """What took it over ends with it: the next picture is decoded by a process that has not seen that one."""
+    await inspector.inspect([box.job(encode("PNG"))])
+    [before] = children()
+    [verdict] = await inspector.inspect([box.code(f"{SAY}\n{ANOMALIES[what]}".replace('"number": 1', '"number": 2'))])
+    assert verdict.error in (None, "ECORRUPT")
+    [verdict] = await inspector.inspect([box.code("import builtins; assert not hasattr(builtins, 'taken'), 'taken'")])
+    assert verdict.error is None, verdict.message
+    assert before not in children()
+
+
+async def test_A14_its_message_is_cleaned(box: Box, inspector: Inspector) -> None:
+    """No text that a database or a terminal cannot take."""
+    [verdict] = await inspector.inspect([box.code(f"{SAY}\nlie(error='ECORRUPT', message='a\\ud800\\x1b[2J\\0b')")])
+    assert (verdict.error, verdict.message) == ("ECORRUPT", "a  [2J b")
+
+
+GROW = "import builtins; builtins.held = bytearray({size}); raise ValueError('done')"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to such a limit")
+async def test_A14_it_takes_no_more_memory_than_its_share(box: Box) -> None:
+    """Side by side each has a share; a picture that needs more is decoded alone, and even then there is a limit."""
+    limits = InspectionLimits(share_bytes=100 << 20, memory_bytes=300 << 20)
+    async with aclosing(Inspector(workers=1, limits=limits)) as inspector:
+        said = []
+        for size in (50 << 20, 200 << 20, 400 << 20):
+            [verdict] = await inspector.inspect([box.code(GROW.format(size=size))])
+            said.append((verdict.error, (verdict.message or "").rpartition(": ")[2], len(children())))
+    assert said[:2] == [("ECORRUPT", "done.", 1), ("ECORRUPT", "done.", 2)]
+    assert said[2][0] == "EBADSIZE"
+    assert "300 MiB of memory" in said[2][1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to such a limit")
+@pytest.mark.parametrize("how", ["os.abort()", "raise RuntimeError('out of memory')"], ids=["dies", "says so oddly"])
+async def test_A14_a_picture_whose_decoder_fails_in_its_share_is_decoded_alone(how: str, box: Box) -> None:
+    """Few decoders say that there was no memory: some end the process, to others the picture is broken."""
+    limits = InspectionLimits(share_bytes=100 << 20)
+    async with aclosing(Inspector(workers=1, limits=limits)) as inspector:
+        source = f"import os\ntry: bytearray(200 << 20)\nexcept MemoryError: {how}\n" + "#" * (20 << 20)
+        [verdict] = await inspector.inspect([box.code(source)])
+    assert (verdict.error, verdict.width) == (None, 96)
 
 
 def test_A14_its_lies_reach_no_row(box: Box, tmp_path: Path) -> None:

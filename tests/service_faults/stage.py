@@ -41,7 +41,7 @@ class Inspector:
         measured = measuring.measure(job)
         if measured.file is None:
             return measured.verdict
-        answer = checking.inspect(job, os.dup(measured.file.fileno()), self._decode)
+        answer = checking.inspect(job, os.dup(measured.file.fileno()), self._decode, 4 << 30, alone=True)
         measured.close()
         fields = attrs.asdict(answer, filter=lambda field, _: field.name != "alone")
         return attrs.evolve(measured.verdict, **fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import random
 from pathlib import Path
@@ -69,3 +70,16 @@ def vulnerable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.mkdir()
     (folder / "pi_heif.py").write_text(_VULNERABLE)
     monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
+others: set[int] = set()
+"""Processes of tests before."""
+
+
+def children() -> set[int]:
+    """Return the processes that this one has started, but for *others*."""
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a thread that has just ended
+            found |= {int(pid) for pid in (task / "children").read_text().split()}
+    return found - others

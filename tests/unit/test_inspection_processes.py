@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import select
 import signal
@@ -21,7 +20,7 @@ pytest.importorskip("PIL")
 from PIL import Image
 
 import vi
-from tests.unit.arrived import Box, encode, vulnerable
+from tests.unit.arrived import Box, children, encode, others, vulnerable
 from vi.server.inspection import memory
 from vi.server.inspection.frames import Verdict, read_answer
 from vi.server.inspection.inspector import InspectionJob, InspectionLimits, InspectionUnavailableError, Inspector
@@ -36,18 +35,6 @@ on_posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signa
 def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Box:
     vulnerable(tmp_path / "vulnerable", monkeypatch)
     return Box(tmp_path)
-
-
-def children() -> set[int]:
-    found: set[int] = set()
-    for task in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # a thread that has just ended
-            found |= {int(pid) for pid in (task / "children").read_text().split()}
-    return found - others
-
-
-others: set[int] = set()
-"""Processes of tests before."""
 
 
 @pytest.fixture(autouse=True)
@@ -182,11 +169,13 @@ async def test_a_worker_killed_by_somebody_else_costs_nothing(box: Box) -> None:
         [worker] = await hanging()
         os.kill(worker, signal.SIGKILL)
         assert [v.error for v in await task] == [None, None]
-        [idle] = children()
-        os.kill(idle, signal.SIGKILL)
+        idle = children()
+        assert worker not in idle
+        for process in idle:
+            os.kill(process, signal.SIGKILL)
         [again] = await inspector.inspect([box.job(data)])
         assert again.error is None
-        assert idle not in children()
+        assert len(children() - idle) == 1
 
 
 @on_linux
@@ -343,15 +332,15 @@ def _memory(name: str) -> int:
 
 async def test_of_large_pictures_one_is_decoded_at_a_time(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker says so before it decodes; small ones go on beside it, and each gets its verdict."""
-    limits = InspectionLimits(share_bytes=200 * 200 * 8)
-    sizes = [(10, 10), (300, 200), (20, 20), (201, 200), (200, 200), (400, 400), (30, 30)]
+    limits = InspectionLimits(share_bytes=32 << 20)
+    sizes = [(10, 10), (3000, 2000), (20, 20), (2100, 2000), (2000, 2000), (4000, 4000), (30, 30)]
     alone, most = 0, 0
     async with aclosing(Inspector(workers=3, limits=limits)) as inspector:
         look_at = inspector._look_at
 
         async def watched(round_: Any, open_: Any, make_room: Any, large: Any) -> None:
             nonlocal alone, most
-            asked = sum(measured.job.alone for _, measured in open_)
+            asked = len(open_) if large is None else 0
             alone, most = alone + asked, max(most, asked)
             assert inspector._large.locked() or not asked
             await look_at(round_, open_, make_room, large)
@@ -365,13 +354,15 @@ async def test_of_large_pictures_one_is_decoded_at_a_time(box: Box, monkeypatch:
 
 def test_limits_fit_into_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """All decoders at once, and the largest picture, take at most three quarters of it."""
-    for total in (1 << 30, 2 << 30, 16 << 30, 1 << 40):
+    for total in (1 << 28, 1 << 29, 1 << 30, 2 << 30, 16 << 30, 1 << 40):
         monkeypatch.setattr(memory, "total_memory", lambda total=total: total)
-        limits = memory.within_memory(InspectionLimits(), 6)
+        limits, workers = memory.within_memory(InspectionLimits(), 6)
         assert limits.memory_bytes <= InspectionLimits().memory_bytes
-        assert limits.memory_bytes + 6 * limits.share_bytes <= total * 3 // 4 + 6 * (64 << 20)
+        assert limits.share_bytes >= 64 << 20
+        assert limits.memory_bytes + workers * limits.share_bytes <= total * 3 // 4
+        assert workers == 6 or total < 2 << 30
     monkeypatch.setattr(memory, "total_memory", lambda: None)
-    assert memory.within_memory(InspectionLimits(), 6) == InspectionLimits()
+    assert memory.within_memory(InspectionLimits(), 6) == (InspectionLimits(), 6)
 
 
 @on_linux

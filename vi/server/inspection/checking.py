@@ -27,13 +27,21 @@ Decode = Callable[[str, str, bytes], Picture]
 """Decodes bytes of a family that were announced as a type; raises `RefusedError`."""
 
 
-def inspect(job: InspectionJob, file: int | None, decode: Decode) -> Answer:
-    """Decode the picture behind the descriptor *file*, or at its path, and close *file*; never raises."""
+def inspect(job: InspectionJob, file: int | None, decode: Decode, memory: int, *, alone: bool) -> Answer:
+    """Decode the picture behind the descriptor *file*, or at its path, and close *file*; never raises.
+
+    *memory* is the number of bytes that this process may take, *alone* whether that is all that one picture may.
+    """
     try:
         data = _read(file, job.size) if file is not None else _read_path(job.path)
         picture = decode(_media.family_of(job.mime) or "", job.mime, data)
     except AloneError:
         return Answer(None, None, alone=True)
+    except MemoryError:
+        if not alone:
+            return Answer(None, None, alone=True)
+        message = f"Decoding the image takes more than the {memory >> 20} MiB of memory that one image may take."
+        return Answer(FileCode.EBADSIZE, message)
     except RefusedError as refused:
         return Answer(refused.code, refused.message)
     except OSError as error:

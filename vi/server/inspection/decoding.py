@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import codecs
 import io
-import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 
@@ -49,6 +48,8 @@ _HEIF = "pi_heif"
 _FEATURES = {"avif": "avif", "jpeg": "jpg", "jpeg2000": "jpg_2000", "png": "zlib", "webp": "webp"}
 _PIXEL, _PIXEL_BYTES = 8, {"jpeg2000": 24}
 """Bytes that a pixel takes while it is decoded and made smaller."""
+_UNCERTAIN = 8
+"""How many times as much as expected a decoder may have asked for."""
 # A frame costs something however small it is.
 _LEAST_FRAME = 4096
 
@@ -83,37 +84,37 @@ def prepare() -> None:
 
 @attrs.frozen
 class Decoder:
-    """Decodes within *limits*; *missing* are the libraries that are not there, and why."""
+    """Decodes within *limits*; *missing* are the libraries that are not there, and why.
+
+    Unless it is *alone*, it has a share of the memory, and leaves to one that is alone what may take more.
+    """
 
     limits: InspectionLimits
     missing: Mapping[str, str] = attrs.Factory(dict)
+    alone: bool = True
 
     def __call__(self, family: str, mime: str, data: bytes) -> Picture:
-        """Decode an image; raises `RefusedError` for one that cannot be, or may not be, read."""
+        """Decode an image; raises `RefusedError` for one that cannot be, or may not be, read, and `MemoryError`."""
         self._require(family)
+        bounds = _Bounds(self.limits, len(data), self.alone)
         try:
-            return _decode(family, data, self.limits)
-        except (RefusedError, AloneError):
+            return _decode(family, data, bounds)
+        except (RefusedError, AloneError, MemoryError):
             raise
-        except MemoryError:
-            allowed = self.limits.memory_bytes >> 20
-            message = f"Decoding the image takes more than the {allowed} MiB of memory that one image may take."
-            raise RefusedError(FileCode.EBADSIZE, message) from None
         except UnidentifiedImageError:
+            bounds.check_memory()
             raise RefusedError(FileCode.ECORRUPT, f"The content cannot be read as {mime}.") from None
         except Exception as error:  # noqa: BLE001 - decoders raise whatever they like; each means "unreadable"
+            bounds.check_memory()
             raise RefusedError(
                 FileCode.ECORRUPT, f"The content cannot be read as {mime}: {str(error)[:200]}."
             ) from None
 
     def of_job(self, job: InspectionJob) -> Decoder:
-        """Return a decoder for the size that *job* asks for, and for the memory that it may take."""
-        limits = self.limits
-        if job.side is not None:
-            limits = attrs.evolve(limits, thumbnail_side=job.side)
-        if job.alone:
-            limits = attrs.evolve(limits, share_bytes=sys.maxsize)
-        return self if limits is self.limits else Decoder(limits, self.missing)
+        """Return a decoder for the size that *job* asks for."""
+        if job.side is None:
+            return self
+        return attrs.evolve(self, limits=attrs.evolve(self.limits, thumbnail_side=job.side))
 
     def _require(self, family: str) -> None:
         if family == "heif" and _HEIF in self.missing:
@@ -126,46 +127,88 @@ class Decoder:
             raise RefusedError(FileCode.EBADMIME, message)
 
 
-def _decode(family: str, data: bytes, limits: InspectionLimits) -> Picture:
+@attrs.define
+class _Bounds:
+    """What one picture may be; *need* is what it takes, as far as that can be told."""
+
+    limits: InspectionLimits
+    size: int
+    """Of the file, which is in memory as well."""
+    alone: bool
+    need: int = attrs.field(default=attrs.Factory(lambda self: self.size, takes_self=True), init=False)
+
+    def check(self, size: tuple[int, int], each: int = _PIXEL) -> None:
+        """Refuse too many pixels, or leave a picture that needs more than a share to one that is alone."""
+        count = size[0] * size[1]
+        if count > self.limits.max_pixels:
+            raise RefusedError(
+                FileCode.EBADSIZE,
+                f"The image has {size[0]} x {size[1]} pixels ({count:,}); "
+                f"at most {self.limits.max_pixels:,} are accepted: divide it into smaller ones.",
+            )
+        self.need = max(self.need, self.size + count * each)
+        if self.need > self.limits.share_bytes and not self.alone:
+            raise AloneError
+
+    def thumbnail(self, image: Image.Image, *, deep: bool = False) -> bytes | None:
+        """Return the preview of *image*; None if there cannot be one."""
+        try:
+            return thumbnail(image, self.limits.thumbnail_side, deep=deep)
+        except MemoryError:
+            if not self.alone:
+                raise AloneError from None
+            return None
+
+    def check_memory(self) -> None:
+        """Leave a picture that failed to one that is alone, if a share may have been too little for it.
+
+        Few decoders say that they could not get memory: to most, the picture is broken then.
+        """
+        if self.need * _UNCERTAIN > self.limits.share_bytes and not self.alone:
+            raise AloneError
+
+
+def _decode(family: str, data: bytes, bounds: _Bounds) -> Picture:
     if family == "jpeg":
-        return _decode_jpeg(data, limits)
+        return _decode_jpeg(data, bounds)
     if family == "tiff":
-        return _decode_tiff(data, limits)
+        return _decode_tiff(data, bounds)
     if family == "jpeg2000":
-        return _decode_jpeg_2000(data, limits)
+        return _decode_jpeg_2000(data, bounds)
     if family == "bmp" and (image := bitmaps.read(data)) is not None:
-        return Picture(*image.size, 1, thumbnail(image, limits.thumbnail_side))
+        return Picture(*image.size, 1, bounds.thumbnail(image))
     data = structure.check(family, data)
-    return _decode_common(family, data, limits)
+    return _decode_common(family, data, bounds)
 
 
-def _decode_common(family: str, data: bytes, limits: InspectionLimits) -> Picture:
+def _decode_common(family: str, data: bytes, bounds: _Bounds) -> Picture:
     name = _FORMATS.get(family, family.upper())
     with Image.open(io.BytesIO(data), formats=(name,)) as image:
-        _check_pixels(image.size, limits, _PIXEL_BYTES.get(family, _PIXEL))
+        bounds.check(image.size, _PIXEL_BYTES.get(family, _PIXEL))
         size = image.size
         image.load()
         if family == "heif":
             # The decoder turns the picture; the real size is known only now.
             size = image.size[::-1] if heif.is_turned(data) else image.size
-        small = thumbnail(image, limits.thumbnail_side, deep=_is_deep(family, data))
+        small = bounds.thumbnail(image, deep=_is_deep(family, data))
         frames = getattr(image, "n_frames", 1)
         if frames > 1:
-            _decode_others(image, [index for index in range(frames) if index != image.tell()], limits)
+            _decode_others(image, [index for index in range(frames) if index != image.tell()], bounds)
         # The picture that an animated PNG shows to those who know of no animations is not one of its frames.
         frames -= frames > 1 and getattr(image, "default_image", False)
     return Picture(*size, frames, small)
 
 
-def _decode_jpeg_2000(data: bytes, limits: InspectionLimits) -> Picture:
+def _decode_jpeg_2000(data: bytes, bounds: _Bounds) -> Picture:
     """Decode what Pillow has a mode for; the rest is there in full, as far as the parts of its tiles tell."""
     stream = jpeg2000.read(data)
-    _check_pixels((stream.width, stream.height), limits, _PIXEL_BYTES["jpeg2000"])
+    bounds.check((stream.width, stream.height), _PIXEL_BYTES["jpeg2000"])
     try:
-        return _decode_common("jpeg2000", stream.to_decode, limits)
+        return _decode_common("jpeg2000", stream.to_decode, bounds)
     except (OSError, SyntaxError, ValueError):
         if stream.is_common:
             raise
+        bounds.check_memory()
     return Picture(stream.width, stream.height, 1, None)
 
 
@@ -180,14 +223,14 @@ def _is_deep(family: str, data: bytes) -> bool:
     return False
 
 
-def _decode_jpeg(data: bytes, limits: InspectionLimits) -> Picture:
+def _decode_jpeg(data: bytes, bounds: _Bounds) -> Picture:
     first, other = jpeg.to_decode(data)
     with Image.open(io.BytesIO(first), formats=("JPEG",)) as image:
-        _check_pixels(size := image.size, limits)
+        bounds.check(size := image.size)
         # Decodes at a fraction of the scale, and as strictly: every coefficient is read all the same.
-        image.draft(None, fit(image.size, limits.thumbnail_side * 3 // 2))
+        image.draft(None, fit(image.size, bounds.limits.thumbnail_side * 3 // 2))
         image.load()
-        small = thumbnail(image, limits.thumbnail_side)
+        small = bounds.thumbnail(image)
     if other is not None and size[0] * size[1] <= LARGE and _pixels(first) != _pixels(other):
         raise structure.NotWholeError("it ends before its pixels")
     # What follows the first image of a JPEG is previews and gain maps, often stale after an edit.
@@ -199,7 +242,7 @@ def _pixels(data: bytes) -> bytes:
         return image.tobytes()
 
 
-def _decode_tiff(data: bytes, limits: InspectionLimits) -> Picture:
+def _decode_tiff(data: bytes, bounds: _Bounds) -> Picture:
     """Decode the pictures that Pillow has a mode for; others are there in full, as far as their directory tells."""
     pages = tiff.pages(data)
     pictures = [page for page in pages if page.is_picture] or pages[:1]
@@ -207,12 +250,13 @@ def _decode_tiff(data: bytes, limits: InspectionLimits) -> Picture:
         raise structure.NotWholeError("it has no picture")
     small, spent = None, 0
     for page in pictures:
-        _check_pixels((page.width, page.height), limits)
+        bounds.check((page.width, page.height))
         spent += max(page.width * page.height, _LEAST_FRAME)
-        if page is not pictures[0] and spent > limits.max_decoded_pixels:
+        if page is not pictures[0] and spent > bounds.limits.max_decoded_pixels:
             break
         image = _page(data, page.index)
         if image is None:
+            bounds.check_memory()
             continue
         with image:
             try:
@@ -220,9 +264,10 @@ def _decode_tiff(data: bytes, limits: InspectionLimits) -> Picture:
             except OSError:
                 if page.is_common:
                     raise
+                bounds.check_memory()
                 continue
             if page is pictures[0] and not page.is_deep_planar:
-                small = thumbnail(image, limits.thumbnail_side, deep=page.is_deep)
+                small = bounds.thumbnail(image, deep=page.is_deep)
     return Picture(pictures[0].width, pictures[0].height, len(pictures), small)
 
 
@@ -238,24 +283,12 @@ def _page(data: bytes, index: int) -> Image.Image | None:
     return image
 
 
-def _decode_others(image: Image.Image, others: Sequence[int], limits: InspectionLimits) -> None:
+def _decode_others(image: Image.Image, others: Sequence[int], bounds: _Bounds) -> None:
     spent = image.width * image.height
     for index in others:
         image.seek(index)
-        _check_pixels(image.size, limits)
+        bounds.check(image.size)
         spent += max(image.width * image.height, _LEAST_FRAME)
-        if spent > limits.max_decoded_pixels:
+        if spent > bounds.limits.max_decoded_pixels:
             return
         image.load()
-
-
-def _check_pixels(size: tuple[int, int], limits: InspectionLimits, each: int = _PIXEL) -> None:
-    count = size[0] * size[1]
-    if count > limits.max_pixels:
-        raise RefusedError(
-            FileCode.EBADSIZE,
-            f"The image has {size[0]} x {size[1]} pixels ({count:,}); "
-            f"at most {limits.max_pixels:,} are accepted: divide it into smaller ones.",
-        )
-    if count * each > limits.share_bytes:
-        raise AloneError

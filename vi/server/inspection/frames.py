@@ -16,7 +16,8 @@ import attrs
 from ...codes import FileCode
 
 _LENGTHS = struct.Struct(">II")
-_MAX_FRAME = 64 << 20
+_LONGEST_TEXT = 1 << 20
+_LARGEST_BLOB = 4 << 20
 
 
 class RefusedError(Exception):
@@ -29,7 +30,7 @@ class RefusedError(Exception):
 
 
 class AloneError(Exception):
-    """A picture takes so much memory that no other such may be decoded at the same time."""
+    """A picture may take more than a share of the memory: it is to be decoded while no other such is."""
 
 
 @attrs.frozen
@@ -43,8 +44,6 @@ class InspectionJob:
     crc32c: int | None = None
     side: int | None = None
     """Of the picture to make, in pixels; that of a thumbnail when None."""
-    alone: bool = False
-    """Whether no other large picture is decoded at the same time."""
 
 
 @attrs.frozen
@@ -78,7 +77,7 @@ class Answer:
     frames: int = 0
     thumbnail: bytes | None = attrs.field(default=None, repr=False)
     alone: bool = False
-    """It was not decoded: it takes so much memory that it is to be asked for again, alone."""
+    """It was not decoded: it may take more than a share of the memory, and is to be asked for again, alone."""
 
 
 @attrs.frozen
@@ -93,10 +92,17 @@ class InspectionLimits:
     bytes_per_second: int = 8 << 20
     """The slowest disk to wait for: a large file may take that much longer."""
     memory_bytes: int = 4 << 30
-    """Address space beyond the worker's own, where it can be limited. RGB takes 4 bytes a pixel, JPEG 2000 up to 24."""
+    """Of a picture that is decoded alone: address space beyond the worker's own, where that can be limited.
+
+    RGB takes 4 bytes a pixel, JPEG 2000 up to 24.
+    """
     share_bytes: int = 1 << 30
-    """What decodes at any time; of pictures that take more, one is decoded at a time."""
+    """The same for each of those that are decoded side by side; one that needs more is decoded alone."""
     thumbnail_side: int = 256
+
+    def memory_for(self, *, alone: bool) -> int:
+        """Return the bytes that a worker may take beyond what it has when it starts."""
+        return self.memory_bytes if alone else min(self.share_bytes, self.memory_bytes)
 
     def seconds_for(self, size: int) -> float:
         """Return how long a file of *size* bytes may take."""
@@ -115,6 +121,11 @@ class FrameReader:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing has come of a further frame."""
+        return not self._buffer
+
     def feed(self, data: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
         """Take in *data* and yield the frames that are complete; raises ValueError on nonsense."""
         self._buffer += data
@@ -122,11 +133,14 @@ class FrameReader:
             text_length, blob_length = _LENGTHS.unpack_from(self._buffer)
             start, middle = _LENGTHS.size, _LENGTHS.size + text_length
             end = middle + blob_length
-            if end > _MAX_FRAME:
+            if text_length > _LONGEST_TEXT or blob_length > _LARGEST_BLOB:
                 raise ValueError("a frame is too long")
             if len(self._buffer) < end:
                 return
-            message = json.loads(self._buffer[start:middle])
+            try:
+                message = json.loads(self._buffer[start:middle])
+            except RecursionError:
+                raise ValueError("a frame is nested too deeply") from None
             blob = bytes(self._buffer[middle:end])
             del self._buffer[:end]
             yield message, blob
@@ -164,19 +178,22 @@ def read_answer(message: dict[str, Any], blob: bytes, measured: Verdict) -> Verd
     if error is not None:
         if error not in _CODES or blob or len(text or "") > _LONGEST_MESSAGE:
             raise ValueError("a refusal that is none")
-        return attrs.evolve(measured, error=error, message=text)
+        return attrs.evolve(measured, error=error, message=None if text is None else shown(text))
     if not all(numbers):
         raise ValueError("a picture without pixels")
-    if blob and (len(blob) > _LARGEST_THUMBNAIL or not blob.startswith((b"\xff\xd8\xff", b"RIFF"))):
+    if message["picture"] is not bool(blob) or (blob and not blob.startswith((b"\xff\xd8\xff", b"RIFF"))):
         raise ValueError("a thumbnail that is none")
     width, height, frames = numbers
-    thumbnail = blob if message["picture"] else None
-    return attrs.evolve(measured, width=width, height=height, frames=frames, thumbnail=thumbnail)
+    return attrs.evolve(measured, width=width, height=height, frames=frames, thumbnail=blob or None)
+
+
+def shown(text: str) -> str:
+    """Return what a process said, fit to be stored and shown."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 _CODES = frozenset({FileCode.EBADMIME, FileCode.EBADSIZE, FileCode.ECORRUPT, FileCode.EUNKNOWN})
 _LONGEST_MESSAGE = 1000
-_LARGEST_THUMBNAIL = 4 << 20
 _MOST_OF_ANY = 1 << 31
 
 

@@ -83,13 +83,15 @@ class Inspector:
     """
 
     def __init__(self, *, workers: int | None = None, limits: InspectionLimits | None = None) -> None:
-        self._workers = workers or _processors()
-        self._limits = within_memory(limits or InspectionLimits(), self._workers + _SLOW_WORKERS)
+        wanted = workers or _processors()
+        self._limits, most = within_memory(limits or InspectionLimits(), wanted + _SLOW_WORKERS)
+        self._workers = min(wanted, most)
         self._large = asyncio.Lock()
-        self._slots = Slots(self._workers, _SLOW_WORKERS)
-        self._measurer = Measurer(self._workers + _SLOW_WORKERS)
+        self._slots = Slots(self._workers, most - self._workers)
+        self._measurer = Measurer(most)
         self._starts = _Starts()
         self._idle: list[_Worker] = []
+        self._idle_alone: list[_Worker] = []
         self._busy: set[_Worker] = set()
         self._closed = False
 
@@ -120,8 +122,10 @@ class Inspector:
         for worker in self._busy:
             worker.process.kill()
         await self._slots.empty()  # once each call that was under way has noticed
-        while self._idle:
-            await self._idle.pop().process.aclose()
+        for worker in self._idle + self._idle_alone:
+            await worker.process.aclose()
+        self._idle.clear()
+        self._idle_alone.clear()
         await self._measurer.aclose()
 
     async def _serve(self, round_: _Round) -> None:
@@ -140,12 +144,12 @@ class Inspector:
         large: list[tuple[int, Measured]] = []
         try:
             await self._look_at(round_, open_, make_room, large)
-            for index, measured in large:
+            while large:
                 waiting = asyncio.get_running_loop().call_later(_SLOW, make_room)
                 async with self._large:
                     waiting.cancel()
-                    alone = [(index, attrs.evolve(measured, job=attrs.evolve(measured.job, alone=True)))]
-                    await self._look_at(round_, alone, make_room, None)
+                    await self._look_at(round_, large[:1], make_room, None)
+                del large[0]
         finally:
             for _, measured in open_ + large:
                 measured.close()
@@ -157,10 +161,13 @@ class Inspector:
         make_room: Callable[[], None],
         large: list[tuple[int, Measured]] | None,
     ) -> None:
-        """Tell the verdicts on *open_* and on what the round adds, but for the pictures that go to *large*."""
+        """Tell the verdicts on *open_* and on what the round adds, but for the pictures that go to *large*.
+
+        Without *large* a worker looks that may take as much memory as one picture may.
+        """
         while open_:
             try:
-                async with self._borrowed() as worker:
+                async with self._borrowed(alone=large is None) as worker:
                     done, lost = await worker.look(
                         round_, open_, make_room, self._slots, self._measured if large is not None else None, large
                     )
@@ -173,6 +180,8 @@ class Inspector:
             if lost and open_ and round_.blame(*open_[0], lost, self._limits):
                 open_[0][1].close()
                 del open_[0]
+            elif lost and open_ and large is not None:
+                large.append(open_.pop(0))  # it may have died for lack of memory
 
     async def _measured(self, round_: _Round, batch: Sequence[int]) -> list[tuple[int, Measured]]:
         """Measure the files of a batch; returns those that a decoder is to look at, and tells the rest."""
@@ -192,20 +201,21 @@ class Inspector:
         return open_
 
     @asynccontextmanager
-    async def _borrowed(self) -> AsyncIterator[_Worker]:
+    async def _borrowed(self, *, alone: bool) -> AsyncIterator[_Worker]:
         """Lend a worker; it goes back only if its answers are complete."""
         if self._closed:
             raise InspectionUnavailableError("The inspector is closed.")
-        while self._idle and not self._idle[-1].usable:
-            await self._idle.pop().process.aclose()
-        worker = self._idle.pop() if self._idle else _Worker(await self._starts.start(self._limits), self._limits)
+        idle = self._idle_alone if alone else self._idle
+        while idle and not idle[-1].usable:
+            await idle.pop().process.aclose()
+        worker = idle.pop() if idle else _Worker(await self._starts.start(self._limits, alone=alone), self._limits)
         self._busy.add(worker)
         try:
             yield worker
         finally:
             self._busy.discard(worker)
             if worker.usable and not self._closed:
-                self._idle.append(worker)
+                idle.append(worker)
             else:
                 worker.process.kill()
                 await worker.process.aclose()
@@ -221,7 +231,7 @@ class _Starts:
         self._again = 0.0
         self._short_since: float | None = None
 
-    async def start(self, limits: InspectionLimits) -> WorkerProcess:
+    async def start(self, limits: InspectionLimits, *, alone: bool) -> WorkerProcess:
         """Start a worker; raises `CannotStartError` where none can be, `InspectionUnavailableError` if it may pass."""
         loop = asyncio.get_running_loop()
         attempts = _STARTS
@@ -232,7 +242,7 @@ class _Starts:
             attempts, self._again = 1, loop.time() + _REST_SECONDS
         for attempt in range(1, attempts + 1):
             try:
-                process = await WorkerProcess.start(limits, self.missing)
+                process = await WorkerProcess.start(limits, self.missing, alone=alone)
             except CannotStartError as error:
                 if error.temporary and not self._lasts(loop.time()):
                     raise InspectionUnavailableError(f"A worker process cannot be started: {error.reason}.") from None
@@ -332,8 +342,11 @@ class _Worker:
 
         Adds to *batch* while the round has more, so that the worker never waits for us, but only a few times when
         others wait for one of the *slots*. Calls *make_room* when a file takes long. Pictures that are to be decoded
-        alone are added to *large*.
+        alone are added to *large*. One that has said more than it was asked for before looks at nothing.
         """
+        if self.answered and not await self.process.is_silent():
+            self.lost = True
+            return 0, None
         loop = asyncio.get_running_loop()
         done = 0
         self._hand_over(batch)

@@ -17,14 +17,15 @@ _LEAST_SHARE = 64 << 20
 _CONTAINER = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-def within_memory(limits: InspectionLimits, workers: int) -> InspectionLimits:
-    """Return *limits* such that *workers* decoders and a large picture at the same time fit into the memory."""
+def within_memory(limits: InspectionLimits, workers: int) -> tuple[InspectionLimits, int]:
+    """Return *limits* and a number of decoders, at most *workers*, which fit into the memory beside a large picture."""
     if (total := total_memory()) is None:
-        return limits
+        return limits, workers
     budget = total // _PARTS * (_PARTS - 1)
     largest = min(limits.memory_bytes, budget * 2 // 3)
     share = min(limits.share_bytes, max(_LEAST_SHARE, (budget - largest) // workers))
-    return attrs.evolve(limits, memory_bytes=largest, share_bytes=share)
+    fitting = max(1, (budget - largest) // share)
+    return attrs.evolve(limits, memory_bytes=largest, share_bytes=share), min(workers, fitting)
 
 
 def total_memory() -> int | None:

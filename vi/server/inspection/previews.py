@@ -37,6 +37,8 @@ def thumbnail(image: Image.Image, side: int, *, deep: bool = False) -> bytes | N
             small.save(out, "WEBP", quality=75, method=0)
         else:
             small.save(out, "JPEG", quality=80)
+    except MemoryError:
+        raise
     except Exception:  # noqa: BLE001 - the file itself is sound; only its preview cannot be made
         return None
     return out.getvalue()

@@ -25,6 +25,7 @@ _LANDLOCK_VERSION = 1
 _FILTER, _ALL_THREADS, _IS_KNOWN = 1, 1, 2  # seccomp(2)
 _CLONE_THREAD = 0x10000
 _EPERM, _ENOSYS = 1, 38
+_PROCESSOR_TIME = 0  # getrlimit(2)
 
 # Names in the order of both tables: reading and writing what is open, memory, threads, signals, clocks, and the end.
 _X86_64 = {
@@ -147,9 +148,9 @@ def _close_calls() -> None:
 
 
 def _program(architecture: int, _: int, allowed: set[int], clone: int, tgkill: int, prlimit: int, clone3: int) -> bytes:
-    """Return the filter: a call is looked up, and for three its first argument as well (both are little-endian)."""
+    """Return the filter: a call is looked up, and for three of them arguments as well (both are little-endian)."""
     load, equal, any_of, answer = 0x20, 0x15, 0x45, 0x06
-    number, machine, argument = 0, 4, 16
+    number, machine, first, second = 0, 4, 16, 24
     kill, allow, refuse = 0x80000000, 0x7FFF0000, 0x00050000
 
     def line(code: int, value: int, then: int = 0, otherwise: int = 0) -> bytes:
@@ -160,7 +161,15 @@ def _program(architecture: int, _: int, allowed: set[int], clone: int, tgkill: i
         lines += [line(equal, call, 0, 1), line(answer, allow)]
     # The C library starts threads by clone where there is no clone3, whose flags a filter cannot see.
     lines += [line(equal, clone3, 0, 1), line(answer, refuse | _ENOSYS)]
-    for call, test, value in ((clone, any_of, _CLONE_THREAD), (tgkill, equal, os.getpid()), (prlimit, equal, 0)):
-        lines += [line(equal, call, 0, 4), line(load, argument), line(test, value, 0, 1)]
+    conditions = {
+        clone: [(first, any_of, _CLONE_THREAD)],
+        tgkill: [(first, equal, os.getpid())],
+        # Its own limit of processor time; an administrator could raise the others.
+        prlimit: [(first, equal, 0), (second, equal, _PROCESSOR_TIME)],
+    }
+    for call, tests in conditions.items():
+        lines.append(line(equal, call, 0, 2 * len(tests) + 2))
+        for left, (argument, test, value) in zip(range(len(tests))[::-1], tests, strict=True):
+            lines += [line(load, argument), line(test, value, 0, 2 * left + 1)]
         lines += [line(answer, allow), line(answer, refuse | _EPERM)]
     return b"".join([*lines, line(answer, refuse | _EPERM)])

@@ -26,6 +26,8 @@ from .frames import FrameReader, InspectionLimits, frame, read_jobs, write_answe
 _NICE = 10
 _FILES = 64
 _INHERITED = 1 << 16
+_THREAD = 16 << 20
+"""Address space of the thread that reads, which starts later."""
 
 
 def main() -> None:
@@ -41,7 +43,7 @@ def main() -> None:
     files: deque[int] = deque()
     received = _receive(files)
     asked = next(received)
-    limits = InspectionLimits(**asked["limits"])
+    limits, alone = InspectionLimits(**asked["limits"]), bool(asked["alone"])
     from . import checking, decoding
 
     decoding.prepare()
@@ -53,8 +55,9 @@ def main() -> None:
                 load()
             except Exception as error:  # noqa: BLE001 - a library that does not load costs the files that need it
                 missing[name] = f"{type(error).__name__}: {str(error)[:200]}"
-    decode = decoding.Decoder(limits, missing)
-    _restrict(limits)
+    decode = decoding.Decoder(limits, missing, alone)
+    memory = limits.memory_for(alone=alone)
+    _restrict(memory)
     group = _open_group()
     os.dup2(nowhere, 2)
     standing = walls.raise_all()
@@ -68,7 +71,8 @@ def main() -> None:
             # Flushed one by one: if the next file kills the process, this one is known to be done.
             _allow(limits.seconds_for(job.size))
             number += 1
-            answer = checking.inspect(job, files.popleft() if not job.path else None, decode.of_job(job))
+            file = files.popleft() if not job.path else None
+            answer = checking.inspect(job, file, decode.of_job(job), memory, alone=alone)
             out.write(write_answer(answer, number))
             out.flush()
 
@@ -105,7 +109,7 @@ def _receive(files: deque[int]) -> Iterator[dict[str, Any]]:
         yield from (message for message, _ in reader.feed(data))
 
 
-def _restrict(limits: InspectionLimits) -> None:
+def _restrict(memory: int) -> None:
     """Bound what a decoder may take, and let the service's own work go first."""
     if sys.platform == "win32":
         return
@@ -119,7 +123,7 @@ def _restrict(limits: InspectionLimits) -> None:
         # Linux counts threads too, which decoders start: there a filter tells them from processes.
         resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
     try:
-        resource.setrlimit(resource.RLIMIT_AS, (_address_space() + limits.memory_bytes,) * 2)
+        resource.setrlimit(resource.RLIMIT_AS, (_address_space() + _THREAD + memory,) * 2)
     except (OSError, ValueError):  # some systems know the limit and do not set it
         return
 

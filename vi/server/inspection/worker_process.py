@@ -25,7 +25,7 @@ import attrs
 
 from ..._redact import redact
 from ..config import IN_WORKER
-from .frames import FrameReader, InspectionLimits, frame
+from .frames import FrameReader, InspectionLimits, frame, shown
 from .processor_time import ProcessorTime
 
 _START_SECONDS = 60.0
@@ -74,8 +74,10 @@ class WorkerProcess:
     walls: dict[str, str] = attrs.Factory(dict)
 
     @classmethod
-    async def start(cls, limits: InspectionLimits, without: Mapping[str, str]) -> WorkerProcess:
+    async def start(cls, limits: InspectionLimits, without: Mapping[str, str], *, alone: bool) -> WorkerProcess:
         """Start a process that does not try to load the libraries *without*; raises `CannotStartError`.
+
+        One that is *alone* may take as much memory as one picture may, any other a share.
 
         A library that ends the process while it is loaded is left out of the next attempt.
         """
@@ -83,14 +85,16 @@ class WorkerProcess:
         while True:
             loading: list[str] = []
             try:
-                return await cls._start(limits, left_out, loading)
+                return await cls._start(limits, left_out, loading, alone)
             except CannotStartError as error:
                 if not loading or loading[-1] in left_out:
                     raise
                 left_out[loading[-1]] = error.reason
 
     @classmethod
-    async def _start(cls, limits: InspectionLimits, without: Mapping[str, str], loading: list[str]) -> WorkerProcess:
+    async def _start(
+        cls, limits: InspectionLimits, without: Mapping[str, str], loading: list[str], alone: bool
+    ) -> WorkerProcess:
         channel, theirs = _channel()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -118,7 +122,7 @@ class WorkerProcess:
         telling = asyncio.ensure_future(_last_of(process.stderr))
         try:
             async with asyncio.timeout(_START_SECONDS):
-                worker.send(frame({"limits": attrs.asdict(limits), "without": dict(without)}))
+                worker.send(frame({"limits": attrs.asdict(limits), "without": dict(without), "alone": alone}))
                 await worker._become_ready(loading)
                 await telling  # a worker that is ready has closed it
         except (DiedError, TimeoutError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -179,6 +183,15 @@ class WorkerProcess:
                 raise OverrunError
             raise DiedError(f"the worker process ended with {_exit_name(code)}")
         return data
+
+    async def is_silent(self) -> bool:
+        """Tell whether the process has said nothing that was not asked for; to be called when it owes no answer."""
+        assert self.process.stdout is not None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0):
+                await self.process.stdout.read(1)
+                return False
+        return self.frames.empty
 
     async def read_within(self, seconds: float) -> bytes:
         """Read what the process says before it has cost so many seconds; raises `OverrunError`."""
@@ -252,8 +265,7 @@ async def _last_of(stream: asyncio.StreamReader | None) -> str:
         while data := await stream.read(_READ):
             kept = (kept + data)[-_TOLD:]
     lines = [line.strip() for line in kept.decode(errors="replace").splitlines() if line.strip()]
-    last = redact(lines[-1][:300]) if lines else ""
-    return "".join(c if c.isprintable() else " " for c in last)
+    return shown(redact(lines[-1][:300])) if lines else ""
 
 
 def _exit_name(code: int) -> str:
@@ -271,6 +283,8 @@ def _environment() -> dict[str, str]:
     """Let the child import this very package, from wherever it was imported here; it decodes, so it gets no more."""
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
     environment[IN_WORKER] = "1"
+    # With glibc each thread reserves 64 MiB of address space, which would be taken from what a picture may take.
+    environment["MALLOC_ARENA_MAX"] = "1"
     root = str(Path(__file__).resolve().parents[3])
     # An installed package is found anyway, and its neighbours must not come before the standard library.
     if Path(root).name not in ("site-packages", "dist-packages"):

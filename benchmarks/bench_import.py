@@ -9,6 +9,8 @@ from pathlib import Path
 from harness import arguments, interleave, median, peer_python, program
 from results import Answer
 
+CLIENT = "import vi and the first client"
+ASSETS = "the same, and client.assets"
 FIRST_CLIENT = "import vi; vi.Client('dtvi_' + 'a' * 98, 'o', 'http://127.0.0.1:1').close()"
 
 
@@ -17,7 +19,8 @@ def main() -> None:
     codes = {
         "Python alone": "pass",
         "import vi": "import vi",
-        "import vi and the first client": FIRST_CLIENT,
+        CLIENT: FIRST_CLIENT,
+        ASSETS: FIRST_CLIENT.replace(".close()", ".assets"),
         "import aiohttp": "import aiohttp",
     }
     runs = {name: partial(program, [sys.executable, "-c", code]) for name, code in codes.items()}
@@ -31,6 +34,8 @@ def main() -> None:
     base = [cost.wall for cost in costs["Python alone"]]
     own = median([one.wall - two for one, two in zip(costs["import vi"], base, strict=True)])
     answer.ratio("import vi, over Python alone", own, most=0.2, unit=" s")
+    cpu = [one.cpu - two.cpu for one, two in zip(costs[CLIENT], costs["import vi"], strict=True)]
+    answer.ratio("the first client, CPU over import vi", median(cpu), most=0.25, unit=" s")
     answer.table(
         "Process",
         {

@@ -11,7 +11,6 @@ import contextlib
 import errno
 import logging
 import os
-import secrets
 import shlex
 import stat
 import sys
@@ -123,6 +122,8 @@ def warn_of_others(path: Path, *, written: bool = False) -> None:
 
 def write_private(path: Path, content: bytes) -> None:
     """Write *content* under a name that appears only when it is whole, readable by the owner alone."""
+    import secrets
+
     staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with open_private(staging) as file:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 import sys
-import tempfile
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -84,6 +83,8 @@ def temporary_folder() -> Path:
     In a folder that all users share, the name may have been taken by somebody else: then the folder is of this process
     alone. Without a temporary folder either, the returned folder cannot be used.
     """
+    import tempfile
+
     try:
         shared = tempfile.gettempdir()
     except OSError:
@@ -105,6 +106,8 @@ def temporary_folder() -> Path:
 
 @lru_cache(maxsize=1)
 def _folder_of_process(_: int) -> Path:
+    import tempfile
+
     try:
         return Path(tempfile.mkdtemp(prefix="vi-"))
     except OSError:

@@ -17,13 +17,15 @@ import linecache
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar, Union, get_args, get_origin
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar, Union, cast, get_args, get_origin
 
 import attrs
-import cattrs
-from cattrs.gen import make_dict_unstructure_fn, override
 
 from . import _routes
+
+if TYPE_CHECKING:
+    import cattrs
 
 T = TypeVar("T")
 Read = Callable[[Any], Any]
@@ -364,20 +366,29 @@ def _read_field(attribute: attrs.Attribute[Any], name: str, reader: str, scope: 
 
 # The converter: cattrs owns the registry, so that users may structure and unstructure our classes with it.
 
-converter = cattrs.Converter()
+
+@cache
+def converter() -> cattrs.Converter:
+    """Return the converter; cattrs is imported when an object is written first: reading needs none of it."""
+    import cattrs
+
+    made = cattrs.Converter()
+    made.register_structure_hook_factory(_is_ours, _structure_factory)
+    made.register_unstructure_hook_factory(_is_ours, _unstructure_factory)
+    return made
 
 
 def _is_ours(cls: Any) -> bool:
     return isinstance(cls, type) and attrs.has(cls) and cls.__module__.startswith("vi.")
 
 
-@converter.register_structure_hook_factory(_is_ours)
 def _structure_factory(cls: Any) -> Callable[[Any, Any], Any]:
     return lambda value, _: structure_class(cls)(value)
 
 
-@converter.register_unstructure_hook_factory(_is_ours)
 def _unstructure_factory(cls: Any, conv: cattrs.Converter) -> Callable[[Any], dict[str, Any]]:
+    from cattrs.gen import make_dict_unstructure_fn, override
+
     attrs.resolve_types(cls)
     renames = {a.name: override(rename=wire_name(a)) for a in attrs.fields(cls)}
     return make_dict_unstructure_fn(cls, conv, **renames)  # type: ignore[arg-type]
@@ -386,14 +397,14 @@ def _unstructure_factory(cls: Any, conv: cattrs.Converter) -> Callable[[Any], di
 def structure(document: Any, cls: type[T]) -> T:
     """Read a *document* into *cls*; raises `WireError` naming the path of the field that is wrong."""
     try:
-        return converter.structure(document, cls)
+        return cast("T", structure_class(cls)(document))
     except (WireError, TypeError, AttributeError, ValueError) as error:
         raise _locate(document, cls, error) from None
 
 
 def unstructure(value: Any) -> Any:
     """Write an object of ours as JSON-ready data under wire names."""
-    return converter.unstructure(value)
+    return converter().unstructure(value)
 
 
 @contextlib.contextmanager

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import ssl
+import threading
 import warnings
 from collections.abc import Coroutine, Generator
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
@@ -18,14 +20,14 @@ from ._http import Http
 from ._loop_thread import LoopThread
 from ._secret import secret
 from ._show.console import log_as_asked
-from .api.resources.datasets.assets.resource import Assets, AsyncAssets
-from .api.resources.datasets.assets.transfers import Transfers
-from .api.resources.datasets.resource import AsyncDatasets, Datasets
-from .api.resources.organizations.resource import AsyncOrganizations, Organizations
 from .config import RetryPolicy, Settings, Timeouts, TransferLimits, check_ssl_context, load_settings
 from .errors import ViError, ViOperationError
 
 if TYPE_CHECKING:
+    from .api.resources.datasets.assets.resource import Assets, AsyncAssets
+    from .api.resources.datasets.assets.transfers import Transfers
+    from .api.resources.datasets.resource import AsyncDatasets, Datasets
+    from .api.resources.organizations.resource import AsyncOrganizations, Organizations
     from .server.following import Following
 
 C = TypeVar("C", bound="AsyncClient | Client")
@@ -55,13 +57,6 @@ class AsyncClient:
         ViConfigurationError: A setting is missing or malformed; the message names its source.
         ViInvalidParameterError: An argument has the wrong type.
     """
-
-    assets: AsyncAssets
-    """Upload, download, sync, list, open, rename and delete assets."""
-    datasets: AsyncDatasets
-    """Create, list, change and delete datasets."""
-    organizations: AsyncOrganizations
-    """The organization of the key."""
 
     def __init__(
         self,
@@ -105,10 +100,35 @@ class AsyncClient:
         self._connections = Connections(settings, ssl_context)
         self._following = self._connections.follower = following
         self._http = Http(self._connections, self._recipe)
-        self._transfers = Transfers(self._http, self._connections)
-        self.assets = AsyncAssets(self._http, self._transfers)
-        self.datasets = AsyncDatasets(self._http)
-        self.organizations = AsyncOrganizations(self._http)
+        self._transfers: Transfers | None = None
+        self._first_use = threading.Lock()
+
+    # Each resource is imported when it is used first: to list datasets takes nothing of what moves files.
+
+    @cached_property
+    def assets(self) -> AsyncAssets:
+        """Upload, download, sync, list, open, rename and delete assets."""
+        from .api.resources.datasets.assets.resource import AsyncAssets
+        from .api.resources.datasets.assets.transfers import Transfers
+
+        with self._first_use:  # threads may share a client
+            if self._transfers is None:
+                self._transfers = Transfers(self._http, self._connections)
+            return AsyncAssets(self._http, self._transfers)
+
+    @cached_property
+    def datasets(self) -> AsyncDatasets:
+        """Create, list, change and delete datasets."""
+        from .api.resources.datasets.resource import AsyncDatasets
+
+        return AsyncDatasets(self._http)
+
+    @cached_property
+    def organizations(self) -> AsyncOrganizations:
+        """The organization of the key."""
+        from .api.resources.organizations.resource import AsyncOrganizations
+
+        return AsyncOrganizations(self._http)
 
     @classmethod
     def local(
@@ -156,7 +176,8 @@ class AsyncClient:
         """
         self._closed = True
         await self._http.running.end()
-        self._transfers.close()
+        if self._transfers is not None:
+            self._transfers.close()
         await self._connections.aclose()
         if self._following is not None:
             await self._following.aclose()
@@ -189,7 +210,8 @@ class AsyncClient:
         if getattr(self, "_closed", True) or not self._connections.any_open:
             return
         warnings.warn("a vi.AsyncClient was not closed; use async with", ResourceWarning, stacklevel=2, source=self)
-        self._transfers.close()
+        if self._transfers is not None:
+            self._transfers.close()
         self._connections.abandon()
 
 
@@ -313,13 +335,6 @@ class Client:
         ViInvalidParameterError: An argument has the wrong type.
     """
 
-    assets: Assets
-    """Upload, download, sync, list, open, rename and delete assets."""
-    datasets: Datasets
-    """Create, list, change and delete datasets."""
-    organizations: Organizations
-    """The organization of the key."""
-
     def __init__(
         self,
         secret_key: str | None = None,
@@ -354,9 +369,27 @@ class Client:
     def _wrap(self, client: AsyncClient, loop_thread: LoopThread) -> None:
         self._client = client
         self._loop_thread = loop_thread
-        self.assets = Assets(client.assets, loop_thread)
-        self.datasets = Datasets(client.datasets, loop_thread)
-        self.organizations = Organizations(client.organizations, loop_thread)
+
+    @cached_property
+    def assets(self) -> Assets:
+        """Upload, download, sync, list, open, rename and delete assets."""
+        from .api.resources.datasets.assets.resource import Assets
+
+        return Assets(self._client.assets, self._loop_thread)
+
+    @cached_property
+    def datasets(self) -> Datasets:
+        """Create, list, change and delete datasets."""
+        from .api.resources.datasets.resource import Datasets
+
+        return Datasets(self._client.datasets, self._loop_thread)
+
+    @cached_property
+    def organizations(self) -> Organizations:
+        """The organization of the key."""
+        from .api.resources.organizations.resource import Organizations
+
+        return Organizations(self._client.organizations, self._loop_thread)
 
     @classmethod
     def local(

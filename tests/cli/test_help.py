@@ -245,9 +245,16 @@ class TestOrderOfArguments:
         assert refused.value.see == "vi-sdk assets upload --help"
 
 
-def test_help_loads_no_transport() -> None:
-    """`vi-sdk --help` costs little more than Python itself."""
-    code = "import sys, vi.cli; vi.cli.build_parser(); print([m for m in ('aiohttp', 'anyio', 'cattrs', 'tqdm') if m in sys.modules])"
+def test_what_asks_nobody_loads_nothing_of_a_client() -> None:
+    """The version, the help and a completion script cost little more than Python itself."""
+    heavy = {"aiohttp", "anyio", "asyncio", "attr", "cattrs", "idna", "msgspec", "secrets", "ssl", "tomllib", "tqdm"}
+    code = (
+        "import contextlib, io, sys, vi.cli\n"
+        "for words in (['--version'], ['--help'], ['datasets', 'ls', '--help'], ['completion', 'zsh']):\n"
+        "    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.suppress(SystemExit):\n"
+        "        vi.cli.main(words)\n"
+        f"    print(words, bool(said.getvalue()), sorted({heavy} & set(sys.modules)))\n"
+    )
     ended = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
@@ -255,7 +262,8 @@ def test_help_loads_no_transport() -> None:
         text=True,
         check=True,
     )
-    assert ended.stdout == "[]\n"
+    assert [line for line in ended.stdout.splitlines() if not line.endswith("] True []")] == []
+    assert len(ended.stdout.splitlines()) == 4
 
 
 def test_the_readme_has_the_table_of_exit_codes() -> None:

@@ -402,9 +402,9 @@ class TestTimes:
 
 class TestClasses:
     def test_users_may_use_our_converter(self) -> None:
-        read = _wire.converter.structure(document("Asset"), Asset)
+        read = _wire.converter().structure(document("Asset"), Asset)
         assert read == structure(document("Asset"), Asset)
-        assert json.dumps(_wire.converter.unstructure(read))
+        assert json.dumps(_wire.converter().unstructure(read))
 
     def test_a_class_without_a_wire_form_is_a_programming_error(self) -> None:
         with pytest.raises(TypeError, match="no wire form"):

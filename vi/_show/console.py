@@ -9,14 +9,15 @@ import errno
 import logging
 import os
 import sys
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from .._disk import logger as warnings_of_files
 from .._redact import redact
 from ..errors import ViConfigurationError
-from .sheet import Sheet
 from .text import described, printable, styled
 from .writer import MESSAGE_SECONDS, is_terminal, put
+
+if TYPE_CHECKING:
+    from .sheet import Sheet
 
 LOG_VARIABLE = "VI_LOG"
 
@@ -66,6 +67,8 @@ def log_as_asked(environ: Any = os.environ) -> None:
     A program that has handlers of its own keeps them: only the level is set then. Without ``VI_LOG`` only
     files of ours that other users can read or change are named.
     """
+    from .._disk import logger as warnings_of_files
+
     logger = logging.getLogger("vi")
     if logger.handlers:
         return

@@ -8,12 +8,14 @@ import sys
 import unicodedata
 from collections.abc import Container, Iterator, Sequence
 from functools import lru_cache
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from .._redact import printable as printable
 from .._redact import redact
-from .sheet import LISTED, Sheet, Table
 from .writer import is_terminal
+
+if TYPE_CHECKING:
+    from .sheet import Sheet, Table
 
 FAILURES = 5
 BRIEF = 10
@@ -26,6 +28,8 @@ _OFF = ("", "0", "false", "no")
 
 def described(sheet: Sheet) -> str:
     """Return a sheet in full, for an interactive Python."""
+    from .sheet import LISTED
+
     return printable(redact("\n".join(_lines(sheet, LISTED, heads=True))), keep="\n")
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from .._events import TransferProgress
-from .sheet import Counts
+if TYPE_CHECKING:
+    from .._events import TransferProgress
+    from .sheet import Counts
 
 REASONS = 5
 NOTES = 10

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import os
 import sys
 from typing import Any
 
 from .._show.console import ask, can_ask, complain, say
 from .._show.text import printable
-from ..config import DEFAULT_ENDPOINT, ENDPOINT_VARIABLE, KEY_VARIABLE, ORGANIZATION_VARIABLE, find_settings
 from . import exits, options
 from .output import show_document, show_rows
-
-VARIABLES = {"secret_key": KEY_VARIABLE, "organization_id": ORGANIZATION_VARIABLE, "endpoint": ENDPOINT_VARIABLE}
 
 
 def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
@@ -43,8 +39,12 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
 
 def login(given: argparse.Namespace) -> int:
     """Ask, check, then save; nothing is written unless the service accepts the key."""
+    import getpass
+
     import vi
     from vi.profiles import save_profile
+
+    from ..config import DEFAULT_ENDPOINT
 
     if not given.key_stdin and not can_ask():
         raise exits.WrongUseError("login needs a terminal, or --key-stdin")
@@ -66,7 +66,7 @@ def login(given: argparse.Namespace) -> int:
         name = client.organizations.get().name
     path = save_profile(key, organization, endpoint, profile=given.profile, config_file=given.config)
     complain(printable(f"Logged in to {endpoint} as {name or organization}. The key is in {path}."))
-    shadowed = [name for name in VARIABLES.values() if os.environ.get(name)]
+    shadowed = [name for name in variables().values() if os.environ.get(name)]
     if shadowed and not given.profile and not given.config:
         complain(f"The environment comes before the file: {', '.join(shadowed)} set.")
     return exits.DONE
@@ -74,6 +74,8 @@ def login(given: argparse.Namespace) -> int:
 
 def whoami(given: argparse.Namespace) -> int:
     """Show who the service takes us for."""
+    from ..config import find_settings
+
     found = find_settings(
         organization_id=given.organization, endpoint=given.endpoint, config_file=given.config, profile=given.profile
     )
@@ -107,6 +109,17 @@ def _rows(organization: Any, endpoint: str, sources: dict[str, str]) -> list[tup
     ]
 
 
+def variables() -> dict[str, str]:
+    """Return the environment variable of each setting."""
+    from .. import config
+
+    return {
+        "secret_key": config.KEY_VARIABLE,
+        "organization_id": config.ORGANIZATION_VARIABLE,
+        "endpoint": config.ENDPOINT_VARIABLE,
+    }
+
+
 def source_of(name: str, source: str) -> str:
     """Name a source as a person would look for it."""
-    return f"the environment ({VARIABLES[name]})" if source == "the environment" else source
+    return f"the environment ({variables()[name]})" if source == "the environment" else source

@@ -5,17 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-import attrs
-
 from .._paths import as_path
 from .._redact import redact
 from .._show.console import complain, say
 from .._show.text import printable
-from ..config import DEFAULT_ENDPOINT, default_config_path, find_settings
-from ..profiles import list_profiles
 from . import exits, options
 from .account import source_of
-from .output import Columns, show_document, show_items, show_rows
+from .output import Columns, fields_of, show_document, show_items, show_rows
 
 COLUMNS = Columns(
     ("PROFILE", "ORGANIZATION", "SERVICE", "KEY", "IN USE"),
@@ -27,7 +23,7 @@ COLUMNS = Columns(
         "yes" if profile.selected else "",
     ),
     lambda profile: str(profile.name),
-    document=attrs.asdict,
+    document=fields_of,
 )
 
 
@@ -53,6 +49,8 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
 
 def path(given: argparse.Namespace) -> int:
     """Print where the settings file is, or would be."""
+    from ..config import default_config_path
+
     file = default_config_path()
     if file is None:
         complain("There is no home folder, so there is no settings file; VI_CONFIG can name one.")
@@ -63,6 +61,8 @@ def path(given: argparse.Namespace) -> int:
 
 def show(given: argparse.Namespace) -> int:
     """Show the settings; what is missing is said, not an error."""
+    from ..config import DEFAULT_ENDPOINT, default_config_path, find_settings
+
     found = find_settings(
         organization_id=given.organization, endpoint=given.endpoint, config_file=given.config, profile=given.profile
     )
@@ -88,6 +88,8 @@ def show(given: argparse.Namespace) -> int:
 
 def profiles(given: argparse.Namespace) -> int:
     """List the profiles of the settings file."""
+    from ..profiles import list_profiles
+
     show_items(given, list_profiles(given.config), COLUMNS, none="There are no profiles; vi-sdk login makes one.")
     if given.config and not as_path(given.config, "--config").exists():
         complain(printable(f"{given.config} is not there."))

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import attrs
-
-from .._optional import require
 from .._paths import as_path
 from .._show.console import complain, say
 from .._show.text import aligned
@@ -27,14 +23,14 @@ EXAMPLE = """  vi-sdk demo               # with images that it makes
 SAMPLES = 42
 
 
-@attrs.define
 class Step:
     """A row of the report."""
 
-    name: str
-    files: int = 0
-    bytes: int = 0
-    seconds: float = 0.0
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.files = 0
+        self.bytes = 0
+        self.seconds = 0.0
 
     def row(self) -> tuple[str, ...]:
         """Return the cells of the report."""
@@ -64,6 +60,8 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Do the tour; 0 only if everything that went up came back the same."""
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="vi-demo-") as scratch:
         return _tour(given, Path(scratch))
 
@@ -83,6 +81,8 @@ def _tour(given: argparse.Namespace, scratch: Path) -> int:
 
     folder = as_path(given.folder, "folder") if given.folder else scratch / "images"
     if not given.folder:
+        from .._optional import require
+
         require("PIL.Image", "The demo")
         from .._samples import make_samples
 

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import platform
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import attrs
-
-from .._paths import current_folder
 from .._show.console import say
 from .._show.text import aligned, printable, styled
 from .._version import __version__
-from ..config import RetryPolicy, Timeouts, default_config_path, find_settings
 from ..errors import ViError
-from . import checks, contract, exits, options
-from .account import VARIABLES, source_of
-from .checks import Check
-from .output import as_json
+from . import contract, exits, options
+from .account import source_of, variables
+from .output import as_json, fields_of
+
+if TYPE_CHECKING:
+    from .checks import Check
 
 _COLOURS = {"ok": "green", "note": "bold", "warn": "yellow", "fail": "red"}
 
@@ -47,7 +44,7 @@ def run(given: argparse.Namespace) -> int:
     for check in look(given):
         failed = failed or check.state == "fail"
         if given.json:
-            say(as_json(attrs.asdict(check)))
+            say(as_json(fields_of(check)))
         elif not given.quiet or check.state == "fail":
             _show(check)
     return exits.FAILED if failed else exits.DONE
@@ -62,8 +59,16 @@ def _show(check: Check) -> None:
 
 def look(given: argparse.Namespace) -> Iterator[Check]:
     """Do every check."""
+    import platform
+    from pathlib import Path
+
     import vi
     import vi.transfers
+
+    from .._paths import current_folder
+    from ..config import RetryPolicy, Timeouts, default_config_path, find_settings
+    from . import checks
+    from .checks import Check
 
     yield Check("version", "ok", f"vi {__version__}, Python {platform.python_version()}, {platform.platform()}")
     try:
@@ -79,7 +84,7 @@ def look(given: argparse.Namespace) -> Iterator[Check]:
             timeouts=Timeouts(request=checks.PATIENCE),
         )
     except ViError as error:
-        yield Check("settings", "fail", error.message, f"Run vi-sdk login, or set {', '.join(VARIABLES.values())}.")
+        yield Check("settings", "fail", error.message, f"Run vi-sdk login, or set {', '.join(variables().values())}.")
     else:
         yield Check("settings", "ok", f"key from {source_of('secret_key', found['secret_key'].source)}")
         with client:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime as dt
-import difflib
 import json
 import math
 import re
@@ -13,7 +12,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import urlsplit
 
 from .._paths import as_path
 from .._show.console import complain
@@ -99,6 +97,8 @@ def _commands(parser: argparse.ArgumentParser) -> set[str]:
 
 def near(word: str, known: Iterable[str]) -> str:
     """Ask whether the most similar of the *known* words was meant; empty if none is similar."""
+    import difflib
+
     found = difflib.get_close_matches(word, [*known], 1)
     return f"; did you mean {found[0]}?" if found else ""
 
@@ -320,6 +320,8 @@ def open_client(given: argparse.Namespace) -> Client:
 
 def tell_of_silence(client: Client) -> None:
     """Say on stderr, once, that the service does not answer, and until when it is waited for."""
+    from urllib.parse import urlsplit
+
     from .._events import RetryEvent, SilenceEvent
 
     address = urlsplit(client.settings.endpoint)

@@ -10,17 +10,15 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import attrs
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .._show.console import complain, say
-from .._show.sheet import Sheet, Table
 from .._show.text import aligned, details, printable
 from .._show.units import size as size
 from .._show.writer import is_terminal
 
 if TYPE_CHECKING:
+    from .._show.sheet import Sheet, Table
     from ..api.resources.datasets.assets.results import FileFailure
 
 T = TypeVar("T")
@@ -29,8 +27,7 @@ BLOCK = 1000
 LISTED = 20
 
 
-@attrs.frozen
-class Columns:
+class Columns(NamedTuple):
     """How items of one kind are shown: the heads of the table, an item's cells, its id and its JSON."""
 
     heads: Sequence[str]
@@ -83,6 +80,13 @@ def show_rows(rows: Iterable[tuple[str, str]]) -> None:
     say("\n".join(aligned([list(row) for row in rows], left={0, 1})))
 
 
+def fields_of(item: Any) -> dict[str, Any]:
+    """Return what *item* says, as JSON; what it leaves out is left out."""
+    import attrs
+
+    return attrs.asdict(item)
+
+
 def as_json(document: Any) -> str:
     """Return JSON in ASCII, so that no name can carry a control code or break an encoding."""
     return json.dumps(document, default=str)
@@ -95,6 +99,8 @@ def when(moment: dt.datetime | None) -> str:
 
 def tell_failures(failures: Sequence[FileFailure]) -> None:
     """Say on stderr which files failed, and why."""
+    from .._show.sheet import Table
+
     tell_details(Table.of((), failures, lambda failure: (failure.path, failure.code, failure.message)))
 
 

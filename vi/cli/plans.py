@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from .._show.console import complain, report
 from .._show.text import printable
 from .._show.units import several
@@ -26,7 +24,7 @@ COLUMNS = Columns(
     lambda entry: (entry.action, entry.filename, output.size(entry.size), entry.reason),
     lambda entry: str(entry.asset_id or entry.filename),
     frozenset({2}),
-    lambda entry: attrs.asdict(entry, filter=lambda _, value: value is not None),
+    lambda entry: {name: value for name, value in output.fields_of(entry).items() if value is not None},
 )
 
 

@@ -5,14 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import subprocess
 import sys
-import tempfile
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._disk import open_private
 from .._show.console import complain, say
 from .._show.text import aligned, printable
 from . import exits, options
@@ -132,8 +128,12 @@ def _ready(service: LocalService, warning: str | None, given: argparse.Namespace
     if warning is not None:
         say(printable(warning))
     if given.open:
+        import threading
+
         threading.Thread(target=_open, args=(link,), daemon=True).start()
     if given.in_background:
+        from .._disk import open_private
+
         # Whoever started this reads stdout to its end.
         with Path(os.devnull).open("wb") as nowhere, open_private(service.data / LOG, again=True) as log:
             os.dup2(nowhere.fileno(), 1)
@@ -153,6 +153,8 @@ def _open(link: str) -> None:
 
 def _apart() -> dict[str, Any]:
     """Return how a process is started that the terminal's signals do not reach."""
+    import subprocess
+
     if sys.platform == "win32":
         return {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True}
@@ -160,6 +162,9 @@ def _apart() -> dict[str, Any]:
 
 def _detach(given: argparse.Namespace) -> int:
     """Start the service in a process of its own, and wait until it is ready or has failed."""
+    import subprocess
+    import tempfile
+
     words = ["serve", "--in-background", f"--data={given.data}", f"--host={given.host}", f"--port={given.port}"]
     named = {
         "env-file": given.env_file,

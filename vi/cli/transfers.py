@@ -6,8 +6,6 @@ import argparse
 import datetime as dt
 from typing import Any
 
-import attrs
-
 from .._show.console import complain, report
 from .._show.text import printable
 from .._show.units import several
@@ -36,7 +34,7 @@ COLUMNS = Columns(
     _cells,
     lambda transfer: str(transfer.id),
     frozenset({5, 6}),
-    attrs.asdict,
+    output.fields_of,
 )
 
 

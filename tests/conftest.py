@@ -18,8 +18,8 @@ import hypothesis
 import pytest
 
 import vi
-from tests.postgres import Postgres
-from tests.readme_blocks import run
+from tests.support.postgres import Postgres
+from tests.support.readme_blocks import run
 from vi import _samples
 from vi.testing import TestedService
 

@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 import vi
-from tests.readme_blocks import ROOT, Section, check_printed, page
+from tests.support.readme_blocks import ROOT, Section, check_printed, page
 from vi import _media
 from vi.cli import build_parser, exits
 from vi.server.identity import Identity

@@ -21,7 +21,7 @@ import attrs
 import pytest
 
 import vi
-from tests.documented_examples import EXAMPLES
+from tests.support.documented_examples import EXAMPLES
 from vi import _samples
 from vi.api.resources.datasets.assets.types import AssetCustomMetadata
 

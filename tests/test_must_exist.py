@@ -17,9 +17,9 @@ import attrs
 import pytest
 
 import vi
-from tests.promised_names import PROMISES, Promise
-from tests.promised_values import VALUES, corrupt_png, corrupt_session, is_a, one_bad, owner, written_type
-from tests.promised_world import NAME, World, async_world, sync_world, terminal
+from tests.support.promised_names import PROMISES, Promise
+from tests.support.promised_values import VALUES, corrupt_png, corrupt_session, is_a, one_bad, owner, written_type
+from tests.support.promised_world import NAME, World, async_world, sync_world, terminal
 from vi import _media, _wire
 from vi.api.pagination import PaginatedResponse
 from vi.api.resources.datasets.assets import responses as r

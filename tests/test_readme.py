@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import vi
-from tests.readme_blocks import ROOT, Block, Section, commands, page, run, run_console, sections
+from tests.support.readme_blocks import ROOT, Block, Section, commands, page, run, run_console, sections
 from vi import _samples
 
 README = sections((ROOT / "README.md").read_text("utf-8"))

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import StreamReader, web
 
 import vi
-from tests.protocol_documents import document
+from tests.support.protocol_documents import document
 from vi import _checksums, _samples
 from vi.api.resources.datasets.assets.types import AssetSortCriterion, SortCriterion
 from vi.api.types import PaginationParams

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 import vi
-from tests.protocol_documents import document
+from tests.support.protocol_documents import document
 from vi import _wire, _wire_fast
 from vi._connections import Connections
 from vi._sockets import LINK, MACHINE, PRIVATE, PUBLIC, AddressRefused, Reach, nearness

@@ -111,7 +111,7 @@ def _patterns() -> Iterator[tuple[str, re.Pattern[Any]]]:
             continue
         try:
             names = vars(importlib.import_module(module.name))
-        except ImportError:
+        except (ImportError, vi.ViConfigurationError):
             continue  # that of an extra which is not installed
         for name, value in names.items():
             if isinstance(value, re.Pattern) and module.name != "vi._redact":

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.protocol_documents import document
+from tests.support.protocol_documents import document
 from vi import ViError, _redact, _wire, _wire_fast
 from vi._media import FILMS_PLAYED, PICTURES_SHOWN, may_be_inline, sniff
 from vi._retry import read_retry_after

@@ -18,7 +18,7 @@ import pytest
 
 import vi
 from tests.cli.outcomes import Outcome, check_no_secret
-from tests.transfers.conftest import RecordedService
+from tests.support.recorded_service import RecordedService
 from vi import _http
 from vi._checksums import Expected
 from vi._events import TransferProgress

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 import vi
-from tests import children
+from tests.support import children
 from vi.testing import TestedService
 
 pytest.importorskip("fsspec")

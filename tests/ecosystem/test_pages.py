@@ -11,7 +11,7 @@ import pytest
 
 import vi
 from tests.ecosystem.conftest import Store
-from tests.readme_blocks import ROOT, page
+from tests.support.readme_blocks import ROOT, page
 from vi import _samples
 from vi.testing import TestedService
 

@@ -14,7 +14,8 @@ import pytest
 import vi
 from tests.faults.invariants import Listener
 from tests.faults.proxy import Proxy
-from tests.faults.stage import Scene, ServiceProcess, descriptors
+from tests.faults.stage import Scene, descriptors
+from tests.support.service_process import ServiceProcess
 from vi import _samples
 
 PATIENCE = 5.0

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,39 +18,11 @@ from vi import _samples
 from vi._transfer.record import FileFailure
 
 ROOT = Path(__file__).parents[2]
-SERVE = Path(__file__).with_name("serve.py")
 
 TIMEOUTS = vi.Timeouts(connect=2, request=5, stall=0.6)
 RETRIES = vi.RetryPolicy(backoff=0.01, backoff_max=0.05, connect_patience=1.0)
 # Small, so that files of some hundred kilobytes go in parts and come in ranges.
 LIMITS = vi.TransferLimits(max_concurrency=8, multipart_threshold=150_000, range_size=64 << 10, parts_per_file=2)
-
-
-class ServiceProcess:
-    """A service in a process of its own, so that its descriptors and its memory are not the client's."""
-
-    def __init__(self, data: Path, *, port: int = 0, **config: Any) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(SERVE), str(data), str(port), json.dumps(config)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            text=True,
-        )
-        assert self._process.stdout is not None
-        told = json.loads(self._process.stdout.readline())
-        self.url: str = told["url"]
-        self.secret_key: str = told["secret_key"]
-        self.organization_id: str = told["organization_id"]
-
-    def stop(self, *, kill: bool = False) -> None:
-        if kill:
-            self._process.kill()
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(30)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
 
 
 @attrs.define(eq=False)

@@ -21,7 +21,8 @@ from tests.faults.conftest import PATIENCE
 from tests.faults.invariants import Listener
 from tests.faults.proxy import Break, Proxy
 from tests.faults.scenarios import SCENARIOS, play
-from tests.faults.stage import Scene, ServiceProcess
+from tests.faults.stage import Scene
+from tests.support.service_process import ServiceProcess
 
 FAULTS: list[Callable[[random.Random], Break]] = [
     lambda chance: breaks.reset_at_head(),

@@ -12,7 +12,8 @@ import pytest
 
 import vi
 from tests.faults import breaks
-from tests.faults.stage import RETRIES, TIMEOUTS, Scene, ServiceProcess, caught, check_sums
+from tests.faults.stage import RETRIES, TIMEOUTS, Scene, caught, check_sums
+from tests.support.service_process import ServiceProcess
 from vi._transfer.signed import SignedTransfer
 from vi._transfer.storage import Storage
 from vi.api.resources.datasets.assets.upload import sending

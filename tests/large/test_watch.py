@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.large.conftest import ROOT
-from tests.resume.stage import digests, picture, stored
+from tests.support.counting_service import digests, stored
+from tests.support.pictures import tiny
 from vi.testing import TestedService
 
 pytest.importorskip("watchfiles")
@@ -29,7 +30,7 @@ CUTS = (180, 340)
 
 def drop(folder: Path, number: int) -> None:
     """Write a file in three writes, in the time that one has at this pace."""
-    data = picture(number, side=64)
+    data = tiny(number, side=64)
     third = len(data) // 3 + 1
     for start in range(0, len(data), third):
         with (folder / f"{number:03}.png").open("ab") as file:

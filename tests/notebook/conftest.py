@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.transfers.conftest import RecordedService
+from tests.support.recorded_service import service, shared_service  # noqa: F401 - fixtures
 from vi import _samples
 
 os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")  # or jupyter_core warns, before any test begins
@@ -19,20 +18,6 @@ try:
     import nbclient  # noqa: F401
 except ImportError:
     collect_ignore_glob = ["test_*.py"]
-
-
-@pytest.fixture(scope="session")
-def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RecordedService]:
-    running = RecordedService(tmp_path_factory.mktemp("service") / "data")
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def service(shared_service: RecordedService) -> RecordedService:
-    """The shared service with an empty list of requests."""
-    shared_service.forget()
-    return shared_service
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 import vi
 from tests.cli.outcomes import check_no_secret
 from tests.notebook.kernel import ROOT
-from tests.readme_blocks import ROOT as REPOSITORY
+from tests.support.readme_blocks import ROOT as REPOSITORY
 
 pytestmark = pytest.mark.notebook
 

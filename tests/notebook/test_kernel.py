@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.outcomes import check_no_secret
 from tests.notebook.kernel import Kernel, Outcome, running
-from tests.transfers.conftest import RecordedService
+from tests.support.recorded_service import RecordedService
 
 pytestmark = pytest.mark.notebook
 

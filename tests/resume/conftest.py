@@ -8,21 +8,7 @@ from pathlib import Path
 import pytest
 
 import vi
-from tests.resume.stage import CountingService, make_files
-
-
-@pytest.fixture(scope="session")
-def counting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CountingService]:
-    running = CountingService(tmp_path_factory.mktemp("counting") / "data")
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def service(counting: CountingService) -> Iterator[CountingService]:
-    counting.reset()
-    yield counting
-    counting.reset()
+from tests.support.counting_service import CountingService, counting, make_files, service  # noqa: F401 - fixtures
 
 
 @pytest.fixture

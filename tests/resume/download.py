@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 import vi
-from tests.resume.stage import DOWN_LIMITS, RETRIES, kill
+from tests.support.counting_service import DOWN_LIMITS, RETRIES
+from tests.support.serve import kill
 from vi._transfer import files
 from vi._transfer.journals import locked_lines
 

@@ -17,7 +17,7 @@ from aiohttp import web
 
 import vi
 import vi.transfers
-from tests.resume.stage import (
+from tests.support.counting_service import (
     LIMITS,
     PARTS,
     RETRIES,
@@ -31,11 +31,11 @@ from tests.resume.stage import (
     left_behind,
     make_files,
     other_content,
-    picture,
     stop,
     stored,
     whole,
 )
+from tests.support.pictures import tiny
 from vi._transfer.journals.uploads import JournalKey
 from vi.config import Settings
 
@@ -218,7 +218,7 @@ def test_an_upload_that_tried_every_file_is_over_also_when_one_was_refused(
 ) -> None:
     """The same call does the same again; with skip_existing it sends what was refused and is mended."""
     broken = some / "broken.png"
-    broken.write_bytes(picture(7)[:-20])
+    broken.write_bytes(tiny(7)[:-20])
     for _ in range(2):
         result = client.assets.upload(dataset, some, failure_mode="FailAfterAll", show_progress=False)
         assert result.failed_files == [str(broken)]
@@ -226,7 +226,7 @@ def test_an_upload_that_tried_every_file_is_over_also_when_one_was_refused(
         assert vi.transfers.unfinished() == []
         assert not list(cache.rglob("*.jsonl"))
     service.reset()
-    broken.write_bytes(picture(7))
+    broken.write_bytes(tiny(7))
     result = client.assets.upload(dataset, some, skip_existing=True, show_progress=False)
     assert (result.total_succeeded, result.total_failed) == (1, 0)
     assert whole(service) == {"broken.png"}
@@ -237,9 +237,9 @@ def test_an_upload_that_tried_every_file_is_over_also_when_one_was_refused(
 def test_uploads_from_memory_that_are_refused_leave_nothing(
     client: vi.Client, dataset: str, cache: Path, mode: str
 ) -> None:
-    broken = picture(7)[:-20]
+    broken = tiny(7)[:-20]
     for number in range(3):
-        paths = [("broken.png", broken), (f"{number}.png", picture(number))]
+        paths = [("broken.png", broken), (f"{number}.png", tiny(number))]
         try:
             client.assets.upload(dataset, paths, failure_mode=mode, show_progress=False)
         except vi.ViUploadError:
@@ -256,7 +256,7 @@ def test_another_folder_in_between_costs_nothing(
     (upload,) = left.multiparts.values()
     other = tmp_path / "other"
     other.mkdir()
-    (other / "other.png").write_bytes(picture(777))
+    (other / "other.png").write_bytes(tiny(777))
     assert client.assets.upload(dataset, other, show_progress=False).total_succeeded == 1
     assert whole(service) == {"other.png"}
     kept = left_behind(cache)
@@ -304,7 +304,7 @@ def test_a_file_changed_since_is_sent_anew(
     stop(service, dataset, some)
     name = sorted(left_behind(cache).sent)[3]
     if grow:
-        (some / name).write_bytes(picture(12345, side=5))
+        (some / name).write_bytes(tiny(12345, side=5))
     else:
         other_content(some / name)
     go_on(client, dataset, some, cache)

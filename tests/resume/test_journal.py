@@ -13,7 +13,7 @@ import pytest
 
 import vi
 import vi.transfers
-from tests.resume.stage import (
+from tests.support.counting_service import (
     PART_BYTES,
     PARTS,
     CountingService,
@@ -22,10 +22,10 @@ from tests.resume.stage import (
     in_parts,
     journals,
     left_behind,
-    picture,
     stop,
     whole,
 )
+from tests.support.pictures import tiny
 from vi import _checksums
 from vi._transfer.byte_ranges import parts
 from vi.api.resources.datasets.assets.upload import resumption
@@ -69,7 +69,7 @@ def test_a_file_that_does_not_come_in_an_open_session_is_not_waited_for_long(
 ) -> None:
     stop(service, dataset, some)
     (session,) = left_behind(cache).sessions
-    (some / "late.png").write_bytes(picture(4321))
+    (some / "late.png").write_bytes(tiny(4321))
     append(cache, {"sent": "late.png", "in": session, "id": identity(some / "late.png")})
     go_on(client, dataset, some, cache)
     assert "late.png" in whole(service)

@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 
 import vi
-from tests.resume.stage import LIMITS, CountingService, digests, journals, kill, left_behind, stored
+from tests.support.counting_service import LIMITS, CountingService, digests, journals, left_behind, stored
+from tests.support.serve import kill
 
 SCRIPT = Path(__file__).with_name("upload.py")
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,8 @@ from aiohttp import web
 
 import vi
 import vi.transfers
-from tests.resume.stage import DOWN_LIMITS, CountingService, digests, kill, make_files
+from tests.support.counting_service import DOWN_LIMITS, CountingService, digests, make_files
+from tests.support.serve import kill
 from vi import _samples
 from vi._transfer.journals import downloads as part_journal
 from vi._transfer.journals.downloads import PartJournal, PartsSaid, read_parts

@@ -6,7 +6,7 @@ import json
 import sys
 
 import vi
-from tests.resume.stage import LIMITS, RETRIES
+from tests.support.counting_service import LIMITS, RETRIES
 
 
 def main(folder: str, dataset: str) -> None:

@@ -14,10 +14,10 @@ import aiohttp
 import attrs
 import pytest
 import yarl
-from PIL import Image
 
 from tests.service import answers
 from tests.service.gallery_visitor import Visitor
+from tests.support import pictures
 from vi.server import ServiceConfig
 from vi.server.lifecycle import wall_clock
 from vi.testing import TestedService
@@ -320,9 +320,6 @@ def picture() -> Picture:
     """Makes the bytes of small images: equal arguments give equal bytes."""
 
     def make(number: int = 0, *, width: int = 8, height: int = 6, format: str = "PNG") -> bytes:
-        image = Image.new("RGB", (width, height), (number % 256, number // 256 % 256, 7))
-        buffer = io.BytesIO()
-        image.save(buffer, format)
-        return buffer.getvalue()
+        return pictures.picture(number, (width, height), format)
 
     return make

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import struct
@@ -11,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 import vi
+from tests.support.pictures import picture
 from vi import _wire
 from vi.api.resources.datasets.assets import responses
 from vi.cli import main
@@ -21,15 +20,9 @@ from vi.cli import main
 pytestmark = pytest.mark.anyio
 
 
-def png(width: int = 4, height: int = 4) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", (width, height)).save(out, "PNG")
-    return out.getvalue()
-
-
 def claiming(width: int, height: int) -> bytes:
     """A PNG whose header speaks of so many pixels."""
-    data = bytearray(png())
+    data = bytearray(picture())
     data[16:24] = struct.pack(">II", width, height)
     data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
     return bytes(data)
@@ -37,14 +30,14 @@ def claiming(width: int, height: int) -> bytes:
 
 REFUSED: dict[str, tuple[bytes, str, str]] = {
     "huge.png": (claiming(30_000, 20_000), "EBADSIZE", "30000 x 20000 pixels (600,000,000); at most 500,000,000"),
-    "cut.png": (png()[:-20], "ECORRUPT", "IEND"),
+    "cut.png": (picture()[:-20], "ECORRUPT", "IEND"),
 }
 
 
 async def test_the_wire_gives_the_reason_of_every_file(api: Any, dataset_path: str) -> None:
     files = {name: data for name, (data, _, _) in REFUSED.items()}
     files |= {"empty.png": b"", "jpeg.png": b"\xff\xd8\xff" + bytes(100), "text.png": b"text" * 40}
-    ended = await api.ingest(dataset_path, {"fine.png": png(), **files})
+    ended = await api.ingest(dataset_path, {"fine.png": picture(), **files})
     reasons: dict[str, str] = {}
     codes: dict[str, str] = {}
     for event in ended["status"]["events"]:
@@ -62,9 +55,9 @@ async def test_the_wire_gives_the_reason_of_every_file(api: Any, dataset_path: s
 
 
 async def test_a_session_that_is_made_gives_reasons_too(start_service: Any, connect: Any) -> None:
-    api = await connect(start_service(quota_bytes=len(png()) + 5))
+    api = await connect(start_service(quota_bytes=len(picture()) + 5))
     path = await api.create_dataset()
-    session = await api.open_session(path, {"a.png": png(), "b.png": png()})
+    session = await api.open_session(path, {"a.png": picture(), "b.png": picture()})
     [event] = [event for event in session["status"]["events"] if event["kind"] == "Error"]
     assert event["files"] == {"b.png": "ENOQUOTA"}
     assert "5 are left" in event["corrections"]["b.png"]
@@ -72,14 +65,14 @@ async def test_a_session_that_is_made_gives_reasons_too(start_service: Any, conn
 
 async def test_a_file_that_is_sent_again_loses_its_reason(api: Any, dataset_path: str) -> None:
     cut = REFUSED["cut.png"][0]
-    sound = png() + bytes(len(cut))
-    session = await api.open_session(dataset_path, {"a.png": cut, "b.png": png()})
+    sound = picture() + bytes(len(cut))
+    session = await api.open_session(dataset_path, {"a.png": cut, "b.png": picture()})
     uploads = {one["metadata"]["filename"]: one for one in session["status"]["assets"]}
     await api.put(uploads["a.png"], cut)
     refused = await api.until(session, lambda found: found["status"]["progressCount"]["errored"] == 1)
     assert refused["status"]["events"][-1]["corrections"]
     await api.put(uploads["a.png"], sound[: len(cut)])
-    await api.put(uploads["b.png"], png())
+    await api.put(uploads["b.png"], picture())
     ended = await api.ended(session)
     [event] = [event for event in ended["status"]["events"] if event["kind"] == "Error"]
     assert set(event["corrections"]) == set(event["files"]) == {"a.png"}

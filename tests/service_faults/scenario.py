@@ -7,7 +7,6 @@ the end of the scenario is right only if the service kept all of it.
 from __future__ import annotations
 
 import http.client
-import io
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -16,19 +15,13 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import attrs
-from PIL import Image
+
+from tests.support.pictures import picture
 
 SOURCE = "/assetSources/managed/datature/default"
 PART_BYTES = 3000
 _PATIENCE = 30.0
 _STEP = 0.01
-
-
-def picture(number: int, format: str = "PNG", size: tuple[int, int] = (8, 6)) -> bytes:
-    """Return a small image; equal arguments give equal bytes."""
-    buffer = io.BytesIO()
-    Image.new("RGB", size, (number, 7, 9)).save(buffer, format)
-    return buffer.getvalue()
 
 
 class WentWrongError(Exception):
@@ -189,8 +182,8 @@ def run(client: Client) -> tuple[str, dict[str, bytes]]:
             "old-name.png": picture(11),
             "bulk.png": picture(12, size=(99, 5)),
             "gone.png": picture(13),
-            "parts.bmp": picture(14, "BMP", (50, 50)),
-            "large.bmp": picture(15, "BMP", (700, 520)),
+            "parts.bmp": picture(14, (50, 50), "BMP"),
+            "large.bmp": picture(15, (700, 520), "BMP"),
         },
         "first",
     )
@@ -201,7 +194,9 @@ def run(client: Client) -> tuple[str, dict[str, bytes]]:
     again.put("over.png", "new.png")
     _require(again.ended(), total=2)
 
-    cancelled = Session(client, dataset, {"cancelled.bmp": picture(30, "BMP"), "never.png": picture(31)}, "cancelled")
+    cancelled = Session(
+        client, dataset, {"cancelled.bmp": picture(30, format="BMP"), "never.png": picture(31)}, "cancelled"
+    )
     cancelled.put_in_parts("cancelled.bmp")
     client.api("POST", cancelled.path + ":cancel")
     ids = {asset["filename"]: asset["selfLink"] for asset in listed(client, dataset)}

@@ -10,23 +10,10 @@ from typing import Any
 import pytest
 
 import vi
-from tests.resume.stage import CountingService, picture
+from tests.support.counting_service import CountingService, counting, service  # noqa: F401 - fixtures
+from tests.support.pictures import tiny
 
 Do = Callable[..., Any]
-
-
-@pytest.fixture(scope="session")
-def counting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CountingService]:
-    running = CountingService(tmp_path_factory.mktemp("counting") / "data")
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def service(counting: CountingService) -> Iterator[CountingService]:
-    counting.reset()
-    yield counting
-    counting.reset()
 
 
 @pytest.fixture
@@ -64,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
     made = tmp_path / "folder"
     made.mkdir()
     for number in range(6):
-        (made / f"{number}.png").write_bytes(picture(number))
+        (made / f"{number}.png").write_bytes(tiny(number))
     return made
 
 

@@ -9,15 +9,16 @@ import pytest
 from aiohttp import web
 
 import vi
-from tests.resume.stage import CountingService, digests, other_content, picture, stored
+from tests.support.counting_service import CountingService, digests, other_content, stored
+from tests.support.pictures import tiny
 from tests.sync.test_up import without_digests
 
 
 def test_verify_tells_every_case_and_moves_nothing(do: Any, dataset: str, both: Path, service: CountingService) -> None:
     (both / "0.png").unlink()
     other_content(both / "1.png")
-    (both / "2.png").write_bytes(picture(2, side=9))
-    (both / "new.png").write_bytes(picture(50))
+    (both / "2.png").write_bytes(tiny(2, side=9))
+    (both / "new.png").write_bytes(tiny(50))
     (both / "wrong.png").write_bytes(b"no image at all")
     (both / "notes.txt").write_text("not compared")
     before = digests(both)
@@ -53,7 +54,7 @@ def test_verify_without_a_digest_says_what_it_could_not_compare(
     do: Any, dataset: str, both: Path, service: CountingService
 ) -> None:
     other_content(both / "1.png")
-    (both / "2.png").write_bytes(picture(2, side=9))
+    (both / "2.png").write_bytes(tiny(2, side=9))
     service.rewrite = without_digests
     result = do("verify", dataset, both)
     assert sorted(result.uncompared) == ["0.png", "1.png", "3.png", "4.png", "5.png"]
@@ -96,7 +97,7 @@ def test_verify_leaves_out_on_both_sides_what_the_patterns_do(do: Any, dataset: 
 def test_verify_below_the_folder(client: vi.Client, dataset: str, tmp_path: Path) -> None:
     for number, below in enumerate(("a", "b")):
         (tmp_path / below).mkdir()
-        (tmp_path / below / "same.png").write_bytes(picture(number))
+        (tmp_path / below / "same.png").write_bytes(tiny(number))
     client.assets.upload(dataset, tmp_path, names="relative", show_progress=False)
     assert client.assets.verify(dataset, tmp_path, names="relative").ok
 
@@ -105,8 +106,8 @@ def test_skip_existing_sends_what_is_not_proved_to_be_there(
     do: Any, client: vi.Client, dataset: str, both: Path, service: CountingService
 ) -> None:
     other_content(both / "1.png")
-    (both / "2.png").write_bytes(picture(2, side=9))
-    (both / "new.png").write_bytes(picture(50))
+    (both / "2.png").write_bytes(tiny(2, side=9))
+    (both / "new.png").write_bytes(tiny(50))
     result = do("upload", dataset, both, skip_existing=True, show_progress=False)
     assert (result.total_succeeded, result.total_existing) == (3, 4)
     assert sorted(put.name for put in service.puts) == ["1.png", "2.png", "new.png"]
@@ -126,7 +127,7 @@ def test_skip_existing_without_a_digest_sends_everything(
 
 
 def test_skip_existing_compares_bytes_and_open_files_too(client: vi.Client, dataset: str, both: Path) -> None:
-    same, other = (both / "0.png").read_bytes(), picture(50)
+    same, other = (both / "0.png").read_bytes(), tiny(50)
     with (both / "2.png").open("rb") as file:
         result = client.assets.upload(
             dataset, [("0.png", same), ("1.png", other), file], skip_existing=True, show_progress=False
@@ -138,7 +139,7 @@ def test_skip_existing_compares_bytes_and_open_files_too(client: vi.Client, data
 def test_a_dry_run_of_an_upload_says_what_it_would_send(
     do: Any, dataset: str, both: Path, service: CountingService, skip_existing: bool
 ) -> None:
-    (both / "new.png").write_bytes(picture(50))
+    (both / "new.png").write_bytes(tiny(50))
     (both / "notes.txt").write_text("left out")
     service.reset()
     result = do("upload", dataset, both, dry_run=True, skip_existing=skip_existing, show_progress=False)
@@ -153,7 +154,7 @@ def test_a_dry_run_of_an_upload_says_what_it_would_send(
 def test_skip_existing_when_the_listing_fails_sends_nothing(
     do: Any, dataset: str, both: Path, service: CountingService
 ) -> None:
-    (both / "new.png").write_bytes(picture(50))
+    (both / "new.png").write_bytes(tiny(50))
 
     def fail(number: int, request: web.Request) -> None:
         if request.path.endswith("/assets"):

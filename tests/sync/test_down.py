@@ -10,7 +10,8 @@ import pytest
 from aiohttp import web
 
 import vi
-from tests.resume.stage import CountingService, digests, other_content, picture, stored
+from tests.support.counting_service import CountingService, digests, other_content, stored
+from tests.support.pictures import tiny
 from tests.sync.test_up import without_digests
 from vi.api.resources.datasets.assets import calls
 
@@ -29,7 +30,7 @@ def test_the_difference_comes_and_nothing_else(do: Any, dataset: str, both: Path
     wanted = digests(both)
     (both / "0.png").unlink()
     other_content(both / "1.png")
-    (both / "mine.png").write_bytes(picture(90))
+    (both / "mine.png").write_bytes(tiny(90))
     result = do("sync", dataset, both, "down", show_progress=False)
     assert result.ok
     assert downloads(service) == ["0.png", "1.png"]
@@ -53,14 +54,14 @@ def test_twice_in_a_row_the_second_fetches_nothing(
 
 def test_what_the_dataset_does_not_have_is_deleted_when_told_to(do: Any, dataset: str, both: Path) -> None:
     wanted = digests(both)
-    keep = {".hidden.png": picture(1), "notes.txt": b"mine", "labels.json": b"{}"}
+    keep = {".hidden.png": tiny(1), "notes.txt": b"mine", "labels.json": b"{}"}
     for name, data in keep.items():
         (both / name).write_bytes(data)
     (both / "below").mkdir()
-    (both / "below" / "deep.png").write_bytes(picture(3))
+    (both / "below" / "deep.png").write_bytes(tiny(3))
     (both / "link.png").symlink_to(both / "0.png")
     for name in ("surplus.png", "surplus.jpg"):
-        (both / name).write_bytes(picture(91))
+        (both / name).write_bytes(tiny(91))
     result = do("sync", dataset, both, "down", delete=True, show_progress=False)
     assert (result.ok, result.deleted) == (True, 2)
     left = {path.name for path in both.iterdir()}
@@ -72,7 +73,7 @@ def test_more_deletions_than_allowed_end_it_before_anything(
 ) -> None:
     (both / "0.png").unlink()
     for number in range(3):
-        (both / f"surplus-{number}.png").write_bytes(picture(91))
+        (both / f"surplus-{number}.png").write_bytes(tiny(91))
     before = digests(both)
     with pytest.raises(vi.errors.ViOperationError, match="would delete 3, more than max_delete=2; nothing was changed"):
         do("sync", dataset, both, "down", delete=True, max_delete=2, show_progress=False)
@@ -93,7 +94,7 @@ def test_a_listing_that_fails_on_its_third_page_leads_to_nothing(
 ) -> None:
     monkeypatch.setattr(calls, "PAGE", 2)
     (both / "0.png").unlink()
-    (both / "surplus.png").write_bytes(picture(91))
+    (both / "surplus.png").write_bytes(tiny(91))
     before = digests(both)
     pages: set[str] = set()
 
@@ -114,7 +115,7 @@ def test_what_the_patterns_leave_out_is_touched_on_neither_side(do: Any, dataset
     for name in ("0.png", "1.png"):
         (both / name).unlink()
     for name in ("surplus.png", "surplus.jpg"):
-        (both / name).write_bytes(picture(91))
+        (both / name).write_bytes(tiny(91))
     result = do("sync", dataset, both, "down", delete=True, exclude=["1.png", "*.jpg"], show_progress=False)
     assert (result.ok, result.deleted, result.download.total_downloaded) == (True, 1, 1)
     assert {path.name for path in both.iterdir()} == {"0.png", "2.png", "3.png", "4.png", "5.png", "surplus.jpg"}
@@ -125,7 +126,7 @@ def test_after_a_failed_download_nothing_is_deleted(
 ) -> None:
     for name in ("0.png", "1.png"):
         (both / name).unlink()
-    (both / "surplus.png").write_bytes(picture(91))
+    (both / "surplus.png").write_bytes(tiny(91))
 
     def gone(number: int, request: web.Request) -> None:
         if request.path.endswith("/0.png"):
@@ -143,7 +144,7 @@ def test_after_a_failed_download_nothing_is_deleted(
 def test_a_folder_in_the_way_is_no_success(client: vi.Client, dataset: str, both: Path) -> None:
     (both / "0.png").unlink()
     (both / "0.png").mkdir()
-    (both / "surplus.png").write_bytes(picture(91))
+    (both / "surplus.png").write_bytes(tiny(91))
     result = client.assets.sync(dataset, both, "down", delete=True, show_progress=False)
     assert not result.ok
     assert result.deleted == 0
@@ -156,7 +157,7 @@ def test_the_same_file_under_another_spelling_is_not_deleted(client: vi.Client, 
     result = client.assets.sync(dataset, both, "down", delete=True, show_progress=False)
     assert result.deleted == 0
     (both / "0.PNG").unlink()
-    (both / "0.PNG").write_bytes(picture(91))
+    (both / "0.PNG").write_bytes(tiny(91))
     assert client.assets.sync(dataset, both, "down", delete=True, show_progress=False).deleted == 1
 
 

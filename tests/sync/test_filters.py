@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import vi
-from tests.resume.stage import picture, stored
+from tests.support.counting_service import stored
+from tests.support.pictures import tiny
 
 KINDS: list[Callable[[list[str]], Any]] = [list, tuple, set, iter, dict.fromkeys, lambda p: map(str, p), lambda p: p[0]]
 
@@ -20,7 +21,7 @@ def tree(tmp_path: Path) -> Path:
     root = tmp_path / "tree"
     for number, name in enumerate(("a.png", "archive/old.png")):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(picture(number))
+        (root / name).write_bytes(tiny(number))
     return root
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import vi
-from tests.resume.stage import CountingService, digests, other_content, picture, stored
+from tests.support.counting_service import CountingService, digests, other_content, stored
+from tests.support.pictures import tiny
 from vi.api.resources.datasets.assets.plans import PlannedTransfer, TransferPlan
 from vi.server import middleware
 
@@ -36,7 +37,7 @@ def test_a_dry_run_does_nothing_and_its_plan_can_be_applied_later(
     do: Any, client: vi.Client, dataset: str, both: Path, tmp_path: Path, service: CountingService
 ) -> None:
     (both / "0.png").unlink()
-    (both / "new.png").write_bytes(picture(50))
+    (both / "new.png").write_bytes(tiny(50))
     other_content(both / "1.png")
     before = stored(client, dataset)
     service.reset()
@@ -61,7 +62,7 @@ def test_shards_applied_by_processes_at_once_give_the_whole(
 ) -> None:
     monkeypatch.setenv("VI_CACHE_DIR", str(tmp_path / "cache"))
     for number in range(40):
-        (both / f"new-{number}.png").write_bytes(picture(200 + number))
+        (both / f"new-{number}.png").write_bytes(tiny(200 + number))
     for name in ("0.png", "1.png", "2.png"):
         (both / name).unlink()
     plan = client.assets.sync(dataset, both, delete=True, dry_run=True).plan
@@ -142,7 +143,7 @@ def test_a_saved_plan_asks_only_for_the_names_that_it_holds(
 def test_a_plan_of_downloads_is_applied_again_after_its_shards(client: vi.Client, dataset: str, both: Path) -> None:
     (both / "0.png").unlink()
     other_content(both / "1.png")
-    (both / "surplus.png").write_bytes(picture(91))
+    (both / "surplus.png").write_bytes(tiny(91))
     plan = client.assets.sync(dataset, both, "down", delete=True, dry_run=True).plan
     for index in range(2):
         assert client.assets.apply(plan.shard(index, 2), show_progress=False).ok
@@ -160,7 +161,7 @@ def test_an_asset_that_changed_since_is_not_deleted(
         (both / f"{number}.png").unlink()
     plan = client.assets.sync(dataset, both, delete=True, dry_run=True).plan
     assert plan.counts == {"delete_asset": 4}
-    (tmp_path / "0.png").write_bytes(picture(60))
+    (tmp_path / "0.png").write_bytes(tiny(60))
     client.assets.upload(dataset, tmp_path / "0.png", show_progress=False)
     client.assets.rename(dataset, "renamed.png", filename="1.png")
     client.assets.delete(dataset, asset_id(client, dataset, "2.png"))
@@ -182,10 +183,10 @@ def test_a_local_file_that_changed_since_is_neither_replaced_nor_deleted(
     other_content(both / "1.png")
     other_content(both / "2.png")
     for name in ("surplus-a.png", "surplus-b.png", "surplus-c.png"):
-        (both / name).write_bytes(picture(91))
+        (both / name).write_bytes(tiny(91))
     plan = client.assets.sync(dataset, both, "down", delete=True, dry_run=True).plan
     assert plan.counts == {"download": 3, "delete_file": 3}
-    mine = picture(4711)
+    mine = tiny(4711)
     (both / "0.png").write_bytes(mine)
     (both / "1.png").write_bytes(mine)
     os.utime(both / "1.png", ns=(1, 1))
@@ -197,7 +198,7 @@ def test_a_local_file_that_changed_since_is_neither_replaced_nor_deleted(
     assert {failure.filename for failure in result.failures} >= {"0.png", "1.png"}
     assert result.deleted == 0, "not everything else was done"
     plan.entries = [entry for entry in plan if entry.action == "delete_file"]
-    (both / "surplus-a.png").write_bytes(picture(92))
+    (both / "surplus-a.png").write_bytes(tiny(92))
     (both / "surplus-b.png").unlink()
     result = do("apply", plan, show_progress=False)
     assert result.deleted == 1
@@ -211,7 +212,7 @@ def test_a_file_that_appears_between_the_look_and_the_download_is_kept(
     """What was not there when the plan was made is not replaced, whenever it came."""
     (both / "0.png").unlink()
     plan = client.assets.sync(dataset, both, "down", dry_run=True).plan
-    mine = picture(4711)
+    mine = tiny(4711)
     service.at = lambda number, request: (
         (both / "0.png").write_bytes(mine) if request.query.get("contents") else None  # type: ignore[func-returns-value]
     )
@@ -227,7 +228,7 @@ def test_an_asset_renamed_since_lands_on_no_other_file(do: Any, client: vi.Clien
     other_content(both / "0.png")
     plan = client.assets.sync(dataset, both, "down", dry_run=True).plan
     client.assets.rename(dataset, "mine.png", filename="0.png")
-    mine = picture(4711)
+    mine = tiny(4711)
     (both / "mine.png").write_bytes(mine)
     result = do("apply", plan, show_progress=False)
     assert (both / "mine.png").read_bytes() == mine
@@ -236,7 +237,7 @@ def test_an_asset_renamed_since_lands_on_no_other_file(do: Any, client: vi.Clien
 
 def test_a_file_that_vanished_since_fails_by_name(do: Any, client: vi.Client, dataset: str, both: Path) -> None:
     for name in ("new-1.png", "new-2.png"):
-        (both / name).write_bytes(picture(50))
+        (both / name).write_bytes(tiny(50))
     (both / "0.png").unlink()
     plan = client.assets.sync(dataset, both, delete=True, dry_run=True).plan
     (both / "new-1.png").unlink()
@@ -270,7 +271,7 @@ def test_a_deletion_that_fails_is_reported_and_the_others_done(
 
 def test_a_plan_reaches_no_file_outside_its_folder(client: vi.Client, dataset: str, both: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside.png"
-    outside.write_bytes(picture(1))
+    outside.write_bytes(tiny(1))
     status = outside.stat()
     plan = TransferPlan(dataset, "down", str(both))
     for path in (outside, both / ".." / "outside.png"):
@@ -303,9 +304,9 @@ def test_what_a_download_would_do_can_be_applied(
 ) -> None:
     target = tmp_path / "target"
     target.mkdir()
-    (target / "0.png").write_bytes(picture(4711))
+    (target / "0.png").write_bytes(tiny(4711))
     plan = do("download", dataset, target, dry_run=True, show_progress=False).plan
     assert plan.counts == {"download": 5, "keep": 1}
     result = do("apply", plan, show_progress=False)
     assert result.download.total_downloaded == 5
-    assert (target / "0.png").read_bytes() == picture(4711)
+    assert (target / "0.png").read_bytes() == tiny(4711)

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 import vi
-from tests.resume.stage import CountingService, digests, other_content, picture, stored
+from tests.support.counting_service import CountingService, digests, other_content, stored
+from tests.support.pictures import tiny
 from vi._transfer.journals.digests import KnownDigests, Look
 from vi._transfer.sources.local import examine_path
 
@@ -37,7 +38,7 @@ def old(tmp_path: Path) -> Path:
     folder.mkdir()
     for number in range(FILES):
         path = folder / f"{number}.png"
-        path.write_bytes(picture(number))
+        path.write_bytes(tiny(number))
         os.utime(path, (1_600_000_000, 1_600_000_000))
     return folder
 
@@ -92,7 +93,7 @@ def test_a_changed_file_with_its_old_time_is_found(
 
 def test_a_file_that_changes_while_it_is_young_is_not_believed(cache: Path, tmp_path: Path) -> None:
     path = tmp_path / "new.png"
-    path.write_bytes(picture(1))
+    path.write_bytes(tiny(1))
     look = Look.at(str(path))
     known = KnownDigests.open()
     known.note([(look, examine_path(str(path), "digests"))])
@@ -106,7 +107,7 @@ def test_digests_are_of_files_and_of_no_dataset(
     run(service, "up", dataset, old)
     other = client.datasets.create(name="other").dataset_id
     assert client.assets.sync(other, old, dry_run=True).plan.counts == {"upload": FILES}
-    client.assets.upload(other, ("3.png", picture(900)), show_progress=False)
+    client.assets.upload(other, ("3.png", tiny(900)), show_progress=False)
     assert client.assets.sync(other, old, dry_run=True).plan.counts == {"upload": FILES}
 
 

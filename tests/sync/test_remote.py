@@ -16,7 +16,8 @@ import attrs
 import pytest
 
 import vi
-from tests.resume.stage import CountingService, picture, stored
+from tests.support.counting_service import CountingService, stored
+from tests.support.pictures import tiny
 
 fsspec = pytest.importorskip("fsspec")
 pytest.importorskip("upath")
@@ -54,10 +55,10 @@ def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Bucket]:
     MemoryFileSystem.pseudo_dirs[:] = [""]
     made = Bucket()
     for number in range(5):
-        made.put(f"{number}.png", picture(number))
-    made.put("deep/5.png", picture(5))
+        made.put(f"{number}.png", tiny(number))
+    made.put("deep/5.png", tiny(5))
     made.put("notes.txt", b"text")
-    made.put(".hidden.png", picture(6))
+    made.put(".hidden.png", tiny(6))
     made.put("empty.png", b"")
     real = MemoryFileSystem._open
 
@@ -100,10 +101,10 @@ def test_bare_names_and_those_of_the_dataset(do: Any, client: vi.Client, dataset
 
 def test_only_the_difference_goes_up(do: Any, client: vi.Client, dataset: str, bucket: Bucket) -> None:
     do("sync", dataset, ROOT, names="relative", show_progress=False)
-    bucket.put("1.png", picture(1)[:-1] + b"x", minutes=1)
-    bucket.put("new.png", picture(50))
+    bucket.put("1.png", tiny(1)[:-1] + b"x", minutes=1)
+    bucket.put("new.png", tiny(50))
     bucket.fs.rm("/bucket/images/2.png")
-    client.assets.upload(dataset, ("kept.png", picture(60)), show_progress=False)
+    client.assets.upload(dataset, ("kept.png", tiny(60)), show_progress=False)
     check = do("verify", dataset, ROOT, names="relative")
     assert (check.different, check.only_local) == (["1.png"], ["new.png"])
     assert sorted(check.only_remote) == ["2.png", "kept.png"]
@@ -113,11 +114,11 @@ def test_only_the_difference_goes_up(do: Any, client: vi.Client, dataset: str, b
     with refused:
         do("sync", dataset, ROOT, "up", True, names="relative", max_delete=1, show_progress=False)
     assert len(stored(client, dataset)) == 7
-    bucket.put("1.png", picture(51), minutes=2)
+    bucket.put("1.png", tiny(51), minutes=2)
     result = do("sync", dataset, ROOT, "up", True, names="relative", exclude="kept*", show_progress=False)
     assert (result.upload.total_succeeded, result.deleted) == (2, 1)
     now = stored(client, dataset)
-    assert now.pop("kept.png") == sha(picture(60)), "what the filters leave out is never deleted"
+    assert now.pop("kept.png") == sha(tiny(60)), "what the filters leave out is never deleted"
     assert now == {k: v for k, v in bucket.contents().items() if k not in ("notes.txt", ".hidden.png", "empty.png")}
 
 
@@ -129,7 +130,7 @@ def test_an_excluded_folder_without_paths_in_names_deletes_nothing(do: Any, data
 
 @pytest.mark.parametrize("missing", [f"{ROOT}/nowhere", f"{ROOT}/1.png"])
 def test_what_is_no_folder(do: Any, client: vi.Client, dataset: str, bucket: Bucket, missing: str) -> None:
-    client.assets.upload(dataset, ("kept.png", picture(60)), show_progress=False)
+    client.assets.upload(dataset, ("kept.png", tiny(60)), show_progress=False)
     for call, options in (("sync", {"delete": True}), ("verify", {})):
         with pytest.raises(vi.ViPathError, match="No such folder"):
             do(call, dataset, missing, **options)
@@ -156,11 +157,11 @@ def test_down_replaces_and_deletes_with_the_same_guards(
     do: Any, client: vi.Client, dataset: str, both: Path, bucket: Bucket
 ) -> None:
     """Of the bucket, 0 to 4 are those of the dataset, which has a 5 too."""
-    bucket.put("3.png", picture(77), minutes=5)
-    bucket.put("gone.png", picture(78))
+    bucket.put("3.png", tiny(77), minutes=5)
+    bucket.put("gone.png", tiny(78))
     result = do("sync", dataset, ROOT, "down", show_progress=False)
     assert (result.ok, result.deleted) == (True, 0)
-    assert bucket.contents()["3.png"] == sha(picture(3))
+    assert bucket.contents()["3.png"] == sha(tiny(3))
     with pytest.raises(vi.ViOperationError, match="max_delete=0"):
         do("sync", dataset, ROOT, "down", True, max_delete=0, show_progress=False)
     before = bucket.contents()
@@ -176,30 +177,30 @@ def test_down_replaces_and_deletes_with_the_same_guards(
 def test_a_plan_is_carried_out_later_where_nothing_has_changed(
     do: Any, dataset: str, both: Path, bucket: Bucket, tmp_path: Path
 ) -> None:
-    bucket.put("3.png", picture(77), minutes=5)
-    bucket.put("gone.png", picture(78))
+    bucket.put("3.png", tiny(77), minutes=5)
+    bucket.put("gone.png", tiny(78))
     plan = do("sync", dataset, ROOT, "down", True, dry_run=True).plan
     assert plan.counts == {"download": 1, "delete_file": 1}
     plan.save(tmp_path / "plan")
-    bucket.put("3.png", picture(79), minutes=6)
-    bucket.put("gone.png", picture(80), minutes=6)
+    bucket.put("3.png", tiny(79), minutes=6)
+    bucket.put("gone.png", tiny(80), minutes=6)
     result = do("apply", vi.TransferPlan.load(tmp_path / "plan"), show_progress=False)
     assert not result.ok
     assert {failure.code for failure in result.failures} <= {"ECHANGED", "ECANCELLED"}
-    assert bucket.contents()["3.png"] == sha(picture(79))
+    assert bucket.contents()["3.png"] == sha(tiny(79))
     assert "gone.png" in bucket.contents()
     plan = do("sync", dataset, ROOT, "down", True, dry_run=True).plan
     assert do("apply", plan, show_progress=False).deleted == 1
-    assert bucket.contents()["3.png"] == sha(picture(3))
+    assert bucket.contents()["3.png"] == sha(tiny(3))
 
 
 def test_a_plan_up_takes_files_of_its_folder_only(do: Any, client: vi.Client, dataset: str, bucket: Bucket) -> None:
     plan = do("sync", dataset, ROOT, names="relative", dry_run=True).plan
-    bucket.fs.pipe_file("/bucket/secret.png", picture(90))
+    bucket.fs.pipe_file("/bucket/secret.png", tiny(90))
     plan.entries[0] = attrs.evolve(plan.entries[0], path="memory://bucket/images/../secret.png")
     result = do("apply", plan, show_progress=False)
     assert [failure.code for failure in result.failures] == ["ECHANGED"]
-    assert sha(picture(90)) not in stored(client, dataset).values()
+    assert sha(tiny(90)) not in stored(client, dataset).values()
     assert result.upload.total_succeeded == 5
 
 
@@ -216,7 +217,7 @@ def test_rounds_of_odd_names_are_no_ops(
 ) -> None:
     """The copy verifies, and neither side grows, loses or replaces anything, whatever way the copy is compared."""
     place = "memory://copies/of a dataset"
-    files = [(name, picture(number)) for number, name in enumerate(ODD)]
+    files = [(name, tiny(number)) for number, name in enumerate(ODD)]
     client.assets.upload(dataset, files, custom_metadata={"kept": "yes"}, show_progress=False)
     assert client.assets.download(dataset, place, show_progress=False).total_failed == 0
     before = sorted((asset.filename, asset.asset_id) for asset in client.assets.list(dataset).all_items())

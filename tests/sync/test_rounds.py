@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import vi
-from tests.resume.stage import CountingService
+from tests.support.counting_service import CountingService
 from tests.sync.disks import OtherDisk
 from vi import _samples
 from vi.cli import main

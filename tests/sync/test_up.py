@@ -11,14 +11,15 @@ import pytest
 from aiohttp import web
 
 import vi
-from tests.resume.stage import CountingService, digests, other_content, picture, stored
+from tests.support.counting_service import CountingService, digests, other_content, stored
+from tests.support.pictures import tiny
 from vi.api.resources.datasets.assets import calls
 
 
 def test_the_difference_is_sent_and_nothing_else(
     do: Any, client: vi.Client, dataset: str, both: Path, service: CountingService
 ) -> None:
-    (both / "new.png").write_bytes(picture(50))
+    (both / "new.png").write_bytes(tiny(50))
     other_content(both / "3.png")
     result = do("sync", dataset, both, show_progress=False)
     assert result.ok
@@ -56,7 +57,7 @@ def test_more_deletions_than_allowed_end_it_before_anything(
     before = stored(client, dataset)
     for number in range(3):
         (both / f"{number}.png").unlink()
-    (both / "new.png").write_bytes(picture(50))
+    (both / "new.png").write_bytes(tiny(50))
     service.reset()
     with pytest.raises(vi.errors.ViOperationError, match="would delete 3, more than max_delete=2; nothing was changed"):
         do("sync", dataset, both, delete=True, max_delete=2, show_progress=False)
@@ -103,7 +104,7 @@ def test_a_listing_that_fails_on_its_third_page_leads_to_nothing(
     """Nothing is sent and nothing deleted, and the error says so."""
     monkeypatch.setattr(calls, "PAGE", 2)
     (both / "0.png").unlink()
-    (both / "new.png").write_bytes(picture(50))
+    (both / "new.png").write_bytes(tiny(50))
     pages: list[str] = []
 
     def fail(number: int, request: web.Request) -> None:
@@ -138,7 +139,7 @@ def test_a_listing_with_an_item_that_cannot_be_read_leads_to_nothing(
     client: vi.Client, dataset: str, both: Path, service: CountingService, damage: dict[str, Any]
 ) -> None:
     (both / "0.png").unlink()
-    (both / "new.png").write_bytes(picture(50))
+    (both / "new.png").write_bytes(tiny(50))
 
     def rewrite(request: web.Request, document: Any) -> Any:
         if request.path.endswith("/assets"):
@@ -158,7 +159,7 @@ def test_a_listing_with_an_item_that_cannot_be_read_leads_to_nothing(
 def test_a_folder_that_cannot_be_read_deletes_nothing(client: vi.Client, dataset: str, both: Path) -> None:
     below = both / "below"
     below.mkdir()
-    (below / "deep.png").write_bytes(picture(60))
+    (below / "deep.png").write_bytes(tiny(60))
     client.assets.sync(dataset, both, show_progress=False)
     below.chmod(0)
     try:
@@ -172,7 +173,7 @@ def test_a_folder_that_the_system_fails_to_list_deletes_nothing(
 ) -> None:
     below = both / "below"
     below.mkdir()
-    (below / "deep.png").write_bytes(picture(60))
+    (below / "deep.png").write_bytes(tiny(60))
     client.assets.sync(dataset, both, show_progress=False)
     real = os.scandir
 
@@ -217,7 +218,7 @@ def test_what_the_patterns_leave_out_is_touched_on_neither_side(
 ) -> None:
     client.assets.upload(
         dataset,
-        [("remote.jpg", (both / "0.png").read_bytes()), ("remote.gif", picture(3))],
+        [("remote.jpg", (both / "0.png").read_bytes()), ("remote.gif", tiny(3))],
         failure_mode="FailAfterAll",
         show_progress=False,
     )
@@ -243,7 +244,7 @@ def test_an_excluded_local_file_keeps_its_asset(client: vi.Client, dataset: str,
 def test_names_below_the_folder(do: Any, client: vi.Client, dataset: str, tmp_path: Path) -> None:
     for number, below in enumerate(("a", "b", "a/deep")):
         (tmp_path / below).mkdir(exist_ok=True)
-        (tmp_path / below / "same.png").write_bytes(picture(number))
+        (tmp_path / below / "same.png").write_bytes(tiny(number))
     result = do("sync", dataset, tmp_path, names="relative", show_progress=False)
     assert result.ok
     assert stored(client, dataset).keys() == {"a/same.png", "b/same.png", "a/deep/same.png"}
@@ -253,15 +254,15 @@ def test_names_below_the_folder(do: Any, client: vi.Client, dataset: str, tmp_pa
     assert stored(client, dataset).keys() == {"a/same.png", "a/deep/same.png"}
     assert len(do("sync", dataset, tmp_path, show_progress=False).plan) == 0, "they are known by their paths"
     (tmp_path / "c").mkdir()
-    (tmp_path / "b" / "other.png").write_bytes(picture(7))
-    (tmp_path / "c" / "other.png").write_bytes(picture(8))
+    (tmp_path / "b" / "other.png").write_bytes(tiny(7))
+    (tmp_path / "c" / "other.png").write_bytes(tiny(8))
     with pytest.raises(vi.errors.ViInvalidParameterError, match="used more than once"):
         do("sync", dataset, tmp_path, show_progress=False)
 
 
 def test_after_a_failed_upload_nothing_is_deleted(client: vi.Client, dataset: str, both: Path) -> None:
     (both / "0.png").unlink()
-    (both / "broken.png").write_bytes(picture(70)[:-20])
+    (both / "broken.png").write_bytes(tiny(70)[:-20])
     result = client.assets.sync(dataset, both, delete=True, show_progress=False)
     assert not result.ok
     assert result.upload is not None
@@ -274,7 +275,7 @@ def test_after_a_failed_upload_nothing_is_deleted(client: vi.Client, dataset: st
 def test_a_deadline_carries_what_was_done(
     client: vi.Client, dataset: str, both: Path, service: CountingService
 ) -> None:
-    (both / "new.png").write_bytes(picture(50))
+    (both / "new.png").write_bytes(tiny(50))
     hold = threading.Event()
 
     def stall(number: int, request: web.Request) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import vi
-from tests.resume.stage import CountingService, picture
+from tests.support.counting_service import CountingService
+from tests.support.pictures import tiny
 
 pytest.importorskip("watchfiles")
 
@@ -22,9 +23,9 @@ def test_what_is_there_and_what_comes_is_stored_once(client: vi.Client, dataset:
     client.assets.upload(dataset, next(images.iterdir()), show_progress=False)
     with client.assets.watch(dataset, images, settle=0.1) as watching:
         assert sorted(next(watching).filename for _ in there) == there
-        (images / "half.png").write_bytes(picture(9)[:40])
+        (images / "half.png").write_bytes(tiny(9)[:40])
         with (images / "half.png").open("ab") as file:
-            file.write(picture(9)[40:])
+            file.write(tiny(9)[40:])
         event = next(watching)
         assert (event.kind, event.filename) == ("stored", "half.png")
         watching.stop()
@@ -85,12 +86,12 @@ def test_what_is_at_the_place_to_move_to_stays(client: vi.Client, dataset: str, 
 
 def test_ignored_files_are_left(client: vi.Client, dataset: str, images: Path) -> None:
     (images / ".viignore").write_text("draft-*\n")
-    (images / "draft-1.png").write_bytes(picture(1))
+    (images / "draft-1.png").write_bytes(tiny(1))
     with client.assets.watch(dataset, images, settle=0.1, exclude="*-2.png") as watching:
         there = {next(watching).filename for _ in range(4)}
-        (images / "draft-2.png").write_bytes(picture(2))
-        (images / "last-2.png").write_bytes(picture(3))
-        (images / "last.png").write_bytes(picture(4))
+        (images / "draft-2.png").write_bytes(tiny(2))
+        (images / "last-2.png").write_bytes(tiny(3))
+        (images / "last.png").write_bytes(tiny(4))
         assert next(watching).filename == "last.png"
         watching.stop()
         assert list(watching) == []
@@ -119,7 +120,7 @@ def test_nothing_listens_after_the_end(service: CountingService, dataset: str, i
             list(watching)
         elif way == "error":
             client.datasets.delete(dataset)
-            (images / "more.png").write_bytes(picture(1))
+            (images / "more.png").write_bytes(tiny(1))
             with pytest.raises(vi.ViError):
                 list(watching)
             assert list(watching) == []
@@ -141,7 +142,7 @@ def test_two_files_of_one_name_are_named_and_left(client: vi.Client, dataset: st
         path.unlink()
     for folder in ("a", "b"):
         (images / folder).mkdir()
-        (images / folder / "1.png").write_bytes(picture(1))
+        (images / folder / "1.png").write_bytes(tiny(1))
     with client.assets.watch(dataset, images, settle=0.1) as watching:
         assert [next(watching).code for _ in range(2)] == ["EBADNAME"] * 2
     assert names(client, dataset) == []

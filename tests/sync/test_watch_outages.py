@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 import vi
-from tests.resume.stage import digests, picture, stored
-from tests.transfers.conftest import RecordedService
+from tests.support.counting_service import digests, stored
+from tests.support.pictures import tiny
+from tests.support.recorded_service import RecordedService
 
 pytest.importorskip("watchfiles")
 
@@ -22,7 +23,7 @@ def again(service: RecordedService) -> RecordedService:
 
 def drop(folder: Path, number: int) -> None:
     """Write a file in three writes."""
-    data = picture(number)
+    data = tiny(number)
     for start in range(0, len(data), len(data) // 3 + 1):
         with (folder / f"{number:03}.png").open("ab") as file:
             file.write(data[start : start + len(data) // 3 + 1])
@@ -45,13 +46,13 @@ def test_a_file_is_tried_again_after_an_outage(tmp_path: Path, images: Path) -> 
 
 
 @pytest.mark.parametrize("half", [40, 3], ids=["taken", "refused"])
-@pytest.mark.parametrize("more", [picture(2), b""], ids=["written", "removed"])
+@pytest.mark.parametrize("more", [tiny(2), b""], ids=["written", "removed"])
 def test_a_file_that_changes_in_hand_is_no_failure(tmp_path: Path, more: bytes, half: int) -> None:
     service = RecordedService(tmp_path / "data")
     folder = tmp_path / "folder"
     folder.mkdir()
-    (folder / "1.png").write_bytes(picture(2)[:half])
-    (folder / "2.png").write_bytes(picture(4))
+    (folder / "1.png").write_bytes(tiny(2)[:half])
+    (folder / "2.png").write_bytes(tiny(4))
 
     async def read() -> list[vi.WatchEvent]:
         async with service.async_client() as client:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.readme_blocks import ROOT, page
+from tests.support.readme_blocks import ROOT, page
 from vi import _samples
 from vi.testing import TestedService
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import pickle
@@ -11,9 +10,9 @@ from typing import Any
 
 import attrs
 import pytest
-from PIL import Image
 
 import vi
+from tests.support.pictures import picture
 from vi.testing import TestedService
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -33,12 +32,6 @@ class Stored:
 
     dataset_id: str
     files: dict[str, bytes]
-
-
-def picture(number: int) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", (8, 6), (number % 256, number // 256, 9)).save(out, "PNG")
-    return out.getvalue()
 
 
 def keep(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -16,16 +16,11 @@ import pytest
 from PIL import Image
 
 import vi
+from tests.support.pictures import picture
 from vi.testing import TestedService
 
 fsspec = pytest.importorskip("fsspec")
 filesystem = pytest.importorskip("vi.filesystem")
-
-
-def picture(number: int) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", (9, 7), (number, 3, 4)).save(out, "PNG")
-    return out.getvalue()
 
 
 FILES = {

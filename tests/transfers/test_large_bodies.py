@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import vi
-from tests.transfers.conftest import RecordedService
+from tests.support.recorded_service import RecordedService
 from vi._transfer import bodies
 from vi.server import ServiceConfig
 

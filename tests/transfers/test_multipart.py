@@ -25,7 +25,7 @@ LIMITS = TransferLimits(multipart_threshold=THRESHOLD, range_size=100 * KIB)
 
 @pytest.fixture(scope="module")
 def shared_service(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    from tests.transfers.conftest import RecordedService
+    from tests.support.recorded_service import RecordedService
 
     running = RecordedService(tmp_path_factory.mktemp("parts") / "data", ServiceConfig(part_bytes=128 * KIB))
     yield running

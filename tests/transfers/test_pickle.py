@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import vi
-from tests import children
+from tests.support import children
 from vi.testing import TestedService
 
 pytestmark = pytest.mark.anyio

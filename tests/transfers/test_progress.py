@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import vi
-from tests.transfers.conftest import RecordedService
+from tests.support.recorded_service import RecordedService
 from vi import TransferProgress
 
 

@@ -20,7 +20,7 @@ import attrs
 import pytest
 
 import vi
-from tests.transfers.conftest import RecordedService
+from tests.support.recorded_service import RecordedService
 from vi._connections import Connections
 from vi._pacing import Pacing
 from vi._retry import RetryBudget

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,58 +12,21 @@ import pytest
 
 import vi
 import vi.api.types
+from tests.support.service_process import ServiceProcess
 from vi import RetryPolicy, Timeouts
 
 FILES = 600
-ROOT = Path(__file__).parents[2]
 PATIENT = RetryPolicy(max_attempts=8, backoff=0.2, backoff_max=1.0, connect_patience=20.0)
 HASTY = RetryPolicy(max_attempts=2, backoff=0.05, connect_patience=0.1)
 
 
-class ServiceProcess:
-    """A service of a folder on a fixed port, in a process that can be killed."""
+def restart(process: ServiceProcess) -> None:
+    process.start()
+    process.ready()
 
-    def __init__(self, data: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self._port = probe.getsockname()[1]
-        self._data = data
-        self._env_file = data.with_suffix(".env")
-        self.start()
-        lines = shlex.split(self._env_file.read_text())
-        self.settings = dict(line.split("=", 1) for line in lines)
 
-    def start(self) -> None:
-        command = [sys.executable, "-m", "vi.server", "--data", str(self._data), "--port", str(self._port)]
-        self._process = subprocess.Popen(
-            [*command, "--env-file", str(self._env_file)],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline().startswith("Serving ")
-
-    def kill(self) -> None:
-        self._process.send_signal(signal.SIGKILL)
-
-    def stop(self) -> None:
-        if self._process.poll() is None:
-            self._process.terminate()
-        self.wait()
-
-    def wait(self) -> None:
-        self._process.wait(20)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-
-    def client(self, retries: RetryPolicy) -> vi.Client:
-        return vi.Client(
-            self.settings["DATATURE_VI_SECRET_KEY"],
-            self.settings["DATATURE_VI_ORGANIZATION_ID"],
-            self.settings["DATATURE_VI_API_ENDPOINT"],
-            retries=retries,
-            timeouts=Timeouts(request=30, stall=10),
-        )
+def client_of(process: ServiceProcess, retries: RetryPolicy) -> vi.Client:
+    return process.client(retries=retries, timeouts=Timeouts(request=30, stall=10))
 
 
 @pytest.fixture
@@ -118,11 +75,11 @@ def test_a_service_that_comes_back_at_once_is_carried_on_with(
 ) -> None:
     images = folder(FILES)
     size = sum(path.stat().st_size for path in images.iterdir())
-    with process.client(PATIENT) as client:
+    with client_of(process, PATIENT) as client:
         dataset = client.datasets.create(name="killed").dataset_id
         if move == "download":
             client.assets.upload(dataset, images)
-        killer = Killer(process, size // 10, process.start)
+        killer = Killer(process, size // 10, lambda: restart(process))
         if move == "upload":
             result = client.assets.upload(
                 dataset, images, failure_mode="FailAfterAll", on_progress=killer, max_concurrency=2
@@ -144,7 +101,7 @@ def test_a_service_that_stays_away_is_an_error_with_a_true_account_and_a_way_to_
 ) -> None:
     images = folder(FILES)
     size = sum(path.stat().st_size for path in images.iterdir())
-    with process.client(HASTY) as client:
+    with client_of(process, HASTY) as client:
         dataset = client.datasets.create(name="killed").dataset_id
         killer = Killer(process, size // 10, lambda: None)
         began = time.monotonic()
@@ -156,8 +113,8 @@ def test_a_service_that_stays_away_is_an_error_with_a_true_account_and_a_way_to_
         assert result.total_files == FILES
         assert result.total_succeeded + result.total_existing + result.total_failed + result.total_cancelled == FILES
         assert len(result.failures) == result.total_failed
-    process.start()
-    with process.client(PATIENT) as client:
+    restart(process)
+    with client_of(process, PATIENT) as client:
         held = held_by(client, dataset)
         named = {entry.filename for entry in [*result.failures, *result.cancelled]}
         assert len(held) >= result.total_succeeded
@@ -169,13 +126,13 @@ def test_a_service_that_stays_away_is_an_error_with_a_true_account_and_a_way_to_
 
 
 def test_a_service_that_is_away_while_being_listed_is_waited_for(process: ServiceProcess, folder: Any) -> None:
-    with process.client(PATIENT) as client:
+    with client_of(process, PATIENT) as client:
         dataset = client.datasets.create(name="listed").dataset_id
         client.assets.upload(dataset, folder(12))
         pages = iter(client.assets.list(dataset, vi.api.types.PaginationParams(page_size=5)))
         names = [asset.filename for asset in next(pages).items]
         process.kill()
         process.wait()
-        process.start()
+        restart(process)
         names += [asset.filename for page in pages for asset in page.items]
     assert sorted(names) == [f"image-{number:03d}.png" for number in range(12)]

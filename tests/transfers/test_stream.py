@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import io
-import random
 from collections.abc import Iterator
 
 import attrs
 import pytest
-from PIL import Image
 
 import vi
+from tests.support.pictures import noise
 from vi.api.resources.datasets.assets.types import AssetSortCriterion, SortCriterion, SortOrder
 from vi.testing import TestedService
 
@@ -41,13 +39,6 @@ def no_fault_stays(tested: TestedService) -> Iterator[None]:
     tested.faults.clear()
 
 
-def picture(number: int, size: tuple[int, int] = (8, 8)) -> bytes:
-    out = io.BytesIO()
-    noise = random.Random(number).randbytes(size[0] * size[1] * 3)
-    Image.frombytes("RGB", size, noise).save(out, "BMP")
-    return out.getvalue()
-
-
 def store(tested: TestedService, files: dict[str, bytes]) -> Stored:
     with tested.client() as client:
         dataset = client.datasets.create(name="stream").dataset_id
@@ -63,17 +54,17 @@ def store(tested: TestedService, files: dict[str, bytes]) -> Stored:
 
 @pytest.fixture(scope="module")
 def many(tested: TestedService) -> Stored:
-    return store(tested, {f"{number:04}.bmp": picture(number) for number in range(COUNT)})
+    return store(tested, {f"{number:04}.bmp": noise(number) for number in range(COUNT)})
 
 
 @pytest.fixture(scope="module")
 def few(tested: TestedService) -> Stored:
-    return store(tested, {f"{number}.bmp": picture(number, (300, 400)) for number in range(12)})
+    return store(tested, {f"{number}.bmp": noise(number, (300, 400)) for number in range(12)})
 
 
 @pytest.fixture
 def five(tested: TestedService) -> Stored:
-    return store(tested, {f"{number}.bmp": picture(number) for number in range(5)})
+    return store(tested, {f"{number}.bmp": noise(number) for number in range(5)})
 
 
 def fast(tested: TestedService, **settings: object) -> vi.AsyncClient:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.clock import Clock
+from tests.support.clock import Clock
 from vi.api.resources.datasets.assets import looking, polling
 from vi.api.resources.datasets.assets.looking import ASKED_WAIT, SessionLooks
 from vi.api.resources.datasets.assets.polling import EARLIEST, FIRST, LAST, SHARE, SOON, Polling

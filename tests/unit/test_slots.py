@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.clock import Clock
+from tests.support.clock import Clock
 from vi import _pacing
 from vi._pacing import START, Slots
 

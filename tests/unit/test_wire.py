@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.protocol_documents import NAMES, document
+from tests.support.protocol_documents import NAMES, document
 from vi import _wire
 from vi._wire import WireError, structure, unstructure
 from vi.api.pagination import BadItem

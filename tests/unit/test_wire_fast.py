@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.protocol_documents import document
+from tests.support.protocol_documents import document
 from vi import _wire, _wire_fast
 from vi.api.resources.datasets.assets.responses import Asset, AssetHash, AssetIngestionSession, AssetMetadata
 from vi.api.resources.datasets.responses import Dataset

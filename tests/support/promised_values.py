@@ -11,7 +11,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import vi
-from tests.promised_world import METADATA, NAME, World
+from tests.support.promised_world import METADATA, NAME, World
 from vi import _checksums, _media
 from vi.api.resources.datasets.assets import responses as r
 from vi.api.resources.datasets.assets import types as t

@@ -9,13 +9,10 @@ import asyncio
 import hashlib
 import json
 import os
-import random
-import struct
 import time
 import urllib.request
-import zlib
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ import pytest
 from aiohttp import web
 
 import vi
+from tests.support.pictures import tiny
 from vi import _samples
 from vi._transfer.journals.uploads import Unfinished, read_journal
 from vi.api.types import PaginationParams
@@ -134,23 +132,26 @@ def _nothing(number: int, request: web.Request) -> None:
     return
 
 
-def picture(number: int, side: int = 2) -> bytes:
-    """The smallest PNG that is this number's own."""
-    chance = random.Random(number)
-    rows = b"".join(b"\0" + chance.randbytes(3 * side) for _ in range(side))
+@pytest.fixture(scope="session")
+def counting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CountingService]:
+    running = CountingService(tmp_path_factory.mktemp("counting") / "data")
+    yield running
+    running.stop()
 
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+@pytest.fixture
+def service(counting: CountingService) -> Iterator[CountingService]:
+    """The counting service, at rest and at zero."""
+    counting.reset()
+    yield counting
+    counting.reset()
 
 
 def other_content(path: Path) -> None:
-    """Give a file of `picture` other content of the same size, and leave its time as it was."""
+    """Give a file of `tiny` other content of the same size, and leave its time as it was."""
     status, data = path.stat(), path.read_bytes()
     for number in range(1000, 100_000):
-        other = picture(number)
+        other = tiny(number)
         if len(other) == len(data) and other != data:
             break
     path.write_bytes(other)
@@ -162,7 +163,7 @@ def make_files(folder: Path, count: int, *, large: int = 1) -> Path:
     """Make *count* tiny files, with *large* ones in parts among them."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
-        (folder / f"file-{number:05d}.png").write_bytes(picture(number))
+        (folder / f"file-{number:05d}.png").write_bytes(tiny(number))
     for number in range(large):
         place = (2 * number + 1) * count // (2 * large)
         (folder / f"file-{place:05d}-large.bmp").write_bytes(_samples.encode(number, ".bmp", (320, 240)))
@@ -195,11 +196,6 @@ def left_behind(cache: Path) -> Unfinished:
         assert said is not None
         found.add(said)
     return found
-
-
-def kill(pid: int) -> None:
-    """End a process as a power cut does."""
-    os.kill(pid, 9)
 
 
 def at_the(

@@ -21,7 +21,7 @@ import attrs
 
 import vi
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 RUN = ("python", "console")
 SHOWN = ("toml", "json", "text", "yaml")

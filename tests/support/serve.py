@@ -1,6 +1,6 @@
-"""A service that dies: ``serve.py DATA PORT AT WHEN`` is killed ``before`` or ``after`` its AT-th request.
+"""A service in a process of its own: ``serve.py DATA PORT CONFIG AT WHEN``; tells its address as JSON.
 
-With AT 0 it lives until its input ends. It prints a line when it listens.
+With AT above 0 it is killed ``before`` or ``after`` its AT-th request.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.resume.stage import PART_BYTES, kill
 from vi.server import ServiceConfig, serve
 
 
-async def main(data: str, port: str, at: str, when: str) -> None:
+def kill(pid: int) -> None:
+    """End a process as a power cut does."""
+    os.kill(pid, 9)
+
+
+async def main(data: str, port: str, config: str, at: str, when: str) -> None:
     left = int(at)
 
     @web.middleware
@@ -31,8 +35,8 @@ async def main(data: str, port: str, at: str, when: str) -> None:
             kill(os.getpid())
         return answer
 
-    config = ServiceConfig(part_bytes=PART_BYTES)
-    async with await serve(data, port=int(port), config=config, middlewares=[die]) as service:
+    settings = ServiceConfig(**json.loads(config))
+    async with await serve(data, port=int(port), config=settings, middlewares=[die]) as service:
         told = {"url": service.url, "secret_key": service.secret_key, "organization_id": service.organization_id}
         print(json.dumps(told), flush=True)
         await asyncio.to_thread(sys.stdin.read)

@@ -19,7 +19,7 @@ PYTHONS = nox.project.python_versions(PROJECT)
 PEER = "vi-sdk==0.1.0b7"
 UNTYPED_BASES = ("vi.filesystem.", "vi.torch.")
 """Modules whose classes derive from those of fsspec and torch, which have no types that can be read here."""
-FAST = "not large and not interop and not faults and not browser and not notebook and not ecosystem and not torch"
+FAST = "not large and not interop and not faults and not browser and not notebook and not ecosystem and not torch and not frozen"
 
 
 def install(session: nox.Session, *extras: str, group: str | None = None) -> None:
@@ -231,6 +231,14 @@ def notebook(session: nox.Session) -> None:
     install(session, "local", group="notebook")
     paths = ["tests/notebook", "tests/integrations/test_outputs.py"]
     session.run("python", "-m", "pytest", "-m", "notebook", "-n", "2", *(session.posargs or paths))
+
+
+@nox.session
+def frozen(session: nox.Session) -> None:
+    """Freeze a program with PyInstaller, in a folder and in one file, and run it with its own service."""
+    install(session, "local", group="test")
+    session.install("pyinstaller>=6.10")
+    session.run("python", "-m", "pytest", "-m", "frozen", *(session.posargs or ["tests/frozen"]))
 
 
 def run_with(session: nox.Session, *resolution: str) -> None:

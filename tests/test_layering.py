@@ -24,7 +24,9 @@ LAYERS: dict[str, int] = {
     "_samples": 0,
     "profiles": 1,
     "_directories": 4,
-    **dict.fromkeys(("cli", "__main__", "fastapi", "testing", "rows", "otel", "contract", "filesystem", "torch"), 5),
+    **dict.fromkeys(
+        ("cli", "__main__", "fastapi", "testing", "rows", "otel", "contract", "filesystem", "torch", "_pyinstaller"), 5
+    ),
 }
 """Which layer a top-level module is in; it may import its own and those below."""
 
@@ -88,7 +90,7 @@ SERVER_MAY = (
 UNITS = "vi._show.units"
 """How sizes and counts are written, in the gallery too."""
 MODELS = ("types", "responses", "shared")
-MAY_USE_SERVER = ("client", "cli", "__main__", "testing", "fastapi")
+MAY_USE_SERVER = ("client", "cli", "__main__", "testing", "fastapi", "_pyinstaller")
 MAY_PRINT = ("_show", "cli", "__main__")
 
 THIRD_PARTY = {

@@ -20,10 +20,10 @@ pillow_heif = pytest.importorskip("pillow_heif")
 import vi  # noqa: E402
 from tests.unit.arrived import Box, encode  # noqa: E402
 from vi.errors import ViConfigurationError  # noqa: E402
-from vi.server import serve  # noqa: E402
+from vi.server import freeze_support, serve  # noqa: E402
 from vi.server.config import IN_WORKER  # noqa: E402
+from vi.server.inspection import frozen, worker_process  # noqa: E402
 from vi.server.inspection import inspector as module  # noqa: E402
-from vi.server.inspection import worker_process  # noqa: E402
 from vi.server.inspection.inspector import Inspector  # noqa: E402
 
 pytestmark = pytest.mark.anyio
@@ -242,3 +242,29 @@ def test_warnings_that_are_errors_stop_nothing(tmp_path: Path) -> None:
         PYTHONWARNINGS="error",
     )
     assert done.stdout == "1 []\n", done.stderr
+
+
+# A frozen program is its own Python.
+
+
+def test_a_frozen_program_is_started_only_if_it_becomes_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert worker_process.command()[1:] == ["-P", "-W", "ignore", "-m", "vi.server.inspection.worker"]
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(frozen, "_asked", False)
+    with pytest.raises(worker_process.CannotStartError, match="freeze_support") as refused:
+        worker_process.command()
+    assert refused.value.certain
+    freeze_support()
+    assert worker_process.command() == [sys.executable, frozen.WORD]
+
+
+@pytest.mark.parametrize(("words", "worker"), [([], True), ([frozen.WORD], False), ([frozen.WORD, "x"], True)])
+def test_a_program_with_other_words_is_no_worker(
+    words: list[str], worker: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["program", *words])
+    if worker:
+        monkeypatch.setenv(IN_WORKER, "1")
+    else:
+        monkeypatch.delenv(IN_WORKER, raising=False)
+    freeze_support()  # it returns

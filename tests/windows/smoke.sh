@@ -56,4 +56,4 @@ fi
 
 cd "$checkout"
 [ $# -gt 0 ] || set -- tests/transfers/test_multipart.py tests/unit/test_download_journal.py tests/unit/test_platforms.py
-: | timeout 480 wine "$win/python.exe" -m pytest -p no:cacheprovider --timeout 120 -q -rfE "$@" 2>&1 | cat
+: | timeout 480 wine "$win/python.exe" -m pytest -p no:cacheprovider --timeout 120 -q -rfE --tb=line "$@" 2>&1 | cat

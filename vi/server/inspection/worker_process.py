@@ -1,7 +1,8 @@
 """One worker process as the service sees it: starting it, asking it, and how it ends.
 
-Starting one never starts this program again: a frozen program has no interpreter to start, a program that embeds Python
-is not one, and every child carries a variable under which no service can be started.
+Starting one never runs this program again: a frozen program is started only if it becomes a worker before its script
+begins (`frozen`), a program that embeds Python is not started, and every child carries a variable under which no
+service can be started.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import attrs
 
 from ..._redact import redact
 from ..config import IN_WORKER
+from . import frozen
 from .frames import FrameReader, InspectionLimits, frame, shown
 from .processor_time import ProcessorTime
 
@@ -98,8 +100,7 @@ class WorkerProcess:
         channel, theirs = _channel()
         try:
             process = await asyncio.create_subprocess_exec(
-                interpreter(),
-                *("-P", "-W", "ignore", "-m", f"{__package__}.worker"),
+                *command(),
                 stdin=theirs.fileno() if theirs is not None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -244,10 +245,17 @@ def _channel() -> tuple[socket.socket | None, socket.socket | None]:
     return ours, theirs
 
 
+def command() -> list[str]:
+    """Return what starts a worker; raises `CannotStartError` where nothing does."""
+    if not getattr(sys, "frozen", False):
+        return [interpreter(), "-P", "-W", "ignore", "-m", f"{__package__}.worker"]
+    if not frozen.can_start():
+        raise CannotStartError("this program is frozen: call vi.server.freeze_support() first in it", certain=True)
+    return [sys.executable, frozen.WORD]
+
+
 def interpreter() -> str:
     """Return the path of a Python that can import this package; raises `CannotStartError` where there is none."""
-    if getattr(sys, "frozen", False):
-        raise CannotStartError("this program is frozen and has no Python to start", certain=True)
     names = ("python.exe",) if sys.platform == "win32" else (f"python3.{sys.version_info[1]}", "python3", "python")
     folder = Path(sys.exec_prefix) if sys.platform == "win32" else Path(sys.exec_prefix, "bin")
     for path in (sys.executable, *(str(folder / name) for name in names)):
@@ -285,6 +293,9 @@ def _environment() -> dict[str, str]:
     environment[IN_WORKER] = "1"
     # With glibc each thread reserves 64 MiB of address space, which would be taken from what a picture may take.
     environment["MALLOC_ARENA_MAX"] = "1"
+    if getattr(sys, "frozen", False):  # PyInstaller says where it has unpacked the program
+        environment |= {name: value for name, value in os.environ.items() if name.startswith("_PYI_")}
+        return environment
     root = str(Path(__file__).resolve().parents[3])
     # An installed package is found anyway, and its neighbours must not come before the standard library.
     if Path(root).name not in ("site-packages", "dist-packages"):

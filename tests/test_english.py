@@ -27,6 +27,12 @@ PHRASES = {
     r"who runs the service": "the service operator",
     r"make room|room is made": "free space",
     r"again and again": "repeatedly",
+    r"\b(?:go|goes|going|gone|went) on\b(?! (?:the|a|an|every|which)\b)": "continue, resume",
+    r"\bmeanwhile\b": "during ...",
+    r"\b(?:told apart|tells? (?:them|two|it) apart)": "are distinct, differ",
+    r"\bfor want of\b": "without",
+    r"(?<!there )\bis no (?:time|URL|number|text|asset|dataset)\b": "is not a ...",
+    r"\bthe far side\b": "the worker, the service",
 }
 """What is not written, and what is written instead."""
 

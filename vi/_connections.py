@@ -4,7 +4,7 @@ A client may be used from any loop, so nothing here outlives or crosses its loop
 The storage session carries no API header, no cookie, no decompression and no ``.netrc`` password, and follows no
 redirect automatically. aiohttp's exceptions hold request headers and whole URLs, so they are read here and never
 chained. aiohttp would silently send an idempotent request a second time when its connection fails; here every attempt
-is one request on the wire, and a connection that was kept and found dead is told apart. It would also send a session's
+is one request on the wire, and a kept connection that has died is recognized. It would also send a session's
 own headers to a proxy, in the clear, so the key is in none of them.
 """
 
@@ -316,7 +316,7 @@ def client_is_closed() -> ViError:
 def exact_url(text: str) -> URL:
     """Return a URL exactly as it is given, but for a host in other letters, which gets its ASCII form.
 
-    Raises `ValueError` for what is no URL. aiohttp would normalise the query, and so break a signature.
+    Raises `ValueError` for text that is not a URL. aiohttp would normalise the query, and so break a signature.
     """
     if not text.isascii() and not (parts := urlsplit(text)).netloc.isascii():
         text = text.replace(parts.netloc, ascii_host(parts), 1)

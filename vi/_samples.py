@@ -1,7 +1,7 @@
 """Small pictures in every supported format, for the demo and the tests: the same seed gives the same pictures.
 
 Pillow is imported inside the functions, because it comes with the extra `local`. It cannot write HEIF, so those files
-are one stored picture whose bytes are told apart by a ``free`` box, which decoders skip.
+are one stored picture whose bytes differ by a ``free`` box, which decoders skip.
 """
 
 from __future__ import annotations

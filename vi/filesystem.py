@@ -243,7 +243,7 @@ class ViFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
         return sorted({*literal, *found})
 
     def _is_listed(self, path: str) -> bool:
-        """Tell whether a file has this very name, be it a pattern or not."""
+        """Tell whether a file has exactly this name, even if the name is a pattern."""
         dataset, name = self._split(path)
         names = self._at_hand(dataset)
         return names is not None and name in names.files

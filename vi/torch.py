@@ -469,7 +469,7 @@ class ImageStream(_Reading, IterableDataset[dict[str, Any]]):  # type: ignore[mi
         return {**state, "samples": min(self._begin + self._taken * world, len(self.index))}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where *state* was taken, with any number of workers and ranks."""
+        """Resume where *state* was taken, with any number of workers and ranks."""
         try:
             epoch, samples, seed, index = state["epoch"], state["samples"], state["seed"], state["index"]
         except (KeyError, TypeError):

@@ -116,7 +116,7 @@ def _fitted(widths: Sequence[int], left: Container[int], columns: int) -> list[i
 
 
 def _cut(text: str, width: int) -> str:
-    """Return *text* with an ellipsis in the middle if it is wider: the ends of names tell them apart."""
+    """Return *text* with an ellipsis in the middle if it is wider: the ends of names differ."""
     if _width(text) <= width:
         return text
     head, tail = "", ""

@@ -93,7 +93,7 @@ async def fetch(
     """Bring an object to *target*; *moved* is told the bytes of each range of a large one.
 
     Raises `TransferFailed`, `TargetGone`, or the `OSError` of the disk; `FileExistsError` when the name was taken
-    meanwhile and *replace* is false.
+    during the download and *replace* is false.
     """
     job = _Fetch(remote, storage, renew, target, lanes, limits, replace, moved, parts)
     storage.count_attempt()

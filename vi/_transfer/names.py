@@ -7,8 +7,8 @@ on another machine, is understood without a list beside it:
 - ``remote_name(path)`` gives the name for every path, whatever rules it was written by;
 - ``remote_name(local_path(name, rules)) == name`` for every name and all rules.
 
-Two names that the file system takes for one (case, Unicode form) are told apart by writing all that could be folded in
-one of them as ``%{..}``; which one depends on the names and on what is in the folder, not on an order.
+Two names that the file system takes for one (case, Unicode form) get distinct paths by writing all that could be folded
+in one of them as ``%{..}``; which one depends on the names and on what is in the folder, not on an order.
 
 Whoever may upload to a dataset chooses the names that others download: whatever the rules are, a path stays below its
 folder, is not hidden, and holds no control characters.
@@ -195,7 +195,7 @@ def key_of(name: str) -> str:
 class LocalNames:
     """The paths of one dataset's names below one folder.
 
-    Most names are mapped each by itself. Those for which `needs_listing` is true may have twins: *learn* is told all
+    Most names are mapped independently. Those for which `needs_listing` is true may have twins: *learn* is told all
     names of the dataset first. *spellings* lists a folder below this one, as it is on disk.
     """
 

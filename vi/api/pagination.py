@@ -146,7 +146,7 @@ class Following(Generic[T]):
 
 
 class TokenTrail:
-    """Watches the page tokens of one iteration, in bounded memory, so that no service can keep it going for ever."""
+    """Watches the page tokens of one iteration, in bounded memory, so that a service cannot keep it running."""
 
     __slots__ = ("_empty", "_seen")
 

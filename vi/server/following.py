@@ -52,7 +52,7 @@ class Following:
             self._embedded = found.embedded
             if found.url != known:
                 return found.url
-        if self._runs_here:  # another task has started it meanwhile
+        if self._runs_here:  # another task has started it
             return known
         may_start = self._may_start and self._embedded and self._pid == os.getpid()
         if not may_start or (found is not None and not refused):

@@ -30,7 +30,7 @@ class ObjectStore(Protocol):
         ...
 
     async def read(self, blob: str, start: int, length: int) -> bytes:
-        """Return a stretch of an object; raises `FileNotFoundError` when it is gone."""
+        """Return a range of the bytes of an object; raises `FileNotFoundError` when it is gone."""
         ...
 
     @property
@@ -63,11 +63,11 @@ class ObjectStore(Protocol):
         ...
 
     async def preview(self, blob: str, side: int) -> bytes | None:
-        """Return the preview of an object that fits *side*; None when it is not kept."""
+        """Return the stored preview of an object that fits *side*, or None."""
         ...
 
     async def put_preview(self, blob: str, side: int, data: bytes) -> None:
-        """Keep the preview of an object, in place of those that nobody has looked at for longest."""
+        """Store the preview of an object, and remove the least recently used ones."""
         ...
 
     async def remove(self, blobs: Sequence[str]) -> None:

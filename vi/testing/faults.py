@@ -77,7 +77,7 @@ class Faults:
     """Makes a service fail.
 
     Every fault takes which requests it is for: *to* the API or the storage, *method*, *path* (a glob), the first
-    *after* of them let through, and how many *times* (once; None for ever). It returns a `Fault`.
+    *after* of them let through, and how many *times* (once; None means always). It returns a `Fault`.
     """
 
     def __init__(self) -> None:

@@ -1,11 +1,11 @@
-"""Stored bytes: files named by id, never by anything a client said.
+"""Stored bytes: files named by ids of the service, never by names from clients.
 
-The crash rule. Bytes are written and flushed, small ones under their id, large ones under a staging name that is then
-changed to their id; then the folder is flushed. Only after that may a transaction mention the id, and only after the
-transaction may a request be answered. What a crash leaves is therefore either nothing, a staging file (swept at the
-next start), or an object, whole or not, that no row mentions. Those can only be among the newest ids, so the start
-looks at the newest folders alone. Removing goes the other way: the transaction that drops an id writes it to
-``garbage``, and the file goes after the commit.
+The crash rule. Bytes are written and flushed, small objects under their id, large ones under a staging name that is
+then renamed to their id; then the folder is flushed. Only after that may a transaction mention the id, and only after
+the transaction may a request be answered. So a crash leaves either nothing, a staging file (removed at the next start),
+or an object, complete or not, that no row mentions. Such objects are always among the newest ids, so the start examines
+only the newest folders. Removing goes the other way: the transaction that drops an id writes it to ``garbage``, and the
+file goes after the commit.
 
 Ids carry the number of their folder, and consecutive objects share one, so a group of small objects costs one folder
 flush. Small objects that wait while a group is being flushed make up the next group: one thread hop for all of them.
@@ -74,7 +74,7 @@ class Staging:
         self._last: asyncio.Future[None] | None = None
 
     async def write(self, piece: bytes) -> None:
-        """Begin to write *piece* once the one before it is written; so one piece is received while one is written."""
+        """Write *piece* after the one before it; the next piece is received during that."""
         await self._settle()
         self._last = asyncio.get_running_loop().run_in_executor(self._pool, self._append, piece)
 
@@ -135,20 +135,20 @@ class Blobs:
         self._lanes: set[asyncio.Task[None]] = set()
 
     def path(self, blob: str) -> Path:
-        """Return where the object *blob* lies; a name that the service does not make lies nowhere.
+        """Return the path of the object *blob*, which does not exist for a name that the service did not make.
 
-        Ids come back from the database, and that may be somebody else's: no other text becomes a path.
+        Ids are read from the database, which may be foreign: no other text becomes a path.
         """
         if _BLOB.fullmatch(blob) is None:
             return self._nowhere(blob)
         return self._objects / blob.partition("-")[0] / blob
 
     def _nowhere(self, name: str) -> Path:
-        logger.warning("The database names %r, which is not a name of the service: nothing is done with it", name[:80])
+        logger.warning("The database names %r, which is not a name of the service; it is ignored", name[:80])
         return self._objects / _NOWHERE / _NOWHERE
 
     def thumbnail_path(self, blob: str) -> Path:
-        """Return where the thumbnail of *blob* lies."""
+        """Return the path of the thumbnail of *blob*."""
         path = self.path(blob)
         return path.with_name(path.name + _THUMBNAIL)
 
@@ -159,11 +159,11 @@ class Blobs:
 
     @contextlib.asynccontextmanager
     async def local(self, objects: Sequence[tuple[str, int]]) -> AsyncIterator[list[Path]]:
-        """Give the paths of objects, which are where they lie."""
+        """Give the paths of objects."""
         yield [self.path(blob) for blob, _ in objects]
 
     async def read(self, blob: str, start: int, length: int) -> bytes:
-        """Return a stretch of an object."""
+        """Return a range of the bytes of an object."""
         return await self._hop(_read_stretch, self.path(blob), start, length)
 
     @property
@@ -172,14 +172,14 @@ class Blobs:
         return False
 
     async def download_url(self, blob: str, mime: str, method: str) -> str:
-        """Raise: nobody but the service can send what is in a folder."""
+        """Raise: objects of a folder have no URLs of their own."""
         raise NotImplementedError
 
     async def put(self, data: bytes, session: str) -> str:
         """Store a small object and return its id, once it is on disk."""
         pending = _Pending(data, asyncio.get_running_loop().create_future())
         self._pending.append(pending)
-        # One that is done takes nothing more, and stays among them until the loop's next turn.
+        # A finished task takes no more objects, but stays in the set until the next turn of the loop.
         if sum(not lane.done() for lane in self._lanes) < _LANES:
             lane = asyncio.create_task(self._lane(), name="vi-bytes-lane")
             self._lanes.add(lane)
@@ -204,11 +204,11 @@ class Blobs:
         return await self._hop(read_summed, self.thumbnail_path(blob))
 
     async def preview(self, blob: str, side: int) -> bytes | None:
-        """Return the preview of an object that fits *side*; None when it is not kept."""
+        """Return the stored preview of an object that fits *side*, or None."""
         return await self._hop(self._previews.read, self.path(blob).name, side)
 
     async def put_preview(self, blob: str, side: int, data: bytes) -> None:
-        """Keep the preview of an object, in place of those that nobody has looked at for longest."""
+        """Store the preview of an object, and remove the least recently used ones."""
         await self._hop(self._write_preview, blob, side, data)
 
     async def remove(self, blobs: Sequence[str]) -> None:
@@ -216,14 +216,14 @@ class Blobs:
         await self._hop(self._remove, blobs)
 
     def part_path(self, upload: str, file: str) -> Path:
-        """Return where the part *file* of a multipart upload lies."""
+        """Return the path of the part *file* of a multipart upload."""
         return self._upload_path(upload) / file if _PART.fullmatch(file) else self._nowhere(file)
 
     def _upload_path(self, upload: str) -> Path:
         return self._parts / upload if _UPLOAD.fullmatch(upload) else self._nowhere(upload)
 
     async def adopt_part(self, staged: Staging, session: str, upload: str, file: str) -> None:
-        """Give a finished part its place."""
+        """Move a finished part to its path."""
         await self._hop(self._adopt_part, staged.path, self.part_path(upload, file))
 
     async def remove_part(self, session: str, upload: str, file: str) -> None:
@@ -231,24 +231,24 @@ class Blobs:
         await self._hop(_drop, self.part_path(upload, file))
 
     async def remove_parts(self, session: str, upload: str) -> None:
-        """Remove every part of a multipart upload; what the disk refuses is swept at the next start."""
+        """Remove every part of a multipart upload; if the disk refuses, the next start does it."""
         with contextlib.suppress(OSError):
             await self._hop(self._remove_tree, self._upload_path(upload))
 
     async def join_parts(self, session: str, upload: str, files: Sequence[str]) -> str:
-        """Make one object of the parts *files*, in this order."""
+        """Join the parts *files*, in this order, to one object."""
         return await self._hop(self._join, [self.part_path(upload, file) for file in files])
 
     async def newest(self) -> list[str]:
-        """Return the ids in the newest folders: only there can a crash have left objects that nothing mentions."""
+        """Return the ids in the newest folders: only they can hold objects that no row mentions."""
         return await self._hop(self._list_newest)
 
     async def sweep(self, uploads: Iterable[str]) -> None:
-        """Remove unfinished objects, pictures of none, and the parts of every upload but *uploads*."""
+        """Remove unfinished objects, thumbnails without an object, and the parts of all uploads but *uploads*."""
         await self._hop(self._sweep, frozenset(uploads))
 
     async def aclose(self) -> None:
-        """Wait for what is being written."""
+        """Wait for running writes."""
         while self._lanes:
             await asyncio.wait(self._lanes)
         await asyncio.to_thread(self._pool.shutdown)
@@ -281,7 +281,7 @@ class Blobs:
     # In a thread of the pool.
 
     def _write_group(self, datas: Sequence[bytes]) -> Sequence[str | Exception]:
-        """Write all, then flush all, then their folders: the first flush carries most of the others with it."""
+        """Write all, then flush all, then their folders: the first flush makes most of the others cheap."""
         written = [self._write(data) for data in datas]
         outcomes: list[str | Exception] = []
         folders: dict[str, list[int]] = {}
@@ -385,7 +385,7 @@ class Blobs:
             self._previews.remove(path.name)
             folders.add(path.parent)
         for folder in folders:
-            # A name that came back with the power would lie there for ever: the rows forget it after this.
+            # Flush the folder: if power loss undid the removal, the file would stay, since its row is removed next.
             with contextlib.suppress(FileNotFoundError):
                 flush_folder(folder)
             with contextlib.suppress(OSError, ValueError):
@@ -447,6 +447,6 @@ def _read_stretch(path: Path, start: int, length: int) -> bytes:
 
 
 def _drop(path: Path | str) -> None:
-    """Remove what an error left; what cannot be removed is swept at a start, as long as it is among the newest."""
+    """Remove leftovers of an error; if that fails, a start removes them while they are among the newest."""
     with contextlib.suppress(OSError):
         when_free(Path(path).unlink, missing_ok=True)

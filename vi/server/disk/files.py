@@ -1,4 +1,4 @@
-"""Calls of the system by which files are flushed and copied faster, where it has them."""
+"""System calls that flush and copy files faster, where they exist."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _BEGIN = 2  # SYNC_FILE_RANGE_WRITE of linux/fs.h
 
 
 def begin_flush(file: FileIO) -> None:
-    """Start writing *file* to the disk where the system has a call for that; it must be flushed all the same.
+    """Start writing *file* to the disk, if the system has a call for that; it must still be flushed.
 
-    Files that were begun get their places on the disk in one transaction of the file system, so that the first flush
-    carries them all, while files that were only written cost one each (sync_file_range(2); ext4, delayed allocation).
+    The file system allocates blocks for all started files in one transaction, so that the first flush covers all of
+    them; otherwise each file costs one (sync_file_range(2); ext4, delayed allocation).
     """
     if _writeback is not None:
         _writeback(file.fileno(), 0, 0, _BEGIN)
@@ -58,7 +58,7 @@ def copy(source: IO[bytes], target: FileIO) -> None:
 
 
 def write_summed(path: Path, data: bytes) -> None:
-    """Write a file that may be lost, so it is not flushed: the sum at its end shows what a loss of power left."""
+    """Write a file that can be made again, so it is not flushed: a checksum at its end detects damage by power loss."""
     with open_private(path, again=True) as file:
         write_all(file, data + _checksums.crc32c(data).to_bytes(_SUM, "big"))
 

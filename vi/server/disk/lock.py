@@ -1,4 +1,4 @@
-"""One service per folder: a lock that the kernel releases when its holder dies, in a file that has its address."""
+"""One service per folder: a lock file with its address; the kernel releases the lock when the process ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _held: set[int] = set()
 
 
 def _let_go() -> None:
-    # A forked child shares the lock, and would hold it beyond the death of its parent.
+    # A forked child shares the lock, and would keep it after the end of its parent.
     for descriptor in _held:
         os.close(descriptor)
     _held.clear()
@@ -34,7 +34,7 @@ class FolderLock:
 
     @classmethod
     def take(cls, path: Path) -> FolderLock | None:
-        """Return the lock, or None when a living process holds it."""
+        """Return the lock, or None when a running process holds it."""
         descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
         if not try_lock(descriptor):
             os.close(descriptor)
@@ -49,7 +49,7 @@ class FolderLock:
         return lock
 
     def announce(self, url: str, *, embedded: bool) -> None:
-        """Write where the service answers, and whether it is *embedded* in a client and ends with that."""
+        """Write the address of the service, and whether it is *embedded* in a client and ends with it."""
         self._write(json.dumps({"url": url, "pid": os.getpid(), "embedded": embedded}).encode())
 
     def release(self) -> None:
@@ -57,7 +57,7 @@ class FolderLock:
         if self.descriptor in _held:
             _held.discard(self.descriptor)
             try:
-                with suppress(OSError):  # an address that stays is tried and found dead
+                with suppress(OSError):  # an address that stays is tried, and does not answer
                     self._write(b"")
             finally:
                 os.close(self.descriptor)
@@ -70,7 +70,7 @@ class FolderLock:
 
 @attrs.frozen
 class Address:
-    """Where the service of a folder answers, and whether it is embedded in a client."""
+    """The address of the service of a folder, and whether it is embedded in a client."""
 
     url: str
     embedded: bool

@@ -1,4 +1,4 @@
-"""Open files of a data folder that somebody else may have made: links are not followed."""
+"""Open files of a data folder that another user may have made: links are not followed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from io import FileIO
 from pathlib import Path
 
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
-# Not to wait either: a pipe under a name of ours would be opened for ever.
+# Without O_NONBLOCK, opening a pipe under one of our names would never return.
 _UNFOLLOWED = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 class ForeignFileError(OSError):
-    """A file of the data folder that the service did not make: a link, a device, or somebody else's."""
+    """A file of the data folder that the service did not make: a link, a device, or a file of another user."""
 
     def __init__(self, path: Path | str, problem: str) -> None:
         super().__init__(errno.EPERM, f"{Path(path).name} {problem}", str(path))
@@ -24,8 +24,8 @@ class ForeignFileError(OSError):
 def open_own(path: Path | str, flags: int, *, alone: bool = True) -> int:
     """Open a file of the data folder and return its descriptor; links are not followed.
 
-    A folder that somebody else made may hold anything under the names of the service. It must be a regular file of this
-    user, and with *alone* it has no second name: what is written here appears nowhere else.
+    A folder of another user may hold anything under the names of the service. It must be a regular file of this
+    user, and with *alone* it must have no second name: what is written here must not appear in another place.
     """
     try:
         descriptor = os.open(path, flags | _UNFOLLOWED, 0o600)
@@ -54,17 +54,17 @@ def check_own(path: Path | str, found: os.stat_result, *, alone: bool = True, fo
 
 
 def make_own_folder(path: Path) -> None:
-    """Make the folder *path* unless it is there; one that is there must be a real folder of this user."""
+    """Make the folder *path* unless it exists; an existing one must be a real folder of this user."""
     path.mkdir(mode=0o700, exist_ok=True)
     check_own(path, path.lstat(), folder=True)
 
 
 def open_object(path: Path | str) -> FileIO:
-    """Open a stored object for reading. It may have a second name: a copy of the folder may be made of hard links."""
+    """Open a stored object for reading. It may have a second name: folders can be copied as hard links."""
     return FileIO(open_own(path, _READ, alone=False), "rb")
 
 
 def read_own(path: Path) -> bytes:
-    """Return what a file of the data folder holds."""
+    """Return the contents of a file of the data folder."""
     with FileIO(open_own(path, _READ), "rb") as file:
         return file.readall()

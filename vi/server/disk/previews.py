@@ -1,6 +1,6 @@
-"""Previews: pictures between a thumbnail and the file, made when somebody looks, and kept within bounds.
+"""Previews: pictures larger than a thumbnail, made on request and stored within a size limit.
 
-None is ever needed, since each can be made again: the ones that nobody has looked at for longest go first.
+Each can be made again; the least recently used ones are removed first.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Previews:
         self._lock = threading.Lock()
 
     def read(self, blob: str, side: int) -> bytes | None:
-        """Return the preview of an object that fits *side*; None when there is none that is whole."""
+        """Return the preview of an object that fits *side*; None when it is missing or damaged."""
         path = self._path(blob, side)
         data = read_summed(path)
         if data is not None:
@@ -38,7 +38,7 @@ class Previews:
         return data
 
     def write(self, blob: str, side: int, data: bytes) -> None:
-        """Keep a preview, unless the disk refuses, and remove those that are too many."""
+        """Store a preview, unless the disk refuses, and remove the least recently used ones over the limit."""
         if len(data) > MOST_BYTES:
             return
         with self._lock, contextlib.suppress(OSError):
@@ -55,7 +55,7 @@ class Previews:
             self._path(blob, side).unlink(missing_ok=True)
 
     def sweep(self, is_there: Callable[[str], bool]) -> None:
-        """Remove the previews of objects that are not there."""
+        """Remove the previews of objects that do not exist."""
         for name in self._names():
             if not is_there(name.rpartition("-")[0] or name):
                 with contextlib.suppress(OSError):

@@ -1,7 +1,7 @@
-"""Room on the disk: a reserve that uploads leave free, and a ballast that is given up so that deletions work.
+"""Disk space: a reserve that uploads leave free, and a ballast file that is removed so that deletions work.
 
-A deletion writes before it frees anything: rows that say what goes. So uploads are refused while less than the reserve
-is free, and if something other than the service fills the disk, removing the ballast gives a deletion its room.
+A deletion writes rows before it frees space. So uploads are refused while less than the reserve is free, and if other
+programs fill the disk, removing the ballast gives a deletion the space that it needs.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Taking:
 
     size: int
     written: int = 0
-    """How many of them the disk counts by itself."""
+    """How many of them are already counted by the disk."""
 
     @property
     def left(self) -> int:
@@ -47,7 +47,7 @@ class Taking:
 
 
 class Room:
-    """How much of the disk below *root* may be taken."""
+    """How much of the disk below *root* may be used."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -61,18 +61,18 @@ class Room:
 
     @property
     def free(self) -> int:
-        """Bytes that are free and that nothing is on its way for."""
+        """Free bytes, less those on their way to the disk."""
         return shutil.disk_usage(self._root).free - sum(taking.left for taking in tuple(self._taken))
 
     def require(self, size: int = 0) -> None:
-        """Raise `OSError` (ENOSPC) unless the reserve is left once *size* bytes more are taken."""
-        # A file system that does not say how large it is has no reserve: its own error has to do.
+        """Raise `OSError` (ENOSPC) if *size* more bytes would not leave the reserve free."""
+        # A file system that does not report its size has no reserve, only its own error.
         if self.reserve and self.free - size < self.reserve:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     @contextlib.contextmanager
     def taking(self, size: int) -> Iterator[Taking]:
-        """Hold room for *size* bytes; raises `OSError` (ENOSPC) when the reserve would not be left."""
+        """Reserve space for *size* bytes; raises `OSError` (ENOSPC) if the reserve would not stay free."""
         self.require(size)
         taking = Taking(size)
         self._taken.add(taking)
@@ -82,7 +82,7 @@ class Room:
             self._taken.discard(taking)
 
     def prepare(self) -> None:
-        """At a start: take the ballast, or give it up when what a start writes would find no room. Blocking."""
+        """At a start: make the ballast, or remove it if the start needs its space. Blocking."""
         self._held = self._path.is_file()
         if self._ballast and shutil.disk_usage(self._root).free < self._ballast:
             self.give_up()
@@ -106,11 +106,11 @@ class Room:
         return self._held or not self._ballast
 
     def is_exhausted(self) -> bool:
-        """Tell whether nearly nothing is free, so that an error of the disk may mean that."""
+        """Return whether the disk is nearly full, which may explain an error of the disk."""
         return shutil.disk_usage(self._root).free < self._ballast
 
     def refill(self) -> None:
-        """Take the ballast again, before uploads get anything, once it leaves some room. Blocking."""
+        """Make the ballast again once there is space for it, before uploads get any. Blocking."""
         if self.is_held:
             return
         with self._lock, contextlib.suppress(OSError):

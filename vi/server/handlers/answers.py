@@ -21,7 +21,7 @@ def json_answer(document: Any, status: int = 200) -> web.Response:
 
 
 def stored_answer(body: str, status: int) -> web.Response:
-    """Return a document that was written before."""
+    """Return a document that was stored before."""
     return web.Response(body=body.encode(), status=status, content_type="application/json")
 
 
@@ -32,7 +32,7 @@ async def dataset_page(
     key: sa.Column[Any],
     write: Callable[[sa.Row[Any], str], dict[str, Any]],
 ) -> web.Response:
-    """Answer a page of what belongs to a dataset, newest first."""
+    """Answer a page of rows of a dataset, newest first."""
     context = request.app[CONTEXT]
     path = context.dataset_name(request)
     asked = listing(f"{name} {path}", request.query.get("s"), request.query.get("p"), context.signer, 1)

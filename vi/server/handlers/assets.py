@@ -33,7 +33,7 @@ class Rename:
 
 @attrs.define
 class AssetUpdate:
-    """The metadata to set of one asset; its other keys stay."""
+    """The metadata to set on one asset; its other keys stay."""
 
     filename: str
     custom_metadata: AssetCustomMetadata = attrs.Factory(dict)
@@ -41,7 +41,7 @@ class AssetUpdate:
 
 @attrs.define
 class MetadataSpec:
-    """The assets to change, and the keys to remove of each before."""
+    """The assets to change, and the keys to remove from each first."""
 
     assets: list[AssetUpdate]
     remove: list[str] = attrs.Factory(list)
@@ -57,7 +57,7 @@ class MetadataRequest:
 
 @attrs.define
 class LookupSpec:
-    """The names of the assets that are asked for."""
+    """The names of the requested assets."""
 
     filenames: list[str]
     strict_query: bool = False
@@ -71,7 +71,7 @@ class LookupRequest:
 
 
 _MOST_FOUND = 10_000
-"""Assets in one answer: of a name compared without regard to case there may be many."""
+"""Limit of assets in one answer: many may have a name that differs in case only."""
 
 
 def _selection(request: web.Request) -> Selection:
@@ -186,7 +186,7 @@ async def set_metadata(request: web.Request) -> web.Response:
 
 
 async def lookup(request: web.Request) -> web.Response:
-    """Answer the assets of up to a thousand names; a name that no asset has is left out."""
+    """Answer the assets with up to a thousand names; names that no asset has are left out."""
     context = request.app[CONTEXT]
     _, document = await read_json(request, context.config)
     spec = structure(document, LookupRequest).spec
@@ -207,13 +207,13 @@ async def lookup(request: web.Request) -> web.Response:
 
 
 async def rename(request: web.Request) -> web.Response:
-    """Rename the asset of an id."""
+    """Rename the asset with an id."""
     asset_id = request.match_info["asset"]
     return await _rename(request, partial(assets.find, asset_id=asset_id))
 
 
 async def rename_by_name(request: web.Request) -> web.Response:
-    """Rename the asset of a name."""
+    """Rename the asset with a file name."""
     filename = request.match_info["filename"]
     return await _rename(request, partial(assets.find_named, filename=filename))
 

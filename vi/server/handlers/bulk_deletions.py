@@ -36,7 +36,7 @@ class BulkDeletionRequest:
 
 
 async def create(request: web.Request) -> web.Response:
-    """Delete what a filter selects; nothing at all in the spec selects every asset."""
+    """Delete what a filter selects; an empty spec selects every asset."""
     context = request.app[CONTEXT]
     raw, document = await read_json(request, context.config)
     spec = structure(document, BulkDeletionRequest).spec
@@ -77,7 +77,7 @@ async def create(request: web.Request) -> web.Response:
 
 
 async def get(request: web.Request) -> web.Response:
-    """Answer how far a bulk deletion has come."""
+    """Answer the progress of a bulk deletion."""
     context = request.app[CONTEXT]
     name, identifier = context.dataset_name(request), request.match_info["deletion"]
 

@@ -33,7 +33,7 @@ class DatasetAttributes:
 
 @attrs.define
 class DatasetChanges:
-    """What a dataset is made of, or what is to change; None is left as it is."""
+    """The fields of a new dataset, or those to change; None means no change."""
 
     name: str | None = None
     description: str | None = None
@@ -43,7 +43,7 @@ class DatasetChanges:
     metadata: DatasetAttributes | None = None
 
     def values(self) -> dict[str, Any]:
-        """Return the columns that may change; raises 400 for a value that cannot be used."""
+        """Return the columns to write; raises 400 for an invalid value."""
         values: dict[str, Any] = {}
         if self.name is not None:
             if not self.name.strip() or len(self.name) > _MAX_TEXT:
@@ -64,7 +64,7 @@ async def list_(request: web.Request) -> web.Response:
 
 
 async def list_simple(request: web.Request) -> web.Response:
-    """Answer a page of datasets in short."""
+    """Answer a page of short dataset documents."""
     return await _list(request, request.app[CONTEXT].documents.simple_dataset)
 
 
@@ -84,7 +84,7 @@ async def get(request: web.Request) -> web.Response:
 
 
 async def create(request: web.Request) -> web.Response:
-    """Make a dataset."""
+    """Create a dataset."""
     context = request.app[CONTEXT]
     raw, document = await read_json(request, context.config)
     asked = structure(document, DatasetChanges)
@@ -92,7 +92,7 @@ async def create(request: web.Request) -> web.Response:
 
 
 async def make(context: Context, asked: DatasetChanges, claim: Claim | None = None) -> str:
-    """Make a dataset and return its document as it is sent; raises 400."""
+    """Create a dataset and return its document as it is sent; raises 400."""
     if asked.name is None:
         raise invalid("name: required field is missing or null", "name")
     if asked.type is not None and asked.type not in set(DatasetType):
@@ -125,7 +125,7 @@ async def make(context: Context, asked: DatasetChanges, claim: Claim | None = No
 
 
 async def update(request: web.Request) -> web.Response:
-    """Change name, description, tags or attributes; other fields are passed over."""
+    """Change name, description, tags or attributes; other fields are ignored."""
     context = request.app[CONTEXT]
     _, document = await read_json(request, context.config)
     changes = structure(document, DatasetChanges).values()
@@ -155,7 +155,7 @@ async def delete(request: web.Request) -> web.Response:
 
 
 async def get_deletion(request: web.Request) -> web.Response:
-    """Answer how far the deletion of a dataset has come."""
+    """Answer the progress of the deletion of a dataset."""
     context = request.app[CONTEXT]
     find = partial(datasets.find_deleted, organization_id=context.organization_id, name=context.dataset_name(request))
     return json_answer(context.documents.deleted_dataset(await context.database.read(find)))

@@ -24,7 +24,7 @@ PART_TYPE = "application/octet-stream"
 
 @attrs.define
 class MultipartSpec:
-    """The file that is to come in parts."""
+    """The file that will be sent in parts."""
 
     ingestion_id: str
     filename: str
@@ -41,14 +41,14 @@ class MultipartRequest:
 
 @attrs.define
 class PartCompletion:
-    """What storage answered to the part's transfer, as the client saw it."""
+    """The answer of storage to the transfer of a part, as the client reports it."""
 
     response_headers: dict[str, str]
     response_body: str | None = None
 
 
 async def create(request: web.Request) -> web.Response:
-    """Begin to take a file of a session in parts."""
+    """Begin a multipart upload of a file of a session."""
     context = request.app[CONTEXT]
     raw, document = await read_json(request, context.config)
     spec = structure(document, MultipartRequest).spec
@@ -106,7 +106,7 @@ def _number(request: web.Request) -> int:
 
 
 async def part_url(request: web.Request) -> web.Response:
-    """Sign the URL of one part; the file does not expire as long as such a URL lives."""
+    """Sign the URL of one part; the file does not expire before that URL."""
     context = request.app[CONTEXT]
     number = _number(request)
     expiry = context.clock() + int(context.config.upload_url_seconds * 1000)
@@ -133,7 +133,7 @@ async def part_url(request: web.Request) -> web.Response:
 
 
 async def complete_part(request: web.Request) -> web.Response:
-    """Check what the client saw of a part's transfer against what is stored."""
+    """Compare the part that the client reports with the stored one."""
     context = request.app[CONTEXT]
     number = _number(request)
     _, document = await read_json(request, context.config)
@@ -161,7 +161,7 @@ def _check_body(text: str) -> None:
 
 
 async def complete(request: web.Request) -> web.Response:
-    """Take the parts as the file; they are joined and inspected from here on."""
+    """Complete the upload: the parts are joined and inspected."""
     context = request.app[CONTEXT]
     now = context.clock()
 
@@ -176,7 +176,7 @@ async def complete(request: web.Request) -> web.Response:
 
 
 async def abort(request: web.Request) -> web.Response:
-    """Drop the upload and its parts."""
+    """Abort the upload and remove its parts."""
     context = request.app[CONTEXT]
     now = context.clock()
 

@@ -39,7 +39,7 @@ _LONGEST_ORIGIN = 200
 
 @attrs.define
 class SessionSpec:
-    """What a session is asked to take."""
+    """The files of a new session, and its options."""
 
     kind: str
     assets: list[UploadedAssetMetadata]
@@ -56,7 +56,7 @@ class SessionRequest:
 
 @attrs.frozen
 class Begun:
-    """A session that was made, now or by the same request before, with its files."""
+    """A session with its files, created now or by an earlier identical request."""
 
     dataset_id: str
     row: sa.Row[Any]
@@ -64,7 +64,7 @@ class Begun:
 
 
 async def create(request: web.Request) -> web.Response:
-    """Make a session and sign a URL for each of its files."""
+    """Create a session and sign a URL for each of its files."""
     context = request.app[CONTEXT]
     raw, document = await read_json(request, context.config)
     spec = structure(document, SessionRequest).spec
@@ -85,9 +85,9 @@ async def begin(
     claim: Claim | None = None,
     label: str | None = None,
 ) -> Begun:
-    """Make a session for the files of *spec* in the dataset *name*; raises 400 and 404.
+    """Create a session for the files of *spec* in the dataset *name*; raises 400 and 404.
 
-    *label* says which upload it belongs to; one that cannot be read counts as none.
+    *label* says which upload it belongs to; an invalid one is ignored.
     """
     _check(spec, context)
     upload, origin = _labelled(label)
@@ -225,7 +225,7 @@ def _uploads(context: Context, session: sa.Row[Any], items: Sequence[Any], origi
 
 
 async def get(request: web.Request) -> web.Response:
-    """Answer how far a session has come, at once or when it has ended and at most `WAIT` later."""
+    """Answer the progress of a session, at once, or when it has ended and at most `WAIT` seconds later."""
     context = request.app[CONTEXT]
     await context.ingestion.wait_for_end(request.match_info["session"], seconds(request, WAIT, LONGEST_WAIT))
     await context.ingestion.expire()

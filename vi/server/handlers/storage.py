@@ -44,7 +44,7 @@ def _etag(crc32c: int, size: int) -> str:
 
 
 async def put_object(request: web.Request) -> web.Response:
-    """Store the bytes of a file of a session; whether they are right is for ingestion to say."""
+    """Store the bytes of a file of a session; ingestion checks them later."""
     context = request.app[CONTEXT]
     size = _check(request, UPLOAD, "PUT")
     assert size is not None
@@ -96,7 +96,7 @@ async def put_part(request: web.Request) -> web.Response:
             async for piece in pieces(request, size, context.config):
                 await staged.write(piece)
                 taking.written = staged.size
-            await staged.finish()  # its size counts what is written, and the last piece may still be on its way
+            await staged.finish()  # before its size is read: the last piece may still be being written
         if staged.size != size:
             raise ApiError(400, f"Part {number} must be {size} bytes, not {staged.size}")
         await context.blobs.adopt_part(staged, session, upload, file)
@@ -152,7 +152,7 @@ def _find_object(connection: sa.Connection, request: web.Request) -> sa.Row[Any]
 
 
 async def get_thumbnail(request: web.Request) -> web.StreamResponse:
-    """Send a thumbnail; one that is missing or damaged is made again."""
+    """Send a thumbnail; if it is missing or damaged, it is made again."""
     _check(request, THUMBNAIL, "GET")
     find = partial(_find_pictured, request=request)
     return await send_thumbnail(request, request.match_info["blob"], find)
@@ -161,7 +161,7 @@ async def get_thumbnail(request: web.Request) -> web.StreamResponse:
 async def send_thumbnail(
     request: web.Request, blob: str, find: Callable[[sa.Connection], sa.Row[Any] | None]
 ) -> web.StreamResponse:
-    """Send the thumbnail of an object, made again from the asset that *find* returns when it is lost."""
+    """Send the thumbnail of an object; if it is missing, it is made again from the asset that *find* returns."""
     context = request.app[CONTEXT]
     data = await context.blobs.thumbnail(blob)
     if data is None:
@@ -178,7 +178,7 @@ def content_type_of(picture: bytes) -> str:
 
 
 def _find_pictured(connection: sa.Connection, request: web.Request) -> sa.Row[Any] | None:
-    """Return the asset of a thumbnail, while its bytes are those that the thumbnail shows."""
+    """Return the asset of a thumbnail, unless its bytes were replaced since."""
     statement = (
         sa.select(asset)
         .join(dataset, dataset.c.seq == asset.c.dataset_seq)

@@ -80,7 +80,7 @@ class Signer:
         return _token(self.key, binding, payload)
 
     def knows(self, token: str, binding: str, payload: bytes) -> bool:
-        """Tell whether *token* was made by `token`, be it with a retired key."""
+        """Tell whether *token* was made by `token`, with the current key or a retired one."""
         keys = (self.key, *(one.key for one in self.retired))
         return any(hmac.compare_digest(_token(key, binding, payload), token) for key in keys)
 

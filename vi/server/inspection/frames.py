@@ -1,7 +1,7 @@
 """What travels between the service and the processes that look at arrived files.
 
-A frame is two lengths, a JSON object and raw bytes. Never pickle: the far side decodes files of strangers, and what it
-says is read here.
+A frame is two lengths, a JSON object and raw bytes. Never pickle: the worker decodes files of strangers, and its
+answers are read here.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def write_answer(answer: Answer, number: int) -> bytes:
 def read_answer(message: dict[str, Any], blob: bytes, measured: Verdict) -> Verdict:
     """Add an answer to what the service has *measured*; raises ValueError for one that no worker of ours would write.
 
-    The far side may have been taken over by the file that it decodes: what it says is checked like any foreign
+    The worker may have been taken over by the file that it decodes: its answer is checked like any foreign
     document, and nothing that the service can say itself is taken from it.
     """
     error, text = message["error"], message["message"]

@@ -30,7 +30,7 @@ SORTS: dict[str, tuple[sa.Column[Any], ...]] = {
 
 
 def columns(identity: Identity, dataset_id: str) -> Mapping[str, sa.ColumnElement[Any]]:
-    """Return what each wire name of an asset document stands for in a filter."""
+    """Return the column of each wire name that a filter may use."""
     organization = sa.literal(identity.organization_id)
     return {
         "assetId": asset.c.id,
@@ -70,12 +70,12 @@ def listed(dataset_seq: int) -> sa.Select[Any]:
 
 
 def newest(connection: sa.Connection, dataset_seq: int, limit: int) -> list[Row]:
-    """Return the assets that came last, the last one first."""
+    """Return the newest assets, newest first."""
     return list(connection.execute(listed(dataset_seq).order_by(asset.c.seq.desc()).limit(limit)))
 
 
 def is_named_like(text: str) -> sa.ColumnElement[bool]:
-    """Return the condition that a file name holds *text*, in any case; reads every name of the dataset."""
+    """Return the condition that a file name contains *text*, whatever its case; reads every name of the dataset."""
     return asset.c.name_folded.contains(folded(text), autoescape=True)
 
 
@@ -95,7 +95,7 @@ def find(connection: sa.Connection, dataset_seq: int, asset_id: str) -> Row:
 
 
 def find_named(connection: sa.Connection, dataset_seq: int, filename: str) -> Row:
-    """Return the asset of a name; raises 404."""
+    """Return the asset with a file name; raises 404."""
     found = connection.execute(listed(dataset_seq).where(asset.c.filename == filename)).one_or_none()
     if found is None:
         raise not_found("Asset", filename)
@@ -105,13 +105,13 @@ def find_named(connection: sa.Connection, dataset_seq: int, filename: str) -> Ro
 def named(
     connection: sa.Connection, dataset_seq: int, names: Collection[str], *, strict: bool, limit: int
 ) -> list[Row]:
-    """Return up to *limit* assets of the names, which are compared without regard to case unless *strict*."""
+    """Return up to *limit* assets with the given names, compared without regard to case unless *strict*."""
     column, wanted = (asset.c.filename, set(names)) if strict else (asset.c.name_folded, set(map(folded, names)))
     return list(connection.execute(listed(dataset_seq).where(column.in_(wanted)).order_by(asset.c.seq).limit(limit)))
 
 
 def rename(connection: sa.Connection, row: Row, filename: str, now: int) -> Row:
-    """Give an asset another name; raises 409 when the dataset has it already."""
+    """Rename an asset; raises 409 when the name is in use in the dataset."""
     if filename == row.filename:
         return row
     locks.lock_dataset(connection, row.dataset_seq)
@@ -134,7 +134,7 @@ def rename(connection: sa.Connection, row: Row, filename: str, now: int) -> Row:
 
 @attrs.frozen
 class Changed:
-    """How many assets changed or were so already, and the names that no asset has."""
+    """How many assets changed, how many already had these values, and the names that no asset has."""
 
     changed: int
     unchanged: int
@@ -148,7 +148,7 @@ def set_metadata(
     remove: Sequence[str],
     now: int | None,
 ) -> Changed:
-    """Remove keys of the assets that *updates* names, and set others; without *now* nothing is written."""
+    """Remove and set metadata of the assets named in *updates*; without *now* nothing is written."""
     names = list(updates)
     if now is not None:
         locks.lock_dataset(connection, dataset_seq)
@@ -174,7 +174,7 @@ def set_metadata(
 
 
 def delete(connection: sa.Connection, rows: Sequence[Row]) -> list[str]:
-    """Remove assets of one dataset that are still there; returns the objects to remove after the commit."""
+    """Remove those assets of one dataset that still exist; returns the objects to remove after the commit."""
     if not rows:
         return []
     dataset_seq = rows[0].dataset_seq
@@ -186,7 +186,7 @@ def delete(connection: sa.Connection, rows: Sequence[Row]) -> list[str]:
         gone += connection.execute(statement.returning(asset.c.blob, asset.c.size, asset.c.annotation_total)).all()
     if not gone:
         return []
-    # What was there is counted, not what was found: another may have deleted it in between.
+    # Count the rows deleted here, not those found before: another writer may have deleted some in between.
     connection.execute(
         dataset.update()
         .where(dataset.c.seq == dataset_seq)
@@ -202,7 +202,7 @@ def delete(connection: sa.Connection, rows: Sequence[Row]) -> list[str]:
 
 def start_bulk_deletion(connection: sa.Connection, values: dict[str, Any]) -> Row:
     """Insert a bulk deletion of the assets that the dataset holds now."""
-    locks.lock_dataset(connection, values["dataset_seq"])  # whatever gets a lower number is committed then
+    locks.lock_dataset(connection, values["dataset_seq"])  # so every lower asset number is committed
     last = sa.select(sa.func.coalesce(sa.func.max(asset.c.seq), 0)).where(asset.c.dataset_seq == values["dataset_seq"])
     statement = bulk_deletion.insert().values(**values, through_seq=last.scalar_subquery()).returning(bulk_deletion)
     return connection.execute(statement).one()
@@ -222,7 +222,7 @@ def bulk_delete(
 
 
 def fail_bulk_deletion(connection: sa.Connection, row: Row, now: int) -> None:
-    """Mark a bulk deletion as ended although it could not be carried out; what it has removed stays removed."""
+    """Mark a bulk deletion as failed; what it has removed stays removed."""
     _end_bulk_deletion(connection, row, {"finished": now, "updated": now, "reason": DELETION_FAILED})
 
 

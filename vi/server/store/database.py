@@ -1,9 +1,9 @@
 """Metadata on SQLite: one writer that commits in groups, and readers beside it.
 
-Work is a function of a connection. It runs in a thread from its first statement to its last, which costs the event loop
-one hop; it must not touch what the tasks of the loop change. Writes queue up while a transaction is being flushed to
-disk; the next transaction takes all of them, each in its own savepoint, and one flush makes them durable together. A
-write returns only after that flush. Readers see the last commit and never wait for the writer (WAL).
+Work is a function of a connection. It runs in one thread from its first statement to its last, which costs the event
+loop one hop; it must not touch state that tasks of the loop change. Writes queue up while a transaction is being
+flushed to disk; the next transaction takes all of them, each in its own savepoint, and one flush makes them durable
+together. A write returns only after that flush. Readers see the last commit and never wait for the writer (WAL).
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ T = TypeVar("T")
 _LOOK_SECONDS = 0.01
 _GROUP = 128
 _CHECKED_BYTES = 32 << 20
-"""Up to this size a database is looked through when it is opened; a larger one would hold up the start."""
+"""Databases up to this size are checked when they are opened; checking a larger one would delay the start."""
 _QUERY_SECONDS = 30.0
 _QUERY_STEPS = 50_000
-"""After so many steps of its machine SQLite asks whether to go on: some milliseconds."""
+"""After so many virtual machine steps, SQLite asks whether to continue: every few milliseconds."""
 
 
 @attrs.define
@@ -103,7 +103,7 @@ class Database:
                 self._under_way.discard(driver)
 
     async def write(self, work: Work[T]) -> T:
-        """Run *work* in a transaction; returns when it is on disk. An error of *work* undoes its changes alone."""
+        """Run *work* in a transaction; returns when it is on disk. An error undoes the changes of this *work* only."""
         if self._closing:
             raise RuntimeError("the database is closed")
         job = _Job(work, asyncio.get_running_loop().create_future())
@@ -113,7 +113,7 @@ class Database:
         return result
 
     async def aclose(self) -> None:
-        """Finish what was asked for and close."""
+        """Finish queued work and close."""
         self._closing = True
         self._wanted.set()
         await self._task
@@ -121,7 +121,7 @@ class Database:
 
     def _end(self) -> None:
         self._reading.shutdown(wait=False)
-        while self._under_way:  # reads that nobody waits for any more
+        while self._under_way:  # reads whose callers have gone
             for driver in list(self._under_way):
                 driver.interrupt()  # does nothing between two statements
             time.sleep(_LOOK_SECONDS)
@@ -170,7 +170,7 @@ def _do(job: _Job, connection: sa.Connection) -> None:
     try:
         job.result = job.work(connection)
     except Exception as error:
-        job.error = error  # before the savepoint is undone, which may fail in its turn
+        job.error = error  # before the rollback of the savepoint, which may fail too
         raise
 
 
@@ -208,7 +208,7 @@ def _prepare(path: Path, writers: sa.Engine) -> None:
 
 def _engine(path: Path, connections: int, begin: str) -> sa.Engine:
     url = sa.URL.create("sqlite", database=str(path))
-    # As many connections as threads use them: nobody waits for one here.
+    # One connection per thread, so no thread waits for a connection.
     engine = sa.create_engine(url, pool_size=connections, max_overflow=0, hide_parameters=True)
 
     @sa.event.listens_for(engine, "connect")
@@ -218,12 +218,12 @@ def _engine(path: Path, connections: int, begin: str) -> sa.Engine:
         for pragma in (
             "journal_mode=WAL",
             "synchronous=FULL",
-            "fullfsync=1",  # macOS: past the cache of the drive; elsewhere it changes nothing
+            "fullfsync=1",  # macOS: past the cache of the drive; no effect on other systems
             "busy_timeout=10000",
             "temp_store=MEMORY",
             "cache_size=-32000",
             "mmap_size=268435456",
-            "trusted_schema=OFF",  # views and triggers of a foreign database call nothing that acts
+            "trusted_schema=OFF",  # views and triggers of a foreign database cannot call functions with side effects
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()

@@ -1,4 +1,4 @@
-"""Datasets. A deleted one stays as a row with ``deleted`` set, so that its deletion can be asked about."""
+"""Datasets. A deleted dataset stays as a row with ``deleted`` set, so that clients can query its deletion."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Row = sa.Row[Any]
 
 
 def find(connection: sa.Connection, organization_id: str, name: str, *, keep: bool = False) -> Row:
-    """Return the dataset that a path names; raises 404. With *keep* nobody deletes it during this transaction."""
+    """Return the dataset that a path names; raises 404. With *keep*, it cannot be deleted during this transaction."""
     found = _find(connection, organization_id, name, keep=keep)
     if found is None or found.deleted is not None:
         raise not_found("Dataset", name)
@@ -24,7 +24,7 @@ def find(connection: sa.Connection, organization_id: str, name: str, *, keep: bo
 
 
 def hold(connection: sa.Connection, row: Row) -> Row:
-    """Return a dataset as it is now and stays until the end of the transaction."""
+    """Lock a dataset until the end of the transaction, and return it."""
     if not locks.are_needed(connection):
         return row
     locks.lock_dataset(connection, row.seq)
@@ -101,7 +101,7 @@ def unpurged(connection: sa.Connection) -> list[int]:
 def purge(connection: sa.Connection, seq: int, now: int, limit: int) -> list[str] | None:
     """Remove up to *limit* assets of a deleted dataset, then its sessions; None when nothing is left.
 
-    Returns the objects that no row mentions any more.
+    Returns the objects that rows no longer mention.
     """
     locks.lock_dataset(connection, seq)
     chosen = connection.execute(
@@ -124,7 +124,7 @@ def purge(connection: sa.Connection, seq: int, now: int, limit: int) -> list[str
 
 
 def used_bytes(connection: sa.Connection, organization_id: str) -> int:
-    """Return how many bytes the assets of an organization take."""
+    """Return how many bytes the assets of an organization use."""
     statement = sa.select(sa.func.coalesce(sa.func.sum(dataset.c.byte_total), 0)).where(
         dataset.c.organization_id == organization_id, dataset.c.deleted.is_(None)
     )

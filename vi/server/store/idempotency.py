@@ -1,4 +1,4 @@
-"""Creating once: the first answer to an idempotency key is kept for a day (protocol section 16)."""
+"""Idempotency keys: the first answer to each is kept for a day (protocol section 16)."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Claim:
 
 @attrs.frozen
 class Made:
-    """What a creating request made: the id, and the answer where it cannot be written again from the rows."""
+    """What a creating request made: its id, and the answer if it cannot be rebuilt from the rows."""
 
     reference: str
     body: str | None = None
 
 
 def find(connection: sa.Connection, claim: Claim | None, now: int) -> Made | None:
-    """Return what the same request made before; raises 422 when the key came with another body."""
+    """Return what the same request made before; raises 422 if the key was used with another body."""
     if claim is None:
         return None
     locks.lock_word(connection, claim.scope)
@@ -45,7 +45,7 @@ def find(connection: sa.Connection, claim: Claim | None, now: int) -> Made | Non
 
 
 def keep(connection: sa.Connection, claim: Claim | None, made: Made, now: int) -> None:
-    """Remember what a request made, in the transaction that made it."""
+    """Record what a request made, in the same transaction."""
     if claim is not None:
         connection.execute(
             idempotency.insert().values(
@@ -55,5 +55,5 @@ def keep(connection: sa.Connection, claim: Claim | None, made: Made, now: int) -
 
 
 def forget(connection: sa.Connection, now: int) -> None:
-    """Drop what is older than a day."""
+    """Remove keys that are older than a day."""
     connection.execute(idempotency.delete().where(idempotency.c.created <= now - KEPT_MS))

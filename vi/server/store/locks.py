@@ -1,8 +1,8 @@
-"""What keeps writers apart: on SQLite there is one and nothing is locked, on PostgreSQL rows are, in one order.
+"""Locks between writers: PostgreSQL locks rows, always in the same order; SQLite has one writer and needs none.
 
-The order is dataset, session, the rest. Whoever changes assets or counters holds the row of their dataset, so numbers
-of assets are given out in the order of the commits, and whoever changes the files of a session holds its row. What was
-read before a lock is read again after it. Nothing else is needed: each statement sees what was committed before it.
+The order is dataset, session, the rest. Changing assets or counters locks the row of their dataset, so asset numbers
+are assigned in commit order; changing the files of a session locks its row. Anything read before a lock is read again
+after it. That is enough, because each statement sees everything committed before it.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from .schema import dataset, ingestion_session, multipart_upload
 
 
 def are_needed(connection: sa.Connection) -> bool:
-    """Tell whether others may write at the same time."""
+    """Return whether other writers may be active."""
     return connection.dialect.name != "sqlite"
 
 
 def lock_dataset(connection: sa.Connection, seq: int) -> None:
-    """Hold a dataset until the end of the transaction."""
+    """Lock a dataset until the end of the transaction."""
     _lock(connection, dataset, dataset.c.seq == seq)
 
 
 def lock_datasets_of(connection: sa.Connection, sessions: Collection[int]) -> None:
-    """Hold the datasets of sessions."""
+    """Lock the datasets of sessions."""
     if are_needed(connection):
         of = sa.select(ingestion_session.c.dataset_seq).where(ingestion_session.c.seq.in_(sessions))
         _lock(connection, dataset, dataset.c.seq.in_(of))
 
 
 def lock_sessions(connection: sa.Connection, which: sa.ColumnElement[bool]) -> None:
-    """Hold sessions until the end of the transaction."""
+    """Lock sessions until the end of the transaction."""
     _lock(connection, ingestion_session, which)
 
 
 def lock_uploads(connection: sa.Connection, which: sa.ColumnElement[bool]) -> None:
-    """Hold multipart uploads until the end of the transaction."""
+    """Lock multipart uploads until the end of the transaction."""
     _lock(connection, multipart_upload, which)
 
 
@@ -49,13 +49,13 @@ def _lock(connection: sa.Connection, table: sa.Table, which: sa.ColumnElement[bo
 
 
 def lock_word(connection: sa.Connection, word: str) -> None:
-    """Hold a word that has no row yet until the end of the transaction."""
+    """Lock a name that has no row yet until the end of the transaction."""
     if are_needed(connection):
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(word, 0))))
 
 
 def insert_new(connection: sa.Connection, table: sa.Table) -> sa.Insert:
-    """Return an insert that skips the rows that are there."""
+    """Return an insert that skips existing rows."""
     if connection.dialect.name == "sqlite":
         return table.insert().prefix_with("OR IGNORE")
     from sqlalchemy.dialects.postgresql import insert

@@ -1,4 +1,4 @@
-"""What the service asks of a database, whichever engine it is."""
+"""The interface of a metadata database, the same for both engines."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Work = Callable[[sa.Connection], T]
 
 
 class TooManyReadsError(Exception):
-    """No reader became free in time, or a query took longer than any may."""
+    """No reader became free in time, or a query exceeded its time limit."""
 
 
 class Metadata(Protocol):
-    """Rows, read and written by functions of a connection that touch nothing else: they may run more than once."""
+    """Rows, read and written by functions of a connection. They may run twice, so they do nothing else."""
 
     async def read(self, work: Work[T]) -> T:
         """Run *work* in one consistent view; raises `TooManyReadsError`."""
 
     async def write(self, work: Work[T]) -> T:
-        """Run *work* in a transaction; returns when it is durable. An error of *work* undoes its changes alone."""
+        """Run *work* in a transaction; returns when it is durable. An error undoes the changes of this *work* only."""
 
     async def aclose(self) -> None:
-        """Finish what was asked for and close."""
+        """Finish queued work and close."""

@@ -40,8 +40,8 @@ class Part:
 
 
 def part_count(size: int, part_bytes: int) -> int:
-    """Return into how many parts a file is cut: each at most *part_bytes* while that gives few enough."""
-    # The last part takes the remainder of the division, so a count is right only if that part fits as well.
+    """Return the number of parts of a file: each at most *part_bytes*, unless that gives too many parts."""
+    # The last part takes the remainder, so it must fit as well.
     count = min(max(1, -(-size // part_bytes)), MAX_PARTS, max(1, size))
     while count < min(MAX_PARTS, size) and size - (count - 1) * (size // count) > part_bytes:
         count += 1
@@ -55,7 +55,7 @@ def part_size(size: int, count: int, number: int) -> int:
 
 
 def find_item(connection: sa.Connection, dataset_seq: int, ingestion_id: str, filename: str, size: int) -> Row:
-    """Return the file of an open session that a multipart upload is for."""
+    """Return the file that a multipart upload is for, if its session is open."""
     row = connection.execute(
         sa.select(ingest_item.c.idx, ingest_item.c.size, ingest_item.c.state.label("item_state"), ingestion_session)
         .join(ingestion_session, ingestion_session.c.seq == ingest_item.c.session_seq)
@@ -64,7 +64,7 @@ def find_item(connection: sa.Connection, dataset_seq: int, ingestion_id: str, fi
             ingestion_session.c.dataset_seq == dataset_seq,
             ingest_item.c.filename == filename,
         )
-        .with_for_update(read=True, of=ingestion_session)  # it ends before or after this, not meanwhile
+        .with_for_update(read=True, of=ingestion_session)  # so that it cannot end during this transaction
     ).one_or_none()
     if row is None or row.item_state == ItemState.REFUSED:
         raise not_found("File", f"{filename} of ingestion {ingestion_id}")
@@ -111,7 +111,7 @@ def find_stored(connection: sa.Connection, identifier: str) -> Row:
 
 
 def extend(connection: sa.Connection, row: Row, number: int, expiry: int) -> None:
-    """Keep an upload alive as long as the part URL that is given out."""
+    """Extend an upload to the expiry of a part URL."""
     require_open(row)
     require_part(row, number)
     connection.execute(multipart_upload.update().where(multipart_upload.c.seq == row.seq).values(expiry=expiry))
@@ -130,7 +130,7 @@ def require_part(row: Row, number: int) -> None:
 
 
 def store_part(connection: sa.Connection, identifier: str, part: Part) -> str | None:
-    """Note a part as stored; returns the file that it replaces."""
+    """Record a part as stored; returns the file that it replaces."""
     locks.lock_uploads(connection, multipart_upload.c.id == identifier)
     upload = find_stored(connection, identifier)
     mine = sa.and_(multipart_part.c.upload_seq == upload.seq, multipart_part.c.number == part.number)
@@ -141,7 +141,7 @@ def store_part(connection: sa.Connection, identifier: str, part: Part) -> str | 
 
 
 def _held(connection: sa.Connection, row: Row) -> Row:
-    """Hold an upload and return it as it is now."""
+    """Lock an upload and return its current row."""
     if not locks.are_needed(connection):
         return row
     locks.lock_uploads(connection, multipart_upload.c.seq == row.seq)
@@ -149,7 +149,7 @@ def _held(connection: sa.Connection, row: Row) -> Row:
 
 
 def complete_part(connection: sa.Connection, row: Row, number: int, etag: str) -> None:
-    """Note a part as reported by the client; raises 400 if storage holds another."""
+    """Record a part as reported by the client; raises 400 if the stored part differs."""
     row = _held(connection, row)
     require_open(row)
     require_part(row, number)
@@ -163,7 +163,7 @@ def complete_part(connection: sa.Connection, row: Row, number: int, etag: str) -
 
 
 def complete(connection: sa.Connection, row: Row, now: int) -> bool:
-    """Begin to join the parts; raises 409 if one is missing. False if that was begun before."""
+    """Begin to join the parts; raises 409 if one is missing. False if joining has already begun."""
     row = _held(connection, row)
     if row.state in (UploadState.COMPLETING, UploadState.DONE):
         return False
@@ -180,7 +180,7 @@ def complete(connection: sa.Connection, row: Row, now: int) -> bool:
 
 
 def abort(connection: sa.Connection, row: Row, now: int) -> list[str]:
-    """Drop an upload; returns the parts to remove after the commit. One that was completed stays."""
+    """Abort an upload, unless it was completed; returns the parts to remove after the commit."""
     row = _held(connection, row)
     if row.state != UploadState.OPEN:
         return []
@@ -188,7 +188,7 @@ def abort(connection: sa.Connection, row: Row, now: int) -> list[str]:
 
 
 def abort_all(connection: sa.Connection, which: sa.ColumnElement[bool], now: int) -> list[str]:
-    """Drop uploads that are not at an end; returns their parts, to be discarded."""
+    """Abort unfinished uploads; returns their parts, to be discarded."""
     which = sa.and_(which, multipart_upload.c.state.in_((UploadState.OPEN, UploadState.COMPLETING)))
     locks.lock_uploads(connection, which)
     rows = connection.execute(_uploads.where(which)).all()
@@ -222,7 +222,7 @@ def count_open(connection: sa.Connection, session_seq: int, index: int) -> int:
 
 
 def finish(connection: sa.Connection, seq: int, now: int) -> None:
-    """Note that the parts are joined."""
+    """Record that the parts are joined."""
     _move(connection, seq, UploadState.DONE, now)
     connection.execute(multipart_part.delete().where(multipart_part.c.upload_seq == seq))
 

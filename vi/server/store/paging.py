@@ -1,7 +1,7 @@
-"""Pages by key: a page begins after a row, not after a count, so page 1,000 costs what page 1 does.
+"""Keyset pagination: a page begins after a row, not after a count, so page 1,000 costs the same as page 1.
 
-A token holds the key values of a row and is signed together with what the listing was asked for. A token from another
-listing, another service or nowhere is refused.
+A token holds the key values of a row and is signed together with the parameters of the listing. Tokens of another
+listing or service, and forged ones, are refused.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAX_TOKEN = 8192
 
 @attrs.frozen
 class Position:
-    """The row that a page lies after, or before."""
+    """The row after which, or before which, a page begins."""
 
     values: list[Any]
     backward: bool = False
@@ -33,7 +33,7 @@ class Position:
 
 @attrs.frozen
 class Page:
-    """Rows of a page and the positions of its neighbours."""
+    """Rows of a page, and the positions of the pages beside it."""
 
     rows: Sequence[sa.Row[Any]]
     next: Position | None
@@ -52,7 +52,7 @@ class Listing:
     def read(
         self, connection: sa.Connection, statement: sa.Select[Any], keys: Sequence[sa.Column[Any]], *, descending: bool
     ) -> Page:
-        """Run *statement* for this page; *keys*, which it must select, are together unique."""
+        """Run *statement* for this page; it must select *keys*, which are unique together."""
         position = self.position
         backward = position is not None and position.backward
         falling = descending != backward
@@ -80,7 +80,7 @@ class Listing:
         return {"items": items, "nextPage": self.token(page.next), "prevPage": self.token(page.previous)}
 
     def token(self, position: Position | None) -> str | None:
-        """Write *position* as an opaque text."""
+        """Return *position* as a page token."""
         if position is None:
             return None
         payload = json.dumps([int(position.backward), *position.values], separators=(",", ":")).encode()
@@ -103,7 +103,7 @@ def after(
 ) -> Position | None:
     """Return the position after the first *count* of *total* rows, None before the first.
 
-    Keys alone are read, which an index holds, and from the nearer end: half of 100,000 take a millisecond.
+    Reads keys only, from an index and from the nearer end: half of 100,000 take a millisecond.
     """
     count = min(count, total)
     if count <= 0:

@@ -1,8 +1,8 @@
 """Metadata on PostgreSQL: the same work as on SQLite, each write in a transaction of its own.
 
-Reads see one snapshot. Writes run beside each other and lock rows (`locks`); one that PostgreSQL gives up, because two
-waited for each other or the connection broke before the commit, is done again. A commit whose answer was lost may have
-been made: it is reported, as on a disk that fails.
+Reads see one snapshot. Writes run concurrently and lock rows (`locks`). A write that fails because of a deadlock, or
+because the connection broke before the commit, is repeated. If the answer to a commit is lost, its outcome is unknown:
+that is reported as an error, like a disk error.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class PostgresDatabase:
             raise doubtful.error from None
 
     def _insist(self, once: Callable[[], T]) -> T:
-        """Do *once* again while PostgreSQL gives it up or cannot be reached."""
+        """Repeat *once* while PostgreSQL rolls it back or cannot be reached."""
         ends, pause = time.monotonic() + _PATIENCE, _PAUSE
         for left in range(_TRIES, -1, -1):
             try:
@@ -143,7 +143,7 @@ class PostgresDatabase:
         raise AssertionError("unreachable")
 
     async def aclose(self) -> None:
-        """Finish what was asked for and close."""
+        """Finish queued work and close."""
         self._closing.set()
         await asyncio.to_thread(self._end)
 

@@ -1,8 +1,8 @@
 """``filter`` and ``metadataQuery`` (protocol section 8.2) as SQL in which every value and every key is bound.
 
-This is SQLite's spelling of conditions on custom metadata, a walk over a flat JSON object; `query_postgres` has the
-other one. A key is compared with the keys of that walk and never made part of a JSON path, where quotes would have a
-meaning.
+Conditions on custom metadata are written for SQLite here, as a scan over a flat JSON object, and for PostgreSQL in
+`query_postgres`. A key is compared with the scanned keys and never becomes part of a JSON path, where quotes would have
+a meaning.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _OPERATORS = {
 
 @attrs.frozen
 class Filter:
-    """Paths and the scalars wanted there, all of which must match; None wants the path to be empty."""
+    """Paths and the scalars expected there, all of which must match; None expects no value."""
 
     conditions: tuple[tuple[str, Scalar | None], ...]
 
@@ -118,11 +118,11 @@ def to_sql(
     *,
     strict: bool,
 ) -> Condition:
-    """Return the condition that finds what *expression* asks for.
+    """Return *expression* as an SQL condition.
 
-    *columns* maps full wire paths (``filename``, ``metadata.status``) to what holds them. Unless *strict*, text is
-    compared without regard to case, for which the connection must be `prepare`d. Raises `QueryError` for a path that
-    is not known.
+    *columns* maps full wire paths (``filename``, ``metadata.status``) to columns. Unless *strict*, text is
+    compared without regard to case, for which the connection must be `prepare`d. Raises `QueryError` for an
+    unknown path.
     """
     if isinstance(expression, MetadataQuery):
         return _expression(expression.expression, custom_metadata, strict)
@@ -131,12 +131,12 @@ def to_sql(
 
 
 def prepare(connection: Any) -> None:
-    """Teach a SQLite connection of the driver to fold case in every script; its own ``lower`` knows ASCII only."""
+    """Add Unicode case folding to a SQLite connection; its own ``lower`` folds ASCII only."""
     connection.create_function("vi_fold", 1, _fold, deterministic=True)
 
 
 def _fold(text: bytes | None) -> str | None:
-    """Return *text* in one case; as bytes, for a database may hold what is not UTF-8 (half a surrogate pair)."""
+    """Return *text* case-folded; as bytes, because a database may hold invalid UTF-8 (half a surrogate pair)."""
     return None if text is None else text.decode(errors="replace").casefold()
 
 
@@ -146,7 +146,7 @@ class _folded(GenericFunction[str]):  # noqa: N801 - SQLAlchemy names the functi
 
 
 class _ByEngine(sa.ColumnElement[bool]):
-    """A condition that each engine spells in its own way."""
+    """A condition that is written differently for each engine."""
 
     __visit_name__ = "by_engine"
     _traverse_internals = [("sqlite", _PART), ("postgresql", _PART)]
@@ -259,7 +259,7 @@ def _holds(
     if isinstance(wanted, str):
         of_kind, left, right = kind == _bound("text"), _cased(value, strict), _text(wanted, strict)
     else:
-        # The engine reads the literal as it reads the document, so that equal digits are equal numbers.
+        # The engine parses the literal as it parses the document, so equal digits are equal numbers.
         of_kind, left, right = kind.in_(_NUMBERS), value, sa.func.json_extract(_bound(json.dumps(wanted)), _bound("$"))
     sign = _OPERATORS.get(operator)
     return sa.and_(of_kind, left == right if sign is None else left.bool_op(sign)(right))

@@ -7,9 +7,9 @@
     key        = name | "text" | 'text'
     value      = "text" | 'text' | number | "true" | "false"
 
-A comparison holds only where the key is there: ``!=`` means "there, and another". Text compares with text, numbers with
-numbers, and nothing else. A bare word after a colon (``camera_type:aerial``, ``lot:42``) is text, and the number or the
-truth value that it spells too. ``not`` is plain negation, so it also finds the assets without the key.
+A comparison holds only where the key exists: ``!=`` means "exists and differs". Text compares with text, numbers with
+numbers, and nothing else. A bare word after a colon (``camera_type:aerial``, ``lot:42``) matches as text, and also as
+the number or truth value that it spells. ``not`` is plain negation, so it also matches assets without the key.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_COMPARISONS = 256
 
 
 class QueryError(ValueError):
-    """A filter or query that cannot be understood; the message is fit for the caller."""
+    """A filter or query that cannot be parsed; the message can be shown to the caller."""
 
 
 class Operator(StrEnum):
@@ -46,7 +46,7 @@ class Operator(StrEnum):
 
 @attrs.frozen
 class Comparison:
-    """One key against the values that it may have: more than one only for a bare word after a colon."""
+    """One key and the values that it may have; several only for a bare word after a colon."""
 
     key: str
     operator: Operator
@@ -55,21 +55,21 @@ class Comparison:
 
 @attrs.frozen
 class Not:
-    """Whatever *part* does not find."""
+    """What *part* does not match."""
 
     part: Expression
 
 
 @attrs.frozen
 class And:
-    """What every part finds."""
+    """What all parts match."""
 
     parts: tuple[Expression, ...]
 
 
 @attrs.frozen
 class Or:
-    """What any part finds."""
+    """What at least one part matches."""
 
     parts: tuple[Expression, ...]
 
@@ -85,7 +85,7 @@ class MetadataQuery:
 
 
 def parse_metadata_query(text: str) -> MetadataQuery:
-    """Read a query; a `QueryError` names the column at which it goes wrong."""
+    """Parse a query; a `QueryError` names the column of the mistake."""
     if len(text) > MAX_LENGTH:
         raise QueryError(f"The metadata query has {len(text)} characters; at most {MAX_LENGTH} are read.")
     parser = _Parser(text)

@@ -1,6 +1,6 @@
-"""``metadataQuery`` on PostgreSQL: the answers of SQLite, by an index where a value is asked for.
+"""``metadataQuery`` on PostgreSQL, with the same answers as on SQLite; an index finds values.
 
-Custom metadata is indexed with its texts in one case. `functions` fold as `str.casefold` does, in every script; numbers
+Custom metadata is indexed case-folded. `functions` fold as `str.casefold` does, in every script; numbers
 are stored and compared as the doubles and 64-bit integers that they are on SQLite, though PostgreSQL keeps digits.
 """
 
@@ -74,7 +74,7 @@ def dump_json(value: Any) -> str:
 
 
 def _number(value: float) -> Decimal:
-    """Return a number as its digits: doubles between integers as they are written, whole ones exactly."""
+    """Return a number as digits: fractions as they are written, whole numbers exactly."""
     if isinstance(value, int) and value in _INT64:
         return Decimal(value)
     real = float(value)
@@ -82,7 +82,7 @@ def _number(value: float) -> Decimal:
 
 
 def has_key(custom_metadata: sa.ColumnElement[Any], key: str) -> Condition:
-    """Return the condition that there is an entry with *key*."""
+    """Return the condition that *key* exists."""
     return sa.func.jsonb_exists(custom_metadata, _bound(key), type_=sa.Boolean())
 
 

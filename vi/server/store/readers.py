@@ -1,4 +1,4 @@
-"""The threads in which a database is read, whichever engine it is: as many as it has connections for readers."""
+"""The threads in which either database is read: one for each read connection."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ T = TypeVar("T")
 
 READERS = 4
 READ_SECONDS = 30
-"""How long a read waits for a thread."""
+"""Seconds for which a read waits for a thread."""
 
 
 class Readers:
-    """A thread for each of a few readers; those who come later wait a while for one."""
+    """A few reader threads; further reads wait for one of them, for a limited time."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="vi-database-reader")
@@ -36,15 +36,15 @@ class Readers:
             self._places.release()
             raise
         reading.add_done_callback(self._leave)
-        # Who asked may go: the thread is busy until it is done.
+        # The caller may be cancelled: the thread stays busy until the read ends.
         result: T = await asyncio.shield(reading)
         return result
 
     def _leave(self, reading: asyncio.Future[Any]) -> None:
         self._places.release()
         if not reading.cancelled():
-            reading.exception()  # nobody may be there to hear of it
+            reading.exception()  # its caller may have gone
 
     def shutdown(self, *, wait: bool = True) -> None:
-        """Take no more reads; with *wait*, return when those under way are done. Blocking."""
+        """Accept no more reads; with *wait*, return once the running ones are done. Blocking."""
         self._threads.shutdown(wait=wait)

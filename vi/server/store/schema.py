@@ -1,7 +1,7 @@
 """The tables. Times are milliseconds since 1970 UTC, sizes bytes, ``*_seq`` the key of the row that owns this one.
 
 A session's files go to the narrow ``ingest_item`` in one insert; ``asset`` is written as they arrive. Counts that are
-shown are columns, kept in the transaction that changes what they count.
+shown are columns, updated in the transaction that changes what they count.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ metadata: sa.MetaData = sa.MetaData(
 
 def _seq() -> sa.Column[int]:
     # SQLite increments only INTEGER automatically, PostgreSQL needs the range of BIGINT. The tables say autoincrement
-    # beside it, because a number that is used again would put a new row before an old page token.
+    # beside it, because a reused number would put a new row before an old page token.
     return sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True)
 
 
@@ -36,7 +36,7 @@ TEXT: sa.types.TypeEngine[str] = sa.Text().with_variant(sa.Text(collation="C"), 
 
 
 class Json(sa.types.TypeDecorator[Any]):
-    """JSON, on PostgreSQL the kind that has indexes; its dialect is imported only where it is used."""
+    """JSON, on PostgreSQL the type that can be indexed; the dialect is imported only where it is used."""
 
     impl: Any = sa.JSON
     cache_ok: bool | None = True
@@ -58,7 +58,7 @@ def _json(name: str, *, nullable: bool = False) -> sa.Column[object]:
 
 
 IN_ONE_CASE = "in_one_case"
-"""In the info of a column: the column of the same table that has its text in one case, with an index."""
+"""Key in the info of a column: the indexed column of the same table that holds its text case-folded."""
 
 
 def folded(name: str) -> str:
@@ -258,7 +258,7 @@ service: sa.Table = sa.Table(
     sa.Column("one", sa.SmallInteger, primary_key=True, autoincrement=False),
     _json("identity"),
 )
-"""One row: who the service is, where several processes are one service. That of a folder is in its identity file."""
+"""One row: the identity of a service of several processes. The identity of a folder is in a file."""
 
 visitor: sa.Table = sa.Table(
     "visitor", metadata, sa.Column("digest", TEXT, primary_key=True), _big("seen"), sa.Index(None, "seen")
@@ -267,18 +267,18 @@ visitor: sa.Table = sa.Table(
 
 
 class ItemState:
-    """How far a file of a session has come."""
+    """The progress of a file of a session."""
 
     WAITING = 0
     ARRIVED = 1
     DONE = 2
     ERRORED = 3
     REFUSED = 4
-    """Errored when the session was made: it never had a URL."""
+    """Refused when the session was created: it never had a URL."""
 
 
 class SessionState:
-    """How far a session has come."""
+    """The progress of a session."""
 
     OPEN = "open"
     FINISHED = "finished"
@@ -286,7 +286,7 @@ class SessionState:
 
 
 class UploadState:
-    """How far a multipart upload has come."""
+    """The progress of a multipart upload."""
 
     OPEN = "open"
     COMPLETING = "completing"

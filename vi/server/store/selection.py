@@ -1,4 +1,4 @@
-"""Which assets a listing, a count or a bulk deletion is about (protocol section 8.2)."""
+"""The assets that a listing, a count or a bulk deletion selects (protocol section 8.2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .schema import asset
 
 @attrs.frozen
 class Selection:
-    """A filter as it was asked for."""
+    """A filter as it was requested."""
 
     filter: Any = None
     metadata_query: str | None = None

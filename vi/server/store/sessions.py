@@ -23,7 +23,7 @@ ASSET_FAILED = "AssetFailed"
 
 @attrs.frozen
 class Arrival:
-    """An object that is on disk; *repeated* if one was there for the same file before."""
+    """A stored object; *repeated* if the same file had one before."""
 
     session_seq: int
     index: int
@@ -35,7 +35,7 @@ class Arrival:
 
 @attrs.define
 class Item:
-    """A file of a session as it was announced, and how it stands when the session is made."""
+    """A file of a session as announced, and its state when the session is created."""
 
     idx: int
     filename: str
@@ -52,7 +52,7 @@ class Item:
 
 @attrs.frozen
 class Recorded:
-    """What became of arrivals, one entry each: whether its session was still open and whether it is to be inspected."""
+    """The result for each arrival: whether its session was still open, and whether to inspect it."""
 
     open: list[bool]
     inspect: list[bool]
@@ -93,7 +93,7 @@ def listed_with_dataset(organization_id: str) -> sa.Select[Any]:
 
 
 def begins_upload() -> sa.ColumnElement[bool]:
-    """Return the condition of the first session of each upload; one of no known upload is one by itself."""
+    """Return the condition of the first session of each upload; a session without an upload counts as one."""
     other = ingestion_session.alias("other")
     first = (
         sa.select(sa.func.min(other.c.seq))
@@ -112,9 +112,9 @@ def of_upload(connection: sa.Connection, row: Row) -> list[Row]:
 
 
 def held_bytes(connection: sa.Connection, organization_id: str) -> int:
-    """Return how many bytes an organization holds: its assets, and what open sessions have announced and still take.
+    """Return how many bytes an organization uses: its assets, and files announced by open sessions.
 
-    A file that is sent in parts counts once for each of its multipart uploads, for each keeps parts of its own.
+    A file counts once for each of its multipart uploads, because each has its own parts.
     """
     mine = (
         ingestion_session.c.state == SessionState.OPEN,
@@ -140,7 +140,7 @@ def items(connection: sa.Connection, session_seq: int) -> Sequence[Row]:
 
 
 def errors(connection: sa.Connection, session_seqs: Collection[int]) -> dict[int, list[Row]]:
-    """Return the errored files of sessions, by session, in the order they were settled."""
+    """Return the failed files of sessions, by session, in the order in which they were settled."""
     found: dict[int, list[Row]] = defaultdict(list)
     for row in connection.execute(_errors.where(ingest_item.c.session_seq.in_(session_seqs))):
         found[row.session_seq].append(row)
@@ -148,7 +148,7 @@ def errors(connection: sa.Connection, session_seqs: Collection[int]) -> dict[int
 
 
 def first_errors(connection: sa.Connection, session: Row, limit: int) -> list[Row]:
-    """Return the errored files of one session that were settled first."""
+    """Return the first failed files of a session."""
     if not session.errored:
         return []
     return list(connection.execute(_errors.where(ingest_item.c.session_seq == session.seq).limit(limit)))
@@ -169,7 +169,7 @@ _errors = (
 
 
 def open_sessions(connection: sa.Connection) -> Sequence[Row]:
-    """Return the sessions that are not at an end."""
+    """Return the open sessions."""
     statement = sa.select(ingestion_session).where(ingestion_session.c.state == SessionState.OPEN)
     return connection.execute(statement).all()
 
@@ -184,11 +184,11 @@ def touched(connection: sa.Connection, session_seq: int) -> Sequence[Row]:
 
 
 def record(connection: sa.Connection, arrivals: Sequence[Arrival]) -> Recorded:
-    """Note objects as arrived, unless their session has ended; the last complete one of a file counts."""
+    """Record objects as arrived, unless their session has ended; the last complete object of a file counts."""
     if locks.are_needed(connection):
         arrivals = _locked(connection, arrivals)
     count, repeated = len(arrivals), any(arrival.repeated for arrival in arrivals)
-    # Nearly always one statement is enough: nothing came twice, and each finds its session open.
+    # Usually one statement is enough: no file arrived twice, and all sessions are open.
     if not repeated and connection.execute(_arrived, [_values(arrival) for arrival in arrivals]).rowcount == count:
         return Recorded([True] * count, [True] * count, [])
     recorded = Recorded([], [], [])
@@ -199,7 +199,7 @@ def record(connection: sa.Connection, arrivals: Sequence[Arrival]) -> Recorded:
 
 
 def _locked(connection: sa.Connection, arrivals: Sequence[Arrival]) -> Sequence[Arrival]:
-    """Hold the sessions of *arrivals*, and say by their rows which came before: others receive objects, too."""
+    """Lock the sessions of *arrivals* and read again which objects came before: other processes receive objects too."""
     seqs = {arrival.session_seq for arrival in arrivals}
     locks.lock_sessions(connection, ingestion_session.c.seq.in_(seqs))
     waiting: set[tuple[int, int]] = set()
@@ -215,7 +215,7 @@ def _locked(connection: sa.Connection, arrivals: Sequence[Arrival]) -> Sequence[
     for arrival in arrivals:
         place = (arrival.session_seq, arrival.index)
         found.append(attrs.evolve(arrival, repeated=place not in waiting))
-        waiting.discard(place)  # the same file once more in this round
+        waiting.discard(place)  # the same file again in this round
     return found
 
 
@@ -262,7 +262,7 @@ def _values(arrival: Arrival) -> dict[str, Any]:
 
 
 def _replace(connection: sa.Connection, arrival: Arrival, discarded: list[str]) -> bool:
-    """Take back what an earlier object of the file led to; true if it was the same bytes and stands as it is."""
+    """Undo the result of an earlier object of the file; true if its bytes were the same, so its result stays."""
     before = connection.execute(
         sa.select(ingest_item)
         .join(ingestion_session, ingestion_session.c.seq == ingest_item.c.session_seq)
@@ -291,7 +291,7 @@ def _replace(connection: sa.Connection, arrival: Arrival, discarded: list[str]) 
 
 
 def cancel(connection: sa.Connection, row: Row, now: int) -> list[str]:
-    """End a session at its owner's wish; returns the objects to remove. An ended session stays as it is."""
+    """Cancel a session; returns the objects to remove. An ended session does not change."""
     locks.lock_sessions(connection, ingestion_session.c.seq == row.seq)
     state = sa.select(ingestion_session.c.state).where(ingestion_session.c.seq == row.seq)
     if connection.execute(state).scalar() != SessionState.OPEN:
@@ -300,7 +300,7 @@ def cancel(connection: sa.Connection, row: Row, now: int) -> list[str]:
 
 
 def end(connection: sa.Connection, seq: int, state: str, reason: str | None, now: int) -> list[str]:
-    """End a session; what has arrived and is not ingested goes. Returns the objects to remove."""
+    """End a session and drop objects that are not ingested. Returns the objects to remove."""
     connection.execute(
         ingestion_session.update()
         .where(ingestion_session.c.seq == seq)
@@ -309,14 +309,14 @@ def end(connection: sa.Connection, seq: int, state: str, reason: str | None, now
     left = sa.and_(ingest_item.c.session_seq == seq, ingest_item.c.state == ItemState.ARRIVED)
     found = list(connection.execute(sa.select(ingest_item.c.blob).where(left)).scalars())
     if found:
-        # Nobody looks at them any more, so they must not be among those that wait to be looked at.
+        # They will not be inspected, so they must not stay among those that wait for inspection.
         connection.execute(ingest_item.update().where(left).values(blob=None, state=ItemState.WAITING))
     blobs = [blob for blob in found if blob is not None]
     return discard(connection, blobs + multipart.abort_all(connection, multipart_upload.c.session_seq == seq, now))
 
 
 def forget(connection: sa.Connection, before: int) -> None:
-    """Drop the files of sessions that ended before a time, except those whose error is still shown."""
+    """Remove the files of sessions that ended before a time, except failed ones, whose errors are still shown."""
     old = sa.select(ingestion_session.c.seq).where(
         ingestion_session.c.state != SessionState.OPEN, ingestion_session.c.finished < before
     )
@@ -324,7 +324,7 @@ def forget(connection: sa.Connection, before: int) -> None:
 
 
 def mentioned(connection: sa.Connection, blobs: Iterable[str]) -> set[str]:
-    """Return those of *blobs* that a session still waits to inspect."""
+    """Return those of *blobs* that still wait for inspection."""
     statement = sa.select(ingest_item.c.blob).join(
         ingestion_session, ingestion_session.c.seq == ingest_item.c.session_seq
     )

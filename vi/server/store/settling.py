@@ -32,7 +32,7 @@ Row = sa.Row[Any]
 
 @attrs.frozen
 class Refused:
-    """Why a file is not stored: a code of the protocol, and the reason in words if there is more to say."""
+    """Why a file is not stored: a code of the protocol, and the reason if the code does not say enough."""
 
     code: str
     reason: str | None = None
@@ -52,12 +52,12 @@ class Finding:
 
 @attrs.define
 class Settled:
-    """What a round of settling led to."""
+    """The result of a round of settling."""
 
     ended: list[str] = attrs.Factory(list)
     discarded: list[str] = attrs.Factory(list)
     changed: list[str] = attrs.Factory(list)
-    """Ids of assets whose bytes are now others."""
+    """Ids of assets whose bytes were replaced."""
     refused: list[tuple[str, Refused]] = attrs.Factory(list)
     """The names of files that were refused, and why."""
 
@@ -157,7 +157,7 @@ def _item_values(session_seq: int, index: int, state: int, refused: Refused | No
 
 
 def count(connection: sa.Connection, session: Row, succeeded: int, errored: int, now: int, settled: Settled) -> None:
-    """Add to a session's counts and end it if they say so."""
+    """Add to the counts of a session, and end it if they are complete."""
     if not succeeded and not errored:
         return
     row = connection.execute(
@@ -178,7 +178,7 @@ def count(connection: sa.Connection, session: Row, succeeded: int, errored: int,
 
 
 def outcome(failure_mode: str, total: int, succeeded: int, errored: int) -> tuple[str, str | None] | None:
-    """Return the state and reason in which a session with these counts ends; None while it runs."""
+    """Return the final state of a session with these counts, and the reason; None while it runs."""
     if errored and (failure_mode == "FailAfterOne" or errored == total):
         return SessionState.FAILED, ASSET_FAILED
     if succeeded + errored == total:
@@ -187,7 +187,7 @@ def outcome(failure_mode: str, total: int, succeeded: int, errored: int) -> tupl
 
 
 def expire(connection: sa.Connection, session: Row, busy: Collection[int], now: int, settled: Settled) -> None:
-    """Give up on the files of an expired session that have not arrived, except those that are arriving now."""
+    """Fail the files of an expired session that have not arrived, except those that are being received."""
     _lock(connection, [session.seq])
     if locks.are_needed(connection) and not _is_open(connection, session.seq):
         return
@@ -275,7 +275,7 @@ class _Assets:
         return None
 
     def write(self, settled: Settled) -> None:
-        """Write everything taken in, and the dataset's counters."""
+        """Write the collected assets and the counters of the dataset."""
         if not self._new and not self._known:
             return
         if self._new:
@@ -318,7 +318,7 @@ class _Assets:
 
 
 def refusal(kind: str, mime: str, size: int) -> Refused | None:
-    """Return why a file is refused as it is announced."""
+    """Return why an announced file is refused."""
     media = _media.IMAGE_TYPES if kind == "Image" else _media.VIDEO_TYPES
     if mime not in media.values():
         return Refused(FileCode.EBADMIME, f"Files of type {mime[:80]!r} are not accepted.")

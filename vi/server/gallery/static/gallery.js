@@ -177,7 +177,7 @@
     tile.parentElement.querySelector(".pick input").click();
   }
 
-  // What others do to a dataset meanwhile
+  // Changes that others make to a dataset
 
   async function watch(totals) {
     const notice = document.querySelector("[data-notice]");

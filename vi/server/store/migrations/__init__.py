@@ -1,7 +1,7 @@
-"""Bringing a database to the present tables.
+"""Upgrade a database to the current tables.
 
-A new database is made from the tables directly and marked as current; Alembic, whose import takes longer than the
-whole start, is loaded only for a database that an older release left.
+A new database is created from the tables and marked as current. Alembic, whose import takes longer than the rest of
+the start, is loaded only for a database of an older release.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _version = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", s
 
 
 def prepare(connection: sa.Connection) -> bool:
-    """Make the tables of an empty database; tell whether the database is at `HEAD` now."""
+    """Create the tables of an empty database; return whether the database is at `HEAD` now."""
     names = sa.inspect(connection).get_table_names()
     if not names:
         schema.metadata.create_all(connection)

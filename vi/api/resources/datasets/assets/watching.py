@@ -323,7 +323,7 @@ def check_move_to(folder: Path, move_to: Path | None) -> None:
 
 
 def watched(folder: object, settle: float) -> Path:
-    """Return the folder as a path, and refuse a *settle* that is no time."""
+    """Return the folder as a path, and refuse a *settle* that is not a time."""
     if isinstance(settle, bool) or not isinstance(settle, (int, float)) or not 0 < settle < float("inf"):
         raise ViInvalidParameterError(f"settle must be seconds above 0, got {settle!r}.", parameter="settle")
     return arguments.folder(folder, "watch")

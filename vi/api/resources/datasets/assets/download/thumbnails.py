@@ -1,6 +1,6 @@
 """Small pictures of assets, fetched with a listing that asks for them, within a budget of bytes and seconds.
 
-What cannot be had in time is left out: a picture is an extra, and no listing fails for want of one.
+A picture that does not arrive in time is left out: listings do not fail without it.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """What earlier runs of an upload left, taken from the journal and checked with the service.
 
-For every session left open the service is asked what became of it. Files that were acknowledged get a moment to be
-ingested; a session that then waits for files which will not come is cancelled, unless a large file of it can be gone on
-with in parts. A file is left out of the new run only if the dataset holds it: by digest where the service states one
-that we know, else by the session's verdict, name and size. What concerns files that are not part of the new run is left
-as it is.
+The service is asked for the state of every session left open. Acknowledged files get a moment to be ingested; a session
+that then waits for files which will not come is cancelled, unless a large file of it can be resumed in parts. The new
+run leaves out a file only if the dataset holds it: by digest if the service states one that we know, else by the result
+of the session, name and size. Records of files that are not part of the new run stay.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Settlement:
         """All that the upload has had, as last read."""
 
     async def opening(self, work: Coroutine[Any, Any, T]) -> T:
-        """Open a session, that is `add` it; if the upload is ended meanwhile, `wind_down` waits for the answer.
+        """Open a session, that is `add` it; if the upload ends before the answer, `wind_down` waits for it.
 
         Nobody else would know of that session, and it would stay open.
         """

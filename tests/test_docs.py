@@ -168,6 +168,28 @@ def test_every_name_that_the_map_gives_with_a_file_is_in_that_file() -> None:
     assert missing == []
 
 
+def test_contributing_lists_the_sessions_of_nox_and_those_of_the_gate() -> None:
+    nox = (ROOT / "noxfile.py").read_text("utf-8")
+    sessions = set(re.findall(r"^@nox\.session.*\ndef (\w+)", nox, flags=re.MULTILINE))
+    assert {row[0] for row in table("contributing.md", "## Checks")} == sessions
+    text = re.sub(r"[\\\s]+", " ", (DOCS / "contributing.md").read_text("utf-8"))
+    (fast,) = re.findall(r'^FAST = "(.*)"$', nox, flags=re.MULTILINE)
+    assert f'-m "{fast}"' in text
+    (listed,) = re.findall(r"`\.ci/run` runs ([^;]*);", text)
+    gate = re.findall(r"nox -s ([\w ]+)$", (ROOT / ".ci/run").read_text("utf-8"), flags=re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", listed)) == set(" ".join(gate).split())
+
+
+def test_the_hooks_before_a_commit_run_what_lint_runs() -> None:
+    (lint,) = re.findall(
+        r"^def lint\(.*?(?=^@nox)", (ROOT / "noxfile.py").read_text("utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
+    run = [re.findall(r'"([^"]+)"', call) for call in re.findall(r"session\.run\((.*?)\)", lint, flags=re.DOTALL)]
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text("utf-8")
+    entries = re.findall(r"entry: (.*)", hooks), re.findall(r"args: \[(.*)\]", hooks)
+    assert [entry.split() + re.findall(r'"([^"]+)"', args) for entry, args in zip(*entries, strict=True)] == run
+
+
 def test_every_environment_variable_of_the_code_is_in_the_table() -> None:
     named = {
         name for row in table("settings.md", "## Environment variables") for name in re.findall(r"[A-Z_]{2,}", row[0])

@@ -8,20 +8,20 @@ finds that asks the database.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from json.encoder import encode_basestring_ascii as quoted
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
-import attrs
 import sqlalchemy as sa
 
 from .http.signing import Signer
-from .http.storage_paths import DOWNLOAD, THUMBNAIL, storage_path
+from .http.storage_paths import DOWNLOAD, THUMBNAIL
 
 _REMEMBERED = 20_000
 
 
-@attrs.frozen
-class StoredObject:
+class StoredObject(NamedTuple):
     """The bytes of an asset."""
 
     blob: str
@@ -39,33 +39,35 @@ class Contents:
         self._life = int(seconds * 1000)
         self._recent: OrderedDict[str, StoredObject] = OrderedDict()
 
-    def document(self, row: sa.Row[Any], dataset_id: str, origin: str, now: int) -> dict[str, Any]:
-        """Write the signed URLs of an asset (protocol sections 3.4 and 8.3)."""
-        self.remember(row)
+    def writer(self, dataset_id: str, origin: str, now: int) -> Callable[[Mapping[str, Any]], str]:
+        """Return what writes the signed URLs of an asset, by its columns, as JSON text (sections 3.4 and 8.3)."""
         expiry = now + self._life
-        path = storage_path(DOWNLOAD, dataset=dataset_id, asset=row.id, filename=row.filename)
-        thumbnail = None
-        if row.has_thumbnail:
-            thumbnail = self._url(
-                storage_path(THUMBNAIL, dataset=dataset_id, asset=row.id, blob=row.blob), origin, expiry
-            )
-        return {"asset": self._url(path, origin, expiry), "thumbnail": thumbnail}
+        sign = self._signer.signing("GET", expiry)
+        start = f'{{"url":{quoted(origin)[:-1]}'  # paths and signatures have nothing that JSON would escape
+        end = f'","expiry":{expiry},"headers":{{}},"method":"GET"}}'
 
-    def _url(self, path: str, origin: str, expiry: int) -> dict[str, Any]:
-        return {
-            "url": origin + self._signer.sign("GET", path, expiry),
-            "expiry": expiry,
-            "headers": {},
-            "method": "GET",
-        }
+        def write(row: Mapping[str, Any]) -> str:
+            asset_id, blob = row["id"], row["blob"]
+            self._keep(asset_id, StoredObject(blob, row["size"], row["mime"], row["crc32c"], row["sha256"]))
+            name = quote(row["filename"], safe="")  # the rest are letters and digits
+            asset = f"{start}{sign(DOWNLOAD.format(dataset=dataset_id, asset=asset_id, filename=name))}{end}"
+            thumbnail = "null"
+            if row["has_thumbnail"]:
+                thumbnail = f"{start}{sign(THUMBNAIL.format(dataset=dataset_id, asset=asset_id, blob=blob))}{end}"
+            return f'{{"asset":{asset},"thumbnail":{thumbnail}}}'
+
+        return write
 
     def remember(self, row: sa.Row[Any]) -> StoredObject:
         """Keep what is known of an asset's bytes."""
         known = StoredObject(row.blob, row.size, row.mime, row.crc32c, row.sha256)
-        self._recent[row.id] = known
+        self._keep(row.id, known)
+        return known
+
+    def _keep(self, asset_id: str, known: StoredObject) -> None:
+        self._recent[asset_id] = known
         if len(self._recent) > _REMEMBERED:
             self._recent.popitem(last=False)
-        return known
 
     def recall(self, asset_id: str) -> StoredObject | None:
         """Return what is remembered of an asset's bytes."""

@@ -181,7 +181,7 @@ async def send_file(request: web.Request) -> web.StreamResponse:
     disposition = f"{'inline' if shown else 'attachment'}; filename*=UTF-8''{quote(row.filename, safe='')}"
     headers = {"Content-Disposition": disposition, "Cache-Control": "private, no-cache"}
     if not shown:
-        known = attrs.evolve(known, mime="application/octet-stream")
+        known = known._replace(mime="application/octet-stream")
     answer = await serve_object(request, known, headers)
     if answer is None:
         raise not_found("The bytes of asset", row.id)

@@ -20,8 +20,8 @@ def json_answer(document: Any, status: int = 200) -> web.Response:
     return web.Response(body=body, status=status, content_type="application/json")
 
 
-def stored_answer(body: str, status: int) -> web.Response:
-    """Return a document that was stored before."""
+def text_answer(body: str, status: int = 200) -> web.Response:
+    """Return a document that is JSON text already."""
     return web.Response(body=body.encode(), status=status, content_type="application/json")
 
 

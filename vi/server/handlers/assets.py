@@ -19,7 +19,7 @@ from ..http.reading import flag, read_json, structure
 from ..store import assets, datasets
 from ..store.paging import Page, listing
 from ..store.selection import Selection
-from .answers import json_answer
+from .answers import json_answer, text_answer
 
 _ORDERS = {"": False, "a": False, "asc": False, "d": True, "desc": True}
 
@@ -107,16 +107,13 @@ async def list_(request: web.Request) -> web.Response:
 
     dataset_id, page = await context.database.read(read)
     write = _writer(request, dataset_id, with_contents)
-    return json_answer(asked.envelope([write(row) for row in page.rows], page))
+    return text_answer(asked.text(map(write, page.rows), page))
 
 
-def _writer(request: web.Request, dataset_id: str, with_contents: bool) -> Callable[[sa.Row[Any]], dict[str, Any]]:
+def _writer(request: web.Request, dataset_id: str, with_contents: bool) -> Callable[[sa.Row[Any]], str]:
     context = request.app[CONTEXT]
-    documents = context.documents
-    if not with_contents:
-        return partial(documents.asset, dataset_id=dataset_id)
-    origin, now, contents = context.origin(request), context.clock(), context.contents
-    return lambda row: documents.asset(row, dataset_id, contents.document(row, dataset_id, origin, now))
+    urls = context.contents.writer(dataset_id, context.origin(request), context.clock()) if with_contents else None
+    return context.documents.asset_writer(dataset_id, urls)
 
 
 async def count(request: web.Request) -> web.Response:
@@ -143,7 +140,7 @@ async def get(request: web.Request) -> web.Response:
         return row.id, assets.find(connection, row.seq, asset_id)
 
     dataset_id, row = await context.database.read(read)
-    return json_answer(_writer(request, dataset_id, with_contents)(row))
+    return text_answer(_writer(request, dataset_id, with_contents)(row))
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -203,7 +200,7 @@ async def lookup(request: web.Request) -> web.Response:
     if len(rows) > _MOST_FOUND:
         raise invalid(f"more than {_MOST_FOUND} assets have these names: ask for fewer", "spec.filenames")
     write = _writer(request, dataset_id, with_contents)
-    return json_answer({"items": [write(row) for row in rows], "nextPage": None, "prevPage": None})
+    return text_answer(f'{{"items":[{",".join(map(write, rows))}],"nextPage":null,"prevPage":null}}')
 
 
 async def rename(request: web.Request) -> web.Response:
@@ -230,4 +227,4 @@ async def _rename(request: web.Request, find: Callable[..., sa.Row[Any]]) -> web
         return row.id, assets.rename(connection, find(connection, dataset_seq=row.seq), filename, now)
 
     dataset_id, row = await context.database.write(change)
-    return json_answer(context.documents.asset(row, dataset_id))
+    return text_answer(context.documents.asset_writer(dataset_id)(row))

@@ -19,7 +19,7 @@ from ..store import datasets, idempotency
 from ..store.idempotency import Claim
 from ..store.paging import listing
 from ..store.schema import dataset
-from .answers import json_answer, stored_answer
+from .answers import json_answer, text_answer
 
 _MAX_TEXT = 10_000
 
@@ -88,7 +88,7 @@ async def create(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     raw, document = await read_json(request, context.config)
     asked = structure(document, DatasetChanges)
-    return stored_answer(await make(context, asked, context.claim(request, raw)), 201)
+    return text_answer(await make(context, asked, context.claim(request, raw)), 201)
 
 
 async def make(context: Context, asked: DatasetChanges, claim: Claim | None = None) -> str:

@@ -17,7 +17,7 @@ from ..http.reading import read_json, structure
 from ..http.storage_paths import PART, storage_path
 from ..store import datasets, idempotency, multipart, sessions
 from ..store.schema import UploadState
-from .answers import json_answer, stored_answer
+from .answers import json_answer, text_answer
 
 PART_TYPE = "application/octet-stream"
 
@@ -89,7 +89,7 @@ async def create(request: web.Request) -> web.Response:
         idempotency.keep(connection, claim, idempotency.Made(row.id, body), now)
         return body
 
-    return stored_answer(await context.database.write(make), 201)
+    return text_answer(await context.database.write(make), 201)
 
 
 def _find(connection: sa.Connection, request: web.Request) -> sa.Row[Any]:

@@ -34,7 +34,7 @@ def _check(request: web.Request, template: str, method: str) -> int | None:
     return size
 
 
-def _stored_answer(crc32c: int, size: int) -> web.Response:
+def _text_answer(crc32c: int, size: int) -> web.Response:
     headers = {"ETag": _etag(crc32c, size), "x-goog-hash": f"crc32c={_checksums.to_base64(crc32c)}"}
     return web.Response(status=200, headers=headers)
 
@@ -58,7 +58,7 @@ async def put_object(request: web.Request) -> web.Response:
                 await context.ingestion.arrived(session, index, None, size + 1, 0)
             raise
         await context.ingestion.arrived(session, index, blob, stored, crc)
-    return _stored_answer(crc, stored)
+    return _text_answer(crc, stored)
 
 
 async def _receive(
@@ -111,7 +111,7 @@ async def put_part(request: web.Request) -> web.Response:
         raise
     if replaced is not None:
         await context.blobs.remove_part(session, upload, replaced)
-    return _stored_answer(staged.crc32c, size)
+    return _text_answer(staged.crc32c, size)
 
 
 async def get_object(request: web.Request) -> web.StreamResponse:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import sqlite3
 import time
@@ -206,10 +207,16 @@ def _prepare(path: Path, writers: sa.Engine) -> None:
         migrations.upgrade(path)
 
 
+def _read_json(text: str) -> Any:
+    return {} if text == "{}" else json.loads(text)  # which most of it is
+
+
 def _engine(path: Path, connections: int, begin: str) -> sa.Engine:
     url = sa.URL.create("sqlite", database=str(path))
     # One connection per thread, so no thread waits for a connection.
-    engine = sa.create_engine(url, pool_size=connections, max_overflow=0, hide_parameters=True)
+    engine = sa.create_engine(
+        url, pool_size=connections, max_overflow=0, hide_parameters=True, json_deserializer=_read_json
+    )
 
     @sa.event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -78,6 +78,11 @@ class Listing:
     def envelope(self, items: list[Any], page: Page) -> dict[str, Any]:
         """Return the page document around *items*."""
         return {"items": items, "nextPage": self.token(page.next), "prevPage": self.token(page.previous)}
+
+    def text(self, items: Iterable[str], page: Page) -> str:
+        """Return the page document around *items* that are JSON text already."""
+        after, before = json.dumps(self.token(page.next)), json.dumps(self.token(page.previous))
+        return f'{{"items":[{",".join(items)}],"nextPage":{after},"prevPage":{before}}}'
 
     def token(self, position: Position | None) -> str | None:
         """Return *position* as a page token."""

@@ -27,6 +27,7 @@ Run = Callable[..., Outcome]
 IN_A_SHELL = ("login", "completion")
 """Verbs whose examples need more of a shell than variables."""
 SLOW = ("serve", "demo", "watch")
+WITH_A_DATABASE = (("server", "migrate"), ("server", "check"))
 """Verbs that run for long; their examples are run apart."""
 
 
@@ -61,7 +62,9 @@ def test_every_verb_has_an_example_of_itself(capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize(
-    "words", [words for words in VERBS if not {*words} & {*IN_A_SHELL, *SLOW}], ids=lambda words: " ".join(words)
+    "words",
+    [words for words in VERBS if not {*words} & {*IN_A_SHELL, *SLOW} and words not in WITH_A_DATABASE],
+    ids=lambda words: " ".join(words),
 )
 def test_an_example_runs(
     words: tuple[str, ...], run: Run, filled: str, client: vi.Client, monkeypatch: pytest.MonkeyPatch
@@ -80,6 +83,15 @@ def test_an_example_runs(
         assert ended.code == 0, (line, ended)
         if assigned:
             monkeypatch.setenv(assigned[1], ended.out.strip())
+
+
+@pytest.mark.scale
+def test_the_examples_with_a_database_run(postgres: Any, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VI_DATABASE", postgres.create())
+    for words in WITH_A_DATABASE:
+        for line in example(words):
+            ended = run(*map(os.path.expandvars, shlex.split(line)[1:]))
+            assert ended.code == 0, (line, ended)
 
 
 @pytest.fixture

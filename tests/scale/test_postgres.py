@@ -16,7 +16,7 @@ pytest.importorskip("psycopg")
 from vi.errors import ViConfigurationError  # noqa: E402
 from vi.server import ServiceConfig, serve  # noqa: E402
 from vi.server.identity import Identity  # noqa: E402
-from vi.server.store import assets, datasets, garbage  # noqa: E402
+from vi.server.store import assets, datasets, garbage, schema  # noqa: E402
 from vi.server.store.postgres import PostgresDatabase  # noqa: E402
 from vi.server.store.selection import Selection  # noqa: E402
 
@@ -36,19 +36,38 @@ SELECT md5(n::text), :seq, 'P' || n || '.JPG', 'p' || n || '.jpg', 'Image', 'ima
 async def test_a_database_and_a_folder_belong_together(postgres: Any, tmp_path: Path) -> None:
     config = ServiceConfig(database=postgres.create())
     assert config.database not in repr(config)
-    async with await serve(tmp_path / "data", config=config):
-        with pytest.raises(ViConfigurationError, match="served by another process"):
+    async with await serve(tmp_path / "data", config=config) as first:
+        with pytest.raises(ViConfigurationError, match="bytes of this database are not in"):
             await serve(tmp_path / "other", config=config)
-    with pytest.raises(ViConfigurationError, match="belongs to organization"):
-        await serve(tmp_path / "third", config=config)
+        async with await serve(tmp_path / "data", config=config) as second:
+            assert second.url != first.url
+            assert (second.secret_key, second.organization_id) == (first.secret_key, first.organization_id)
     with pytest.raises(ViConfigurationError, match="rows are in a PostgreSQL database"):
         await serve(tmp_path / "data")
     async with await serve(tmp_path / "plain"):
         pass
     with pytest.raises(ViConfigurationError, match="a database of its own"):
         await serve(tmp_path / "plain", config=config)
-    async with await serve(tmp_path / "data", config=config):
+    with pytest.raises(ViConfigurationError, match=f"belongs to organization {first.organization_id}"):
+        await serve(tmp_path / "data", config=ServiceConfig(database=config.database, organization_id="acme"))
+    (tmp_path / "data" / "bytes" / "objects" / "000000").mkdir()
+    with pytest.raises(ViConfigurationError, match="are those of another database"):
+        await serve(tmp_path / "data", config=ServiceConfig(database=postgres.create()))
+
+
+async def test_what_an_older_release_kept_in_the_folder_is_taken_over(postgres: Any, tmp_path: Path) -> None:
+    async with await serve(tmp_path / "data") as before:
         pass
+    (tmp_path / "data" / "vi.db").unlink()
+    (tmp_path / "data" / "database-elsewhere").touch()
+    config = ServiceConfig(database=postgres.create())
+    database = await PostgresDatabase.open(config.database)
+    row = schema.service.insert().values(one=1, identity={"organization_id": before.organization_id})
+    await database.write(lambda connection: connection.execute(row) and None)
+    await database.aclose()
+    for _ in range(2):
+        async with await serve(tmp_path / "data", config=config) as after:
+            assert after.secret_key == before.secret_key
 
 
 @pytest.mark.parametrize("url", ["postgresql://vi:sesame@127.0.0.1:1/none", "no address"])
@@ -59,7 +78,7 @@ async def test_a_database_that_cannot_be_had_is_named_without_its_password(tmp_p
 
 
 async def test_a_transaction_whose_connection_broke_is_done_again(postgres: Any) -> None:
-    database = await PostgresDatabase.open(postgres.create(), "acme")
+    database = await PostgresDatabase.open(postgres.create())
     runs = []
 
     def work(connection: Any) -> None:
@@ -74,7 +93,7 @@ async def test_a_transaction_whose_connection_broke_is_done_again(postgres: Any)
 
 
 async def test_two_that_wait_for_each_other_both_get_done(postgres: Any) -> None:
-    database = await PostgresDatabase.open(postgres.create(), "acme")
+    database = await PostgresDatabase.open(postgres.create())
     gate = threading.Barrier(2)
     first: set[str] = set()
 
@@ -94,7 +113,7 @@ async def test_two_that_wait_for_each_other_both_get_done(postgres: Any) -> None
 
 
 async def test_a_value_and_a_name_are_found_by_an_index(postgres: Any) -> None:
-    database = await PostgresDatabase.open(postgres.create(), "acme")
+    database = await PostgresDatabase.open(postgres.create())
 
     def fill(connection: Any) -> int:
         values = {

@@ -137,7 +137,7 @@ async def test_it_ends_unused_and_with_the_service(start_service: Any, visit: Vi
 async def test_of_too_many_logins_the_one_unused_for_longest_ends(
     fresh_service: Any, visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vi.server.gallery.access._MAX_SESSIONS", 2)
+    monkeypatch.setattr("vi.server.gallery.visitors._MAX_SESSIONS", 2)
     first, second = await visit(fresh_service), await visit(fresh_service)
     assert "Log out" in (await first("GET", "/")).text
     third = await visit(fresh_service)

@@ -121,7 +121,8 @@ def _ready(service: LocalService, warning: str | None, given: argparse.Namespace
         rows.append(("profile", f"{given.profile}: vi-sdk datasets ls --profile {name}; vi.Client(profile=...)"))
     if given.env_file:
         rows.append(("settings", f"{given.env_file}: set -a; . {shlex.quote(str(Path.cwd() / given.env_file))}"))
-    rows.append(("key", f"secret_key in {service.data / 'identity.json'}"))
+    where = f"secret_key in {service.data / 'identity.json'}"
+    rows.append(("key", where if given.database is None else "in the database; --env-file FILE or --profile saves it"))
     rows.append(("stop", _stop() if given.in_background else "Ctrl+C"))
     lines = aligned([(f"  {name}", value) for name, value in rows], left={0, 1})
     say("\n".join([printable(f"Serving {service.data}"), *lines]))

@@ -1,9 +1,12 @@
-"""``server``: the keys of a local service, whether or not it runs."""
+"""``server``: the keys of a local service, whether or not it runs, and the database of one that has PostgreSQL."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +15,8 @@ from .._show.text import aligned
 from . import exits, options
 
 if TYPE_CHECKING:
-    from ..server.identity import Identity, IdentityFile
+    from ..server.identity import Identity, IdentityStore
+    from ..server.store.postgres import PostgresDatabase
 
 HELD = "A running service follows within a second or two."
 
@@ -49,16 +53,84 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
         verb.add_argument(
             "--data", default="./vi-data", metavar="DIR", help="folder of the service (default: %(default)s)"
         )
+        _add_database(verb, "PostgreSQL database of the service, if it has one (or VI_DATABASE)")
+    migrate = options.add_verb(
+        group,
+        "migrate",
+        "bring a PostgreSQL database to the tables of this release",
+        "  vi-sdk server migrate --database $VI_DATABASE\n",
+        description="Bring a PostgreSQL database to the tables of this release. Services of the last release go on.",
+    )
+    migrate.set_defaults(run=_migrate)
+    check = options.add_verb(
+        group,
+        "check",
+        "check that the counters of a PostgreSQL database equal its rows",
+        "  vi-sdk server check --database $VI_DATABASE\n",
+        description="Show the revision of a PostgreSQL database, and check that its counters equal its rows: exit code 1 "
+        "if one does not. The service may run.",
+    )
+    check.set_defaults(run=_check)
+    for verb in (migrate, check):
+        _add_database(verb, "PostgreSQL database of the service (or VI_DATABASE, which hides a password)")
 
 
-def _store(given: argparse.Namespace) -> IdentityFile:
+def _add_database(verb: argparse.ArgumentParser, text: str) -> None:
+    verb.add_argument("--database", metavar="URL", default=os.environ.get("VI_DATABASE") or None, help=text)
+
+
+@contextlib.contextmanager
+def _store(given: argparse.Namespace) -> Iterator[IdentityStore]:
     from ..server.config import Folder
     from ..server.identity import IdentityFile
 
-    path = Folder(Path(given.data)).identity
-    if not path.exists():
+    if given.database is not None:
+        from ..server.shared_identity import IdentityRow
+
+        with _database(given) as database:
+            yield IdentityRow(database)
+        return
+    folder = Folder(Path(given.data))
+    if folder.elsewhere.exists():
+        raise exits.WrongUseError(f"The keys of {given.data} are in its database: give it as --database URL")
+    if not folder.identity.exists():
         raise exits.WrongUseError(f"{given.data} is not the folder of a service: give it as --data DIR")
-    return IdentityFile(path)
+    yield IdentityFile(folder.identity)
+
+
+@contextlib.contextmanager
+def _database(given: argparse.Namespace, *, make: bool = False) -> Iterator[PostgresDatabase]:
+    if given.database is None:
+        raise exits.WrongUseError("No database is named: give --database URL, or set VI_DATABASE")
+    from ..server.store.postgres import PostgresDatabase
+
+    database = PostgresDatabase.open_blocking(given.database, make=make, upgrade=make)
+    try:
+        yield database
+    finally:
+        database.close_blocking()
+
+
+def _migrate(given: argparse.Namespace) -> int:
+    from ..server.store import migrations
+
+    with _database(given, make=True) as database:
+        say(f"The database is at revision {database.read_blocking(migrations.revision)}.")
+    return exits.DONE
+
+
+def _check(given: argparse.Namespace) -> int:
+    from ..server.store import counters, migrations
+
+    with _database(given) as database:
+        found = database.read_blocking(migrations.revision)
+        wrong = database.read_blocking(counters.wrong)
+    say(f"The database is at revision {found}.")
+    if wrong:
+        complain("\n".join(wrong))
+        return exits.FAILED
+    say("All counters equal their rows.")
+    return exits.DONE
 
 
 def _add(given: argparse.Namespace) -> int:
@@ -71,7 +143,8 @@ def _add(given: argparse.Namespace) -> int:
         texts.append(text)
         return changed
 
-    _store(given).change(work)
+    with _store(given) as store:
+        store.change(work)
     say(texts[0])
     complain(f"The key is not shown again. {HELD}")
     return exits.DONE
@@ -79,7 +152,9 @@ def _add(given: argparse.Namespace) -> int:
 
 def _list(given: argparse.Namespace) -> int:
     rows = [("NAME", "ACCESS", "CREATED")]
-    for key in _store(given).read().all_keys():
+    with _store(given) as store:
+        identity = store.read()
+    for key in identity.all_keys():
         made = dt.datetime.fromtimestamp(key.created / 1000, dt.UTC)
         rows.append((key.name, "read-only" if key.read_only else "full", f"{made:%Y-%m-%d %H:%M}"))
     say("\n".join(aligned(rows, left={0, 1, 2})))
@@ -87,7 +162,8 @@ def _list(given: argparse.Namespace) -> int:
 
 
 def _revoke(given: argparse.Namespace) -> int:
-    _store(given).change(lambda identity: identity.without_key(given.name))
+    with _store(given) as store:
+        store.change(lambda identity: identity.without_key(given.name))
     complain(f"The key {given.name} is revoked. {HELD}")
     return exits.DONE
 
@@ -95,6 +171,7 @@ def _revoke(given: argparse.Namespace) -> int:
 def _rotate(given: argparse.Namespace) -> int:
     from ..server.lifecycle import wall_clock
 
-    _store(given).change(lambda identity: identity.rotated(wall_clock(), at_once=given.now))
+    with _store(given) as store:
+        store.change(lambda identity: identity.rotated(wall_clock(), at_once=given.now))
     complain(f"URLs are signed with a new key. {HELD}")
     return exits.DONE

@@ -79,6 +79,11 @@ class Folder:
         return self.root / "identity.json"
 
     @property
+    def elsewhere(self) -> Path:
+        """Says that the rows are in a database that is named at each start."""
+        return self.root / "database-elsewhere"
+
+    @property
     def database(self) -> Path:
         """Everything but bytes."""
         return self.root / "vi.db"

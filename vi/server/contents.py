@@ -32,9 +32,11 @@ class StoredObject(NamedTuple):
 
 
 class Contents:
-    """Makes download URLs that live for *seconds*."""
+    """Makes download URLs that live for *seconds*, and remembers what they are for unless told not to."""
 
-    def __init__(self, signer: Signer, seconds: float) -> None:
+    def __init__(self, signer: Signer, seconds: float, *, remembers: bool = True) -> None:
+        # What other processes replace is not told here.
+        self._most = _REMEMBERED if remembers else 0
         self._signer = signer
         self._life = int(seconds * 1000)
         self._recent: OrderedDict[str, StoredObject] = OrderedDict()
@@ -66,7 +68,7 @@ class Contents:
 
     def _keep(self, asset_id: str, known: StoredObject) -> None:
         self._recent[asset_id] = known
-        if len(self._recent) > _REMEMBERED:
+        if len(self._recent) > self._most:
             self._recent.popitem(last=False)
 
     def recall(self, asset_id: str) -> StoredObject | None:

@@ -14,6 +14,7 @@ from .disk.room import Room
 from .documents import Documents
 from .http.api_errors import ApiError
 from .http.signing import Signer
+from .identifiers import Identifiers
 from .identity import Identity, Keys
 from .ingestion import Ingestion
 from .objects import ObjectStore
@@ -22,23 +23,8 @@ from .store.idempotency import Claim
 from .store.metadata import Metadata
 
 Clock = Callable[[], int]
-Token = Callable[[int], str]
 
 _MAX_KEY = 255
-
-
-class Identifiers:
-    """Makes ids that sort by the time they were made; lower-case hex, so never an underscore (protocol section 2.1)."""
-
-    def __init__(self, clock: Clock, token: Token) -> None:
-        self._clock = clock
-        self._token = token
-        self._last = 0
-
-    def __call__(self) -> str:
-        """Return a new id."""
-        self._last = max(self._last + 1, self._clock() << 12)
-        return f"{self._last:015x}{self._token(4)}"
 
 
 @attrs.define
@@ -64,6 +50,8 @@ class Context:
     contents: Contents
     ingestion: Ingestion
     removal: Removal
+    is_shared: bool
+    """Whether other processes work on the same rows and bytes."""
     origin: Callable[[web.BaseRequest], str]
     """The scheme, host and port to write into signed URLs of an answer."""
     drain: Drain = attrs.field(factory=Drain)

@@ -171,13 +171,25 @@ class Keys:
         self._keys = {one.digest: one for one in identity.all_keys()}
         self.signer.use(bytes.fromhex(identity.signing_key), identity.retired)
 
+    def expect(self, identity: Identity, now: int) -> bool:
+        """Go by *identity*, but accept its new signing key only, for other processes may not have seen it yet.
+
+        True if that is so and `use` is to follow; the old key signs until then, unless it is not accepted any more.
+        """
+        old, new = self.signer.key, bytes.fromhex(identity.signing_key)
+        self.use(identity)
+        if old == new or all(one.key != old for one in identity.retired):
+            return False
+        self.signer.use(old, (RetiredKey(new, now), *identity.retired))
+        return True
+
     def access(self, text: str) -> AccessKey | None:
         """Return the key whose text is *text*. Digests are looked up, which tells nothing of the keys by its time."""
         return self._keys.get(_digest(text))
 
-    def holds(self, key: AccessKey) -> bool:
-        """Tell whether *key* has not been revoked."""
-        return self._keys.get(key.digest) == key
+    def of_digest(self, digest: str) -> AccessKey | None:
+        """Return a key by the digest of its text; None if it has been revoked."""
+        return self._keys.get(digest)
 
 
 def _digest(text: str) -> str:

@@ -15,8 +15,8 @@ import asyncio
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,13 @@ logger: logging.Logger = logging.getLogger("vi.server")
 _BATCH = 64
 _ROUNDS = 2
 _SLOW_ROUNDS = 6
+ROUNDS = _ROUNDS + _SLOW_ROUNDS
 _SLOW = 1.0
 """Seconds after which a batch no longer holds back others, and what is known of it is applied."""
 _PAUSE = 1.0
 _PREVIEWS_AT_ONCE = 2
-"""Pixels of the longer side of a preview."""
+_MOST_TRIES = 3
+"""How many processes may end while they look at one file."""
 
 
 @attrs.define(eq=False)
@@ -132,7 +134,7 @@ class Ingestion:
         for row in alive:
             if row.state == UploadState.COMPLETING:
                 self.join(row)
-        for work in [self._inspect_queue() for _ in range(_ROUNDS + _SLOW_ROUNDS)] + [self._sweep()]:
+        for work in [self._inspect_queue() for _ in range(ROUNDS)] + [self._sweep()]:
             self._tasks.add(asyncio.create_task(work))
 
     async def aclose(self) -> None:
@@ -179,10 +181,10 @@ class Ingestion:
         for session in self._open.values():
             session.ended.set()
 
-    @contextmanager
-    def arriving(self, session_id: str, index: int) -> Iterator[OpenSession]:
+    @asynccontextmanager
+    async def arriving(self, session_id: str, index: int) -> AsyncIterator[OpenSession]:
         """Hold off the expiry of a file while its object arrives; raises 410 when the session has ended."""
-        session = self._require(session_id)
+        session = await self._require(session_id)
         session.arriving[index] += 1
         try:
             yield session
@@ -191,7 +193,7 @@ class Ingestion:
             if not session.arriving[index]:
                 del session.arriving[index]
 
-    def _require(self, session_id: str) -> OpenSession:
+    async def _require(self, session_id: str) -> OpenSession:
         session = self._open.get(session_id)
         if session is None:
             raise ApiError(410, f"Ingestion session {session_id} has ended")
@@ -231,9 +233,7 @@ class Ingestion:
             for waiting in failed:
                 if not waiting.recorded.done():
                     waiting.recorded.set_exception(error)
-            # A commit that failed may still have been made: what the rows say is found out where they are read.
-            self._doubtful.update(waiting.arrival.blob for waiting in failed if waiting.arrival.blob is not None)
-            self._enqueue([waiting.arrival for waiting in failed])
+            self._doubt([waiting.arrival for waiting in failed])
             return
         for waiting, open_ in zip(taken, recorded.open, strict=True):
             if not waiting.recorded.done():
@@ -241,27 +241,43 @@ class Ingestion:
         self._enqueue([w.arrival for w, wanted in zip(taken, recorded.inspect, strict=True) if wanted])
         await self._remove(recorded.discarded)
 
+    def _doubt(self, arrivals: Sequence[Arrival]) -> None:
+        """Take in that a commit failed: it may still have been made, and what the rows say is found out later."""
+        self._doubtful.update(arrival.blob for arrival in arrivals if arrival.blob is not None)
+        self._enqueue(arrivals)
+
     def _enqueue(self, arrivals: Sequence[Arrival]) -> None:
         if arrivals:
             self._queue.add(arrivals)
             self._queued.set()
 
+    async def _take(self) -> list[Arrival]:
+        """Return the next objects to look at, once there are some."""
+        while not self._queue:
+            self._queued.clear()
+            await self._queued.wait()
+        return self._queue.take(_BATCH)
+
+    async def _give_back(self, batch: Sequence[Arrival], *, failed: bool) -> None:
+        """Let objects be looked at again; those that *failed* after the others of their sessions."""
+        if failed:
+            self._queue.add(batch)
+        else:
+            self._queue.put_back(batch)
+
     async def _inspect_queue(self) -> None:
         while True:
             async with self._slots.hold() as make_room:
-                while not self._queue:
-                    self._queued.clear()
-                    await self._queued.wait()
-                batch = self._queue.take(_BATCH)
+                batch = await self._take()
                 try:
                     await self._inspect(batch, make_room)
                 except InspectionUnavailableError as error:
                     logger.error("No inspection: %s", error)
-                    self._queue.put_back(batch)
+                    await self._give_back(batch, failed=False)
                     await asyncio.sleep(_PAUSE)
                 except Exception:
                     logger.exception("A batch of %d files could not be settled and is tried again", len(batch))
-                    self._queue.add(batch)
+                    await self._give_back(batch, failed=True)
                     await asyncio.sleep(_PAUSE)
 
     async def _inspect(self, batch: Sequence[Arrival], make_room: Callable[[], None]) -> None:
@@ -278,6 +294,10 @@ class Ingestion:
             if arrival.blob is None or item.stored_size != item.size:
                 message = f"{item.size} bytes were announced, {item.stored_size} arrived"
                 refused.append(self._finding(arrival, Verdict(FileCode.EBADSIZE, message, item.stored_size)))
+                continue
+            if arrival.tries > _MOST_TRIES:
+                message = f"The service ended {_MOST_TRIES} times while it looked at this file; its log may say why"
+                refused.append(self._finding(arrival, Verdict(FileCode.EUNKNOWN, message, item.stored_size)))
                 continue
             wanted.append(_Wanted(arrival, arrival.blob, item))
         self._doubtful.difference_update(arrival.blob for arrival in batch if arrival.blob is not None)
@@ -366,7 +386,7 @@ class Ingestion:
         now = self._clock()
         for session in [session for session in self._open.values() if session.expiry <= now]:
             # A file that does not arrive now cannot begin to, its URL has ended too; one in parts shows in its row.
-            await self._settle(partial(_expire, session=session, busy=list(session.arriving), now=now))
+            await self._settle(partial(give_up, session=session, busy=list(session.arriving), now=now))
 
     async def _sweep(self) -> None:
         tidied = 0
@@ -401,8 +421,10 @@ class Ingestion:
         await self._blobs.remove_parts(upload.session_id, upload.id)
 
     async def _join_once(self, upload: sa.Row[Any]) -> None:
-        with self.arriving(upload.session_id, upload.idx) as session:
+        async with self.arriving(upload.session_id, upload.idx) as session:
             parts = await self._database.read(partial(multipart.parts, seq=upload.seq))
+            if len(parts) != upload.part_count:
+                return  # another process has joined them
             with self._room.taking(upload.size):
                 blob = await self._blobs.join_parts(upload.session_id, upload.id, [part.file for part in parts])
             crc, size = 0, 0
@@ -410,7 +432,7 @@ class Ingestion:
                 crc = _checksums.combine(crc, part.crc32c, part.size)
                 size += part.size
             await self.arrived(session, upload.idx, blob, size, crc)
-        await self._database.write(partial(multipart.finish, seq=upload.seq, now=self._clock()))
+        await self._remove(await self._database.write(partial(multipart.finish, row=upload, now=self._clock())))
 
 
 def _groups(wanted: Sequence[_Wanted], most: int | None) -> Iterator[Sequence[_Wanted]]:
@@ -443,7 +465,8 @@ def _announced(connection: sa.Connection, batch: Sequence[Arrival]) -> dict[tupl
     return found
 
 
-def _expire(connection: sa.Connection, session: OpenSession, busy: list[int], now: int) -> settling.Settled:
+def give_up(connection: sa.Connection, session: OpenSession, busy: list[int], now: int) -> settling.Settled:
+    """Expire a session's files that have not arrived, except *busy*."""
     settled = settling.Settled()
     row = connection.execute(
         sa.select(ingestion_session).where(

@@ -17,7 +17,7 @@ from .._paths import as_path
 from ..errors import ViConfigurationError
 from .config import IN_WORKER, Folder, ServiceConfig
 from .disk.lock import FolderLock, read_address
-from .identity import Identity, IdentityFile, load_identity, read_identity
+from .identity import Identity, read_identity
 from .log import be_heard
 
 if TYPE_CHECKING:
@@ -123,6 +123,28 @@ async def serve(
         )
     await asyncio.to_thread(_require_libraries)
     folder = _prepare(data)
+    # With a database of their own several processes serve one folder: their rows keep them apart.
+    lock = None if config.database is not None else _lock(folder)
+    try:
+        from .running import Running
+
+        running = await Running.start(folder, lock, host, port, config, clock, middlewares)
+    except OSError as error:
+        _release(lock)
+        raise _unusable(folder, error) from error
+    except BaseException:
+        _release(lock)
+        raise
+    try:
+        if lock is not None:
+            lock.announce(running.url, embedded=embedded)
+    except OSError as error:
+        await running.aclose()
+        raise _unusable(folder, error) from error
+    return LocalService(running.url, running.identity, folder.root, running)
+
+
+def _lock(folder: Folder) -> FolderLock:
     try:
         lock = FolderLock.take(folder.lock)
     except OSError as error:
@@ -131,25 +153,12 @@ async def serve(
         found = read_address(folder.lock)
         url = found.url if found is not None else None
         raise ServiceRunningError(f"{folder.root} is already served at {url or 'another address'}.", url=url)
-    try:
-        from .running import Running
+    return lock
 
-        load_identity(folder.identity, config, clock())
-        store = IdentityFile(folder.identity)
-        identity = store.read()
-        running = await Running.start(folder, identity, store, lock, host, port, config, clock, middlewares)
-    except OSError as error:
+
+def _release(lock: FolderLock | None) -> None:
+    if lock is not None:
         lock.release()
-        raise _unusable(folder, error) from error
-    except BaseException:
-        lock.release()
-        raise
-    try:
-        lock.announce(running.url, embedded=embedded)
-    except OSError as error:
-        await running.aclose()
-        raise _unusable(folder, error) from error
-    return LocalService(running.url, identity, folder.root, running)
 
 
 async def open_service(
@@ -202,7 +211,7 @@ def _prepare(data: Data) -> Folder:
         folder.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in made:
             flush_folder(path.parent)
-        if not any(folder.root.iterdir()) or folder.identity.exists():
+        if not any(folder.root.iterdir()) or folder.identity.exists() or folder.elsewhere.exists():
             folder.root.chmod(0o700)
             _ignore(folder.root)
     except OSError as error:

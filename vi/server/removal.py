@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+import attrs
 import sqlalchemy as sa
 
 from .disk.room import Room, is_full
@@ -28,10 +29,34 @@ _LONGEST_PAUSE = 60.0
 _TRIES = 6
 """How often a bulk deletion is tried when the disk is not what is wrong."""
 
+_PURGE, _DELETION = "purge", "deletion"
+
 T = TypeVar("T")
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 Selection = Callable[[str, Any], sa.ColumnElement[bool] | None]
+
+
+@attrs.frozen
+class Left:
+    """Objects to remove, deleted datasets to empty, and bulk deletions with the id of their dataset, by number."""
+
+    blobs: frozenset[str] = frozenset()
+    purges: frozenset[int] = frozenset()
+    deletions: dict[int, tuple[sa.Row[Any], str]] = attrs.Factory(dict)
+
+    def since(self, before: Left) -> Left:
+        """Return what was left *before* already."""
+        deletions = {seq: deletion for seq, deletion in self.deletions.items() if seq in before.deletions}
+        return Left(self.blobs & before.blobs, self.purges & before.purges, deletions)
+
+
+def _left(connection: sa.Connection) -> Left:
+    return Left(
+        frozenset(garbage.left(connection)),
+        frozenset(datasets.unpurged(connection)),
+        {row.seq: (row, dataset_id) for row, dataset_id in assets.unfinished_bulk_deletions(connection)},
+    )
 
 
 class Removal:
@@ -46,14 +71,21 @@ class Removal:
         self._clock = clock
         self._selection = selection
         self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way: set[tuple[str, int]] = set()
 
-    async def resume(self) -> None:
-        """Resume what the last run left."""
-        await self.remove(await self._database.read(garbage.left))
-        for seq in await self._database.read(datasets.unpurged):
-            self._start(partial(self._purge, seq))
-        for row, dataset_id in await self._database.read(assets.unfinished_bulk_deletions):
-            self._start(partial(self._bulk_delete, row, dataset_id), end=partial(self._fail_bulk_deletion, row))
+    async def left(self) -> Left:
+        """Return what is not done yet, here or in another process."""
+        return await self._database.read(_left)
+
+    async def resume(self, left: Left) -> None:
+        """Resume what the last run left, or another process; what this one is at goes on as it is."""
+        await self.remove(sorted(left.blobs))
+        for seq in left.purges:
+            if (_PURGE, seq) not in self._under_way:
+                self._start_purge(seq)
+        for seq, (row, dataset_id) in left.deletions.items():
+            if (_DELETION, seq) not in self._under_way:
+                self._start_bulk_deletion(row, dataset_id)
 
     async def commit(self, work: Callable[[sa.Connection], T]) -> T:
         """Run the transaction of a deletion; where the disk is full, once more with the room of the ballast."""
@@ -83,11 +115,11 @@ class Removal:
 
     async def purge(self, seq: int) -> None:
         """Empty a deleted dataset; returns when done, or after a while and continues in the background."""
-        await self._patiently(partial(self._purge, seq))
+        await asyncio.wait({self._start_purge(seq)}, timeout=_PATIENCE)
 
     async def bulk_delete(self, row: sa.Row[Any], dataset_id: str) -> None:
         """Run a bulk deletion; returns when done, or after a while and continues in the background."""
-        await self._patiently(partial(self._bulk_delete, row, dataset_id), partial(self._fail_bulk_deletion, row))
+        await asyncio.wait({self._start_bulk_deletion(row, dataset_id)}, timeout=_PATIENCE)
 
     async def aclose(self) -> None:
         """Stop where it is; the next start resumes."""
@@ -96,8 +128,18 @@ class Removal:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _patiently(self, work: Work, end: Work | None = None) -> None:
-        await asyncio.wait({self._start(work, end=end)}, timeout=_PATIENCE)
+    def _start_purge(self, seq: int) -> asyncio.Task[None]:
+        return self._start_once((_PURGE, seq), partial(self._purge, seq))
+
+    def _start_bulk_deletion(self, row: sa.Row[Any], dataset_id: str) -> asyncio.Task[None]:
+        end = partial(self._fail_bulk_deletion, row)
+        return self._start_once((_DELETION, row.seq), partial(self._bulk_delete, row, dataset_id), end)
+
+    def _start_once(self, name: tuple[str, int], work: Work, end: Work | None = None) -> asyncio.Task[None]:
+        self._under_way.add(name)
+        task = self._start(work, end=end)
+        task.add_done_callback(lambda _: self._under_way.discard(name))
+        return task
 
     def _start(self, work: Work, pause: float = 0, end: Work | None = None) -> asyncio.Task[None]:
         task = asyncio.create_task(self._insist(work, pause, end))

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import errno
 import logging
-import secrets
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -14,30 +13,22 @@ from typing import Any
 
 import attrs
 from aiohttp import web
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import ViConfigurationError
 from . import access_log
 from .app import build_app
 from .config import Folder, ServiceConfig
-from .contents import Contents
-from .context import CONTEXT, Context, Identifiers
-from .disk.blobs import Blobs
+from .context import CONTEXT, Context
 from .disk.lock import FolderLock
-from .disk.room import Room
 from .documents import Documents
 from .gallery.access import ACCESS, TICKET
 from .gallery.paths import LOGIN, path_to
 from .http.addresses import HANDSHAKE_SECONDS, is_everywhere, load_certificate, url_of
 from .http.connections import acceptor
 from .http.readers import watch_readers
-from .identity import Identity, IdentityStore, Keys
-from .ingestion import Ingestion
-from .inspection.inspector import Inspector
-from .removal import Removal
-from .store import selection, sessions
-from .store.database import Database
-from .store.metadata import Metadata
-from .store.schema import asset
+from .identity import Identity
+from .parts import Parts, end, open_parts
 
 logger: logging.Logger = logging.getLogger("vi.server")
 
@@ -45,8 +36,8 @@ _READ_BUFFER = 256 << 10
 _BACKLOG = 512
 _LINGER = 1.0
 _FOLLOW_SECONDS = 1.0
-NAMED = "database-elsewhere"
-"""The file that says that the rows of a folder are in a database that is named at each start."""
+_EXPECT_SECONDS = 4.0
+"""How long every process accepts a new signing key before one of them signs with it."""
 
 
 @attrs.define(eq=False)
@@ -54,6 +45,7 @@ class Running:
     """What is to be ended, and the address until then."""
 
     url: str
+    identity: Identity
     _parts: AsyncExitStack
     _app: web.Application
 
@@ -66,9 +58,7 @@ class Running:
     async def start(
         cls,
         folder: Folder,
-        identity: Identity,
-        store: IdentityStore,
-        lock: FolderLock,
+        lock: FolderLock | None,
         host: str,
         port: int,
         config: ServiceConfig,
@@ -81,45 +71,21 @@ class Running:
             parts.callback(listener.close)
             url = url_of(host, listener.getsockname()[1], config)
             tls = await asyncio.to_thread(load_certificate, config)
-            room = Room(folder.root)
-            await asyncio.to_thread(room.prepare)
-            database = await _open_database(folder, identity, config)
-            parts.push_async_callback(database.aclose)
-            blobs = Blobs(folder.bytes)
-            parts.push_async_callback(blobs.aclose)
-            removal = Removal(database, blobs, room, clock, lambda name, spec: selection.of_spec(identity, name, spec))
-            new_id = Identifiers(clock, secrets.token_hex)
-            ingestion = Ingestion(
-                database,
-                blobs,
-                room,
-                Inspector(workers=config.inspection_workers),
-                config,
-                clock,
-                new_id,
-                removal.remove,
-            )
-            parts.push_async_callback(removal.aclose)
-            parts.push_async_callback(ingestion.aclose)
-            keys = Keys(identity, config)
-            contents = Contents(keys.signer, config.download_url_seconds)
-            ingestion.changed = contents.forget
-            await _remove_orphans(database, blobs, removal)
-            await removal.resume()
-            await ingestion.resume()
+            opened = await open_parts(parts, folder, config, clock)
             context = Context(
                 config=config,
-                identity=identity,
-                database=database,
-                blobs=blobs,
-                room=room,
-                keys=keys,
+                identity=opened.identity,
+                database=opened.database,
+                blobs=opened.blobs,
+                room=opened.room,
+                keys=opened.keys,
                 clock=clock,
-                new_id=new_id,
-                documents=Documents(identity),
-                contents=contents,
-                ingestion=ingestion,
-                removal=removal,
+                new_id=opened.new_id,
+                documents=Documents(opened.identity),
+                contents=opened.contents,
+                ingestion=opened.ingestion,
+                removal=opened.removal,
+                is_shared=opened.is_shared,
                 origin=_origin(host, url, config),
             )
             app = build_app(context, host=host, middlewares=middlewares)
@@ -135,12 +101,12 @@ class Running:
             )
             await runner.setup()
             parts.push_async_callback(runner.cleanup)
-            parts.callback(ingestion.stop_waits)
+            parts.callback(opened.ingestion.stop_waits)
             assert runner.server is not None
             watch = asyncio.create_task(watch_readers(runner.server, config.body_seconds), name="vi-readers")
-            parts.push_async_callback(_cancel, watch)
-            follow = asyncio.create_task(_follow(store, keys), name="vi-keys")
-            parts.push_async_callback(_cancel, follow)
+            parts.push_async_callback(end, watch)
+            follow = asyncio.create_task(_follow(opened, clock), name="vi-keys")
+            parts.push_async_callback(end, follow)
             server = await asyncio.get_running_loop().create_server(
                 acceptor(runner, config.max_connections),
                 sock=listener,
@@ -150,11 +116,12 @@ class Running:
             )
             parts.callback(server.close)
             rest = parts.pop_all()
-            # Last of all: whoever takes the folder next must find it at rest.
             outer = AsyncExitStack()
-            outer.callback(lock.release)
+            if lock is not None:
+                # Last of all: whoever takes the folder next must find it at rest.
+                outer.callback(lock.release)
             outer.push_async_exit(rest)
-            return cls(url, outer, app)
+            return cls(url, opened.identity, outer, app)
 
     async def drain(self, enough: asyncio.Event) -> None:
         """Answer on, as a service that is about to end, until the configured time has passed or *enough* is set."""
@@ -169,23 +136,21 @@ class Running:
         await self._parts.aclose()
 
 
-async def _follow(store: IdentityStore, keys: Keys) -> None:
+async def _follow(opened: Parts, clock: Callable[[], int]) -> None:
     """Go by the keys as they are changed; when they cannot be read, by those that were."""
     while True:
         await asyncio.sleep(_FOLLOW_SECONDS)
         try:
-            changed = store.newer()
-        except (OSError, ViConfigurationError) as error:
+            changed = await asyncio.to_thread(opened.store.newer)
+        except (OSError, SQLAlchemyError, ViConfigurationError) as error:
             logger.warning("The keys cannot be read again: %s", type(error).__name__)
         else:
-            if changed is not None:
-                keys.use(changed)
-                logger.info("The keys have changed")
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait({task})
+            if changed is None:
+                continue
+            logger.info("The keys have changed")
+            if opened.is_shared and opened.keys.expect(changed, clock()):
+                await asyncio.sleep(_EXPECT_SECONDS)
+            opened.keys.use(changed)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -216,43 +181,3 @@ def _origin(host: str, url: str, config: ServiceConfig) -> Callable[[web.BaseReq
     if config.public_url is None and is_everywhere(host):
         return lambda request: f"{config.scheme}://{request.headers['Host']}"
     return lambda request: fixed
-
-
-async def _open_database(folder: Folder, identity: Identity, config: ServiceConfig) -> Metadata:
-    """Open the database beside the bytes, or the one that is named: bytes of one are never served with another."""
-    named = folder.root / NAMED
-    if config.database is None:
-        if named.exists():
-            raise ViConfigurationError(
-                f"The folder {folder.root} holds bytes whose rows are in a PostgreSQL database.",
-                suggestion="Name it by --database or VI_DATABASE.",
-                path=str(folder.root),
-            )
-        return await Database.open(folder.database)
-    if folder.database.exists():
-        raise ViConfigurationError(
-            f"The folder {folder.root} has a database of its own.",
-            suggestion="Serve a new folder with --database, and copy what is there by a client of each.",
-            path=str(folder.root),
-        )
-    from .store.postgres import PostgresDatabase  # an engine that most services do without
-
-    database = await PostgresDatabase.open(config.database, identity.organization_id)
-    named.touch()
-    return database
-
-
-async def _remove_orphans(database: Metadata, blobs: Blobs, removal: Removal) -> None:
-    """Remove the objects that were stored just before a crash and never mentioned in a commit."""
-    stored = await blobs.newest()
-
-    def mentioned(connection: Any) -> set[str]:
-        found = sessions.mentioned(connection, stored)
-        for at in range(0, len(stored), 1000):
-            statement = asset.select().where(asset.c.blob.in_(stored[at : at + 1000])).with_only_columns(asset.c.blob)
-            found.update(connection.execute(statement).scalars())
-        return found
-
-    if stored:
-        known = await database.read(mentioned)
-        await removal.remove([blob for blob in stored if blob not in known])

@@ -45,10 +45,10 @@ _NEWEST_FOLDERS = 16
 _GROUP_OBJECTS = 64
 _GROUP_BYTES = 16 << 20
 _LANES = 2
-_THUMBNAIL = ".thumbnail"
+THUMBNAIL = ".thumbnail"
 
 _FOLDER = re.compile(r"[0-9a-f]{6,12}")
-_BLOB = re.compile(r"[0-9a-f]{6,12}-[0-9a-f]{20,28}")
+OBJECT = re.compile(r"[0-9a-f]{6,12}-[0-9a-f]{20,28}")
 _UPLOAD = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _PART = re.compile(r"\d{1,6}\.[0-9a-f]{16}", re.ASCII)
 _NOWHERE = "refused"
@@ -114,9 +114,10 @@ class Staging:
 
 
 class Blobs:
-    """The objects below one folder."""
+    """The objects below one folder; if it is *shared*, other processes write there too."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, shared: bool = False) -> None:
+        self._shared = shared
         self._objects = root / "objects"
         self._staging = root / "staging"
         self._parts = root / "parts"
@@ -139,7 +140,7 @@ class Blobs:
 
         Ids are read from the database, which may be foreign: no other text becomes a path.
         """
-        if _BLOB.fullmatch(blob) is None:
+        if OBJECT.fullmatch(blob) is None:
             return self._nowhere(blob)
         return self._objects / blob.partition("-")[0] / blob
 
@@ -150,7 +151,7 @@ class Blobs:
     def thumbnail_path(self, blob: str) -> Path:
         """Return the path of the thumbnail of *blob*."""
         path = self.path(blob)
-        return path.with_name(path.name + _THUMBNAIL)
+        return path.with_name(path.name + THUMBNAIL)
 
     @property
     def most_copied(self) -> int | None:
@@ -389,7 +390,7 @@ class Blobs:
             with contextlib.suppress(FileNotFoundError):
                 flush_folder(folder)
             with contextlib.suppress(OSError, ValueError):
-                if int(folder.name, 16) < self._folder - 1:
+                if not self._shared and int(folder.name, 16) < self._folder - 1:
                     folder.rmdir()  # succeeds only once it is empty
 
     def _unlink(self, path: Path) -> None:
@@ -424,14 +425,14 @@ class Blobs:
         return paths
 
     def _list_newest(self) -> list[str]:
-        return [path.name for path in self._newest_paths() if path.suffix != _THUMBNAIL]
+        return [path.name for path in self._newest_paths() if path.suffix != THUMBNAIL]
 
     def _sweep(self, uploads: frozenset[str]) -> None:
         for path in self._staging.iterdir():
             _drop(path)
         newest = set(self._newest_paths())
         for path in newest:
-            if path.suffix == _THUMBNAIL and path.with_suffix("") not in newest:
+            if path.suffix == THUMBNAIL and path.with_suffix("") not in newest:
                 _drop(path)
         self._previews.sweep(lambda blob: self.path(blob).exists())
         for folder in self._parts.iterdir():

@@ -122,6 +122,8 @@ class Room:
                         os.posix_fallocate(file.fileno(), 0, self._ballast)
                     else:
                         write_all(file, bytes(self._ballast))
+            except FileExistsError:
+                pass  # of another process
             except OSError:
                 self._path.unlink(missing_ok=True)
                 raise

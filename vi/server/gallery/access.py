@@ -1,9 +1,9 @@
 """Who may see the gallery, what may be done from where, and what a page may load.
 
 Whoever shows the key, or the ticket that the service's own terminal showed, gets a random token in a cookie that no
-script can read and no other site can send along; the service keeps only its digest, until it is logged out, unused for
-`IDLE_SECONDS`, or the service ends. The cookie opens nothing but the gallery: the API asks for the key in its header as
-before, storage for a signature.
+script can read and no other site can send along. The service keeps only its digest, until it is logged out, unused for
+`IDLE_SECONDS`, or the service ends, unless that is several processes. The cookie opens nothing but the gallery: the API
+asks for the key in its header as before, storage for a signature.
 
 A request that changes something must come from a page of this very origin, by what the browser says of it, and, once
 logged in, carry a token that only such a page holds. Ports do not separate cookies, so a page of another local server
@@ -23,16 +23,16 @@ from aiohttp.typedefs import Handler, Middleware
 from ..context import CONTEXT, Context
 from ..http.api_errors import ApiError
 from ..http.connections import note_known
-from ..identity import AccessKey
 from ..middleware import ACCESS_KEY, READING, refusals
+from ..store.visitors import IDLE_MS
 from . import forms
 from .paths import HOME, LOGIN, LOGOUT, STATIC, is_gallery
+from .visitors import MemoryVisitors, StoredVisitors, Visitors
 
-IDLE_SECONDS = 12 * 3600
+IDLE_SECONDS = IDLE_MS // 1000
 TICKET_SECONDS = 3600
 TICKET = "ticket"
 """The field of the address that logs a browser in."""
-_MAX_SESSIONS = 1000
 TOKEN_HEADER = "X-CSRF-Token"  # noqa: S105 - a name
 TOKEN_FIELD = "csrf"  # noqa: S105 - a name
 
@@ -70,66 +70,71 @@ class Access:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._secret = secrets.token_bytes(32)
-        self._seen: dict[str, tuple[int, AccessKey | None]] = {}
-        self._tickets: dict[str, int] = {}
+        self._visitors: Visitors = StoredVisitors(context.database) if context.is_shared else MemoryVisitors()
         # Cookies are shared by all ports of a host, and there may be several services on it.
         self._cookie = f"vi_gallery_{hashlib.sha256(context.organization_id.encode()).hexdigest()[:12]}"
 
-    def log_in(self, key: str, response: web.Response) -> bool:
+    async def log_in(self, key: str, response: web.Response) -> bool:
         """Give the browser of *response* a session if *key* is right."""
         access = self._context.keys.access(key)
         if access is None:
             return False
-        self._begin(response, access)
+        await self._begin(response, access.digest)
         return True
 
     def ticket(self) -> str:
         """Return a word that logs one browser in, within `TICKET_SECONDS`."""
-        value = secrets.token_urlsafe(32)
-        self._tickets[_digest(value)] = self._context.clock() + TICKET_SECONDS * 1000
-        return value
+        word = f"{self._context.clock() + TICKET_SECONDS * 1000:x}.{secrets.token_urlsafe(24)}"
+        return f"{word}.{self._context.signer.token(self._ticket_binding, word.encode())}"
 
-    def log_in_with(self, ticket: str, response: web.Response) -> bool:
+    @property
+    def _ticket_binding(self) -> str:
+        return f"ticket {self._visitors.scope}"
+
+    async def log_in_with(self, ticket: str, response: web.Response) -> bool:
         """Give the browser of *response* a session for a ticket, which is used up by that."""
-        end = self._tickets.pop(_digest(ticket), 0)
-        if self._context.clock() >= end:
+        word, _, tag = ticket.rpartition(".")
+        if not tag.isascii() or not self._context.signer.knows(
+            tag, self._ticket_binding, word.encode("utf-8", "surrogatepass")
+        ):
             return False
-        self._begin(response)
+        now = self._context.clock()
+        if now >= int(word.partition(".")[0], 16) or not await self._visitors.use(_digest(ticket), now):
+            return False
+        await self._begin(response)
         return True
 
-    def _begin(self, response: web.Response, access: AccessKey | None = None) -> None:
-        now = self._context.clock()
-        self._seen = {digest: seen for digest, seen in self._seen.items() if now - seen[0] < IDLE_SECONDS * 1000}
-        if len(self._seen) >= _MAX_SESSIONS:
-            del self._seen[next(iter(self._seen))]
+    async def _begin(self, response: web.Response, access: str | None = None) -> None:
         value = secrets.token_urlsafe(32)
-        self._seen[_digest(value)] = now, access
+        await self._visitors.add(_digest(value), access, self._context.clock())
         config = self._context.config
         secure = (config.public_url or f"{config.scheme}://").startswith("https://")
         response.set_cookie(self._cookie, value, path="/", httponly=True, samesite="Strict", secure=secure)
 
-    def log_out(self, visitor: Visitor, response: web.Response) -> None:
+    async def log_out(self, visitor: Visitor, response: web.Response) -> None:
         """End a session."""
-        self._seen.pop(visitor.digest, None)
+        await self._visitors.drop(visitor.digest)
         response.del_cookie(self._cookie, path="/", httponly=True, samesite="Strict")
 
-    def visitor(self, request: web.Request) -> Visitor | None:
+    async def visitor(self, request: web.Request) -> Visitor | None:
         """Return the visitor, None when not logged in."""
         value = request.cookies.get(self._cookie)
         if not value:
             return None
-        digest, now = _digest(value), self._context.clock()
-        seen, access = self._seen.pop(digest, (None, None))
-        if seen is None or now - seen >= IDLE_SECONDS * 1000:
+        digest = _digest(value)
+        seen = await self._visitors.see(digest, self._context.clock())
+        if seen is None:
             return None
-        if access is not None and not self._context.keys.holds(access):
-            return None  # revoked since
-        note_known(request)
-        if access is not None:
+        access = None
+        if seen.access is not None:
+            access = self._context.keys.of_digest(seen.access)
+            if access is None:
+                await self._visitors.drop(digest)
+                return None  # revoked since
             request[ACCESS_KEY] = access
-        self._seen[digest] = now, access  # back in at the end: whoever was not seen for longest goes first
-        token = hmac.digest(self._secret, digest.encode(), "sha256").hex()
+        note_known(request)
+        # Made of what no script can read; every process makes the same.
+        token = hmac.digest(value.encode("utf-8", "replace"), b"form", "sha256").hex()
         return Visitor(digest, token, read_only=access is not None and access.read_only)
 
     def is_own_page(self, request: web.Request) -> bool:
@@ -164,7 +169,7 @@ def guard(login_page: Handler, error_page: Handler) -> Middleware:
         if not is_gallery(request.path):
             return await handler(request)
         access = request.app[ACCESS]
-        visitor = access.visitor(request)
+        visitor = await access.visitor(request)
         if visitor is not None:
             request[VISITOR] = visitor
         try:

@@ -18,7 +18,7 @@ _NEXT = "next"
 async def login_page(request: web.Request) -> web.Response:
     """Ask for the key, then lead on to what was asked for."""
     if request.method == "GET" and request.path == LOGIN and TICKET in request.query:
-        return _with_ticket(request)
+        return await _with_ticket(request)
     reading = request.method in ("GET", "HEAD")
     # A process that waits for the service asks for the front page and wants a 200.
     status = 200 if reading and request.path in (HOME, LOGIN) else 401
@@ -26,12 +26,11 @@ async def login_page(request: web.Request) -> web.Response:
     return _ask(request, wanted, status)
 
 
-def _with_ticket(request: web.Request) -> web.Response:
+async def _with_ticket(request: web.Request) -> web.Response:
     """Log in by the link that the service's terminal showed; no other site may lead here."""
     answer = web.Response(status=303, headers={"Location": HOME})
-    if request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin") and request.app[ACCESS].log_in_with(
-        request.query[TICKET], answer
-    ):
+    site = request.headers.get("Sec-Fetch-Site", "none")
+    if site in ("none", "same-origin") and await request.app[ACCESS].log_in_with(request.query[TICKET], answer):
         return answer
     refusals.note("a link to log in that is used or too old")
     return _ask(request, HOME, 401, h("p", "This link was used or is too old. Log in with the key.", class_="problem"))
@@ -42,7 +41,7 @@ async def log_in(request: web.Request) -> web.Response:
     given = request.get(FORM, {})
     wanted = _safe(given.get(_NEXT, ""))
     answer = web.Response(status=303, headers={"Location": wanted})
-    if request.app[ACCESS].log_in(given.get("key", "").strip().strip("'\""), answer):
+    if await request.app[ACCESS].log_in(given.get("key", "").strip().strip("'\""), answer):
         return answer
     refusals.note("a login to the gallery with another key")
     return _ask(request, wanted, 401, h("p", "This is not the key of this service.", class_="problem", role="alert"))
@@ -51,7 +50,7 @@ async def log_in(request: web.Request) -> web.Response:
 async def log_out(request: web.Request) -> web.Response:
     """Forget the browser."""
     answer = web.Response(status=303, headers={"Location": HOME})
-    request.app[ACCESS].log_out(request[VISITOR], answer)
+    await request.app[ACCESS].log_out(request[VISITOR], answer)
     return answer
 
 

@@ -62,7 +62,7 @@ async def take(request: web.Request) -> web.Response:
         begun = await begin(context, name, MANAGED_SOURCE, spec)
         for item, one in zip(begun.items, received, strict=True):
             if item.state != ItemState.REFUSED:
-                with context.ingestion.arriving(begun.row.id, item.idx) as session:
+                async with context.ingestion.arriving(begun.row.id, item.idx) as session:
                     size, crc = one.staged.size, one.staged.crc32c
                     blob = await context.blobs.adopt(one.staged, session.id)
                     await context.ingestion.arrived(session, item.idx, blob, size, crc)

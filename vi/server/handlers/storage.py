@@ -49,7 +49,7 @@ async def put_object(request: web.Request) -> web.Response:
     size = _check(request, UPLOAD, "PUT")
     assert size is not None
     index = int(request.match_info["index"])
-    with context.ingestion.arriving(request.match_info["session"], index) as session:
+    async with context.ingestion.arriving(request.match_info["session"], index) as session:
         try:
             with context.room.taking(size) as taking:
                 blob, stored, crc = await _receive(request, context, session.id, size, taking)
@@ -124,18 +124,20 @@ async def get_object(request: web.Request) -> web.StreamResponse:
         answer = await serve_object(request, known)
         if answer is not None:
             return answer
-    row = await context.database.read(partial(_find_object, request=request))
-    if row is None:
-        context.contents.forget([asset_id])
-        raise not_found("Object", asset_id)
-    known = context.contents.remember(row)
-    if context.blobs.redirects:
-        url = await context.blobs.download_url(known.blob, known.mime, request.method)
-        return web.Response(status=307, headers={"Location": url, "Cache-Control": "no-store"})
-    answer = await serve_object(request, known)
-    if answer is None:
-        raise not_found("Object", asset_id)
-    return answer
+    missing = None
+    while True:
+        row = await context.database.read(partial(_find_object, request=request))
+        if row is None or row.blob == missing:
+            context.contents.forget([asset_id])
+            raise not_found("Object", asset_id)
+        known = context.contents.remember(row)
+        if context.blobs.redirects:
+            url = await context.blobs.download_url(known.blob, known.mime, request.method)
+            return web.Response(status=307, headers={"Location": url, "Cache-Control": "no-store"})
+        answer = await serve_object(request, known)
+        if answer is not None:
+            return answer
+        missing = known.blob  # replaced since it was read, unless the row still names it
 
 
 def _find_object(connection: sa.Connection, request: web.Request) -> sa.Row[Any] | None:

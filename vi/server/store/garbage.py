@@ -18,7 +18,9 @@ def discard(connection: sa.Connection, blobs: list[str]) -> list[str]:
 
 def discarded(connection: sa.Connection, blobs: list[str]) -> None:
     """Record that objects were removed."""
-    connection.execute(garbage.delete().where(garbage.c.blob == sa.bindparam("gone")), [{"gone": b} for b in blobs])
+    connection.execute(
+        garbage.delete().where(garbage.c.blob == sa.bindparam("gone")), [{"gone": b} for b in sorted(blobs)]
+    )
 
 
 def left(connection: sa.Connection) -> list[str]:

@@ -78,7 +78,7 @@ def find_item(connection: sa.Connection, dataset_seq: int, ingestion_id: str, fi
 def create(connection: sa.Connection, values: dict[str, Any]) -> Row:
     """Insert an upload and return it with its session."""
     seq = connection.execute(multipart_upload.insert().values(**values).returning(multipart_upload.c.seq)).scalar_one()
-    return connection.execute(_uploads.where(multipart_upload.c.seq == seq)).one()
+    return get(connection, int(seq))
 
 
 _uploads = sa.select(
@@ -91,6 +91,11 @@ _uploads = sa.select(
     ingestion_session.c.source_provider,
     ingestion_session.c.source_id,
 ).join(ingestion_session, ingestion_session.c.seq == multipart_upload.c.session_seq)
+
+
+def get(connection: sa.Connection, seq: int) -> Row:
+    """Return an upload with its session."""
+    return connection.execute(_uploads.where(multipart_upload.c.seq == seq)).one()
 
 
 def find(connection: sa.Connection, dataset_seq: int, identifier: str) -> Row:
@@ -145,7 +150,7 @@ def _held(connection: sa.Connection, row: Row) -> Row:
     if not locks.are_needed(connection):
         return row
     locks.lock_uploads(connection, multipart_upload.c.seq == row.seq)
-    return connection.execute(_uploads.where(multipart_upload.c.seq == row.seq)).one()
+    return get(connection, row.seq)
 
 
 def complete_part(connection: sa.Connection, row: Row, number: int, etag: str) -> None:
@@ -221,10 +226,14 @@ def count_open(connection: sa.Connection, session_seq: int, index: int) -> int:
     return int(connection.execute(statement.where(*mine, open_)).scalar_one())
 
 
-def finish(connection: sa.Connection, seq: int, now: int) -> None:
-    """Record that the parts are joined."""
-    _move(connection, seq, UploadState.DONE, now)
-    connection.execute(multipart_part.delete().where(multipart_part.c.upload_seq == seq))
+def finish(connection: sa.Connection, row: Row, now: int) -> list[str]:
+    """Record that the parts are joined; returns what is to be removed and was recorded as garbage.
+
+    Nothing is recorded where a start looks into the folder for such parts.
+    """
+    _move(connection, row.seq, UploadState.DONE, now)
+    connection.execute(multipart_part.delete().where(multipart_part.c.upload_seq == row.seq))
+    return discard(connection, [f"{PARTS}{row.session_id}/{row.id}"]) if locks.are_needed(connection) else []
 
 
 def _move(connection: sa.Connection, seq: int, state: str, now: int) -> None:

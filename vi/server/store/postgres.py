@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from ..._optional import require
 from ...errors import ViConfigurationError
-from . import migrations, query_postgres, schema
+from . import migrations, query_postgres
 from .metadata import TooManyReadsError, Work
 from .readers import READERS, Readers
 
@@ -33,46 +33,40 @@ _LONGEST_PAUSE = 0.5
 _TRIES = 20
 _AGAIN = frozenset({"40001", "40P01"})
 _CANCELLED = "57014"
-_PREPARING, _SERVING = 0x76695F70, 0x76695F73
+_PREPARING, _LEADING = 0x76695F70, 0x76695F6C
 """Names of advisory locks."""
 
 
 class PostgresDatabase:
     """The metadata in one PostgreSQL database, opened by `PostgresDatabase.open`."""
 
-    def __init__(self, readers: sa.Engine, writers: sa.Engine, holder: sa.Connection) -> None:
+    def __init__(self, readers: sa.Engine, writers: sa.Engine) -> None:
         self._readers = readers
         self._writers = writers
-        self._holder = holder
+        self._leader: sa.Connection | None = None
+        self._is_leader = False
         self._reading = Readers()
         self._writing = ThreadPoolExecutor(_WRITERS, thread_name_prefix="vi-database-writer")
         self._closing = threading.Event()
 
     @classmethod
-    async def open(cls, url: str, organization_id: str) -> PostgresDatabase:
-        """Connect to the database at *url*, making its tables first; it belongs to one organization and one process."""
-        return await asyncio.to_thread(cls._open, url, organization_id)
+    async def open(cls, url: str) -> PostgresDatabase:
+        """Connect to the database at *url*, making its tables first."""
+        return await asyncio.to_thread(cls.open_blocking, url)
 
     @classmethod
-    def _open(cls, url: str, organization_id: str) -> PostgresDatabase:
+    def open_blocking(cls, url: str, *, make: bool = True, upgrade: bool = False) -> PostgresDatabase:
+        """Do as `open` does; with *upgrade* bring tables of an older release to this one's. Blocking.
+
+        Without *make* an empty database is refused.
+        """
         readers = _engine(url, READERS, "REPEATABLE READ", statement_timeout=int(_QUERY_SECONDS * 1000))
         writers = _engine(url, _WRITERS + 1, "READ COMMITTED")
-        holder = None
         try:
-            holder = writers.connect()
-            if not holder.execute(sa.select(sa.func.pg_try_advisory_lock(_SERVING))).scalar():
-                raise ViConfigurationError(
-                    f"The database {_shown(url)} is served by another process.",
-                    suggestion="End that service first, or name another database.",
-                )
-            holder.commit()
             with writers.begin() as connection:
-                _prepare(connection, url, organization_id)
-            return cls(readers, writers, holder)
+                _prepare(connection, url, make=make, upgrade=upgrade)
+            return cls(readers, writers)
         except BaseException as error:
-            if holder is not None:
-                holder.invalidate()
-                holder.close()
             readers.dispose()
             writers.dispose()
             if isinstance(error, sa.exc.DBAPIError):
@@ -82,9 +76,11 @@ class PostgresDatabase:
 
     async def read(self, work: Work[T]) -> T:
         """Run *work* on a reader's connection, in one consistent view; raises `TooManyReadsError`."""
-        return await self._reading.run(self._read, work)
+        return await self._reading.run(self.read_blocking, work)
 
-    def _read(self, work: Work[T]) -> T:
+    def read_blocking(self, work: Work[T]) -> T:
+        """Do as `read` does, in this thread."""
+
         def once() -> T:
             with self._readers.connect() as connection:
                 return work(connection)
@@ -100,12 +96,14 @@ class PostgresDatabase:
         """Run *work* in a transaction; returns when it is durable. It may run more than once; an error undoes it."""
         if self._closing.is_set():
             raise RuntimeError("the database is closed")
-        writing = asyncio.get_running_loop().run_in_executor(self._writing, self._write, work)
+        writing = asyncio.get_running_loop().run_in_executor(self._writing, self.write_blocking, work)
         writing.add_done_callback(lambda done: None if done.cancelled() else done.exception())
         result: T = await asyncio.shield(writing)
         return result
 
-    def _write(self, work: Work[T]) -> T:
+    def write_blocking(self, work: Work[T]) -> T:
+        """Do as `write` does, in this thread."""
+
         def once() -> T:
             with self._writers.connect() as connection:
                 transaction = connection.begin()
@@ -142,16 +140,41 @@ class PostgresDatabase:
             pause = min(2 * pause, _LONGEST_PAUSE)
         raise AssertionError("unreachable")
 
+    async def leads(self) -> bool:
+        """Tell whether this process is the one of all on this database that does what one is enough for."""
+        return await asyncio.to_thread(self._leads)
+
+    def _leads(self) -> bool:
+        try:
+            if self._leader is None:
+                self._leader = self._writers.connect().execution_options(isolation_level="AUTOCOMMIT")
+                self._is_leader = False
+            if self._is_leader:
+                self._leader.execute(sa.select(1))  # the lock goes with the connection
+            else:
+                lock = self._leader.execute(sa.select(sa.func.pg_try_advisory_lock(_LEADING)))
+                self._is_leader = bool(lock.scalar())
+            return self._is_leader
+        except BaseException:
+            self._resign()
+            raise
+
+    def _resign(self) -> None:
+        if self._leader is not None:
+            self._leader.invalidate()  # the lock goes with the connection
+            self._leader.close()
+            self._leader = None
+
     async def aclose(self) -> None:
         """Finish queued work and close."""
-        self._closing.set()
-        await asyncio.to_thread(self._end)
+        await asyncio.to_thread(self.close_blocking)
 
-    def _end(self) -> None:
+    def close_blocking(self) -> None:
+        """Do as `aclose` does, in this thread."""
+        self._closing.set()
         self._writing.shutdown()
         self._reading.shutdown()
-        self._holder.invalidate()  # its session holds the lock
-        self._holder.close()
+        self._resign()
         self._writers.dispose()
         self._readers.dispose()
 
@@ -194,28 +217,28 @@ def _engine(url: str, connections: int, isolation: Any, **settings: int) -> sa.E
     )
 
 
-def _prepare(connection: sa.Connection, url: str, organization_id: str) -> None:
-    """Make the tables of an empty database, one process at a time, and check whose it is."""
+def _prepare(connection: sa.Connection, url: str, *, make: bool, upgrade: bool) -> None:
+    """Make the tables of an empty database, one process at a time."""
     if connection.execute(sa.text("SHOW server_encoding")).scalar() != "UTF8":
         raise ViConfigurationError(
             f"The database {_shown(url)} is not in UTF-8.", suggestion="Make one: createdb --encoding=UTF8 NAME"
         )
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_PREPARING)))
     new = not sa.inspect(connection).get_table_names()
+    if new and not make:
+        raise ViConfigurationError(
+            f"The database {_shown(url)} is empty.", suggestion="Serve a folder with it first: vi-sdk serve --database"
+        )
     if new:
         for statement in query_postgres.functions():
             connection.exec_driver_sql(statement)
-    if not migrations.prepare(connection):
+    if upgrade and not new:
+        migrations.run(connection)
+    if not migrations.prepare(connection) and not migrations.is_next(connection):
         raise ViConfigurationError(
             f"The database {_shown(url)} has tables of another release.",
-            suggestion=f"Use the release that made it; this one needs revision {migrations.HEAD}.",
+            suggestion=f"Run: vi-sdk server migrate; this release needs revision {migrations.HEAD}.",
         )
     if new:
-        connection.exec_driver_sql(query_postgres.INDEX)
-        connection.execute(schema.service.insert().values(one=1, identity={"organization_id": organization_id}))
-    owner: Any = connection.execute(sa.select(schema.service.c.identity)).scalar_one()
-    if owner["organization_id"] != organization_id:
-        raise ViConfigurationError(
-            f"The database {_shown(url)} belongs to organization {owner['organization_id']}, the folder to another.",
-            suggestion="Serve the folder that the database was made for.",
-        )
+        for statement in query_postgres.INDEXES:
+            connection.exec_driver_sql(statement)

@@ -58,7 +58,12 @@ _FOLD_JSON = (
     "coalesce(jsonb_object_agg(key, CASE jsonb_typeof(value) WHEN 'string' THEN to_jsonb(vi_fold(value #>> '{}')) "
     "ELSE value END), '{}') FROM jsonb_each($1) $fold$"
 )
-INDEX = "CREATE INDEX ix_asset_custom_metadata ON asset USING gin (vi_fold_json(custom_metadata) jsonb_path_ops)"
+WAITING_INDEX = "CREATE INDEX ix_ingest_item_waiting ON ingest_item (session_seq, idx) WHERE state = 1"
+"""Of the files that have arrived and wait to be looked at: there are few at any time."""
+INDEXES = (
+    "CREATE INDEX ix_asset_custom_metadata ON asset USING gin (vi_fold_json(custom_metadata) jsonb_path_ops)",
+    WAITING_INDEX,
+)
 
 
 def dump_json(value: Any) -> str:

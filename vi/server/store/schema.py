@@ -261,7 +261,12 @@ service: sa.Table = sa.Table(
 """One row: the identity of a service of several processes. The identity of a folder is in a file."""
 
 visitor: sa.Table = sa.Table(
-    "visitor", metadata, sa.Column("digest", TEXT, primary_key=True), _big("seen"), sa.Index(None, "seen")
+    "visitor",
+    metadata,
+    sa.Column("digest", TEXT, primary_key=True),
+    _big("seen"),
+    _text("access", nullable=True),
+    sa.Index(None, "seen"),
 )
 """Browsers that are logged in to the gallery of such a service."""
 

@@ -31,6 +31,8 @@ class Arrival:
     size: int
     crc32c: int
     repeated: bool = False
+    tries: int = 0
+    """How often it was claimed, where several processes look at files."""
 
 
 @attrs.define

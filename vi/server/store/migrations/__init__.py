@@ -14,7 +14,7 @@ from ...._optional import require
 from ....errors import ViConfigurationError
 from .. import schema
 
-HEAD = "0005"
+HEAD = "0006"
 
 _version = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
 
@@ -32,8 +32,35 @@ def prepare(connection: sa.Connection) -> bool:
     return connection.execute(sa.select(_version.c.version_num)).scalar() == HEAD
 
 
+def revision(connection: sa.Connection) -> str | None:
+    """Return the revision of a database; None if it is empty."""
+    if not sa.inspect(connection).has_table(_version.name):
+        return None
+    found: str | None = connection.execute(sa.select(_version.c.version_num)).scalar()
+    return found
+
+
+def is_next(connection: sa.Connection) -> bool:
+    """Tell whether the database is one revision ahead: that one only adds, so that processes can be updated in turn."""
+    found = revision(connection)
+    return found is not None and found.isdigit() and int(found) == int(HEAD) + 1
+
+
 def upgrade(path: Path, revision: str = "head") -> None:
-    """Run the migrations on the database at *path*; blocking."""
+    """Run the migrations on the SQLite database at *path*; blocking."""
+    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), poolclass=sa.NullPool)
+    try:
+        with engine.begin() as connection:
+            run(connection, revision)
+    except ViConfigurationError as error:
+        error.path = str(path)
+        raise
+    finally:
+        engine.dispose()
+
+
+def run(connection: sa.Connection, revision: str = "head") -> None:
+    """Run the migrations in a transaction of *connection*; blocking."""
     require("alembic", "The database of an older release")
     from alembic import command
     from alembic.config import Config
@@ -41,12 +68,8 @@ def upgrade(path: Path, revision: str = "head") -> None:
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), poolclass=sa.NullPool)
+    config.attributes["connection"] = connection
     try:
-        with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, revision)
+        command.upgrade(config, revision)
     except CommandError as error:
-        raise ViConfigurationError(f"The database cannot be upgraded: {error}.", path=str(path)) from error
-    finally:
-        engine.dispose()
+        raise ViConfigurationError(f"The database cannot be upgraded: {error}.") from error

@@ -1,0 +1,139 @@
+"""What a service has beside its listener, opened in order: who it is, its rows, its bytes, what looks at files."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+import attrs
+
+from ..errors import ViConfigurationError
+from .config import Folder, ServiceConfig
+from .contents import Contents
+from .disk.blobs import Blobs
+from .disk.room import Room
+from .identifiers import Identifiers
+from .identity import Identity, IdentityFile, IdentityStore, Keys, load_identity
+from .ingestion import Ingestion
+from .inspection.inspector import Inspector
+from .objects import ObjectStore
+from .removal import Removal
+from .store import selection
+from .store.database import Database
+from .store.mentioned import mentioned
+from .store.metadata import Metadata
+
+if TYPE_CHECKING:
+    from .housekeeping import Housekeeping
+    from .store.postgres import PostgresDatabase
+
+
+@attrs.frozen
+class Parts:
+    """What the listener and a worker share."""
+
+    identity: Identity
+    store: IdentityStore
+    keys: Keys
+    database: Metadata
+    room: Room
+    blobs: ObjectStore
+    removal: Removal
+    ingestion: Ingestion
+    contents: Contents
+    new_id: Identifiers
+    is_shared: bool
+    """Whether other processes work on the same rows and bytes."""
+
+
+async def open_parts(stack: AsyncExitStack, folder: Folder, config: ServiceConfig, clock: Callable[[], int]) -> Parts:
+    """Open the folder and resume what it holds; *stack* ends everything again."""
+    room = Room(folder.root)
+    await asyncio.to_thread(room.prepare)
+    shared: PostgresDatabase | None = None
+    if config.database is not None:
+        identity, store, shared = await _open_shared(stack, folder, config, config.database, clock)
+        database: Metadata = shared
+    else:
+        identity, store, database = await _open_own(stack, folder, config, clock)
+    blobs = Blobs(folder.bytes, shared=shared is not None)
+    stack.push_async_callback(blobs.aclose)
+    removal = Removal(database, blobs, room, clock, partial(selection.of_spec, identity))
+    new_id = Identifiers(clock, secrets.token_hex)
+    inspector = Inspector(workers=config.inspection_workers)
+    work = (database, blobs, room, inspector, config, clock, new_id, removal.remove)
+    keeping: Housekeeping | None = None
+    ingestion: Ingestion
+    if shared is None:
+        ingestion = Ingestion(*work)
+    else:
+        from .disk.leftovers import Leftovers
+        from .housekeeping import Housekeeping
+        from .shared_ingestion import SharedIngestion
+
+        ingestion = together = SharedIngestion(*work)
+        keeping = Housekeeping(shared, together, removal, Leftovers(folder.bytes), config, clock)
+    stack.push_async_callback(removal.aclose)
+    stack.push_async_callback(ingestion.aclose)
+    keys = Keys(identity, config)
+    contents = Contents(keys.signer, config.download_url_seconds, remembers=shared is None)
+    ingestion.changed = contents.forget
+    if keeping is None:
+        await _remove_orphans(database, blobs, removal)
+        await removal.resume(await removal.left())
+    await ingestion.resume()
+    if keeping is not None:
+        stack.push_async_callback(end, asyncio.create_task(keeping.run(), name="vi-housekeeping"))
+    return Parts(identity, store, keys, database, room, blobs, removal, ingestion, contents, new_id, shared is not None)
+
+
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancel a task of the background and wait for its end."""
+    task.cancel()
+    await asyncio.wait({task})
+
+
+async def _open_own(
+    stack: AsyncExitStack, folder: Folder, config: ServiceConfig, clock: Callable[[], int]
+) -> tuple[Identity, IdentityStore, Metadata]:
+    if folder.elsewhere.exists():
+        raise ViConfigurationError(
+            f"The folder {folder.root} holds bytes whose rows are in a PostgreSQL database.",
+            suggestion="Name it by --database or VI_DATABASE.",
+            path=str(folder.root),
+        )
+    load_identity(folder.identity, config, clock())
+    store = IdentityFile(folder.identity)
+    database = await Database.open(folder.database)
+    stack.push_async_callback(database.aclose)
+    return store.read(), store, database
+
+
+async def _open_shared(
+    stack: AsyncExitStack, folder: Folder, config: ServiceConfig, url: str, clock: Callable[[], int]
+) -> tuple[Identity, IdentityStore, PostgresDatabase]:
+    if folder.database.exists():
+        raise ViConfigurationError(
+            f"The folder {folder.root} has a database of its own.",
+            suggestion="Serve a new folder with --database, and copy what is there by a client of each.",
+            path=str(folder.root),
+        )
+    from .shared_identity import IdentityRow  # an engine that most services do without
+    from .store.postgres import PostgresDatabase
+
+    database = await PostgresDatabase.open(url)
+    stack.push_async_callback(database.aclose)
+    store = IdentityRow(database)
+    return await asyncio.to_thread(store.open, folder, config, clock()), store, database
+
+
+async def _remove_orphans(database: Metadata, blobs: Blobs, removal: Removal) -> None:
+    """Remove the objects that were stored just before a crash and never mentioned in a commit."""
+    stored = await blobs.newest()
+    if stored:
+        known = await database.read(partial(mentioned, blobs=stored))
+        await removal.remove([blob for blob in stored if blob not in known])

@@ -201,7 +201,7 @@ def test_a_service_that_goes_away_in_a_large_file_costs_no_part(
         trip(number, request)
 
     service.at, service.after = cut, cut_after_seven
-    few = vi.RetryPolicy(max_attempts=2, backoff=0.01, backoff_max=0.02, connect_patience=0.2)
+    few = vi.RetryPolicy(max_attempts=2, backoff=0.01, backoff_max=0.02)
     with service.client(retries=few) as failing, pytest.raises(vi.errors.ViError) as caught:
         failing.assets.upload(dataset, some, show_progress=False)
     service.reset()

@@ -85,7 +85,7 @@ def test_killed_for_longer_the_same_call_again_completes(
     mortal: ServiceProcess, cache: Path, several: Path, seed: int
 ) -> None:
     chance = random.Random(1000 + seed)
-    hurried = vi.RetryPolicy(max_attempts=2, backoff=0.01, backoff_max=0.02, connect_patience=0.2)
+    hurried = vi.RetryPolicy(max_attempts=2, backoff=0.01, backoff_max=0.02, connect_patience=1.0)
     with client_of(mortal) as client:
         dataset = client.datasets.create(name="mortal").dataset_id
         dying(mortal, chance)

@@ -129,7 +129,7 @@ def proxy(service: RecordedService, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 def client_of(service: RecordedService, endpoint: str) -> vi.Client:
-    retries = vi.RetryPolicy(max_attempts=1, connect_patience=0.1)
+    retries = vi.RetryPolicy(max_attempts=1)
     return vi.Client(service.secret_key, service.organization_id, endpoint, allow_http=True, retries=retries)
 
 
@@ -181,7 +181,7 @@ def test_this_machine_is_reached_without_the_proxy(
 
 PROBE = """
 import sys, vi
-retries = vi.RetryPolicy(max_attempts=1, connect_patience=0.1)
+retries = vi.RetryPolicy(max_attempts=1)
 with vi.Client(endpoint="https://service.test", retries=retries) as client:
     client.datasets.list()
 """

@@ -17,7 +17,7 @@ from vi import RetryPolicy, Timeouts
 
 FILES = 600
 PATIENT = RetryPolicy(max_attempts=8, backoff=0.2, backoff_max=1.0, connect_patience=20.0)
-HASTY = RetryPolicy(max_attempts=2, backoff=0.05, connect_patience=0.1)
+HASTY = RetryPolicy(max_attempts=2, backoff=0.05, connect_patience=1.0)
 
 
 def restart(process: ServiceProcess) -> None:

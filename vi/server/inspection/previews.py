@@ -79,7 +79,7 @@ def _small(image: Image.Image, side: int) -> Image.Image:
         whole = image.convert("F")
     elif "transparency" in image.info:
         whole = image.convert("RGBA")
-    small = whole.resize(fit(whole.size, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    small = whole.resize(fit(whole.size, side), Image.Resampling.HAMMING, reducing_gap=2.0)
     small = _in_srgb(_upright(small, image.info), profile)
     if small.mode == "F":
         small = _stretched(small)

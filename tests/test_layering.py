@@ -25,7 +25,20 @@ LAYERS: dict[str, int] = {
     "profiles": 1,
     "_directories": 4,
     **dict.fromkeys(
-        ("cli", "__main__", "fastapi", "testing", "rows", "otel", "contract", "filesystem", "torch", "_pyinstaller"), 5
+        (
+            "cli",
+            "__main__",
+            "fastapi",
+            "testing",
+            "rows",
+            "otel",
+            "contract",
+            "filesystem",
+            "torch",
+            "runs",
+            "_pyinstaller",
+        ),
+        5,
     ),
 }
 """Which layer a top-level module is in; it may import its own and those below."""
@@ -36,22 +49,24 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("threads", "outcomes", "dictated"),
         ("sources", "signed", "byte_ranges", "minimum_rate", "files"),
         ("record", "bodies", "remote_folders"),
-        ("storage", "journals", "discovery"),
+        ("storage", "journals", "discovery", "document_folders"),
         ("preparation", "upload"),
         ("download",),
         ("streaming", "memory"),
     ),
     # What makes up an operation never knows its owner.
     ASSETS: (
-        ("types",),
+        ("types", "packing"),
         ("plans", "polling"),
         ("responses", "metadata"),
+        ("run_plans",),
         ("results", "calls", "arguments"),
         ("remote_index", "deletion", "metadata_changes"),
         ("upload", "download"),
         ("reading",),
         ("transfers",),
         ("sync",),
+        ("run_reports",),
         ("folders",),
         ("resource",),
     ),

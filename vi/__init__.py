@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from . import otel as otel
     from . import profiles as profiles
     from . import rows as rows
+    from . import runs as runs
     from . import testing as testing
     from . import transfers as transfers
     from ._events import Hooks, Listener, RequestEvent, RetryEvent, SilenceEvent, TransferProgress
@@ -85,6 +86,8 @@ if TYPE_CHECKING:
         BulkDeletionResult,
         SetMetadataResult,
     )
+    from .api.resources.datasets.assets.run_plans import RunFolder, RunPlan
+    from .api.resources.datasets.assets.run_reports import RunStatus, ShardReport
     from .api.resources.datasets.assets.sync.comparison import VerifyResult
     from .api.resources.datasets.assets.sync.run import SyncResult
     from .api.resources.datasets.assets.types import AssetSortCriterion, SortCriterion, SortOrder
@@ -99,6 +102,7 @@ if TYPE_CHECKING:
     from .client import AsyncClient, Client, LocalClient
     from .codes import FileCode
     from .config import RetryPolicy, Settings, Timeouts, TransferLimits
+    from .runs import finish, run_shard, run_shards
 
 __all__ = [
     "ArrowTable",
@@ -173,8 +177,12 @@ __all__ = [
     "ResourceRetentionMode",
     "RetryEvent",
     "RetryPolicy",
+    "RunFolder",
+    "RunPlan",
+    "RunStatus",
     "SetMetadataResult",
     "Settings",
+    "ShardReport",
     "SilenceEvent",
     "SkippedFile",
     "SortCriterion",
@@ -209,6 +217,9 @@ __all__ = [
     "ViValidationError",
     "WatchEvent",
     "__version__",
+    "finish",
+    "run_shard",
+    "run_shards",
 ]
 
 _HOMES = {
@@ -293,6 +304,8 @@ _HOMES = {
         "BulkDeletionResult",
         "SetMetadataResult",
     ),
+    ".api.resources.datasets.assets.run_plans": ("RunFolder", "RunPlan"),
+    ".api.resources.datasets.assets.run_reports": ("RunStatus", "ShardReport"),
     ".api.resources.datasets.assets.sync.comparison": ("VerifyResult",),
     ".api.resources.datasets.assets.sync.run": ("SyncResult",),
     ".api.resources.datasets.assets.watching": ("AssetWatch", "BlockingAssetWatch", "WatchEvent"),
@@ -336,9 +349,10 @@ _HOMES = {
         "Timeouts",
         "TransferLimits",
     ),
+    ".runs": ("finish", "run_shard", "run_shards"),
 }
 _LAZY = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = ("config", "contract", "fastapi", "otel", "profiles", "rows", "testing", "transfers")
+_MODULES = ("config", "contract", "fastapi", "otel", "profiles", "rows", "runs", "testing", "transfers")
 
 
 def __getattr__(name: str) -> Any:

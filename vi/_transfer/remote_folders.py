@@ -69,10 +69,7 @@ class RemoteFolder:
 
     def prepare(self) -> None:
         """Make the folder if it is missing and prove that a file can be made and removed in it. Blocking."""
-        try:
-            fs = self.path.fs
-        except ImportError as error:
-            raise ViConfigurationError(f"{self.label} cannot be used: {redact(str(error))}.") from None
+        fs = self._fs()
         probe = self._path(_temporary())
 
         def make() -> None:
@@ -119,6 +116,40 @@ class RemoteFolder:
 
         _asked(self.target(name), put)
 
+    def names(self) -> list[str]:
+        """Return the names of the files in it. Blocking."""
+        fs = self._fs()
+
+        def look() -> list[str]:
+            fs.invalidate_cache()
+            return [str(path).rstrip("/").rpartition("/")[2] for path in fs.ls(self.path.path, detail=False)]
+
+        return _asked(self.label, look)
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a small file in it. Blocking."""
+        return bytes(_asked(self.target(name), lambda: self._fs().cat_file(self._path(name))))
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a small file in it, in place of one of the same name. Blocking."""
+        fs, temporary = self._fs(), self._path(_temporary())
+
+        def write() -> None:
+            try:
+                fs.pipe_file(temporary, data)
+            except FileNotFoundError:
+                fs.makedirs(self.path.path, exist_ok=True)
+                fs.pipe_file(temporary, data)
+            _move(fs, temporary, self._path(name))
+
+        _asked(self.target(name), write)
+
+    def _fs(self) -> Any:
+        try:
+            return self.path.fs
+        except ImportError as error:
+            raise ViConfigurationError(f"{self.label} cannot be used: {redact(str(error))}.") from None
+
     def _path(self, name: str) -> str:
         return f"{str(self.path.path).rstrip('/')}/{name}"
 
@@ -141,11 +172,16 @@ def remote_folder(item: Any) -> RemoteFolder:
             suggestion="Give a local folder, or a writable address such as s3://bucket/folder.",
         )
     path = path_of(item) if isinstance(item, str) else item
-    scheme, _, rest = str(path).partition("://")
+    return RemoteFolder(without_password(str(path)).rstrip("/"), path)
+
+
+def without_password(address: str) -> str:
+    """Return an address without a password and without its query, which may be a signature."""
+    scheme, _, rest = address.partition("://")
     host, slash, below = rest.partition("?")[0].partition("/")
     if ":" in host.rpartition("@")[0]:
         host = host.rpartition("@")[2]
-    return RemoteFolder(f"{scheme}://{f'{host}{slash}{below}'.rstrip('/')}", path)
+    return f"{scheme}://{host}{slash}{below}"
 
 
 async def to_the_end(call: Callable[[], None]) -> None:

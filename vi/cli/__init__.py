@@ -31,6 +31,7 @@ from . import (
     exits,
     moves,
     refusals,
+    runs,
     serve,
     server,
     transfers,
@@ -68,7 +69,7 @@ def build_parser() -> VerbParser:
     group = add_group(verbs, "assets", "list, upload, download, compare and delete assets")
     for module in (assets, moves, compare):
         module.add_to(group)
-    for module in (transfers, account, config, doctor, serve, server, demo, completion):
+    for module in (runs, transfers, account, config, doctor, serve, server, demo, completion):
         module.add_to(verbs)
     about = add_verb(verbs, "help", "show the help of a command", "  vi-sdk help assets upload\n")
     about.add_argument("words", nargs="*", metavar="COMMAND", help="the command")

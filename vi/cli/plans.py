@@ -147,9 +147,7 @@ def tell(given: argparse.Namespace, result: SyncResult) -> int:
     sheet = result._sheet()
     output.tell_counts(given, sheet, sheet.notes)
     output.tell_details(sheet.details)
-    moved = [part for part in (result.upload, result.download) if part is not None]
-    failures = [failure for part in moved for failure in part.failures] + result.failures
-    code = exits.of_failures(failures)
+    code = exits.of_failures(result.all_failures)
     if code == exits.DONE and not result.ok:
         return exits.FAILED
     return code or nothing(given, len(result.plan) == 0)

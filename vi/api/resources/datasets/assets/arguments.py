@@ -26,13 +26,13 @@ Detection = Literal["extension", "content"]
 """What tells the type of a file."""
 
 
-def is_by_content(detect: Detection, *, dry_run: bool) -> bool:
+def is_by_content(detect: Detection, *, planned: bool) -> bool:
     """Tell whether files have the type that their content shows."""
     if detect not in ("extension", "content"):
         message = f"detect must be 'extension' or 'content', got {str(detect)[:40]!r}."
         raise ViInvalidParameterError(message, parameter="detect")
-    if dry_run and detect == "content":
-        raise ViInvalidParameterError("A plan keeps no types: leave detect out of a dry run.", parameter="detect")
+    if planned and detect == "content":
+        raise ViInvalidParameterError("A plan keeps no types: leave detect out of it.", parameter="detect")
     return detect == "content"
 
 

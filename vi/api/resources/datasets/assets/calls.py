@@ -31,7 +31,7 @@ class AssetCalls:
         self.http = http
         self.dataset_id: str = check_id(dataset_id, "dataset_id")
         """As it was given, short or composite."""
-        organization = http.settings.organization_id
+        organization = http.settings.organization_id or ""
         dataset = _routes.composite(organization, dataset_id)
         self._values = {"org": organization, "dataset": dataset, **_routes.MANAGED_SOURCE}
 
@@ -39,6 +39,11 @@ class AssetCalls:
     def endpoint(self) -> str:
         """The address of the service."""
         return self.http.settings.endpoint
+
+    @property
+    def organization_id(self) -> str:
+        """The organization of the key."""
+        return self._values["org"]
 
     def are_of(self, dataset_id: str) -> bool:
         """Tell whether *dataset_id*, short or composite, names the same dataset."""

@@ -32,16 +32,16 @@ from .plans import Direction, TransferPlan
 from .remote_index import RemoteIndex
 from .responses import FailureMode, ResourceRetentionMode
 from .results import AssetDownloadResult, AssetUploadResult
+from .run_plans import RunFolder, open_run, save_run, save_uploads, upload_plan
 from .sync.comparison import VerifyResult, verify
 from .sync.planning import (
     DEFAULT_MAX_DELETE,
     check_deletions,
     check_max_delete,
-    plan_download,
     plan_up,
 )
 from .sync.run import PlanRun, SyncResult
-from .sync.sides import compare_down, scan
+from .sync.sides import check_direction, compare_down, compare_up, plan_download, scan
 from .transfers import Transfers
 from .upload.context import UploadOptions
 from .upload.run import Upload
@@ -75,6 +75,8 @@ class AsyncFolderTransfers(Resource):
         skip_existing: bool = False,
         detect: arguments.Detection = "extension",
         dry_run: bool = False,
+        plan: RunFolder | None = None,
+        shards: int | None = None,
         max_concurrency: int | None = None,
         timeout: float | None = None,
         show_progress: bool = True,
@@ -115,6 +117,9 @@ class AsyncFolderTransfers(Resource):
             detect: ``"extension"`` takes the type from the extension, and refuses a file whose first bytes show another
                 type; ``"content"`` takes the type of an image from its first bytes, and keeps its name.
             dry_run: Send nothing; the result's ``plan`` lists what would be sent.
+            plan: Send nothing, and write a run for many machines into this folder, a path or an address
+                (``s3://...``); the result's ``run`` describes it, `vi.run_shard` carries it out.
+            shards: In how many shards. Default: of at most 64 MB or 2,000 files, and at least 200 if possible.
             max_concurrency: Upper limit of concurrent transfers. Default: ``TransferLimits.max_concurrency``.
             timeout: Seconds for the whole call. Default: no limit.
             show_progress: Draw progress on a terminal or in a notebook, and log it otherwise.
@@ -139,10 +144,16 @@ class AsyncFolderTransfers(Resource):
             metadata_of=None,
             limits=self._limits(max_concurrency),
             skip_existing=skip_existing,
-            by_content=arguments.is_by_content(detect, dry_run=dry_run),
+            by_content=arguments.is_by_content(detect, planned=dry_run or plan is not None),
             folder=os.fspath(paths) if isinstance(paths, (str, Path)) and not is_remote(paths) else "",
         )
         filters = arguments.filters(include, exclude, follow_links)
+        if plan is not None and not wait_until_done:
+            raise ViInvalidParameterError(
+                "wait_until_done=False is not for plan: a shard is done when its files are stored.",
+                parameter="wait_until_done",
+            )
+        to_run = await open_run(plan, shards, dry_run=dry_run)
         tracker = ProgressTracker("upload", progress_listeners("upload", show_progress, on_progress))
         run: Upload | None = None
         with deadline(
@@ -157,12 +168,16 @@ class AsyncFolderTransfers(Resource):
             wanted = metadata.reader(given, inventory, on_unmatched, bare=inventory.named_bare)
             options = attrs.evolve(options, metadata_of=wanted)
             await calls.dataset()
+            if to_run is not None:
+                whole = upload_plan(calls.dataset_id, inventory, options.retention)
+                written = await save_uploads(to_run, whole, calls.organization_id, shards, inventory, wanted)
+                return AssetUploadResult(run=written, notes=inventory.notes)
             index: RemoteIndex | None = None
             if skip_existing:
                 index = await RemoteIndex.load(calls, metadata=given is not None)
                 inventory.know(index.names)
             if dry_run:
-                plan = await plan_up(
+                planned = await plan_up(
                     calls,
                     inventory,
                     self._transfers.lanes(),
@@ -172,7 +187,7 @@ class AsyncFolderTransfers(Resource):
                     on_unmatched=on_unmatched,
                     retention=options.retention,
                 )
-                return AssetUploadResult(plan=plan, notes=plan.notes)
+                return AssetUploadResult(plan=planned, notes=planned.notes)
             run = self._transfers.upload(calls, options, tracker)
             result = await run.run(inventory, index)
             result.notes = inventory.notes
@@ -200,6 +215,8 @@ class AsyncFolderTransfers(Resource):
         exclude: arguments.Patterns = (),
         limit: int | None = None,
         dry_run: bool = False,
+        plan: RunFolder | None = None,
+        shards: int | None = None,
         max_concurrency: int | None = None,
         timeout: float | None = None,
         on_progress: Listener | None = None,
@@ -226,7 +243,9 @@ class AsyncFolderTransfers(Resource):
             include: Patterns in the syntax of ``.gitignore``; only matching files are included. Default: every file.
             exclude: Patterns of files to leave out; they are compared with the names of assets.
             limit: Upper limit of the number of assets.
-            dry_run: Download nothing; the result's ``plan`` lists what would be downloaded. Needs a local folder.
+            dry_run: Download nothing; the result's ``plan`` lists what would be downloaded.
+            plan: Download nothing, and write a run for many machines, as in `upload`.
+            shards: In how many shards, as in `upload`.
             max_concurrency: Upper limit of concurrent transfers. Default: ``TransferLimits.max_concurrency``.
             timeout: Seconds for the whole call. Default: no limit.
             on_progress: Function that is called with a `TransferProgress` for every change.
@@ -249,9 +268,10 @@ class AsyncFolderTransfers(Resource):
         chosen = arguments.filters(include, exclude)
         if asset_ids is not None and query:
             raise ViInvalidParameterError("Give asset_ids or a filter, not both.", parameter="asset_ids")
-        remote = await in_thread(remote_folder, save_dir) if is_remote(save_dir) and not dry_run else None
+        remote = await in_thread(remote_folder, save_dir) if is_remote(save_dir) else None
+        to_run = await open_run(plan, shards, dry_run=dry_run)
         options = DownloadOptions(
-            folder=Path() if remote is not None else arguments.folder(save_dir, "download(dry_run=True)"),
+            folder=Path() if remote is not None else arguments.folder(save_dir, "download"),
             remote_folder=remote,
             overwrite=overwrite,
             query=query,
@@ -260,9 +280,15 @@ class AsyncFolderTransfers(Resource):
             limits=self._limits(max_concurrency),
             filters=chosen if chosen.include or chosen.exclude else None,
         )
-        if dry_run:
+        if dry_run or to_run is not None:
             with deadline(self._http, timeout, "plan"):
-                return AssetDownloadResult(options.folder, plan=await plan_download(calls, options))
+                planned = await plan_download(calls, options)
+                result = AssetDownloadResult(options.folder, plan=planned, notes=planned.notes)
+                if remote is not None:
+                    result.save_dir, result.address = remote.path, remote.label
+                if to_run is not None:
+                    result.run = await save_run(to_run, planned, calls.organization_id, shards)
+                return result
         tracker = ProgressTracker("download", progress_listeners("download", show_progress, on_progress))
         run = self._transfers.download(calls, options, tracker)
         with deadline(self._http, timeout, "download", run.result, resume_hint=DOWNLOAD_HINT):
@@ -305,6 +331,8 @@ class AsyncFolderTransfers(Resource):
         follow_links: bool = False,
         checksum: bool = False,
         dry_run: bool = False,
+        plan: RunFolder | None = None,
+        shards: int | None = None,
         timeout: float | None = None,
         show_progress: bool = True,
         on_progress: Listener | None = None,
@@ -332,6 +360,8 @@ class AsyncFolderTransfers(Resource):
             follow_links: Walk into symlinked folders too, when uploading.
             checksum: Read every file whose size is that of its asset, also those that have not changed since.
             dry_run: Only make the plan.
+            plan: Change nothing, and write a run for many machines, as in `upload`; `vi.finish` deletes.
+            shards: In how many shards, as in `upload`.
             timeout: Seconds for the whole call. Default: no limit.
             show_progress: Draw progress on a terminal or in a notebook, and log it otherwise.
             on_progress: Function that is called with a `TransferProgress` for every change.
@@ -347,51 +377,40 @@ class AsyncFolderTransfers(Resource):
         """
         given = arguments.filters(include, exclude, follow_links)
         place = await in_thread(arguments.place, folder, "sync")
-        if direction not in ("up", "down"):
-            raise ViInvalidParameterError(
-                f"direction must be 'up' or 'down', got {direction!r}.", parameter="direction"
-            )
-        if direction == "down" and (callable(names) or follow_links):
-            raise ViInvalidParameterError(
-                "follow_links and a function as names apply to uploads only; leave them out for direction='down'.",
-                parameter="follow_links" if follow_links else "names",
-            )
-        if direction == "down" and custom_metadata is not None:
-            raise ViInvalidParameterError(
-                "custom_metadata applies to uploads only; leave it out for direction='down'.",
-                parameter="custom_metadata",
-            )
+        check_direction(direction, names, follow_links, custom_metadata)
         retention = choose(ResourceRetentionMode, on_asset_overwritten, "on_asset_overwritten")
         check_naming(names)
         check_max_delete(max_delete)
+        to_run = await open_run(plan, shards, dry_run=dry_run)
         calls = self._calls(dataset_id)
         run: PlanRun | None = None
         with deadline(self._http, timeout, "sync", lambda: run.result if run else None, resume_hint=SYNC_HINT):
             async with known_digests(trust=not checksum) as known:
                 if direction == "up":
                     told = await in_thread(metadata.read, custom_metadata, on_unmatched)
-                    inventory, index, given = await scan(calls, place, names, given, with_metadata=told is not None)
-                    plan = await plan_up(
+                    difference = await compare_up(
                         calls,
-                        inventory,
                         self._transfers.lanes(),
-                        folder=place,
-                        index=index,
-                        filters=given,
+                        place,
+                        names,
+                        given,
+                        known,
                         delete=delete,
-                        known=known,
                         metadata=told,
                         on_unmatched=on_unmatched,
                         retention=retention,
                     )
                 else:
-                    plan = await compare_down(calls, place, names, given, known, delete=delete)
+                    difference = await compare_down(calls, place, names, given, known, delete=delete)
             if dry_run:
-                return SyncResult(plan)
-            check_deletions(plan, max_delete)
+                return SyncResult(difference)
+            check_deletions(difference, max_delete)
+            if to_run is not None:
+                return SyncResult(difference, run=await save_run(to_run, difference, calls.organization_id, shards))
             progress = (show_progress, on_progress)
             remote = place if isinstance(place, RemoteFolder) else None
-            run = PlanRun(calls, self._transfers, plan, self._limits(None), fresh=True, progress=progress, place=remote)
+            limits = self._limits(None)
+            run = PlanRun(calls, self._transfers, difference, limits, fresh=True, progress=progress, place=remote)
             return await run.run(None, None, on_unmatched)
         raise AssertionError("unreachable")
 

@@ -26,7 +26,7 @@ FORMAT = 1
 
 _RETENTION = frozenset({"RemoveLinkedResource", "KeepLinkedResource", "KeepLinkedResources"})
 _ACTIONS = frozenset(get_args(Action))
-_DELETIONS = frozenset({"delete_asset", "delete_file"})
+DELETIONS: frozenset[str] = frozenset({"delete_asset", "delete_file"})
 
 
 @attrs.frozen
@@ -91,7 +91,7 @@ class TransferPlan(Report):
     @property
     def deletions(self) -> int:
         """How many assets or files would be deleted."""
-        return sum(entry.action in _DELETIONS for entry in self.entries)
+        return sum(entry.action in DELETIONS for entry in self.entries)
 
     @property
     def annotations(self) -> int:
@@ -101,6 +101,9 @@ class TransferPlan(Report):
     def shard(self, index: int, count: int) -> TransferPlan:
         """Return the part of the plan for worker *index* (from 0) of *count*: the name decides the part.
 
+        So workers that plan apart and share no folder still divide the work alike. With a folder that all reach, a run
+        is better: ``upload(plan=...)`` has parts of equal size, reports and retries.
+
         Deletions are in no shard, because one worker cannot know that all others have succeeded. Apply the whole plan
         when every shard is done: it moves what is still missing, and deletes last.
         """
@@ -109,7 +112,7 @@ class TransferPlan(Report):
                 f"shard needs 0 <= index < count, got {index!r} of {count!r}.", parameter="index"
             )
         mine = [
-            entry for entry in self.entries if entry.action not in _DELETIONS and _part(entry.filename, count) == index
+            entry for entry in self.entries if entry.action not in DELETIONS and _part(entry.filename, count) == index
         ]
         first = index == 0
         left = f"{several(self.deletions, 'deletion')} left to the whole plan: apply it when every shard is done"
@@ -127,7 +130,7 @@ class TransferPlan(Report):
         with as_path(path, "path").open("w", encoding="utf-8") as file:
             file.write(json.dumps({"vi-plan": FORMAT, **head, "entries": len(self.entries)}) + "\n")
             for entry in self.entries:
-                file.write(json.dumps(attrs.asdict(entry, filter=lambda _, value: value is not None)) + "\n")
+                file.write(line_of(entry) + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> TransferPlan:
@@ -141,9 +144,10 @@ class TransferPlan(Report):
                 if head.pop("vi-plan") != FORMAT:
                     raise ValueError("of another format")
                 announced = head.pop("entries")
-                plan = _check(cls(**head))
+                plan = cls(**head)
+                plan.check()
                 for number, line in enumerate(file, 2):  # noqa: B007 - named in the error
-                    plan.entries.append(_entry(json.loads(line)))
+                    plan.entries.append(read_entry(json.loads(line)))
         except OSError as error:
             raise ViPathError(f"The plan {path} cannot be read: {error.strerror}.", path=str(path)) from None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -155,6 +159,20 @@ class TransferPlan(Report):
                 f"{path} is truncated: {announced} entries announced, {len(plan.entries)} found.", path=str(path)
             )
         return plan
+
+    def check(self) -> None:
+        """Raise `ValueError` if a saved plan has the wrong shape."""
+        texts = (self.dataset_id, self.folder)
+        if (
+            self.direction not in ("up", "down")
+            or not all(type(text) is str and "\0" not in text for text in texts)
+            or not all(type(reason) is str and _is_count(count) for reason, count in self.skipped.items())
+            or not _is_count(self.existing)
+            or type(self.notes) is not list
+            or not all(type(note) is str for note in self.notes)
+            or self.on_asset_overwritten not in _RETENTION
+        ):
+            raise ValueError("of another shape")
 
     def _sheet(self) -> Sheet:
         there = self.counts
@@ -202,23 +220,13 @@ def _part(name: str, count: int) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=8).digest()) % count
 
 
-def _check(plan: TransferPlan) -> TransferPlan:
-    texts = (plan.dataset_id, plan.folder)
-    skipped = plan.skipped.items()
-    if (
-        plan.direction not in ("up", "down")
-        or not all(type(text) is str and "\0" not in text for text in texts)
-        or not all(type(reason) is str and _is_count(count) for reason, count in skipped)
-        or not _is_count(plan.existing)
-        or type(plan.notes) is not list
-        or not all(type(note) is str for note in plan.notes)
-        or plan.on_asset_overwritten not in _RETENTION
-    ):
-        raise ValueError("of another shape")
-    return plan
+def line_of(entry: PlannedTransfer) -> str:
+    """Return an entry as a line of JSON."""
+    return json.dumps(attrs.asdict(entry, filter=lambda _, value: value is not None))
 
 
-def _entry(fields: dict[str, Any]) -> PlannedTransfer:
+def read_entry(fields: dict[str, Any]) -> PlannedTransfer:
+    """Return the entry of a line; raises `ValueError` or `TypeError` for what is none."""
     entry = PlannedTransfer(**fields)
     texts = (entry.filename, entry.path, entry.reason, entry.asset_id or "", entry.etag or "")
     if (

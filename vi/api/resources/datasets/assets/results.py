@@ -17,6 +17,7 @@ from ....display import Report
 from ....document import Document
 from .plans import TransferPlan
 from .responses import AssetIngestionSession
+from .run_plans import RunPlan
 
 __all__ = [
     "AssetDownloadResult",
@@ -70,6 +71,8 @@ class AssetUploadResult(Report):
     """What is to be told beside the counts: patterns that matched nothing."""
     plan: TransferPlan | None = None
     """What would be sent, when it was only to be planned."""
+    run: RunPlan | None = None
+    """The run that was written, when *plan* was given."""
     metadata_updated: int = 0
     """How many of the files that were there have new metadata now."""
     metadata_differs: int = 0
@@ -122,6 +125,8 @@ class AssetUploadResult(Report):
         return f"{self.total_succeeded + self.total_existing:,} of {several(self.total_files, 'file')} stored"
 
     def _sheet(self) -> Sheet:
+        if self.run is not None:
+            return self.run._sheet()
         if self.plan is not None:
             return self.plan._dry_run()
         counts = [
@@ -187,6 +192,8 @@ class AssetDownloadResult(Report):
     """What is to be told beside the counts: patterns that matched nothing."""
     plan: TransferPlan | None = None
     """What would be fetched, when it was only to be planned."""
+    run: RunPlan | None = None
+    """The run that was written, when *plan* was given."""
     address: str = attrs.field(default="", repr=False)
     """Where the files are if not on this machine, without query and password; *save_dir* is a ``UPath``."""
 
@@ -216,6 +223,8 @@ class AssetDownloadResult(Report):
         return f"{several(self.total_downloaded + self.total_existing, 'file')} saved"
 
     def _sheet(self) -> Sheet:
+        if self.run is not None:
+            return self.run._sheet()
         if self.plan is not None:
             return self.plan._dry_run()
         counts = [

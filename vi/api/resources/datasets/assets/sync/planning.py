@@ -6,7 +6,6 @@ allowed end it before anything is sent or deleted.
 
 from __future__ import annotations
 
-import itertools
 import os
 import stat
 from collections.abc import Callable, Collection
@@ -31,7 +30,6 @@ from ......_transfer.threads.lanes import Lanes
 from ......_transfer.threads.stopping import in_thread, still_wanted
 from ......errors import ViInvalidParameterError, ViOperationError, ViPathError
 from ..calls import AssetCalls
-from ..download.run import DownloadOptions
 from ..metadata.given import Given, OnUnmatched, reader
 from ..metadata.values import differing
 from ..plans import Action, PlannedTransfer, TransferPlan
@@ -178,42 +176,14 @@ async def plan_down(
 
     def work() -> TransferPlan:
         inventory = discover([folder], names, filters, may_be_empty=True) if folder.is_dir() else None
-        return _compare_down(
+        return compare_local(
             calls.dataset_id, folder, index, filters=filters, delete=delete, inventory=inventory, known=known
         )
 
     return await in_thread(work)
 
 
-async def plan_download(calls: AssetCalls, options: DownloadOptions) -> TransferPlan:
-    """Plan what a download would do: compare what it selects with its folder."""
-    index = await RemoteIndex.load(calls, query=options.query)
-    whole = await RemoteIndex.load(calls) if options.query else index
-    ids = None if options.asset_ids is None else frozenset(options.asset_ids)
-    left = itertools.count(1)
-
-    def takes(name: str, asset: RemoteAsset) -> bool:
-        selected = (ids is None or asset.asset_id in ids) and (options.filters is None or options.filters.takes(name))
-        return selected and (options.limit is None or next(left) <= options.limit)
-
-    plan = await in_thread(
-        partial(
-            _compare_down,
-            calls.dataset_id,
-            options.folder,
-            index,
-            overwrite=options.overwrite,
-            takes=takes,
-            dataset_names=whole.names,
-        )
-    )
-    plan.notes = options.filters.notes if options.filters is not None else []
-    for missing in (ids or frozenset()) - {asset.asset_id for _, asset in index}:
-        plan.entries.append(PlannedTransfer("keep", missing, "", 0, "the asset does not exist", missing))
-    return plan
-
-
-def _compare_down(
+def compare_local(
     dataset_id: str,
     folder: Path,
     index: RemoteIndex,
@@ -226,7 +196,7 @@ def _compare_down(
     inventory: Inventory | None = None,
     known: KnownDigests | None = None,
 ) -> TransferPlan:
-    """Compare the folder with the dataset, or with what *takes* leaves of it; blocking, since files are read.
+    """Compare the folder with the dataset, or with what *takes* leaves of it. Blocking: files are read.
 
     Without *overwrite* a local file with other content is kept. *dataset_names* are all names where *index* is a
     selection; *inventory* is what the folder holds, where files may have been moved within it.

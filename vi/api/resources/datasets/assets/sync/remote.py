@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from ......_transfer.discovery import beside, discover
 from ......_transfer.filters import Filters
@@ -18,8 +18,9 @@ from ......_transfer.sources.remote import RemoteSource
 from ......_transfer.threads.stopping import still_wanted
 from ......codes import FileCode
 from ......errors import ViOperationError, ViPathError
-from ..plans import PlannedTransfer, TransferPlan
+from ..plans import Action, PlannedTransfer, TransferPlan
 from ..remote_index import RemoteAsset, RemoteIndex
+from .comparison import NO_FILTERS
 
 
 def scan_remote(
@@ -61,15 +62,22 @@ def compare_remote(
     inventory: Inventory,
     known: KnownDigests,
     *,
-    filters: Filters,
-    delete: bool,
+    filters: Filters = NO_FILTERS,
+    delete: bool = False,
+    overwrite: bool = True,
+    takes: Callable[[str, RemoteAsset], bool] = lambda name, asset: True,
+    dataset_names: Collection[str] | None = None,
 ) -> TransferPlan:
-    """Plan to make the remote folder like the dataset. Blocking."""
+    """Plan to make the remote folder like the dataset, or like what *takes* leaves of it. Blocking.
+
+    Without *overwrite* a remote file with other content is kept. *dataset_names* are all names where *index* is a
+    selection.
+    """
     if inventory.broken:
         raise ViOperationError(f"{place.label} cannot be read in full: {inventory.broken[0].message}")
     plan = TransferPlan(dataset_id, "down", place.label)
     names = LocalNames(STRICT)
-    names.learn(index.names)
+    names.learn(index.names if dataset_names is None else dataset_names)
     records = {place.below(record.path): record for record in inventory}
     usual = Counter(record.filename for record in records.values())
     placed = {record.filename: below for below, record in records.items() if usual[record.filename] == 1}
@@ -77,9 +85,10 @@ def compare_remote(
         still_wanted()
         chosen = names.choose(name, asset.asset_id, records.__contains__)
         below = chosen if chosen in records else placed.get(name, chosen)
-        if not filters.takes(name):
+        if not filters.takes(name) or not takes(name, asset):
             continue
         target, record, number = place.target(below), records.get(below), None
+        action: Action = "download"
         reason = "new"
         if record is not None:
             look, facts = _examine(record, asset, known)
@@ -87,8 +96,10 @@ def compare_remote(
                 plan.existing += 1
                 continue
             number, reason = change_number(look), "contents differ" if asset.expected else "cannot be compared"
+            if not overwrite:
+                action, reason = "keep", "a remote file with other content exists"
         plan.entries.append(
-            PlannedTransfer("download", name, target, asset.size, reason, asset.asset_id, asset.etag, number)
+            PlannedTransfer(action, name, target, asset.size, reason, asset.asset_id, asset.etag, number)
         )
     if delete:
         _plan_deletions(plan, records, index)
@@ -151,6 +162,15 @@ def is_as_planned(place: RemoteFolder, entry: PlannedTransfer) -> bool:
         if found.is_missing:
             return entry.mtime_ns is None
         return entry.mtime_ns is not None and change_number(Look.afar(found)) == entry.mtime_ns
+    except (OSError, SourceFailedError):
+        return False
+
+
+def has_size(place: RemoteFolder, entry: PlannedTransfer, size: int) -> bool:
+    """Tell whether a remote file is there and has so many bytes. Blocking."""
+    below = place.below(entry.path)
+    try:
+        return bool(below) and place.file(below).size == size
     except (OSError, SourceFailedError):
         return False
 

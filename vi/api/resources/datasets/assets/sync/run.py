@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from ......_transfer.names import below
 from ......_transfer.progress import ProgressTracker
 from ......_transfer.record import FileFailure
 from ......_transfer.remote_folders import RemoteFolder, is_remote, remote_folder
-from ......_transfer.sources.local import PathSource
+from ......_transfer.sources.local import PathSource, Source
+from ......_transfer.sources.remote import RemoteSource, as_remote
 from ......_transfer.threads.pool import TaskPool
 from ......_transfer.threads.stopping import to_end_in_thread
 from ......codes import FileCode
@@ -36,10 +38,11 @@ from ..plans import PlannedTransfer, TransferPlan
 from ..remote_index import RemoteIndex
 from ..responses import FailureMode, ResourceRetentionMode
 from ..results import AssetDownloadResult, AssetUploadResult, metadata_notes
+from ..run_plans import RunPlan
 from ..transfers import Transfers
 from ..upload.context import UploadOptions
 from .planning import is_ours_to_delete, mtime_ns_of
-from .remote import delete_remote, is_as_planned, source_of
+from .remote import delete_remote, has_size, is_as_planned, source_of
 
 
 @attrs.define
@@ -56,6 +59,8 @@ class SyncResult(Report):
     """How many of the files that were the same have new metadata now."""
     metadata_differs: int = 0
     """How many of them kept other metadata than was given, because the service cannot change it alone."""
+    run: RunPlan | None = None
+    """The run that was written, when *plan* was given."""
 
     @property
     def ok(self) -> bool:
@@ -63,9 +68,19 @@ class SyncResult(Report):
         return self._moved_all and not self.metadata_differs
 
     @property
+    def all_failures(self) -> list[FileFailure]:
+        """The files that failed, and what was not even begun."""
+        return [failure for moved in self._moved for failure in moved.failures] + self.failures
+
+    @property
     def _moved_all(self) -> bool:
+        return not self._kept() and self._did_all
+
+    @property
+    def _did_all(self) -> bool:
+        """Whether all that the plan says to do was done; it may say to keep something."""
         lost = any(result.total_failed or result.total_cancelled for result in self._moved)
-        return not self._kept() and not lost and not self.failures and not (self.download and self.download.conflicts)
+        return not lost and not self.failures and not (self.download and self.download.conflicts)
 
     @property
     def _moved(self) -> list[AssetUploadResult | AssetDownloadResult]:
@@ -83,6 +98,8 @@ class SyncResult(Report):
         return ", ".join(moved._reached() for moved in self._moved) or "nothing was transferred"
 
     def _sheet(self) -> Sheet:
+        if self.run is not None:
+            return self.run._sheet()
         metadata = metadata_notes(self.metadata_updated, self.metadata_differs)
         if not (self._moved or self.deleted or self.failures or metadata):
             return self.plan._sheet()
@@ -188,11 +205,13 @@ class PlanRun:
     ) -> None:
         inventory = Inventory("basename")
         for entry in entries:
-            source = PathSource(entry.path) if self._place is None else source_of(self._place, entry.path)
+            source = await to_end_in_thread(_source_of, entry.path, self._place)
             if source is None:
                 self._changed(entry, "the folder")
                 continue
-            inventory.add_source(source, entry.filename, entry.size)
+            inventory.add_source(
+                source, entry.filename, entry.size if entry.size or isinstance(source, PathSource) else -1
+            )
         inventory.check_names()
         options = UploadOptions(
             wait=True,
@@ -250,7 +269,9 @@ class PlanRun:
                 await run.run()
             finally:
                 result = run.result()
-                self.result.download = result if self.result.download is None else _sum(self.result.download, result)
+                self.result.download = (
+                    result if self.result.download is None else sum_downloads(self.result.download, result)
+                )
 
     async def _still_as_planned(self, entries: list[PlannedTransfer]) -> list[PlannedTransfer]:
         """Return the downloads of assets and onto files that are what they were; the others are reported."""
@@ -261,15 +282,18 @@ class PlanRun:
             asset, name = there.get(entry.asset_id or "", (None, ""))
             if asset is None or asset.etag != (entry.etag or "") or name != entry.filename:
                 return "the asset"
+            # An earlier run or another worker may have downloaded it: it is compared, and never replaced.
+            unknown = attrs.evolve(entry, mtime_ns=None)
             if self._place is not None:
-                return entry if is_as_planned(self._place, entry) else "the remote file"
+                if is_as_planned(self._place, entry):
+                    return entry
+                return unknown if has_size(self._place, entry, asset.size) else "the remote file"
             path = Path(entry.path)
             if not _is_within(path, self._plan.folder):
                 return "the local file"
             if mtime_ns_of(path) == entry.mtime_ns:
                 return entry
-            # An earlier run or another worker may have downloaded it: it is compared, and never replaced.
-            return attrs.evolve(entry, mtime_ns=None) if _has_size(path, asset.size) else "the local file"
+            return unknown if _has_size(path, asset.size) else "the local file"
 
         good: list[PlannedTransfer] = []
         for entry, found in zip(entries, await to_end_in_thread(lambda: [*map(look, entries)]), strict=True):
@@ -313,7 +337,36 @@ class PlanRun:
             self.result.failures.append(FileFailure(entry.filename, entry.filename, FileCode.EUNKNOWN, message))
 
 
-def _sum(one: AssetDownloadResult, other: AssetDownloadResult) -> AssetDownloadResult:
+def _source_of(path: str, place: RemoteFolder | None) -> Source | None:
+    """Return what a planned upload reads; None for what is not below the remote folder *place*. Blocking."""
+    if place is not None:
+        return source_of(place, path)
+    found = as_remote(path)
+    return PathSource(path) if found is None else RemoteSource(found)
+
+
+def sum_uploads(one: AssetUploadResult, other: AssetUploadResult) -> AssetUploadResult:
+    """Return two uploads as one."""
+    return attrs.evolve(
+        one,
+        total_succeeded=one.total_succeeded + other.total_succeeded,
+        total_existing=one.total_existing + other.total_existing,
+        total_failed=one.total_failed + other.total_failed,
+        total_cancelled=one.total_cancelled + other.total_cancelled,
+        total_skipped=one.total_skipped + other.total_skipped,
+        bytes_sent=one.bytes_sent + other.bytes_sent,
+        seconds=one.seconds + other.seconds,
+        sessions=one.sessions + other.sessions,
+        failures=one.failures + other.failures,
+        cancelled=one.cancelled + other.cancelled,
+        skipped=one.skipped + other.skipped,
+        skip_reasons=dict(Counter(one.skip_reasons) + Counter(other.skip_reasons)),
+        metadata_updated=one.metadata_updated + other.metadata_updated,
+        metadata_differs=one.metadata_differs + other.metadata_differs,
+    )
+
+
+def sum_downloads(one: AssetDownloadResult, other: AssetDownloadResult) -> AssetDownloadResult:
     """Return two downloads into one folder as one."""
     return attrs.evolve(
         one,

@@ -1,0 +1,107 @@
+"""A folder of small documents, on this machine or at an address: each appears whole or not at all.
+
+Every call blocks, so it belongs in a thread; what goes wrong is a `ViPathError` that names the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from .._disk import flush, flush_folder, when_free
+from .._paths import as_path
+from ..errors import ViPathError
+from .remote_folders import RemoteFolder, is_remote, remote_folder
+from .sources.remote import is_file_address, local_path
+
+AT_ONCE = 8
+
+
+@attrs.frozen
+class DocumentFolder:
+    """A folder of documents, which need not exist before the first is written."""
+
+    place: Path | RemoteFolder
+
+    @classmethod
+    def of(cls, given: Any, name: str) -> DocumentFolder:
+        """Return the folder of a path or an address that was given as *name*."""
+        if is_remote(given):
+            return cls(remote_folder(given))
+        if isinstance(given, str) and is_file_address(given):
+            given = local_path(given)
+        return cls(Path(os.path.abspath(as_path(given, name))))  # noqa: PTH100 - other processes stand elsewhere
+
+    @property
+    def address(self) -> str:
+        """Where it is, without a password."""
+        return self.place.label if isinstance(self.place, RemoteFolder) else str(self.place)
+
+    def names(self) -> list[str]:
+        """Return the names of its documents; none where the folder is missing."""
+        with self._told("read"):
+            try:
+                found = self.place.names() if isinstance(self.place, RemoteFolder) else os.listdir(self.place)  # noqa: PTH208
+            except FileNotFoundError:
+                return []
+            return sorted(found)
+
+    def read(self, name: str) -> bytes | None:
+        """Return a document; None if it is missing."""
+        with self._told("read"):
+            try:
+                return (
+                    self.place.read(name) if isinstance(self.place, RemoteFolder) else (self.place / name).read_bytes()
+                )
+            except FileNotFoundError:
+                return None
+
+    def read_all(self, names: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
+        """Yield several documents in order, a few of them read at once."""
+        wanted = list(names)
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="vi-documents") as threads:
+            for start in range(0, len(wanted), 8 * AT_ONCE):
+                some = wanted[start : start + 8 * AT_ONCE]
+                yield from zip(some, threads.map(self.read, some), strict=True)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a document, in place of one of the same name."""
+        with self._told("written to"):
+            if isinstance(self.place, RemoteFolder):
+                self.place.write(name, data)
+            else:
+                self._write_local(self.place, name, data)
+
+    @contextlib.contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise ViPathError(
+                f"{self.address} cannot be {what}: {reason}.",
+                path=self.address,
+                suggestion="Check the address and who may use it.",
+            ) from None
+
+    @staticmethod
+    def _write_local(place: Path, name: str, data: bytes) -> None:
+        place.mkdir(parents=True, exist_ok=True)
+        staging = place / f".{os.urandom(8).hex()}.part"
+        try:
+            with staging.open("xb") as file:
+                file.write(data)
+                file.flush()
+                flush(file.fileno())
+            when_free(staging.replace, place / name)
+            flush_folder(place)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                staging.unlink()
+            raise

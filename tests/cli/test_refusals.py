@@ -99,7 +99,7 @@ WRONG: tuple[tuple[str, int, str], ...] = (
     (
         "assets upload $D bad.png",
         1,
-        "bad.png is named as image/png, but its contents are not an image: save it again. [EBADMIME]",
+        "bad.png is named .png, but its contents are not an image: save it again. [EBADMIME]",
     ),
     ("assets upload $D tree", 2, "A name would be used more than once:"),
     ("assets upload $D images --metadata camera", 2, "--metadata: expected KEY=VALUE, got 'camera'"),

@@ -50,7 +50,7 @@ def test_the_summary_names_what_went_wrong(client: vi.Client, dataset: str, mixe
     assert first.startswith("3 files uploaded, 2 failed in ")
     assert str(result) == first
     text = "\n".join(lines)
-    assert "text.png is named as image/png" in text
+    assert "text.png is named .png" in text
     assert "2 skipped: 1 hidden, 1 unsupported (.txt)" in text
 
 

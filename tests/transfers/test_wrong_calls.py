@@ -145,7 +145,7 @@ WRONG: tuple[tuple[str, str, str], ...] = (
     (
         'c.assets.upload(D, "bad.png")',
         "ViUploadError",
-        "bad.png is named as image/png, but its contents are not an image: save it again. 0 of 1 files were stored. Make the same call again to resume; failure_mode='FailAfterAll' tries every file.",
+        "bad.png is named .png, but its contents are not an image: save it again. 0 of 1 files were stored. Make the same call again to resume; failure_mode='FailAfterAll' tries every file.",
     ),
     (
         'c.assets.upload(D, "note.txt")',

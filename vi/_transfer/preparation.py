@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 
-from .._media import extension_for, family_of, media_type, type_of
+from .._media import extension_for, extension_of, family_of, media_type, type_of
 from ..codes import FileCode
 from .discovery import os_failure, unsupported
 from .inventory import too_large
@@ -213,14 +213,15 @@ def _contradiction(record: FileRecord, family: str | None) -> tuple[str, str] | 
     """Return what is wrong with a file whose first bytes show *family*; None if they do not show it, as with video."""
     if family == family_of(record.mime) or (family is None and record.kind == "Video"):
         return None
+    extension = extension_of(record.filename)
     if family is None or family == "video":
         return (
             FileCode.EBADMIME,
-            f"{record.path} is named as {record.mime}, but its contents are not an image: save it again.",
+            f"{record.path} is named {extension}, but its contents are not an image: save it again.",
         )
     right = extension_for(family)
     return (
         FileCode.EBADMIME,
-        f"{record.path} is named as {record.mime} and holds {family} data: "
+        f"{record.path} is named {extension}, but holds {family} data: "
         f"correct its extension to {right}, or give detect='content'.",
     )

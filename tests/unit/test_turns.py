@@ -34,6 +34,22 @@ def test_a_session_that_was_served_waits_for_the_others() -> None:
     assert [one.session_seq for one in turns.take(2) + turns.take(2) + turns.take(2)] == [1, 2, 3, 1, 2, 3]
 
 
+def test_a_small_session_does_not_wait_for_the_batch_of_another() -> None:
+    turns = queued(s1=100)
+    assert turns.take_few(200) == [], "nothing is being inspected: it comes with the next batch"
+    batch = turns.take(64)
+    turns.add([arrival(2, 0), arrival(2, 1)])
+    assert turns.take_few(1) == []
+    few = turns.take_few(8)
+    assert few == [arrival(2, 0), arrival(2, 1)]
+    turns.add([arrival(2, 2)])
+    assert turns.take_few(8) == [], "some of it is being inspected"
+    turns.done(few)
+    assert turns.take_few(8) == [arrival(2, 2)]
+    turns.done(batch)
+    assert len(turns.take(64)) == 36
+
+
 def test_what_was_put_back_comes_first_and_in_order() -> None:
     turns = queued(s1=4, s2=2)
     batch = turns.take(3)

@@ -46,6 +46,8 @@ _SLOW_ROUNDS = 6
 ROUNDS = _ROUNDS + _SLOW_ROUNDS
 _SLOW = 1.0
 """Seconds after which a batch no longer holds back others, and what is known of it is applied."""
+_FEW = 8
+"""Files of a session that do not wait for a batch of others."""
 _PAUSE = 1.0
 _PREVIEWS_AT_ONCE = 2
 _MOST_TRIES = 3
@@ -134,7 +136,7 @@ class Ingestion:
         for row in alive:
             if row.state == UploadState.COMPLETING:
                 self.join(row)
-        for work in [self._inspect_queue() for _ in range(ROUNDS)] + [self._sweep()]:
+        for work in [*(self._inspect_queue() for _ in range(ROUNDS)), self._inspect_few(), self._sweep()]:
             self._tasks.add(asyncio.create_task(work))
 
     async def aclose(self) -> None:
@@ -268,17 +270,30 @@ class Ingestion:
     async def _inspect_queue(self) -> None:
         while True:
             async with self._slots.hold() as make_room:
-                batch = await self._take()
-                try:
-                    await self._inspect(batch, make_room)
-                except InspectionUnavailableError as error:
-                    logger.error("No inspection: %s", error)
-                    await self._give_back(batch, failed=False)
-                    await asyncio.sleep(_PAUSE)
-                except Exception:
-                    logger.exception("A batch of %d files could not be settled and is tried again", len(batch))
-                    await self._give_back(batch, failed=True)
-                    await asyncio.sleep(_PAUSE)
+                await self._inspect_batch(await self._take(), make_room)
+
+    async def _inspect_few(self) -> None:
+        """Inspect small uploads while the batches of large ones are under way."""
+        while True:
+            await self._queued.wait()
+            if batch := self._queue.take_few(_FEW):
+                await self._inspect_batch(batch, lambda: None)
+            else:
+                self._queued.clear()
+
+    async def _inspect_batch(self, batch: Sequence[Arrival], make_room: Callable[[], None]) -> None:
+        try:
+            await self._inspect(batch, make_room)
+        except InspectionUnavailableError as error:
+            logger.error("No inspection: %s", error)
+            await self._give_back(batch, failed=False)
+            await asyncio.sleep(_PAUSE)
+        except Exception:
+            logger.exception("A batch of %d files could not be settled and is tried again", len(batch))
+            await self._give_back(batch, failed=True)
+            await asyncio.sleep(_PAUSE)
+        finally:
+            self._queue.done(batch)
 
     async def _inspect(self, batch: Sequence[Arrival], make_room: Callable[[], None]) -> None:
         announced = await self._database.read(partial(_announced, batch=batch))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable
 
 from .store.sessions import Arrival
 
 
 class Turns:
-    """Objects that wait for inspection; each batch takes one of every session in turn until it is full."""
+    """Objects that wait for inspection; each batch takes one of every session in turn until it is full.
+
+    A batch is being inspected until `done` is told of it.
+    """
 
     def __init__(self) -> None:
         self._sessions: OrderedDict[int, deque[Arrival]] = OrderedDict()
+        self._in_hand: Counter[int] = Counter()
 
     def __bool__(self) -> bool:
         return bool(self._sessions)
@@ -38,4 +42,19 @@ class Turns:
                 self._sessions.move_to_end(session)
             else:
                 del self._sessions[session]
+        self._in_hand.update(arrival.session_seq for arrival in batch)
         return batch
+
+    def take_few(self, most: int) -> list[Arrival]:
+        """Take what waits of a session with up to *most* objects, if only others are being inspected; or nothing."""
+        for session, queue in self._sessions.items() if self._in_hand else ():
+            if len(queue) <= most and not self._in_hand[session]:
+                del self._sessions[session]
+                self._in_hand[session] += len(queue)
+                return list(queue)
+        return []
+
+    def done(self, batch: Iterable[Arrival]) -> None:
+        """Note that objects which were taken are no longer being inspected."""
+        self._in_hand.subtract(arrival.session_seq for arrival in batch)
+        self._in_hand = +self._in_hand

@@ -25,8 +25,9 @@ pytestmark = [
 
 
 def run_page(name: str, scope: dict[str, Any]) -> dict[str, Any]:
-    """Run the Python blocks of a page of the documentation from its top."""
-    blocks = [one for one in page(name, (ROOT / "docs" / name).read_text("utf-8")).blocks if one.language == "python"]
+    """Run the Python blocks of a page of the documentation that the tests of the pages leave out."""
+    blocks = page(name, (ROOT / "docs" / name).read_text("utf-8")).blocks
+    blocks = [one for one in blocks if one.language == "python" and one.exempt is not None]
     assert blocks
     for block in blocks:
         exec(compile("\n" * block.line + block.text, name, "exec"), scope)
@@ -63,3 +64,13 @@ def test_filesystem(own: vi.Client, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(list(scope["rows"]["train"])) == len(scope["names"]) == 3
     assert scope["table"].count() == 3
     assert own.assets.count(other) == len(names) + 1
+
+
+def test_metadata(own: vi.Client) -> None:
+    dataset = own.datasets.create(name="one").dataset_id
+    files = [(f"{number}.png", _samples.encode(number, ".png", (20, 16))) for number in range(3)]
+    metadata = {"0.png": {"lot": 2**40, "night": True}, "1.png": {"lot": 1}, "2.png": {}}
+    own.assets.upload(dataset, files, custom_metadata=metadata, show_progress=False)
+    frame = run_page("metadata.md", {"dataset": dataset, "client": own, "vi": vi})["frame"].sort("filename")
+    assert frame["custom.lot"].to_list() == [2**40, 1, None]
+    assert frame["custom.night"].to_list() == [True, None, None]

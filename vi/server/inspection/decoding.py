@@ -261,6 +261,9 @@ def _decode_tiff(data: bytes, bounds: _Bounds) -> Picture:
         with image:
             try:
                 image.load()
+            except ValueError:  # of samples in planes of their own, for which Pillow has no raw mode
+                bounds.check_memory()
+                continue
             except OSError:
                 if page.is_common:
                     raise

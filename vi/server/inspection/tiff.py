@@ -12,7 +12,7 @@ from .structure import NotWholeError
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _STANDARD_TAGS = range(254, 533)  # others are often left dangling by editors
 _SUBFILE, _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
-_SAMPLES, _ROWS_PER_STRIP, _PLANAR = 277, 278, 284
+_SAMPLES, _ROWS_PER_STRIP, _PLANAR, _TILE_WIDTH, _TILE_LENGTH = 277, 278, 284, 322, 323
 _STRIPS, _TILES = (273, 279), (324, 325)
 _REDUCED, _MASK = 1, 4
 _COMMON = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946})
@@ -80,26 +80,31 @@ class _Reader:
             begins = list(self._values(entries[offsets]))
             if compressed and lengths in entries:
                 ends = list(map(sum, zip(begins, self._values(entries[lengths]), strict=False)))
-            elif offsets == _STRIPS[0]:
-                # Byte counts of uncompressed strips are often wrong, and not needed.
-                ends = list(map(sum, zip(begins, self._strip_sizes(entries, len(begins)), strict=False)))
             else:
-                ends = begins
+                # Byte counts of uncompressed strips are often wrong, and not needed.
+                ends = list(map(sum, zip(begins, self._sizes(entries, len(begins)), strict=False)))
             if max(ends, default=0) > len(self._data):
                 raise NotWholeError("it ends before its pixels")
 
-    def _strip_sizes(self, entries: dict[int, int], count: int) -> Iterator[int]:
+    def _sizes(self, entries: dict[int, int], count: int) -> Iterator[int]:
+        """Yield what each strip or tile takes without compression, but for the rows of a tile below the picture."""
         width, height = self._first(entries, _WIDTH, 0), self._first(entries, _LENGTH, 0)
         samples = self._first(entries, _SAMPLES, 1)
         bits = list(self._values(entries[_BITS])) if _BITS in entries else [1]
         planar = self._first(entries, _PLANAR, 1) == 2
         if self._first(entries, _PHOTOMETRIC, 0) == 6 and not planar:
             return  # subsampled colours take less
+        across = 1
+        if _TILES[0] in entries:
+            wide = self._first(entries, _TILE_WIDTH, 0) or width or 1
+            across, width = -(-width // wide), wide
+            rows = self._first(entries, _TILE_LENGTH, 0) or height or 1
+        else:
+            rows = min(self._first(entries, _ROWS_PER_STRIP, height) or height, height) or 1
         row = (width * (bits[0] if planar else bits[0] * samples) + 7) // 8
-        rows = min(self._first(entries, _ROWS_PER_STRIP, height) or height, height) or 1
-        per_plane = -(-height // rows)
+        per_plane = -(-height // rows) or 1
         for index in range(count):
-            below = height - index % per_plane * rows
+            below = height - index // across % per_plane * rows
             yield row * max(0, min(rows, below))
 
     def _number(self, at: int, size: int) -> int:

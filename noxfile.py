@@ -286,10 +286,11 @@ def coverage(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Answer each question of benchmarks/ with figures; ``-- --quick`` to see that they run."""
-    install(session, "local", "fast", "torch", group="bench")
+    install(session, "local", "fast", "torch", "fastapi", group="bench")
     peer = Path(session.create_tmp()) / "peer"
     session.run("python", "-m", "venv", "--clear", str(peer))
     python = peer / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    session.run(str(python), "-m", "pip", "install", "-q", PEER, external=True)
+    web = ["fastapi>=0.115", "uvicorn>=0.34", "python-multipart>=0.0.26"]
+    session.run(str(python), "-m", "pip", "install", "-q", PEER, *web, external=True)
     for path in sorted(Path("benchmarks").glob("bench_*.py")):
         session.run("python", str(path), *session.posargs, env={"VI_PEER_PYTHON": str(python.absolute())})

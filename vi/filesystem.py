@@ -232,14 +232,14 @@ class ViFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
         return found if detail else sorted({one["name"] for one in found})
 
     async def _expand_path(
-        self, path: Any, recursive: bool = False, maxdepth: int | None = None, assume_literal: bool = False
+        self, path: Any, recursive: bool = False, maxdepth: int | None = None, **options: Any
     ) -> list[str]:
         paths = [path] if isinstance(path, str) else list(path)
         if len(paths) > SINGLE_LOOKUPS:
             await self._list_those_of(paths)
         literal = {self._strip_protocol(one) for one in paths if self._is_listed(one)}
         rest = [one for one in paths if self._strip_protocol(one) not in literal]
-        found = await super()._expand_path(rest, recursive, maxdepth, assume_literal) if rest else []
+        found = await super()._expand_path(rest, recursive, maxdepth, **options) if rest else []
         return sorted({*literal, *found})
 
     def _is_listed(self, path: str) -> bool:

@@ -37,7 +37,10 @@ def _pure() -> Any:
 @pytest.fixture(params=[_checksums._fastcrc, _checksums._crcmod, _pure], ids=["fastcrc", "crcmod", "pure Python"])
 def update(request: pytest.FixtureRequest) -> Any:
     """Each implementation."""
-    return request.param()
+    try:
+        return request.param()
+    except ImportError as error:
+        return pytest.skip(str(error))  # wine has no DLL that it needs
 
 
 class TestVectors:
@@ -108,7 +111,7 @@ class TestChoice:
     def test_without_accelerators_crcmod_is_taken(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("fastcrc", "google_crc32c"):
             monkeypatch.setitem(sys.modules, name, None)
-        monkeypatch.setattr(importlib.import_module("crcmod.crcmod"), "_usingExtension", True)
+        pytest.importorskip("crcmod._crcfunext")  # where there was no compiler, it is not
         assert _checksums.implementation() == "crcmod"
         assert not _checksums.is_fast()
         assert crc32c(b"123456789") == 0xE3069283

@@ -61,7 +61,7 @@ class TestFolders:
         inventory = find(root)
         assert taken(inventory) == ["Z.bmp", "a.jpg", "b.png", "c.tif", "d.webp", "e.gif"]
         assert (inventory.count, inventory.bytes) == (6, 18)
-        assert [record.path for record in inventory][3] == f"{root}/sub/c.tif"
+        assert [record.path for record in inventory][3] == str(root / "sub" / "c.tif")
         assert taken(inventory) == taken(find(root))
 
     def test_paths_keep_the_form_in_which_the_folder_was_given(
@@ -70,7 +70,8 @@ class TestFolders:
         monkeypatch.chdir(tree("a.png", "sub/b.png").parent)
         for given in ("root", "./root", "./root/"):
             stem = given.rstrip("/")
-            assert [record.path for record in find(given)] == [f"{stem}/a.png", f"{stem}/sub/b.png"]
+            below = [f"{stem}{os.sep}a.png", f"{stem}{os.sep}sub{os.sep}b.png"]
+            assert [record.path for record in find(given)] == below
 
     def test_sizes_are_those_of_the_files(self, tree: Make) -> None:
         tree("a.png", size=7)
@@ -108,7 +109,16 @@ class TestFolders:
         assert taken(inventory) == [f"{number:05d}.png" for number in range(BLOCK + 5)]
 
     @pytest.mark.parametrize(
-        "name", ["a b.png", "50%25#1.png", "-rf.png", "naïve.png", "日本.png", "😀.png", "a\nb.png", "'q\".png"]
+        "name",
+        [
+            "a b.png",
+            "50%25#1.png",
+            "-rf.png",
+            "naïve.png",
+            "日本.png",
+            "😀.png",
+            *(["a\nb.png", "'q\".png"] if os.name != "nt" else []),
+        ],
     )
     def test_unusual_names_arrive_unchanged(self, name: str, tree: Make) -> None:
         assert taken(find(tree(name))) == [name]
@@ -215,7 +225,7 @@ class TestUnreadable:
         inventory = find(root)
         assert taken(inventory) == ["a.png", "c.png"]
         assert broken(inventory) == {"closed": "EACCES"}
-        assert inventory.broken[0].message == f"{root}/closed: Permission denied."
+        assert inventory.broken[0].message == f"{root / 'closed'}: Permission denied."
 
     @pytest.mark.skipif(sys.platform == "win32", reason="a rule of POSIX systems")
     def test_a_folder_too_deep_to_be_listed_is_named(self, tree: Make) -> None:
@@ -284,7 +294,7 @@ class TestNamedFiles:
         root = tree("a.png")
         with pytest.raises(ViPathError, match="No such file or folder") as raised:
             find([str(root / "a.png"), str(root / "gone.png"), str(root / "no" / "folder")])
-        assert raised.value.details["paths"] == [f"{root}/gone.png", f"{root}/no/folder"]
+        assert raised.value.details["paths"] == [str(root / "gone.png"), str(root / "no" / "folder")]
         assert isinstance(raised.value, FileNotFoundError)
         with pytest.raises(ViPathError, match="and 5 more"):
             find([f"/nowhere/{number}.png" for number in range(15)])
@@ -298,7 +308,8 @@ class TestNamedFiles:
         assert raised.value.parameter == "paths"
 
     def test_the_home_folder(self, tree: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("HOME", str(tree("a.png")))
+        for name in ("HOME", "USERPROFILE"):
+            monkeypatch.setenv(name, str(tree("a.png")))
         assert taken(find("~/a.png")) == ["a.png"]
 
 
@@ -368,8 +379,8 @@ class TestNames:
         with pytest.raises(ViInvalidParameterError, match="2 names would be used more than once") as raised:
             find(root).check_names()
         assert raised.value.details["names"] == {
-            "a.png": [f"{root}/a.png", f"{root}/x/a.png", f"{root}/y/a.png"],
-            "b.png": [f"{root}/x/b.png", f"{root}/y/b.png"],
+            "a.png": [str(root / "a.png"), str(root / "x" / "a.png"), str(root / "y" / "a.png")],
+            "b.png": [str(root / "x" / "b.png"), str(root / "y" / "b.png")],
         }
         assert raised.value.suggestion is not None
         assert "names='relative'" in raised.value.suggestion
@@ -400,7 +411,7 @@ class TestSizes:
         with pytest.raises(ViFileTooLargeError, match=r"huge\.png") as raised:
             find(root).check_sizes()
         assert (raised.value.file_size, raised.value.max_size) == (MAX_IMAGE_BYTES + 1, MAX_IMAGE_BYTES)
-        assert raised.value.path == f"{root}/huge.png"
+        assert raised.value.path == str(root / "huge.png")
 
     def test_the_limit_itself_and_a_large_video_are_fine(self, tree: Make) -> None:
         root = tree("a.png")

@@ -27,7 +27,7 @@ from vi.server.inspection import inspector as module  # noqa: E402
 from vi.server.inspection.inspector import Inspector  # noqa: E402
 
 pytestmark = pytest.mark.anyio
-on_posix = pytest.mark.skipif(sys.platform == "win32", reason="writes shell scripts")
+on_posix = pytest.mark.skipif(sys.platform == "win32", reason="writes shell scripts, or sends signals")
 
 MP4 = b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41" + bytes(100)
 
@@ -177,7 +177,7 @@ def broken_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("raise ModuleNotFoundError(\"No module named 'pi_heif'\")", "No module named"),
         ("raise SystemError('bad build')", "bad build"),
         ("import os; os._exit(7)", "code 7"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "signal 9"),
+        pytest.param("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "signal 9", marks=on_posix),
         ("register_heif_opener = None", "TypeError"),
     ],
 )

@@ -380,6 +380,7 @@ def test_after_a_month_it_is_forgotten(
 # What it takes and holds
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are of POSIX")
 def test_it_is_the_owners_alone(folder: Path, open_journal: Callable[[], Journal]) -> None:
     journal = open_journal()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700

@@ -127,7 +127,7 @@ class TransferPlan(Report):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan as JSON lines, the first one its head."""
         head = attrs.asdict(self, filter=lambda attribute, _: attribute.name != "entries")
-        with as_path(path, "path").open("w", encoding="utf-8") as file:
+        with as_path(path, "path").open("w", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps({"vi-plan": FORMAT, **head, "entries": len(self.entries)}) + "\n")
             for entry in self.entries:
                 file.write(line_of(entry) + "\n")

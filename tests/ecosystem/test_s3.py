@@ -7,6 +7,7 @@ import pytest
 import vi
 from tests.ecosystem.conftest import COUNT, Store
 from vi import _samples
+from vi.testing import TestedService
 
 pytestmark = pytest.mark.ecosystem
 
@@ -35,3 +36,20 @@ def test_down_with_deletions(client: vi.Client, dataset: str, store: Store) -> N
     result = client.assets.sync(dataset, "s3://bucket/copy", "down", True, show_progress=False)
     assert (result.ok, result.plan.existing, result.deleted) == (True, COUNT, 1)
     assert client.assets.verify(dataset, "s3://bucket/copy", names="relative").ok
+
+
+def test_a_run_between_buckets_needs_no_shared_disk(
+    client: vi.Client, dataset: str, store: Store, service: TestedService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in service.environment.items():
+        monkeypatch.setenv(name, value)
+    run, back = "s3://bucket/runs/up", "s3://bucket/runs/down"
+    client.assets.upload(dataset, "s3://bucket/images", names="relative", plan=run, shards=3)
+    assert vi.run_shards(run, processes=2).ok
+    store.gets.clear()
+    assert vi.run_shard(run, 0).ok
+    assert store.gets == {"runs/up/report-00000.json": 1}, "one request"
+    client.assets.download(dataset, "s3://bucket/copy", plan=back, shards=2)
+    assert all(vi.run_shard(back, shard).ok for shard in range(2))
+    assert client.assets.verify(dataset, "s3://bucket/copy", names="relative").matching == COUNT
+    assert vi.finish(back).download.total_downloaded == COUNT  # type: ignore[union-attr]

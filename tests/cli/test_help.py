@@ -26,7 +26,7 @@ Run = Callable[..., Outcome]
 
 IN_A_SHELL = ("login", "completion")
 """Verbs whose examples need more of a shell than variables."""
-SLOW = ("serve", "demo", "watch")
+SLOW = ("serve", "demo", "watch", "worker")
 WITH_A_DATABASE = (("server", "migrate"), ("server", "check"))
 """Verbs that run for long; their examples are run apart."""
 

@@ -163,7 +163,7 @@ async def tidy(cluster: Cluster) -> None:
         database: Any = opened.database
         ingestion: Any = opened.ingestion
         keeping = Housekeeping(database, ingestion, opened.removal, Leftovers(folder.bytes), config, wall_clock)
-        await keeping.tidy(0)
+        await keeping.sweep(0)
 
 
 @pytest.mark.parametrize("files", [200, pytest.param(2000, marks=pytest.mark.large)])

@@ -181,6 +181,19 @@ def test_two_sessions_that_settle_one_name_make_one_asset(place: Place) -> None:
         place.check(of)
 
 
+def test_a_quota_that_two_sessions_of_two_datasets_use_up_is_not_exceeded(place: Place) -> None:
+    for _ in range(ROUNDS):
+        both = [place.dataset() for _ in range(2)]
+        held = place.write(lambda connection: connection.execute(sa.select(sa.func.sum(dataset.c.byte_total))).scalar())
+        works = []
+        for of in both:
+            session = place.session(of, ["a.jpg"])
+            place.write(place.arrive(session, 1))
+            works.append(partial(settling.settle, findings=place.findings(session, 1), now=NOW, quota=int(held) + 15))
+        place.both(*works)
+        assert sorted(len(place.assets(of)) for of in both) == [0, 1]
+
+
 def test_an_asset_that_two_delete_is_counted_once(place: Place) -> None:
     for _ in range(ROUNDS):
         of = place.filled(["a.jpg", "b.jpg"])

@@ -1,4 +1,4 @@
-"""Two services on one database and one folder are one service: what one begins, the other goes on with."""
+"""Two services on one database and one folder are one service: what one begins, the other resumes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ import pytest
 from tests.service.conftest import Api, Clock, ClockedService, Connect, Picture
 from tests.service.test_wire_multipart import Upload
 from vi.cli import main
+from vi.errors import ViConfigurationError
 from vi.server import ServiceConfig
 from vi.server.context import CONTEXT
+from vi.server.lifecycle import working
 
 sa = pytest.importorskip("sqlalchemy")
 pytest.importorskip("psycopg")
@@ -223,6 +225,42 @@ async def test_keys_logins_and_signatures_are_those_of_all(
     assert (await visitor.post("/gallery/logout", {})).status == 303
     visitor.service = pair.services[0]
     assert "csrf" not in (await visitor("GET", "/gallery/datasets")).text
+
+
+async def stop_looking(ingestion: Any) -> None:
+    """Leave a service as one that has too much to do."""
+    for task in ingestion._tasks:
+        task.cancel()
+
+
+async def test_a_worker_looks_at_files_that_a_service_received(pair: Pair, picture: Picture) -> None:
+    first = pair.apis[0]
+    for number in range(2):
+        await pair.call(number, partial(stop_looking, pair.context(number).ingestion))
+    path = await first.create_dataset()
+    session = await first.open_session(path, {"a.png": picture(1)})
+    await first.put_all(session, {"a.png": picture(1)})
+    async with working(pair.services[0].data, ServiceConfig(database=pair.database)):
+        assert (await first.ended(session))["status"]["progressCount"]["succeeded"] == 1
+    with pytest.raises(ViConfigurationError, match="needs the PostgreSQL database"):
+        async with working(pair.services[0].data, ServiceConfig()):
+            pass
+
+
+async def test_check_finds_counters_that_are_not_their_rows(
+    pair: Pair, picture: Picture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = pair.apis[0]
+    path = await first.create_dataset()
+    await first.ingest(path, {"a.png": picture(1), "b.png": b"no picture"})
+    command = ["server", "check", "--database", pair.database]
+    assert main(command) == 0
+    pair.run(sa.text("UPDATE dataset SET asset_total = 5"))
+    pair.run(sa.text("UPDATE ingestion_session SET errored = 2"))
+    assert main(command) == 1
+    said = capsys.readouterr().err
+    assert "5 assets of" in said
+    assert "1 succeeded and 2 failed are counted, 1 and 1 did" in said
 
 
 async def test_each_takes_other_files_and_one_that_ended_three_processes_fails(pair: Pair, picture: Picture) -> None:

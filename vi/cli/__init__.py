@@ -35,6 +35,7 @@ from . import (
     serve,
     server,
     transfers,
+    worker,
 )
 from .options import VerbParser, add_commands, add_group, add_verb
 
@@ -69,7 +70,7 @@ def build_parser() -> VerbParser:
     group = add_group(verbs, "assets", "list, upload, download, compare and delete assets")
     for module in (assets, moves, compare):
         module.add_to(group)
-    for module in (runs, transfers, account, config, doctor, serve, server, demo, completion):
+    for module in (runs, transfers, account, config, doctor, serve, server, worker, demo, completion):
         module.add_to(verbs)
     about = add_verb(verbs, "help", "show the help of a command", "  vi-sdk help assets upload\n")
     about.add_argument("words", nargs="*", metavar="COMMAND", help="the command")

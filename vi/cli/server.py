@@ -59,7 +59,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
         "migrate",
         "bring a PostgreSQL database to the tables of this release",
         "  vi-sdk server migrate --database $VI_DATABASE\n",
-        description="Bring a PostgreSQL database to the tables of this release. Services of the last release go on.",
+        description="Bring a PostgreSQL database to the tables of this release. Services of the last release may run.",
     )
     migrate.set_defaults(run=_migrate)
     check = options.add_verb(

@@ -6,9 +6,18 @@ the blocking form behind ``python -m vi serve``. `freeze_support` is for frozen 
 
 from __future__ import annotations
 
-from .command import run
+from .command import run, run_worker
 from .config import ServiceConfig
 from .inspection.frozen import freeze_support
 from .lifecycle import LocalService, ServiceRunningError, open_service, serve
 
-__all__ = ["LocalService", "ServiceConfig", "ServiceRunningError", "freeze_support", "open_service", "run", "serve"]
+__all__ = [
+    "LocalService",
+    "ServiceConfig",
+    "ServiceRunningError",
+    "freeze_support",
+    "open_service",
+    "run",
+    "run_worker",
+    "serve",
+]

@@ -21,7 +21,7 @@ from ..errors import ViConfigurationError
 from .config import ServiceConfig
 from .http.addresses import is_everywhere, outward_address
 from .inspection.walls import hide_memory
-from .lifecycle import LocalService, serve
+from .lifecycle import LocalService, serve, working
 
 
 def run(
@@ -45,6 +45,38 @@ def run(
     return 0
 
 
+def run_worker(
+    data: str | os.PathLike[str], config: ServiceConfig, ready: Callable[[Path], None] = lambda folder: None
+) -> int:
+    """Look at the files that the services of *data* receive until SIGTERM or Ctrl+C, and return the exit code."""
+    hide_memory()
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_work(data, config, ready))
+    return 0
+
+
+async def _work(data: str | os.PathLike[str], config: ServiceConfig, ready: Callable[[Path], None]) -> None:
+    ended = _signalled()
+    async with working(data, config) as folder:
+        ready(folder)
+        await ended.wait()
+
+
+def _signalled() -> asyncio.Event:
+    """Return what the signals that end this process set."""
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if sys.platform == "win32":
+        numbers.append(signal.SIGBREAK)  # the one that a program can send to one that it has started
+    for number in numbers:
+        try:
+            loop.add_signal_handler(number, ended.set)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(ended.set))
+    return ended
+
+
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     uvloop = prefer("uvloop")
     return loop_factory() if uvloop is None else uvloop.new_event_loop
@@ -58,16 +90,7 @@ async def _run(
     ready: Callable[[LocalService, str | None], None],
     config: ServiceConfig | None,
 ) -> None:
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    numbers = [signal.SIGTERM, signal.SIGINT]
-    if sys.platform == "win32":
-        numbers.append(signal.SIGBREAK)  # the one that a program can send to one that it has started
-    for number in numbers:
-        try:
-            loop.add_signal_handler(number, ended.set)
-        except NotImplementedError:  # Windows
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(ended.set))
+    ended = _signalled()
     starting = asyncio.ensure_future(serve(data, host=host, port=port, config=config))
     stopping = asyncio.ensure_future(ended.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -24,6 +24,8 @@ logger: logging.Logger = logging.getLogger("vi.server")
 _LOOK_SECONDS = 10.0
 """How long something must have been left before it is taken that nobody is at it."""
 _TIDY_SECONDS = 3600.0
+_SWEEP_SECONDS = 24 * 3600.0
+"""How often the folder is looked through, the first time after `_TIDY_SECONDS`."""
 _OLD_SECONDS = 24 * 3600.0
 """Age after which a file that no row mentions is removed: by then, no process is about to mention it."""
 
@@ -48,6 +50,7 @@ class Housekeeping:
         self._clock = clock
         self._left = Left()
         self._looked = self._tidied = float("-inf")
+        self._swept = time.monotonic() - _SWEEP_SECONDS + _TIDY_SECONDS
 
     async def run(self) -> None:
         """Look after the service until cancelled."""
@@ -68,14 +71,19 @@ class Housekeeping:
             await self._removal.resume(self._left.since(before))
         if now - self._tidied >= _TIDY_SECONDS:
             self._tidied = now
-            await self.tidy(_OLD_SECONDS)
+            await self._forget()
+        if now - self._swept >= _SWEEP_SECONDS:
+            self._swept = now
+            await self.sweep(_OLD_SECONDS)
 
-    async def tidy(self, old_seconds: float) -> None:
-        """Drop old rows, and files that are older than *old_seconds* and that no row mentions."""
+    async def _forget(self) -> None:
         now = self._clock()
         await self._database.write(partial(idempotency.forget, now=now))
         await self._database.write(partial(sessions.forget, before=now - idempotency.KEPT_MS))
         await self._database.write(partial(visitors.forget, now=now))
+
+    async def sweep(self, old_seconds: float) -> None:
+        """Remove files that are older than *old_seconds* and that no row mentions."""
         # Listed before the rows are read: what a row mentions only afterwards is not among them.
         stored = await asyncio.to_thread(self._leftovers.objects, old_seconds)
         uploads = await asyncio.to_thread(self._leftovers.uploads, old_seconds)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -114,15 +114,7 @@ async def serve(
     already served.
     """
     config = config or ServiceConfig()
-    be_heard()
-    if IN_WORKER in os.environ:
-        # It would start workers in its turn, and each of them this program again.
-        raise ViConfigurationError(
-            "A local service cannot start in a process that was itself started to look at images.",
-            suggestion=f"sys.executable must be a Python interpreter where a service runs; {IN_WORKER} is set by it.",
-        )
-    await asyncio.to_thread(_require_libraries)
-    folder = _prepare(data)
+    folder = await _begin(data)
     # With a database of their own several processes serve one folder: their rows keep them apart.
     lock = None if config.database is not None else _lock(folder)
     try:
@@ -142,6 +134,40 @@ async def serve(
         await running.aclose()
         raise _unusable(folder, error) from error
     return LocalService(running.url, running.identity, folder.root, running)
+
+
+@contextlib.asynccontextmanager
+async def working(data: Data, config: ServiceConfig) -> AsyncIterator[Path]:
+    """Look at the files that the services of a folder and its database receive, in a block, which gets the folder.
+
+    There is no listener. Claimed files are given back at the end, and others look at them.
+    """
+    if config.database is None:
+        raise ViConfigurationError(
+            "A worker needs the PostgreSQL database of its services.",
+            suggestion="Name it by --database or VI_DATABASE; a service with SQLite looks at its files itself.",
+        )
+    folder = await _begin(data)
+    async with contextlib.AsyncExitStack() as parts:
+        try:
+            from .parts import open_parts
+
+            await open_parts(parts, folder, config, wall_clock)
+        except OSError as error:
+            raise _unusable(folder, error) from error
+        yield folder.root
+
+
+async def _begin(data: Data) -> Folder:
+    be_heard()
+    if IN_WORKER in os.environ:
+        # It would start workers in its turn, and each of them this program again.
+        raise ViConfigurationError(
+            "A local service cannot start in a process that was itself started to look at images.",
+            suggestion=f"sys.executable must be a Python interpreter where a service runs; {IN_WORKER} is set by it.",
+        )
+    await asyncio.to_thread(_require_libraries)
+    return _prepare(data)
 
 
 def _lock(folder: Folder) -> FolderLock:

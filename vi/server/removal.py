@@ -78,7 +78,7 @@ class Removal:
         return await self._database.read(_left)
 
     async def resume(self, left: Left) -> None:
-        """Resume what the last run left, or another process; what this one is at goes on as it is."""
+        """Resume what the last run or another process left; what this one does already is not started twice."""
         await self.remove(sorted(left.blobs))
         for seq in left.purges:
             if (_PURGE, seq) not in self._under_way:

@@ -12,7 +12,7 @@ import attrs
 
 from .blobs import OBJECT, THUMBNAIL
 
-_LOOKED_AT_SECONDS = 7 * 24 * 3600.0
+_LOOKED_AT_SECONDS = 4 * 24 * 3600.0
 """Folders in which nothing was made or removed for so long were looked through before."""
 
 

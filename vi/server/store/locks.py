@@ -54,6 +54,11 @@ def lock_word(connection: sa.Connection, word: str) -> None:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(word, 0))))
 
 
+def lock_quota(connection: sa.Connection) -> None:
+    """Hold what is left of the quota until the end of the transaction; after every other lock."""
+    lock_word(connection, "quota")
+
+
 def insert_new(connection: sa.Connection, table: sa.Table) -> sa.Insert:
     """Return an insert that skips existing rows."""
     if connection.dialect.name == "sqlite":

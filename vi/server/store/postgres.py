@@ -60,7 +60,7 @@ class PostgresDatabase:
 
         Without *make* an empty database is refused.
         """
-        readers = _engine(url, READERS, "REPEATABLE READ", statement_timeout=int(_QUERY_SECONDS * 1000))
+        readers = _engine(url, READERS + 1, "REPEATABLE READ", statement_timeout=int(_QUERY_SECONDS * 1000))
         writers = _engine(url, _WRITERS + 1, "READ COMMITTED")
         try:
             with writers.begin() as connection:

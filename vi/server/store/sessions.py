@@ -118,6 +118,7 @@ def held_bytes(connection: sa.Connection, organization_id: str) -> int:
 
     A file counts once for each of its multipart uploads, because each has its own parts.
     """
+    locks.lock_quota(connection)
     mine = (
         ingestion_session.c.state == SessionState.OPEN,
         dataset.c.organization_id == organization_id,

@@ -78,6 +78,8 @@ def settle(connection: sa.Connection, findings: Sequence[Finding], now: int, quo
     for finding in findings:
         by_session[finding.session_seq].append(finding)
     _lock(connection, by_session)
+    if quota is not None:
+        locks.lock_quota(connection)
     sessions = connection.execute(
         sa.select(ingestion_session, dataset.c.organization_id)
         .join(dataset, dataset.c.seq == ingestion_session.c.dataset_seq)

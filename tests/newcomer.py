@@ -38,6 +38,7 @@ MORE = {
     "": "",
     "fast": "import uvloop",
     "distributed": "import psycopg",
+    "metrics": "import prometheus_client",
     "otel": "import vi.otel; vi.otel.instrument(client)(); client.datasets.list()",
     "pandas": "import vi.rows; assert len(vi.rows.to_pandas(client.assets.list(dataset))) == 6; "
     "assert vi.rows.to_arrow(client.assets.list(dataset)).num_rows == 6",

@@ -45,6 +45,7 @@ LIBRARIES: tuple[Library, ...] = (
     Library("starlette", "starlette", "1.0.1", ("fastapi",), "no vi.fastapi"),
     Library("python_multipart", "python-multipart", "0.0.26", ("fastapi",), "FastAPI reads no forms"),
     Library("psycopg", "psycopg", "3.2", ("distributed",), "no metadata in PostgreSQL"),
+    Library("prometheus_client", "prometheus-client", "0.20", ("metrics",), "the local service has no /metrics"),
     Library("upath", "universal-pathlib", "0.3", ("cloud",), "no addresses such as s3://"),
     Library("fsspec", "fsspec", "2024.10", ("cloud",), "no vi.filesystem"),
     Library("pandas", "pandas", "2.2", ("pandas",), "no data frames"),

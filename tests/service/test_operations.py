@@ -131,3 +131,37 @@ async def test_the_access_log_names_the_key_and_holds_no_secret(
     assert odd["path"] == "/dtvi_***"
     assert "ignature" not in caplog.text
     assert service.secret_key not in caplog.text
+
+
+async def test_metrics_count_requests_by_route_and_need_a_key(start_service: StartService, connect: Connect) -> None:
+    pytest.importorskip("prometheus_client")
+    service = start_service(metrics=True)
+    api = await connect(service)
+    dataset = await api.create_dataset()
+    picture = encode(1, ".png", (20, 20))
+    await api.ingest(dataset, {"very private name.png": picture})
+    assert (await api("GET", f"{dataset}/assets/none")).status == 404
+    await api.raw("GET", f"{service.url}/nothing/here")
+    refused = await api.raw("GET", f"{service.url}/metrics")
+    assert refused.status == 401
+    assert b"vi_" not in refused.body
+    key = {"Authorization": f"Bearer {service.secret_key}"}
+    answer = await api.raw("GET", f"{service.url}/metrics", headers=key)
+    assert answer.status == 200
+    told = dict(line.rsplit(" ", 1) for line in answer.body.decode().splitlines() if not line.startswith("#"))
+    assert {name: float(told[f"vi_{name}"]) for name in ("datasets", "assets", "asset_bytes", "sessions_open")} == {
+        "datasets": 1, "assets": 1, "asset_bytes": len(picture), "sessions_open": 0,
+    }  # fmt: skip
+    assert float(told["vi_disk_free_bytes"]) > 0
+    asset = "/workspaces/{org}/datasets/{dataset}/assets/{asset}"
+    assert told[f'vi_requests_total{{method="GET",route="{asset}",status="404"}}'] == "1.0"
+    assert told['vi_requests_total{method="none",route="none",status="404"}'] == "1.0"
+    assert told['vi_requests_total{method="GET",route="/metrics",status="401"}'] == "1.0"
+    text = answer.body.decode()
+    assert not [one for one in (service.secret_key, service.organization_id, "private") if one in text]
+
+
+async def test_without_the_setting_there_are_no_metrics(start_service: StartService, connect: Connect) -> None:
+    service = start_service()
+    api = await connect(service)
+    assert (await api.raw("GET", f"{service.url}/metrics")).status == 404

@@ -21,7 +21,7 @@ from vi._transfer.sources import pictures, remote
 from vi.api.resources.datasets.assets import watching
 from vi.api.resources.datasets.assets.metadata import tables
 from vi.cli import checks, demo
-from vi.server import command, lifecycle
+from vi.server import command, lifecycle, metrics
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,6 +62,7 @@ NEEDED: dict[str, Callable[[], Any]] = {
     "fastapi": copy_of("fastapi"),
     "starlette": copy_of("fastapi"),
     "psycopg": postgres,
+    "prometheus_client": metrics.Metrics,
     "upath": lambda: remote.path_of("memory://a"),
     "fsspec": copy_of("filesystem"),
     "pandas": lambda: rows.to_pandas([]),

@@ -57,6 +57,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
         help="answer on for so long after SIGTERM, while /healthz/ready answers 503 (default: %(default)g)",
     )
     parser.add_argument("--access-log", action="store_true", help="write a line of JSON for each request to stderr")
+    parser.add_argument("--metrics", action="store_true", help="answer /metrics for Prometheus, to those with a key")
     parser.add_argument("--tls-cert", metavar="FILE", help="serve https with this certificate (PEM)")
     parser.add_argument("--tls-key", metavar="FILE", help="key of the certificate (default: in the same file)")
     parser.add_argument(
@@ -92,6 +93,7 @@ def run(given: argparse.Namespace) -> int:
         database=given.database,
         drain_seconds=given.drain,
         access_log=given.access_log,
+        metrics=given.metrics,
     )
     if given.access_log:
         from ..server.access_log import write_to_stderr
@@ -178,7 +180,7 @@ def _detach(given: argparse.Namespace) -> int:
     }
     words += [f"--{name}={value}" for name, value in named.items() if value]
     words += [f"--allowed-host={name}" for name in given.allowed_host]
-    words += ["--open"] * given.open + ["--access-log"] * given.access_log
+    words += ["--open"] * given.open + ["--access-log"] * given.access_log + ["--metrics"] * given.metrics
     with tempfile.TemporaryFile() as problems:
         service = subprocess.Popen(  # noqa: S603 - this very program
             [sys.executable, "-m", "vi", *words],

@@ -8,7 +8,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from .. import _routes
-from . import health, middleware, openapi
+from . import health, metrics, middleware, openapi
 from .context import CONTEXT, Context
 from .gallery import routes as gallery
 from .handlers import assets, bulk_deletions, datasets, multipart, organizations, sessions, storage
@@ -18,9 +18,11 @@ from .http.storage_paths import DOWNLOAD, PART, THUMBNAIL, UPLOAD
 def build_app(context: Context, *, host: str, middlewares: Sequence[Middleware] = ()) -> web.Application:
     """Return the application; *middlewares* come before its own, so that a test can put faults on any request."""
     config = context.config
+    measured = metrics.Metrics() if config.metrics else None
     app = web.Application(
         middlewares=[
             *middlewares,
+            *([measured.middleware] if measured is not None else ()),
             middleware.errors,
             middleware.check_host(host, config),
             middleware.authenticate(context.identity, context.keys),
@@ -37,6 +39,8 @@ def build_app(context: Context, *, host: str, middlewares: Sequence[Middleware] 
     app.router.add_get(openapi.PATH, openapi.get)
     app.router.add_get(health.LIVE, health.live)
     app.router.add_get(health.READY, health.ready)
+    if measured is not None:
+        app.router.add_get(metrics.PATH, measured.get)
     gallery.add_to(app)
     return app
 

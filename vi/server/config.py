@@ -42,6 +42,8 @@ class ServiceConfig:
     """How long ``vi-sdk serve`` still answers after SIGTERM, while ``/healthz/ready`` answers 503."""
     access_log: bool = False
     """Log each request to the logger ``vi.server.access`` at level INFO, as a line of JSON."""
+    metrics: bool = False
+    """Answer ``/metrics`` for Prometheus (extra ``metrics``), to requests with a key of the service."""
     database: str | None = attrs.field(default=None, repr=False)
     """Address of a PostgreSQL database for the metadata (extra ``distributed``); None: SQLite in the folder."""
     sweep_seconds: float = 1

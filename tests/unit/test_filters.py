@@ -150,6 +150,19 @@ def test_a_folder_of_which_all_is_excluded_is_not_walked(
     assert filters.notes == (["exclude 'b/**' matched nothing"] if patterns == ["b/**"] else [])
 
 
+@pytest.mark.parametrize(
+    "pattern", ["caf\u00e9/", "cafe\u0301/", "/caf\u00e9/**", "**/cafe\u0301", "\u00f6.png", "[o\u0308].png"]
+)
+def test_letters_are_the_same_however_their_accents_are_written(pattern: str) -> None:
+    """A disk may hold the one form and the dataset the other; what is excluded must be so in both."""
+    for name in ("caf\u00e9/\u00f6.png", "cafe\u0301/o\u0308.png", "caf\u00e9/o\u0308.png"):
+        filters = Filters(exclude=(pattern,))
+        assert not filters.takes(name)
+        assert filters.notes == []
+        assert Filters(include=(pattern,)).takes(name)
+    assert Filters(exclude=(pattern,)).takes("cafe/o.png")
+
+
 def test_patterns_that_matched_nothing_are_named(tmp_path: Path) -> None:
     make_tree(tmp_path)
     filters = Filters(include=["*.png", "*.bmp"], exclude=["private/", "privat/", "!x/top.png"])

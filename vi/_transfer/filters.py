@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,11 @@ def read_patterns(given: object, parameter: str) -> tuple[str, ...]:
 
 
 def _normal(pattern: str) -> str:
-    """Return the pattern without a leading ``./``, and so that a folder of which it takes all is not matched itself."""
+    """Return the pattern without a leading ``./``, and so that a folder of which it takes all is not matched itself.
+
+    Letters are composed, as those of paths are: systems and keyboards differ in how they write an accent.
+    """
+    pattern = unicodedata.normalize("NFC", pattern)
     sign, rest = ("!", pattern[1:]) if pattern.startswith("!") else ("", pattern)
     if rest.startswith("./"):
         rest = rest[1:]
@@ -126,6 +131,7 @@ class Filters:
 
     def takes(self, path: str) -> bool:
         """Tell whether a file is taken, by its path below the folder or its remote name."""
+        path = unicodedata.normalize("NFC", path)
         if self._unmatched:
             self._mark(path)
         if self._excluded is not None:
@@ -138,6 +144,7 @@ class Filters:
         """Tell whether a folder, and so everything in it, is excluded."""
         if self._excluded is None:
             return False
+        folder = unicodedata.normalize("NFC", folder)
         known = self._folders.get(folder)
         if known is None:
             above = folder.rpartition("/")[0]

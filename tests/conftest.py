@@ -20,6 +20,7 @@ import pytest
 import vi
 from tests.support.postgres import Postgres
 from tests.support.readme_blocks import run
+from tests.support.seaweed import Seaweed
 from vi import _samples
 from vi.testing import TestedService
 
@@ -63,6 +64,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestedService]
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """A PostgreSQL of this session, where its programs are installed."""
     with Postgres.started() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def seaweed() -> Iterator[Seaweed]:
+    """An S3 store of this session, where its program is installed."""
+    with Seaweed.started() as running:
         yield running
 
 

@@ -74,10 +74,11 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("config", "log"),
         ("http", "disk"),
         ("objects",),
+        ("s3",),
         ("inspection",),
         ("identity",),
         ("store", "contents"),
-        ("documents", "turns", "removal", "middleware"),
+        ("documents", "turns", "removal", "middleware", "sweeping"),
         ("ingestion",),
         ("shared_ingestion", "shared_identity", "identifiers"),
         ("housekeeping",),
@@ -132,6 +133,8 @@ THIRD_PARTY = {
     "sqlalchemy": ("server",),
     "alembic": ("server",),
     "psycopg": ("server",),
+    "aiobotocore": ("server",),
+    "botocore": ("server",),
     "fastapi": ("fastapi",),
 }
 """Which top-level modules of ours may import a library that should not spread."""

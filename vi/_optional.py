@@ -46,6 +46,7 @@ LIBRARIES: tuple[Library, ...] = (
     Library("python_multipart", "python-multipart", "0.0.26", ("fastapi",), "FastAPI reads no forms"),
     Library("psycopg", "psycopg", "3.2", ("distributed",), "no metadata in PostgreSQL"),
     Library("prometheus_client", "prometheus-client", "0.20", ("metrics",), "the local service has no /metrics"),
+    Library("aiobotocore", "aiobotocore", "3.0", ("distributed",), "no bytes in an S3 store"),
     Library("upath", "universal-pathlib", "0.3", ("cloud",), "no addresses such as s3://"),
     Library("fsspec", "fsspec", "2024.10", ("cloud",), "no vi.filesystem"),
     Library("pandas", "pandas", "2.2", ("pandas",), "no data frames"),

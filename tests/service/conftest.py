@@ -67,14 +67,26 @@ async def _at_rest() -> None:
 StartService = Callable[..., ClockedService]
 
 
-ON_BOTH = ("test_wire_assets", "test_wire_datasets", "test_wire_sessions", "test_wire_multipart", "test_wire_upload")
+ON_BOTH = (
+    "test_wire_assets", "test_wire_datasets", "test_wire_sessions", "test_wire_multipart", "test_wire_upload",
+    "test_wire_downloads", "test_wire_restart", "test_gallery_pages", "test_gallery_selection", "test_gallery_uploads",
+)  # fmt: skip
 """Modules whose tests run on both engines, except those that look into the file of SQLite (`sqlite`)."""
 
 
 @pytest.fixture(scope="session", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.scale)])
 def engine(request: pytest.FixtureRequest) -> str:
-    """What the service keeps its metadata in."""
+    """What the service keeps its metadata in; with PostgreSQL, its bytes are in an S3 store."""
     return str(request.param)
+
+
+def _kept(engine: str, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return the settings of a service with a new database and a new place for its bytes."""
+    if engine == "sqlite":
+        return {}
+    database = request.getfixturevalue("postgres").create()
+    # Through the service: these tests look at the headers of its own answers.
+    return {"database": database, "downloads": "through", **request.getfixturevalue("seaweed").create()}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -91,8 +103,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def service(
     engine: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[TestedService]:
-    database = request.getfixturevalue("postgres").create() if engine == "postgresql" else None
-    running = TestedService.start(tmp_path_factory.mktemp("service") / "data", ServiceConfig(database=database))
+    config = ServiceConfig(**_kept(engine, request))
+    running = TestedService.start(tmp_path_factory.mktemp("service") / "data", config)
     yield running
     running.stop()
 
@@ -100,18 +112,14 @@ def service(
 @pytest.fixture
 def start_service(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartService]:
     """Starts services with settings of a test's own; by default all in one folder, with one database."""
-    if engine == "postgresql":
-        postgres = request.getfixturevalue("postgres")
-        databases: defaultdict[Path, str | None] = defaultdict(postgres.create)
-    else:
-        databases = defaultdict(lambda: None)
+    kept: defaultdict[Path, dict[str, Any]] = defaultdict(lambda: _kept(engine, request))
     running: list[ClockedService] = []
 
     def start(
         data: Path | None = None, *, middlewares: Sequence[Any] = (), port: int = 0, **settings: Any
     ) -> ClockedService:
         folder = data or tmp_path / "data"
-        config = ServiceConfig(**{"database": databases[folder], **settings})
+        config = ServiceConfig(**{**kept[folder], **settings})
         running.append(ClockedService(folder, config, middlewares, port))
         return running[-1]
 

@@ -396,6 +396,7 @@ async def test_what_a_browser_cannot_show_has_a_preview(
     assert list(folder.iterdir()) == [], "it goes with its asset"
 
 
+@pytest.mark.sqlite
 async def test_a_file_that_has_become_unreadable_is_shown_by_its_thumbnail(
     fresh_api: Any, visit: Visit, picture: Any
 ) -> None:

@@ -71,6 +71,7 @@ async def test_a_selection_is_downloaded_as_an_archive(
     }
 
 
+@pytest.mark.sqlite
 @anyio
 async def test_an_archive_of_damaged_bytes_breaks_off(fresh_api: Any, visit: Visit, picture: Any) -> None:
     visitor = await visit(fresh_api.service)

@@ -167,6 +167,7 @@ async def test_a_bulk_deletion_takes_what_its_filter_selects(api: Any, dataset_p
     assert (await api("GET", sessions + "/nothing")).status == 404
 
 
+@pytest.mark.sqlite
 async def test_a_bulk_deletion_of_thousands_leaves_no_bytes(fresh_api: Any, picture: Any) -> None:
     path = await fresh_api.create_dataset()
     await fresh_api.ingest(path, {f"{number}.png": picture(0) for number in range(1200)})

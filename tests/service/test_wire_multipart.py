@@ -134,6 +134,7 @@ def test_parts_divide_the_file_as_the_protocol_says(size: int) -> None:
         assert count == 1
 
 
+@pytest.mark.sqlite
 async def test_parts_come_in_any_order_chunked_and_again(parts_api: Any, data: bytes) -> None:
     upload = await Upload.begin(parts_api, data)
 
@@ -225,6 +226,7 @@ async def test_wrong_requests(parts_api: Any, data: bytes) -> None:
     assert (await parts_api.raw("PUT", other, upload.part(data, 2), signed["headers"])).status == 403
 
 
+@pytest.mark.sqlite
 async def test_an_ended_session_takes_no_parts(parts_api: Any, data: bytes) -> None:
     upload = await Upload.begin(parts_api, data)
     signed = await upload.url(1)

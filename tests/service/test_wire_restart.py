@@ -213,6 +213,7 @@ def stopped(start_service: Any) -> Iterator[Callable[[Any], sqlite3.Connection]]
         connection.close()
 
 
+@pytest.mark.sqlite
 async def test_a_multipart_upload_resumes_after_a_restart(
     start_service: Any, stopped: Any, connect: Any, picture: Any
 ) -> None:
@@ -243,6 +244,7 @@ async def test_a_multipart_upload_resumes_after_a_restart(
     check_folder(service.data, 1)
 
 
+@pytest.mark.sqlite
 async def test_what_a_crash_left_lying_is_swept(start_service: Any, stopped: Any, connect: Any, picture: Any) -> None:
     service = start_service()
     api = await connect(service)
@@ -262,6 +264,7 @@ async def test_what_a_crash_left_lying_is_swept(start_service: Any, stopped: Any
     check_folder(service.data, 1)
 
 
+@pytest.mark.sqlite
 async def test_deletions_go_on_after_a_restart(start_service: Any, stopped: Any, connect: Any, picture: Any) -> None:
     service = start_service()
     api = await connect(service)

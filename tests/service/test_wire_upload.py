@@ -261,6 +261,7 @@ async def test_a_video_is_taken_without_facts_about_its_picture(api: Any, datase
     assert metadata["mimeType"] == "video/mp4"
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("format_", ["PNG", "BMP"], ids=["small", "large"])
 async def test_a_full_disk_is_a_507_and_leaves_nothing(
     fresh_api: Any, picture: Any, monkeypatch: pytest.MonkeyPatch, format_: str

@@ -21,7 +21,8 @@ from vi._transfer.sources import pictures, remote
 from vi.api.resources.datasets.assets import watching
 from vi.api.resources.datasets.assets.metadata import tables
 from vi.cli import checks, demo
-from vi.server import command, lifecycle, metrics
+from vi.server import ServiceConfig, command, lifecycle, metrics
+from vi.server.s3.address import StoreAddress
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,6 +64,7 @@ NEEDED: dict[str, Callable[[], Any]] = {
     "starlette": copy_of("fastapi"),
     "psycopg": postgres,
     "prometheus_client": metrics.Metrics,
+    "aiobotocore": lambda: StoreAddress.of(ServiceConfig(store="s3://bucket")),
     "upath": lambda: remote.path_of("memory://a"),
     "fsspec": copy_of("filesystem"),
     "pandas": lambda: rows.to_pandas([]),

@@ -50,6 +50,20 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
         help="keep metadata in this PostgreSQL database, not in the folder (or VI_DATABASE, which hides a password)",
     )
     parser.add_argument(
+        "--store",
+        metavar="URL",
+        default=os.environ.get("VI_STORE") or None,
+        help="keep bytes in this S3 bucket, s3://BUCKET/PREFIX, not in the folder (or VI_STORE)",
+    )
+    parser.add_argument("--store-endpoint", metavar="URL", help="address of an S3 store other than AWS")
+    parser.add_argument("--store-public-url", metavar="URL", help="address at which clients reach the store")
+    parser.add_argument(
+        "--downloads",
+        choices=["redirect", "through"],
+        default="redirect",
+        help="with --store: let clients fetch bytes from the store, or through the service (default: %(default)s)",
+    )
+    parser.add_argument(
         "--drain",
         type=options.seconds,
         default=0.0,
@@ -91,6 +105,10 @@ def run(given: argparse.Namespace) -> int:
         tls_cert=given.tls_cert,
         tls_key=given.tls_key,
         database=given.database,
+        store=given.store,
+        store_endpoint=given.store_endpoint,
+        store_public_url=given.store_public_url,
+        downloads=given.downloads,
         drain_seconds=given.drain,
         access_log=given.access_log,
         metrics=given.metrics,
@@ -174,6 +192,10 @@ def _detach(given: argparse.Namespace) -> int:
         "profile": given.profile,
         "config": given.config,
         "drain": given.drain,
+        "store": given.store,
+        "store-endpoint": given.store_endpoint,
+        "store-public-url": given.store_public_url,
+        "downloads": given.downloads,
         "public-url": given.public_url,
         "tls-cert": given.tls_cert,
         "tls-key": given.tls_key,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import attrs
 
@@ -46,6 +47,14 @@ class ServiceConfig:
     """Answer ``/metrics`` for Prometheus (extra ``metrics``), to requests with a key of the service."""
     database: str | None = attrs.field(default=None, repr=False)
     """Address of a PostgreSQL database for the metadata (extra ``distributed``); None: SQLite in the folder."""
+    store: str | None = None
+    """``s3://BUCKET/PREFIX`` for the bytes (extra ``distributed``), with the usual AWS keys; None: the folder."""
+    store_endpoint: str | None = None
+    """Address of an S3 store other than AWS."""
+    store_public_url: str | None = None
+    """Address at which clients reach the store, where it is not the one that the service uses."""
+    downloads: Literal["redirect", "through"] = "redirect"
+    """With *store*: whether clients fetch bytes from there, at a signed address, or through the service."""
     sweep_seconds: float = 1
     """How often expired sessions are looked for."""
     inspection_workers: int | None = None
@@ -84,6 +93,11 @@ class Folder:
     def elsewhere(self) -> Path:
         """Says that the rows are in a database that is named at each start."""
         return self.root / "database-elsewhere"
+
+    @property
+    def store_named(self) -> Path:
+        """Says in which bucket the bytes are."""
+        return self.root / "bytes-elsewhere"
 
     @property
     def database(self) -> Path:

@@ -31,7 +31,7 @@ from .disk.room import Room
 from .http.api_errors import ApiError
 from .inspection.inspector import InspectionJob, InspectionState, InspectionUnavailableError, Inspector, Verdict
 from .inspection.worker_slots import Slots
-from .objects import ObjectStore
+from .objects import ObjectStore, StoreUnavailableError
 from .store import idempotency, multipart, sessions, settling
 from .store.metadata import Metadata
 from .store.schema import ItemState, SessionState, UploadState, ingest_item, ingestion_session
@@ -284,7 +284,7 @@ class Ingestion:
     async def _inspect_batch(self, batch: Sequence[Arrival], make_room: Callable[[], None]) -> None:
         try:
             await self._inspect(batch, make_room)
-        except InspectionUnavailableError as error:
+        except (InspectionUnavailableError, StoreUnavailableError) as error:
             logger.error("No inspection: %s", error)
             await self._give_back(batch, failed=False)
             await asyncio.sleep(_PAUSE)

@@ -23,6 +23,7 @@ from .http.addresses import is_everywhere
 from .http.api_errors import ApiError, invalid
 from .http.connections import note_known
 from .identity import AccessKey, Identity, Keys
+from .objects import StoreUnavailableError
 from .store.metadata import TooManyReadsError
 
 logger: logging.Logger = logging.getLogger("vi.server")
@@ -73,6 +74,9 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return _answer(request, ApiError(404, "No resource has a name or an id with a NUL character"))
     except TooManyReadsError:
         return _answer(request, ApiError(503, "Too many slow queries run at once", headers={"Retry-After": "1"}))
+    except StoreUnavailableError as error:
+        refusals.note(f"a request because the store of bytes is not available ({error})")
+        return _answer(request, ApiError(503, "The store of bytes is not available", headers={"Retry-After": "1"}))
     except ConnectionError:
         raise
     except Exception as error:

@@ -10,6 +10,10 @@ from typing import Protocol
 from .disk.blobs import Staging
 
 
+class StoreUnavailableError(Exception):
+    """The store does not answer, fails or refuses, which says nothing about the object; the text is a code of it."""
+
+
 class ObjectStore(Protocol):
     """Objects named by ids that the store makes, and the parts of uploads that are not complete.
 

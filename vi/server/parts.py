@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .._disk import write_private
 from ..errors import ViConfigurationError
 from .config import Folder, ServiceConfig
 from .contents import Contents
 from .disk.blobs import Blobs
+from .disk.own import read_own
 from .disk.room import Room
 from .identifiers import Identifiers
 from .identity import Identity, IdentityFile, IdentityStore, Keys, load_identity
@@ -22,6 +24,7 @@ from .ingestion import Ingestion
 from .inspection.inspector import Inspector
 from .objects import ObjectStore
 from .removal import Removal
+from .s3.address import StoreAddress
 from .store import selection
 from .store.database import Database
 from .store.mentioned import mentioned
@@ -60,7 +63,7 @@ async def open_parts(stack: AsyncExitStack, folder: Folder, config: ServiceConfi
         database: Metadata = shared
     else:
         identity, store, database = await _open_own(stack, folder, config, clock)
-    blobs = Blobs(folder.bytes, shared=shared is not None)
+    blobs = await _open_store(folder, identity, config, shared=shared is not None)
     stack.push_async_callback(blobs.aclose)
     removal = Removal(database, blobs, room, clock, partial(selection.of_spec, identity))
     new_id = Identifiers(clock, secrets.token_hex)
@@ -86,6 +89,9 @@ async def open_parts(stack: AsyncExitStack, folder: Folder, config: ServiceConfi
         await _remove_orphans(database, blobs, removal)
         await removal.resume(await removal.left())
     await ingestion.resume()
+    if config.store is not None:
+        sweep = _sweep_sessions(database, blobs, identity, clock, removal)
+        stack.push_async_callback(end, asyncio.create_task(sweep, name="vi-sessions"))
     if keeping is not None:
         stack.push_async_callback(end, asyncio.create_task(keeping.run(), name="vi-housekeeping"))
     return Parts(identity, store, keys, database, room, blobs, removal, ingestion, contents, new_id, shared is not None)
@@ -131,7 +137,47 @@ async def _open_shared(
     return await asyncio.to_thread(store.open, folder, config, clock()), store, database
 
 
-async def _remove_orphans(database: Metadata, blobs: Blobs, removal: Removal) -> None:
+async def _open_store(folder: Folder, identity: Identity, config: ServiceConfig, *, shared: bool) -> ObjectStore:
+    """Open the folder of bytes, or the bucket that is named: rows of one are never served with another."""
+    before = read_own(folder.store_named).decode() if folder.store_named.exists() else None
+    if config.store is None:
+        if before is not None:
+            raise ViConfigurationError(
+                f"The bytes of the folder {folder.root} are in {before}.",
+                suggestion="Name it by --store or VI_STORE.",
+                path=str(folder.root),
+            )
+        return Blobs(folder.bytes, shared=shared)
+    if before is None and (folder.bytes / "objects").exists():
+        raise ViConfigurationError(
+            f"The folder {folder.root} holds bytes of its own.",
+            suggestion="Serve a new folder with --store, and copy what is there by a client of each.",
+            path=str(folder.root),
+        )
+    address = StoreAddress.of(config)
+    if before not in (None, str(address)):
+        raise ViConfigurationError(
+            f"The bytes of the folder {folder.root} are in {before}, not in {address}.", path=str(folder.root)
+        )
+    from .s3.store import S3Store  # by a library that most services do without
+
+    redirects = config.downloads == "redirect"
+    store = await S3Store.open(address, identity.organization_id, folder.bytes, redirects=redirects)
+    write_private(folder.store_named, str(address).encode())
+    return store
+
+
+async def _sweep_sessions(
+    database: Metadata, blobs: ObjectStore, identity: Identity, clock: Callable[[], int], removal: Removal
+) -> None:
+    from .s3.store import S3Store
+    from .sweeping import SessionSweep
+
+    assert isinstance(blobs, S3Store)
+    await SessionSweep(database, blobs, identity.organization_id, clock, removal.remove).run()
+
+
+async def _remove_orphans(database: Metadata, blobs: ObjectStore, removal: Removal) -> None:
     """Remove the objects that were stored just before a crash and never mentioned in a commit."""
     stored = await blobs.newest()
     if stored:

@@ -87,6 +87,9 @@ def _open(connection: sa.Connection, folder: Folder, own: Identity | None, confi
     if len(before) > 1:
         identity = _identity(before)
         _check(identity.organization_id, config.organization_id, "its start names")
+        if config.store is not None and _marked(folder) is None and not _has_bytes(folder):
+            # The bytes are in no folder, so that each process may have one of its own.
+            write_private(folder.elsewhere, json.dumps(before.get(_FOLDER)).encode())
         _check_folder(folder, before.get(_FOLDER))
         return identity
     if before and own is None:

@@ -65,8 +65,9 @@ class _Pending:
 class Staging:
     """A large object on its way in: `write` pieces, then `Blobs.adopt` it or `discard` it."""
 
-    def __init__(self, path: Path, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, path: Path, pool: ThreadPoolExecutor, *, durable: bool = True) -> None:
         self.path = path
+        self._durable = durable
         self.size: int = 0
         self.crc32c: int = 0
         self._pool = pool
@@ -79,7 +80,7 @@ class Staging:
         self._last = asyncio.get_running_loop().run_in_executor(self._pool, self._append, piece)
 
     async def finish(self) -> None:
-        """Flush everything to disk."""
+        """Close the file; a durable one is flushed to disk first."""
         await self._settle()
         await asyncio.get_running_loop().run_in_executor(self._pool, self._flush)
 
@@ -104,7 +105,8 @@ class Staging:
     def _flush(self) -> None:
         file = self._file or open_private(self.path)
         with file:
-            flush(file.fileno())
+            if self._durable:
+                flush(file.fileno())
         self._file = None
 
     def _remove(self) -> None:

@@ -42,7 +42,8 @@ class Leftovers:
                 shutil.rmtree(self.root / "parts" / upload)
         for path in _old(self.root / "staging", old_seconds):
             path.unlink(missing_ok=True)
-        for folder in (self.root / "objects").iterdir():
+        objects = self.root / "objects"  # missing where a bucket has them
+        for folder in objects.iterdir() if objects.is_dir() else ():
             if _age(folder) < _LOOKED_AT_SECONDS:
                 for path in _old(folder, old_seconds):
                     if path.suffix == THUMBNAIL and not path.with_suffix("").exists():

@@ -63,6 +63,7 @@ WAITING_INDEX = "CREATE INDEX ix_ingest_item_waiting ON ingest_item (session_seq
 INDEXES = (
     "CREATE INDEX ix_asset_custom_metadata ON asset USING gin (vi_fold_json(custom_metadata) jsonb_path_ops)",
     WAITING_INDEX,
+    "CREATE INDEX ix_asset_blob ON asset (blob)",  # what a store holds of a session is compared with the rows
 )
 
 

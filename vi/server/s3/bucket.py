@@ -1,0 +1,230 @@
+"""Calls of one bucket, by aiobotocore. What the store says is told apart here, and nowhere else.
+
+An object that is missing is `FileNotFoundError`, a store that is full `OSError` (ENOSPC), and everything else
+`StoreUnavailableError`: a store that fails, refuses or does not answer says nothing about the request of a client. Each
+call is tried three times before that. Neither messages of the store nor addresses are repeated, which may hold
+signatures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aiohttp
+import attrs
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+from ... import _checksums
+from ...errors import ViConfigurationError
+from ..objects import StoreUnavailableError
+from .address import StoreAddress
+
+_ATTEMPTS = 3
+_CONNECT_SECONDS = 5
+_READ_SECONDS = 60
+_CONNECTIONS = 64
+_DELETED_AT_ONCE = 1000
+_COPIED_AT_ONCE = 8
+_NO_OBJECT = frozenset({"NoSuchKey", "NotFound", "404"})
+_FULL = frozenset({"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "507"})
+_LINK_SECONDS = 300
+"""How long a download address lives: a client follows the redirect at once, and clocks may differ a little."""
+
+
+@attrs.frozen
+class Listed:
+    """An object as a listing shows it; *size* in bytes."""
+
+    key: str
+    size: int
+
+
+class Bucket:
+    """A bucket that was found to be there; keys are below its prefix."""
+
+    def __init__(self, address: StoreAddress, client: Any, public: Any, parts: AsyncExitStack) -> None:
+        self._address = address
+        self._client = client
+        self._public = public
+        self._parts = parts
+
+    @classmethod
+    async def open(cls, address: StoreAddress) -> Bucket:
+        """Connect; raises `ViConfigurationError` when the bucket is missing or refuses the service."""
+        session = get_session()
+        region = session.get_config_variable("region") or "us-east-1"
+        settings = AioConfig(
+            signature_version="s3v4",
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=_READ_SECONDS,
+            max_pool_connections=_CONNECTIONS,
+            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+            # Sums are given by the service, as headers; trailers are not understood by every store.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={"addressing_style": "path" if address.endpoint else "auto"},
+        )
+        async with AsyncExitStack() as parts:
+
+            async def connect(endpoint: str | None) -> Any:
+                return await parts.enter_async_context(
+                    session.create_client("s3", region_name=region, endpoint_url=endpoint, config=settings)
+                )
+
+            client = await connect(address.endpoint)
+            public = client if address.public is None else await connect(address.public)
+            try:
+                await client.head_bucket(Bucket=address.bucket)
+            except NoCredentialsError:
+                raise ViConfigurationError(
+                    f"There are no keys for the store {address}.",
+                    suggestion="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.",
+                ) from None
+            except (BotoCoreError, ClientError, aiohttp.ClientError, OSError) as error:
+                raise _cannot_open(address, error) from None
+            return cls(address, client, public, parts.pop_all())
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._parts.aclose()
+
+    def _place(self, key: str) -> dict[str, str]:
+        return {"Bucket": self._address.bucket, "Key": self._address.prefix + key}
+
+    async def put(self, key: str, data: bytes, crc32c: int) -> None:
+        """Store an object; bytes that were changed on the way are refused by a store that knows the sum."""
+        await self._call("put_object", **self._place(key), Body=data, ChecksumCRC32C=_checksums.to_base64(crc32c))
+
+    async def put_pieces(self, key: str, pieces: AsyncIterator[bytes]) -> None:
+        """Store an object of several *pieces*; each but the last has at least 5 MiB."""
+        async with self._in_parts(key, ChecksumAlgorithm="CRC32C") as (place, done):
+            async for piece in pieces:
+                crc = await asyncio.to_thread(_checksums.crc32c, piece)
+                sum_ = _checksums.to_base64(crc)
+                number = len(done) + 1
+                answer = await self._call("upload_part", **place, PartNumber=number, Body=piece, ChecksumCRC32C=sum_)
+                done.append({"PartNumber": number, "ETag": answer["ETag"], "ChecksumCRC32C": sum_})
+
+    async def join(self, key: str, sources: Sequence[str]) -> None:
+        """Store an object that consists of others, inside the store; each but the last has at least 5 MiB."""
+        places = asyncio.Semaphore(_COPIED_AT_ONCE)
+        async with self._in_parts(key) as (place, done):
+
+            async def copy(number: int, source: str) -> dict[str, Any]:
+                async with places:
+                    answer = await self._call(
+                        "upload_part_copy", **place, PartNumber=number, CopySource=self._place(source)
+                    )
+                return {"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]}
+
+            async with asyncio.TaskGroup() as group:
+                copies = [group.create_task(copy(number, source)) for number, source in enumerate(sources, 1)]
+            done += [one.result() for one in copies]
+
+    @contextlib.asynccontextmanager
+    async def _in_parts(self, key: str, **settings: Any) -> AsyncIterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+        begun = await self._call("create_multipart_upload", **self._place(key), **settings)
+        place = {**self._place(key), "UploadId": begun["UploadId"]}
+        done: list[dict[str, Any]] = []
+        try:
+            yield place, done
+            await self._call("complete_multipart_upload", **place, MultipartUpload={"Parts": done})
+        except BaseException:
+            with contextlib.suppress(StoreUnavailableError, OSError):
+                await asyncio.shield(self._call("abort_multipart_upload", **place))
+            raise
+
+    async def read(self, key: str, start: int | None = None, length: int | None = None) -> bytes:
+        """Return an object, or a stretch of it; raises `FileNotFoundError`."""
+        pieces = [piece async for piece in self.pieces(key, start, length)]
+        return b"".join(pieces)
+
+    async def pieces(self, key: str, start: int | None = None, length: int | None = None) -> AsyncIterator[bytes]:
+        """Yield an object, or a stretch of it, as it comes; raises `FileNotFoundError`."""
+        span = {} if start is None or length is None else {"Range": f"bytes={start}-{start + length - 1}"}
+        answer = await self._call("get_object", **self._place(key), **span)
+        try:
+            async with answer["Body"] as body:
+                async for piece in body.iter_chunks(1 << 20):
+                    yield piece
+        except (BotoCoreError, aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise StoreUnavailableError(type(error).__name__) from None
+
+    async def listed(self, below: str) -> list[Listed]:
+        """Return the objects whose keys begin with *below*."""
+        found: list[Listed] = []
+        prefix = self._address.prefix
+        more: dict[str, str] = {}
+        while True:
+            page = await self._call("list_objects_v2", Bucket=self._address.bucket, Prefix=prefix + below, **more)
+            found += [Listed(one["Key"].removeprefix(prefix), one["Size"]) for one in page.get("Contents", ())]
+            if not page.get("IsTruncated"):
+                return found
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    async def remove(self, keys: Sequence[str]) -> None:
+        """Remove objects; those that are missing are no error."""
+        for at in range(0, len(keys), _DELETED_AT_ONCE):
+            doomed = [{"Key": self._address.prefix + key} for key in keys[at : at + _DELETED_AT_ONCE]]
+            answer = await self._call(
+                "delete_objects", Bucket=self._address.bucket, Delete={"Objects": doomed, "Quiet": True}
+            )
+            failed = [one.get("Code", "") for one in answer.get("Errors", ())]
+            if any(code not in _NO_OBJECT for code in failed):
+                raise StoreUnavailableError(failed[0])
+
+    async def link(self, key: str, mime: str, method: str) -> str:
+        """Return a signed address of an object for *method*, GET or HEAD, which the store answers with type *mime*."""
+        operation = "head_object" if method == "HEAD" else "get_object"
+        try:
+            url = await self._public.generate_presigned_url(
+                operation, {**self._place(key), "ResponseContentType": mime}, _LINK_SECONDS
+            )
+        except (BotoCoreError, aiohttp.ClientError, OSError) as error:
+            raise StoreUnavailableError(type(error).__name__) from None
+        return str(url)
+
+    async def _call(self, operation: str, **values: Any) -> Any:
+        try:
+            return await getattr(self._client, operation)(**values)
+        except ClientError as error:
+            raise _translated(error) from None
+        except (BotoCoreError, aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise StoreUnavailableError(type(error).__name__) from None
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", "unknown"))[:80]
+
+
+def _translated(error: ClientError) -> Exception:
+    code = _code(error)
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    if code in _NO_OBJECT:
+        return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    if code in _FULL or status == 507:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return StoreUnavailableError(code)
+
+
+def _cannot_open(address: StoreAddress, error: Exception) -> ViConfigurationError:
+    code = _code(error) if isinstance(error, ClientError) else type(error).__name__
+    if code in ("404", "NoSuchBucket"):
+        return ViConfigurationError(f"There is no bucket {address.bucket}.", suggestion="Make it, then start again.")
+    if code in ("401", "403", "AccessDenied"):
+        return ViConfigurationError(
+            f"The bucket {address.bucket} refuses the service ({code}).",
+            suggestion="The keys must be allowed to list the bucket, and to read, write and delete its objects.",
+        )
+    return ViConfigurationError(
+        f"The store {address} cannot be reached ({code}).",
+        suggestion="Check --store-endpoint (or AWS_ENDPOINT_URL_S3), the region (AWS_REGION) and the keys.",
+    )

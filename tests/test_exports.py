@@ -197,10 +197,19 @@ def test_the_probe_would_notice(tmp_path: Path) -> None:
     assert "socket.__new__" in found["events"]
 
 
-@pytest.mark.parametrize("module", ["vi.client", "vi.api.resources.datasets.assets.responses"])
+ASSETS = "vi.api.resources.datasets.assets"
+
+
+@pytest.mark.parametrize("module", ["vi.client", f"{ASSETS}.responses"])
 def test_client_and_models_load_nothing_of_the_service(module: str, tmp_path: Path) -> None:
     found = imported(module, tmp_path)
     assert [
         name for name in ("PIL", "alembic", "pi_heif", "sqlalchemy", "vi.server", "tqdm") if name in found["modules"]
     ] == []
     assert found["threads"] == ["MainThread"]
+
+
+def test_assets_load_nothing_that_only_some_calls_need(tmp_path: Path) -> None:
+    found = imported(f"{ASSETS}.resource", tmp_path)
+    unneeded = ("concurrent.futures.thread", "difflib", "importlib.metadata", "importlib.resources", "zipfile")
+    assert [name for name in unneeded if name in found["modules"]] == []

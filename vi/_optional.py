@@ -8,7 +8,6 @@ else, so a library that raises at its import, whatever it raises, costs only wha
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import logging
 import re
 from functools import lru_cache
@@ -134,9 +133,12 @@ def _version(module: ModuleType, library: Library) -> str | None:
     # Not getattr: some libraries have a version that warns when it is asked for.
     if isinstance(version := vars(module).get("__version__"), str):
         return version
+    from importlib.metadata import PackageNotFoundError  # costs more than a small library
+    from importlib.metadata import version as version_of
+
     try:
-        return importlib.metadata.version(library.name)
-    except importlib.metadata.PackageNotFoundError:
+        return version_of(library.name)
+    except PackageNotFoundError:
         return None
 
 

@@ -7,7 +7,6 @@ waits; `blocking_pages` does so for listings, `blocking_view` for what a method 
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import logging
 from collections.abc import Callable, Coroutine
@@ -68,6 +67,8 @@ def _misused(call: Any, owner: object, args: tuple[Any, ...], kwargs: dict[str, 
     try:
         signature.bind(owner, *args, **kwargs)
     except TypeError as error:
+        import difflib  # here: a client starts faster without it
+
         text = str(error)
         unknown = next((name for name in kwargs if name not in signature.parameters), None)
         if unknown is not None and (near := difflib.get_close_matches(unknown, [*signature.parameters], 1)):

@@ -15,7 +15,9 @@ nox.options.sessions = ["lint", "types", "tests"]
 nox.options.error_on_missing_interpreters = False
 
 PROJECT = nox.project.load_toml("pyproject.toml")
-PYTHONS = nox.project.python_versions(PROJECT)
+PYTHONS = ["3.11", "3.12", "3.13"]
+LATER = [version for version in nox.project.python_versions(PROJECT) if version not in PYTHONS]
+"""Those that few machines have yet."""
 PEER = "vi-sdk==0.1.0b7"
 UNTYPED_BASES = ("vi.filesystem.", "vi.torch.")
 """Modules whose classes derive from those of fsspec and torch, which have no types that can be read here."""
@@ -241,10 +243,19 @@ def frozen(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-m", "frozen", *(session.posargs or ["tests/frozen"]))
 
 
+@nox.session(python=LATER)
+def later(session: nox.Session) -> None:
+    """Run the tests of units and transfers on Pythons that few machines have yet; deprecations are errors."""
+    install(session, "local", "fastapi", "cloud", "pandas", group="test")
+    session.run(
+        "python", "-m", "pytest", "-n", "auto", "-m", FAST, *(session.posargs or ["tests/unit", "tests/transfers"])
+    )
+
+
 def run_with(session: nox.Session, *resolution: str) -> None:
     """Run the tests of units and transfers with the dependencies that uv resolves so."""
     session.install("uv")
-    wanted = [".[local,fastapi,cloud]", *nox.project.dependency_groups(PROJECT, "test")]
+    wanted = [".[local,fastapi,cloud]", *nox.project.dependency_groups(PROJECT, "test"), "httpx"]  # of older starlettes
     python = str(Path(session.bin) / ("python.exe" if os.name == "nt" else "python"))
     session.run("uv", "pip", "install", "-q", "-p", python, *resolution, *wanted)
     session.run("uv", "pip", "list", "-p", python)
@@ -266,7 +277,7 @@ def newest(session: nox.Session) -> None:
 
 @nox.session
 def windows(session: nox.Session) -> None:
-    """Run a part of the tests on a Windows Python under wine; needs wine, uv and Python 3.13."""
+    """Run the demo and a part of the tests on a Windows Python under wine; needs wine, uv and Python 3.13."""
     work = Path(session.create_tmp()) / "windows"
     skipped = 77
     session.run(

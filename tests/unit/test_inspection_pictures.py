@@ -15,6 +15,7 @@ import pytest
 
 pytest.importorskip("PIL")
 
+import PIL
 from PIL import Image, ImageCms
 
 from tests.unit.arrived import Box, encode, picture
@@ -403,6 +404,7 @@ async def test_masks_and_overviews_are_no_frames(box: Box, inspector: Inspector)
     assert all(shown(v).size == (24, 16) for v in verdicts)
 
 
+@pytest.mark.skipif(PIL.__version__.startswith("12."), reason="Pillow before 13 turns no such grey into colours")
 async def test_grey_with_associated_alpha_has_a_preview(box: Box, inspector: Inspector) -> None:
     tags, _ = page(24, 16, 8, 2, t338=(3, [1]))
     [verdict] = await inspector.inspect([box.job(tiff((tags, b"\x64\x80" * (24 * 16))), "image/tiff")])

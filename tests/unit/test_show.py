@@ -148,10 +148,11 @@ def test_a_sync_says_what_it_did() -> None:
 
 
 def test_what_a_sync_kept_is_named_in_its_data_too() -> None:
-    plan = TransferPlan("d", "up", "x", [PlannedTransfer("keep", "zz.png", "x/zz.png", 0, "not an image")])
+    plan = TransferPlan("d", "up", "x", [PlannedTransfer("keep", "zz.png", "x/zz.png", 0, "not an image", code="E")])
     result = SyncResult(plan)
     assert not result.ok
-    assert result.to_dict()["kept"] == [{"path": "x/zz.png", "filename": "zz.png", "reason": "not an image"}]
+    kept = {"path": "x/zz.png", "filename": "zz.png", "code": "E", "reason": "not an image"}
+    assert result.to_dict()["kept"] == [kept]
 
 
 def test_tables_keep_the_first_rows_and_know_how_many_there_are() -> None:

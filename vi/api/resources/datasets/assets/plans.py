@@ -49,6 +49,8 @@ class PlannedTransfer:
     """The metadata to upload, or to set of an asset whose contents are the same."""
     annotations: int | None = None
     """How many annotations the replacement of an asset removes."""
+    code: str | None = None
+    """Why a file that is kept cannot be transferred (`vi.FileCode`); None for one with other content."""
 
 
 @attrs.define
@@ -228,7 +230,7 @@ def line_of(entry: PlannedTransfer) -> str:
 def read_entry(fields: dict[str, Any]) -> PlannedTransfer:
     """Return the entry of a line; raises `ValueError` or `TypeError` for what is none."""
     entry = PlannedTransfer(**fields)
-    texts = (entry.filename, entry.path, entry.reason, entry.asset_id or "", entry.etag or "")
+    texts = (entry.filename, entry.path, entry.reason, entry.asset_id or "", entry.etag or "", entry.code or "")
     if (
         entry.action not in _ACTIONS
         or not _is_count(entry.size)

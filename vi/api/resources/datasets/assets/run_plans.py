@@ -219,7 +219,7 @@ async def save_uploads(
             path = _path_of(record)
             yield PlannedTransfer("upload", record.filename, path, max(record.size, 0), "given", custom_metadata=wanted)
         for broken in inventory.broken:
-            yield PlannedTransfer("keep", broken.filename, broken.path, 0, broken.message)
+            yield PlannedTransfer("keep", broken.filename, broken.path, 0, broken.message, code=broken.code)
 
     files = inventory.count + len(inventory.broken)
     write = partial(write_run, files=files, total=inventory.bytes, shards=shards)

@@ -277,7 +277,8 @@ def _result(plan: TransferPlan, fields: dict[str, Any]) -> SyncResult:
     plan.existing = fields["existing"] - updated - differs
     plan.notes = list(fields["notes"])
     plan.entries = [
-        PlannedTransfer("keep", kept["filename"], kept["path"], 0, kept["reason"]) for kept in fields["kept"]
+        PlannedTransfer("keep", kept["filename"], kept["path"], 0, kept["reason"], code=kept["code"])
+        for kept in fields["kept"]
     ]
     upload, download = fields["upload"], fields["download"]
     return SyncResult(

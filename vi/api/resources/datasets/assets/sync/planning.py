@@ -98,7 +98,9 @@ async def plan_up(
             entry = attrs.evolve(entry, reason=reason, annotations=removed or None)
         plan.entries.append(entry)
     for failure in comparison.failures:
-        plan.entries.append(PlannedTransfer("keep", failure.filename, failure.path, 0, failure.message))
+        plan.entries.append(
+            PlannedTransfer("keep", failure.filename, failure.path, 0, failure.message, code=failure.code)
+        )
     only_remote = comparison.only_remote()
     plan.notes = [*inventory.notes] if filters is NO_FILTERS else filters.notes
     if delete:

@@ -116,7 +116,7 @@ class SyncResult(Report):
             (up.total_cancelled + down.total_cancelled, "cancelled"),
         ]
         failed = [*up.failures, *down.failures, *down.conflicts, *self.failures]
-        details = [(entry.path or entry.filename, "kept", entry.reason) for entry in kept]
+        details = [(entry.path or entry.filename, entry.code or "kept", entry.reason) for entry in kept]
         details += [(failure.path, failure.code, failure.message) for failure in failed]
         moved, size = up.total_succeeded + down.total_downloaded, up.bytes_sent + down.bytes_received
         return Sheet(
@@ -136,7 +136,10 @@ class SyncResult(Report):
             "upload": self.upload.to_dict() if self.upload else None,
             "download": self.download.to_dict() if self.download else None,
             "deleted": self.deleted,
-            "kept": [{"path": e.path, "filename": e.filename, "reason": e.reason} for e in self._kept()],
+            "kept": [
+                {"path": one.path, "filename": one.filename, "code": one.code, "reason": one.reason}
+                for one in self._kept()
+            ],
             "failures": [attrs.asdict(failure) for failure in self.failures],
             "notes": self.plan.notes,
         }

@@ -13,6 +13,7 @@ from ......_transfer.journals.digests import KnownDigests, known_digests
 from ......_transfer.remote_folders import RemoteFolder
 from ......_transfer.threads.lanes import Lanes
 from ......_transfer.threads.stopping import in_thread
+from ......codes import FileCode
 from ......errors import ViInvalidParameterError
 from ..calls import AssetCalls
 from ..download.run import DownloadOptions
@@ -132,5 +133,6 @@ async def plan_download(calls: AssetCalls, options: DownloadOptions) -> Transfer
             plan = await in_thread(work)
     plan.notes = options.filters.notes if options.filters is not None else []
     for missing in (ids or frozenset()) - {asset.asset_id for _, asset in index}:
-        plan.entries.append(PlannedTransfer("keep", missing, "", 0, "the asset does not exist", missing))
+        gone = PlannedTransfer("keep", missing, "", 0, "the asset does not exist", missing, code=FileCode.ENOENT)
+        plan.entries.append(gone)
     return plan

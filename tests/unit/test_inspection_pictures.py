@@ -172,6 +172,33 @@ async def test_an_unknown_critical_chunk_is_refused(box: Box, inspector: Inspect
     assert (verdict.error, "XxXx" in (verdict.message or "")) == ("ECORRUPT", True)
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+@pytest.mark.parametrize("interlaced", [False, True], ids=["rows", "passes"])
+async def test_a_png_whose_rows_are_missing_is_refused(
+    mode: str, box: Box, inspector: Inspector, *, interlaced: bool
+) -> None:
+    """Its stream of pixels is sound and has an end, which comes too early; black rows that are there are fine."""
+    bits = {"1": 1, "L": 8, "LA": 16, "P": 8, "RGB": 24, "RGBA": 32, "I;16": 16}[mode]
+    colour = {"LA": 4, "P": 3, "RGB": 2, "RGBA": 6}.get(mode, 0)
+    depth = 16 if mode == "I;16" else min(bits, 8)
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 13, 11, depth, colour, 0, 0, int(interlaced)))
+    passes = [(2, 2), (2, 2), (4, 1), (3, 3), (7, 3), (6, 6), (13, 5)] if interlaced else [(13, 11)]
+    sizes = [1 + (wide * bits + 7) // 8 for wide, high in passes for _ in range(high)]
+    rows = [b"\0" + b"\x55" * (size - 1) for size in sizes]
+    dark = [b"\0" * size for size in sizes]
+    palette = chunk(b"PLTE", bytes(range(256)) * 3) if mode == "P" else b""
+
+    def of(rows: list[bytes]) -> bytes:
+        return (
+            b"\x89PNG\r\n\x1a\n" + head + palette + chunk(b"IDAT", zlib.compress(b"".join(rows))) + chunk(b"IEND", b"")
+        )
+
+    whole = [of(rows), of([*rows[:-1], dark[-1]]), of(dark)]
+    short = [of(rows[:-1]), of(rows[: len(rows) // 2]), of(dark[:-1]), of([*rows[:-1], rows[-1][:1]])]
+    verdicts = await inspector.inspect([box.job(data) for data in (*whole, *short)])
+    assert [verdict.error for verdict in verdicts] == [None] * 3 + ["ECORRUPT"] * 4
+
+
 async def test_the_still_of_an_animation_is_no_frame(box: Box, inspector: Inspector) -> None:
     frames = [picture(2), picture(3)]
     with_still = encode("PNG", save_all=True, append_images=frames, default_image=True)

@@ -187,6 +187,9 @@ def _decode_common(family: str, data: bytes, bounds: _Bounds) -> Picture:
         bounds.check(image.size, _PIXEL_BYTES.get(family, _PIXEL))
         size = image.size
         image.load()
+        # A row that came is seldom all zeros; asked exactly, each picture would be unpacked twice.
+        if family == "png" and (structure.is_interlaced(data) or _is_black_below(image)):
+            structure.check_rows(data)
         if family == "heif":
             # The decoder turns the picture; the real size is known only now.
             size = image.size[::-1] if heif.is_turned(data) else image.size
@@ -197,6 +200,11 @@ def _decode_common(family: str, data: bytes, bounds: _Bounds) -> Picture:
         # The picture that an animated PNG shows to those who know of no animations is not one of its frames.
         frames -= frames > 1 and getattr(image, "default_image", False)
     return Picture(*size, frames, small)
+
+
+def _is_black_below(image: Image.Image) -> bool:
+    last = image.crop((0, image.height - 1, image.width, image.height))
+    return not any(last.tobytes())
 
 
 def _decode_jpeg_2000(data: bytes, bounds: _Bounds) -> Picture:

@@ -6,6 +6,7 @@ Only what a cut file would lack is checked here; the pixels are the decoder's bu
 
 from __future__ import annotations
 
+import struct
 import zlib
 
 
@@ -93,6 +94,41 @@ def _is_sequence(chunks: list[memoryview], before_pixels: int | None, canvas: by
         frames += 1
         filled = frames == 1 and before_pixels == 2  # the pixels of this one are those of the still
     return filled and frames == int.from_bytes(first[8:12], "big")
+
+
+_SAMPLES_OF = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+_PIECE = 1 << 20
+
+
+def is_interlaced(data: bytes) -> bool:
+    """Tell whether the rows of a PNG come in several passes."""
+    return data[28] != 0
+
+
+def check_rows(data: bytes) -> None:
+    """Raise `NotWholeError` when the pixels of a PNG end before its last row, which its decoder leaves black.
+
+    They are unpacked once more for it.
+    """
+    width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
+    bits = depth * _SAMPLES_OF[colour]
+    wanted = 0
+    for left, top, across, down in _PASSES if is_interlaced(data) else ((0, 0, 1, 1),):
+        wide, high = -(-(width - left) // across), -(-(height - top) // down)
+        if wide > 0 and high > 0:
+            wanted += high * (1 + (wide * bits + 7) // 8)
+    packed = zlib.decompressobj()
+    at = 8
+    while wanted > 0 and at < len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        piece = data[at + 8 : end - 4] if data[at + 4 : at + 8] == b"IDAT" else b""
+        while piece and wanted > 0 and not packed.eof:
+            wanted -= len(packed.decompress(piece, _PIECE))
+            piece = packed.unconsumed_tail
+        at = end
+    if wanted > 0:
+        raise NotWholeError("it ends before its pixels")
 
 
 def _is_profile(chunk: bytes) -> bool:

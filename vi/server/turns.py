@@ -11,7 +11,7 @@ from .store.sessions import Arrival
 class Turns:
     """Objects that wait for inspection; each batch takes one of every session in turn until it is full.
 
-    A batch is being inspected until `done` is told of it.
+    A batch is being inspected until `done` is called for it.
     """
 
     def __init__(self) -> None:

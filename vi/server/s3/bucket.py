@@ -1,4 +1,4 @@
-"""Calls of one bucket, by aiobotocore. What the store says is told apart here, and nowhere else.
+"""Calls of one bucket, by aiobotocore. What the store answers is classified here, and nowhere else.
 
 An object that is missing is `FileNotFoundError`, a store that is full `OSError` (ENOSPC), and everything else
 `StoreUnavailableError`: a store that fails, refuses or does not answer says nothing about the request of a client. Each

@@ -117,6 +117,21 @@ async def test_a_copy_of_a_client_starts_no_service(tmp_path: Path) -> None:
             assert copied.settings.endpoint == second.settings.endpoint
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("turns", [1, 5, 100])
+async def test_a_client_that_is_closed_while_it_starts_the_service_leaves_none(tmp_path: Path, turns: int) -> None:
+    owner = await vi.AsyncClient.local(tmp_path / "data")
+    joined = await vi.AsyncClient.local(tmp_path / "data")
+    await owner.aclose()
+    asking = asyncio.ensure_future(joined.datasets.get("any"))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await joined.aclose()
+    await asyncio.gather(asking, return_exceptions=True)
+    async with await serve(tmp_path / "data") as free:
+        assert free.owned
+
+
 def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
     owner = local(tmp_path)
     with local(tmp_path) as joined:

@@ -34,6 +34,7 @@ class Following:
         self._embedded = found is None or found.embedded
         self._own = service if service is not None and service.owned else None
         self._pid = os.getpid()
+        self._closed = False
         self._locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
 
     async def find(self, known: str, *, refused: bool) -> str | None:
@@ -58,8 +59,13 @@ class Following:
         if not may_start or (found is not None and not refused):
             return None
         # Apart from the request: its context and its scopes are not those of the service.
-        service = await asyncio.create_task(self._open(urlsplit(known).port or 0), context=contextvars.Context())
-        if service.owned:
+        return await asyncio.create_task(self._take_over(urlsplit(known).port or 0), context=contextvars.Context())
+
+    async def _take_over(self, port: int) -> str:
+        service = await self._open(port)
+        if self._closed:
+            await service.aclose()
+        elif service.owned:
             self._own = service
         return service.url
 
@@ -83,6 +89,7 @@ class Following:
 
     async def aclose(self) -> None:
         """End the service if this client runs it; that of a parent process is left alone."""
+        self._closed = True
         service, self._own = self._own, None
         if service is not None and self._pid == os.getpid():
             await service.aclose()

@@ -12,7 +12,7 @@ from vi.server.http.signing import Signer
 from vi.server.identity import Identity
 from vi.server.store.schema import asset
 
-MOST_LINES = 60
+MOST_LINES = 75
 """Of one asset with two signed URLs."""
 
 

@@ -397,6 +397,27 @@ async def test_a_damaged_identity_is_said(tmp_path: Path, content: str) -> None:
         await serve(tmp_path / "data")
 
 
+NEEDED_BY_OTHERS = """
+import asyncio, sys
+from vi.server import serve
+
+async def start():
+    async with await serve(sys.argv[1]):
+        print([name for name in sys.modules if name.startswith((
+            "psycopg", "alembic", "sqlalchemy.dialects.postgresql", "vi.server.store.postgres", "vi.server.store.claims",
+            "vi.server.shared", "vi.server.housekeeping",
+        ))])
+
+asyncio.run(start())
+"""
+
+
+async def test_a_service_of_a_folder_imports_nothing_of_several_processes(tmp_path: Path) -> None:
+    command = (sys.executable, "-c", NEEDED_BY_OTHERS, str(tmp_path / "data"))
+    ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, env=ENVIRONMENT)
+    assert (ended.stdout, ended.stderr) == ("[]\n", "")
+
+
 def differences(path: Path) -> list[Any]:
     engine = sa.create_engine(f"sqlite:///{path}", poolclass=sa.NullPool)
     with engine.connect() as connection:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.service_faults.scenario import picture
 from tests.unit.arrived import Box, vulnerable
-from vi.server import running
+from vi.server import parts
 from vi.server.inspection.inspector import InspectionLimits, Inspector
 from vi.server.inspection.worker_slots import Slots
 
@@ -79,7 +79,7 @@ async def test_a_file_that_hangs_holds_back_no_ingestion(
                 verdicts.update(late)
             return [verdicts[index] for index in range(len(jobs))]
 
-    monkeypatch.setattr(running, "Inspector", Patient)
+    monkeypatch.setattr(parts, "Inspector", Patient)
     api = await connect(start_service())
     dataset = await api.create_dataset()
     files = {f"{number}.png": picture(number) for number in range(150)}

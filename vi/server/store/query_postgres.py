@@ -62,6 +62,7 @@ WAITING_INDEX = "CREATE INDEX ix_ingest_item_waiting ON ingest_item (session_seq
 """Of the files that have arrived and wait to be looked at: there are few at any time."""
 INDEXES = (
     "CREATE INDEX ix_asset_custom_metadata ON asset USING gin (vi_fold_json(custom_metadata) jsonb_path_ops)",
+    "CREATE INDEX ix_ingest_item_error ON ingest_item (session_seq) WHERE error IS NOT NULL",
     WAITING_INDEX,
     "CREATE INDEX ix_asset_blob ON asset (blob)",  # what a store holds of a session is compared with the rows
 )

@@ -183,11 +183,9 @@ ingest_item: sa.Table = sa.Table(
     _big("arriving", nullable=True),
     sqlite_with_rowid=False,
 )
-sa.Index(
-    "ix_ingest_item_error",
-    ingest_item.c.session_seq,
-    sqlite_where=ingest_item.c.error.is_not(None),
-    postgresql_where=ingest_item.c.error.is_not(None),
+# That of PostgreSQL is in `query_postgres`: naming it here would import what few services need.
+sa.Index("ix_ingest_item_error", ingest_item.c.session_seq, sqlite_where=ingest_item.c.error.is_not(None)).ddl_if(
+    dialect="sqlite"
 )
 
 multipart_upload: sa.Table = sa.Table(

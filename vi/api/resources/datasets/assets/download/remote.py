@@ -74,7 +74,7 @@ class RemoteDownload(Download):
         if same:
             self._result.total_existing += 1
             return True
-        if same is not None and not self._options.overwrite:
+        if same is not None and not self._options.may_replace(remote.asset_id):
             self._conflict(remote, target, "a file with other content is there")
             return True
         return False
@@ -86,7 +86,7 @@ class RemoteDownload(Download):
 
         def put() -> None:
             nonlocal arrived
-            self._place.put(staged, name, replace=self._options.overwrite)
+            self._place.put(staged, name, replace=self._options.may_replace(remote.asset_id))
             arrived = True
 
         try:

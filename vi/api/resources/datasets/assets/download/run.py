@@ -53,6 +53,7 @@ class DownloadOptions:
 
     folder: Path
     overwrite: bool
+    """Whether files with other content are replaced, whatever *replaced* says."""
     query: dict[str, str]
     asset_ids: Sequence[str] | None
     limit: int | None
@@ -63,8 +64,14 @@ class DownloadOptions:
     """The names of the assets of *paths*."""
     filters: Filters | None = None
     """Names to take of what was selected."""
+    replaced: frozenset[str] = frozenset()
+    """Ids of the assets that replace a file with other content."""
     remote_folder: RemoteFolder | None = None
     """Where the files go instead of *folder*."""
+
+    def may_replace(self, asset_id: str) -> bool:
+        """Tell whether an asset replaces a file with other content."""
+        return self.overwrite or asset_id in self.replaced
 
 
 def expected_total(options: DownloadOptions, dataset: Any) -> int | None:
@@ -330,7 +337,7 @@ class Download:
                 self._storage,
                 self._lanes,
                 self._options.limits,
-                replace=self._options.overwrite,
+                replace=self._options.may_replace(remote.asset_id),
                 renew=self._renew,
                 moved=self._tracker.move,
                 parts=self._parts,
@@ -367,7 +374,7 @@ class Download:
             if same:
                 self._result.total_existing += 1
                 return True
-        if not self._options.overwrite:
+        if not self._options.may_replace(remote.asset_id):
             self._conflict(remote, target, "a local file with other content is there")
             return True
         return False

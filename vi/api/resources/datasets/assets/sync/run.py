@@ -242,39 +242,34 @@ class PlanRun:
     async def _download(self, entries: list[PlannedTransfer]) -> None:
         if not self._fresh:
             entries = await self._still_as_planned(entries)
-        # What was not there when the plan was made must not be replaced.
-        for overwrite in (False, True):
-            folder = Path(self._plan.folder) if self._place is None else Path()
-            chosen = [entry for entry in entries if entry.asset_id and (entry.mtime_ns is not None) is overwrite]
-            wanted = {
-                entry.asset_id or "": below(folder, entry.path)
-                if self._place is None
-                else self._place.below(entry.path)
-                for entry in chosen
-            }
-            if not wanted:
-                continue
-            options = DownloadOptions(
-                folder=folder,
-                overwrite=overwrite,
-                query={},
-                asset_ids=None,
-                limit=None,
-                limits=self._limits,
-                paths=wanted,
-                names={entry.filename for entry in chosen},
-                remote_folder=self._place,
-            )
-            tracker = ProgressTracker("download", progress_listeners("download", *self._progress))
-            tracker.files_total = len(wanted)
-            run = self._transfers.download(self._calls, options, tracker)
-            try:
-                await run.run()
-            finally:
-                result = run.result()
-                self.result.download = (
-                    result if self.result.download is None else sum_downloads(self.result.download, result)
-                )
+        folder = Path(self._plan.folder) if self._place is None else Path()
+        wanted = {
+            entry.asset_id: below(folder, entry.path) if self._place is None else self._place.below(entry.path)
+            for entry in entries
+            if entry.asset_id is not None
+        }
+        if not wanted:
+            return
+        options = DownloadOptions(
+            folder=folder,
+            overwrite=False,
+            # What was not there when the plan was made must not be replaced.
+            replaced=frozenset(entry.asset_id or "" for entry in entries if entry.mtime_ns is not None),
+            query={},
+            asset_ids=None,
+            limit=None,
+            limits=self._limits,
+            paths=wanted,
+            names={entry.filename for entry in entries},
+            remote_folder=self._place,
+        )
+        tracker = ProgressTracker("download", progress_listeners("download", *self._progress))
+        tracker.files_total = len(wanted)
+        run = self._transfers.download(self._calls, options, tracker)
+        try:
+            await run.run()
+        finally:
+            self.result.download = run.result()
 
     async def _still_as_planned(self, entries: list[PlannedTransfer]) -> list[PlannedTransfer]:
         """Return the downloads of assets and onto files that are what they were; the others are reported."""

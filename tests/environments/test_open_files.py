@@ -17,6 +17,7 @@ from tests.environments.conftest import Program
 from vi import TransferLimits, _samples
 from vi._transfer import files
 from vi._transfer.journals import locked_lines
+from vi._transfer.open_folder import OpenFolder
 from vi.server import ServiceConfig
 from vi.testing import TestedService
 
@@ -69,6 +70,7 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> Windows:
     for name in ("replace", "rename", "unlink", "remove"):
         monkeypatch.setattr(os, name, guarded(name))
     monkeypatch.setattr("vi._disk.WAITS", (0.001,) * 3)
+    monkeypatch.setattr("vi._transfer.open_folder.RELATIVE", False)
     return system
 
 
@@ -139,7 +141,7 @@ def test_files_of_each_size_are_replaced(
 
 
 def test_a_part_file_in_use_is_removed_by_its_last_user(windows: Windows, tmp_path: Path) -> None:
-    part = files.PartFile(str(tmp_path / ".a.part"))
+    part = files.PartFile(OpenFolder(tmp_path), str(tmp_path / ".a.part"))
     with part._use():
         assert not part.discard()
         assert Path(part.path).exists()

@@ -164,7 +164,7 @@ class Unwritable:
         monkeypatch.setattr(os, "open", self)
 
     def __call__(self, path: Any, flags: int, *rest: Any, **options: Any) -> int:
-        if flags & os.O_CREAT and str(path).startswith(self.folder):
+        if flags & os.O_CREAT and ("dir_fd" in options or str(path).startswith(self.folder)):
             raise OSError(self.number, os.strerror(self.number), path)
         return self._open(path, flags, *rest, **options)
 

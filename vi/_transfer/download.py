@@ -27,6 +27,7 @@ from ..config import TransferLimits
 from . import byte_ranges, files
 from .journals.downloads import KeptPart, PartJournal
 from .minimum_rate import MinimumRate
+from .open_folder import OpenFolder
 from .outcomes import (
     ChangedError,
     NoRangesError,
@@ -257,8 +258,8 @@ class _Fetch(Exchange):
     async def _new_part(self, kept: KeptPart | None = None) -> files.PartFile:
         async def make() -> files.PartFile:
             if kept is not None:
-                return files.PartFile(kept.path, there=True)
-            return files.PartFile(self.parts.path_for(self.target))
+                return files.PartFile(self.parts.folder, kept.path, there=True)
+            return files.PartFile(self.parts.folder, self.parts.path_for(self.target))
 
         return await when_possible(make)
 
@@ -315,8 +316,11 @@ class _Fetch(Exchange):
     async def _publish(self, part: files.PartFile) -> None:
         await self.lanes.run(part.sync)
         part.close()  # Windows renames no file that is open
-        if not await self.lanes.run(files.publish, part.path, self.target, replace=self.replace):
-            self.parts.left(part.path)
+        folder, path = self.parts.folder, part.path
+        if not await when_possible(
+            lambda: self.lanes.run(files.publish, folder, path, self.target, replace=self.replace)
+        ):
+            self.parts.left(path)
 
     async def _small(self, rate: MinimumRate) -> None:
         left = self.remote.size
@@ -336,10 +340,9 @@ class _Fetch(Exchange):
         if left:
             raise ChangedError
         rate.pause()
-        part_path = self.parts.path_for(self.target)
-        if not await when_possible(
-            lambda: self.lanes.run(_verify_and_write, self.remote, self.target, pieces, check, self.replace, part_path)
-        ):
+        folder, part_path = self.parts.folder, self.parts.path_for(self.target)
+        given = (self.remote, folder, self.target, pieces, check, self.replace, part_path)
+        if not await when_possible(lambda: self.lanes.run(_verify_and_write, *given)):
             self.parts.left(part_path)
 
     async def _stream(self, sink: _Sink, rate: MinimumRate) -> None:
@@ -467,14 +470,20 @@ def _joined(pieces: list[bytes | bytearray]) -> bytearray:
 
 
 def _verify_and_write(
-    remote: RemoteFile, target: str, pieces: list[bytes | bytearray], check: Expected, replace: bool, part_path: str
+    remote: RemoteFile,
+    folder: OpenFolder,
+    target: str,
+    pieces: list[bytes | bytearray],
+    check: Expected,
+    replace: bool,
+    part_path: str,
 ) -> bool:
     check = check.fresh()
     for piece in pieces:
         check.update(piece)
     if not check.matches():
         raise ChangedError
-    removed = files.write_whole(target, pieces, replace=replace, part_path=part_path)
+    removed = files.write_whole(folder, target, pieces, replace=replace, part_path=part_path)
     remote.arrived = True
     return removed
 

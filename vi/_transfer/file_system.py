@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import tempfile
@@ -86,18 +85,3 @@ def is_same_file(name: str, path: str, root: str | os.PathLike[str]) -> bool:
         except (OSError, ValueError):
             continue
     return False
-
-
-def make_folders(folder: str | os.PathLike[str], below: str) -> None:
-    """Make the folders above the file *below*, written with ``/``; never through a link. Blocking.
-
-    `NotADirectoryError` names what is in the way.
-    """
-    path = os.fspath(folder)
-    for part in below.split("/")[:-1]:
-        path = os.path.join(path, part)  # noqa: PTH118
-        try:
-            os.mkdir(path)  # noqa: PTH102
-        except FileExistsError:
-            if os.path.islink(path) or not os.path.isdir(path):  # noqa: PTH112, PTH114
-                raise NotADirectoryError(errno.ENOTDIR, "a file or a link has the name of its folder", path) from None

@@ -12,12 +12,12 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from .._checksums import Expected
-from .._disk import flush, when_free
+from .._disk import flush
+from .open_folder import OpenFolder
 from .threads.stopping import still_wanted
 
 CHUNK = 1 << 20
@@ -38,15 +38,21 @@ class PartFile:
 
     A cancelled transfer may leave a write under way in a lane, so the descriptor is closed by whoever uses it last: a
     number that the system has handed to another file is never written to. It is removed by that user too: Windows
-    removes no file that is open.
+    removes no file that is open. The folder stays open as long.
     """
 
-    __slots__ = ("_closed", "_descriptor", "_lock", "_unwanted", "_users", "path")
+    __slots__ = ("_closed", "_descriptor", "_folder", "_lock", "_unwanted", "_users", "path")
 
-    def __init__(self, path: str, *, there: bool = False) -> None:
-        """Make the file, or open the one that is *there* already."""
+    def __init__(self, folder: OpenFolder, path: str, *, there: bool = False) -> None:
+        """Make the file in *folder*, or open the one that is *there* already."""
         self.path = path
-        self._descriptor = os.open(path, _GO_ON if there else _CREATE, 0o666)
+        self._folder = folder
+        folder.hold()
+        try:
+            self._descriptor = folder.open(path, _GO_ON if there else _CREATE)
+        except BaseException:
+            folder.leave()
+            raise
         self._lock = threading.Lock()
         self._users = 1
         self._closed = False
@@ -70,7 +76,8 @@ class PartFile:
         if last:
             os.close(self._descriptor)
             if self._unwanted:
-                discard(self.path)
+                discard(self._folder, self.path)
+            self._folder.leave()
 
     def write_at(self, data: bytes | bytearray, offset: int) -> None:
         """Write all of *data* at *offset*."""
@@ -96,8 +103,12 @@ class PartFile:
     def discard(self) -> bool:
         """Close and remove the file, now or when the last thread is done with it; False if it is still there."""
         self._unwanted = True
-        self.close()
-        return discard(self.path, patient=not self._users)
+        self._folder.hold()
+        try:
+            self.close()
+            return discard(self._folder, self.path, patient=not self._users)
+        finally:
+            self._folder.leave()
 
 
 if sys.platform != "win32":
@@ -116,20 +127,26 @@ else:
             return os.read(descriptor, count)
 
 
-def write_whole(target: str, pieces: Sequence[bytes | bytearray], *, replace: bool, part_path: str) -> bool:
+def write_whole(
+    folder: OpenFolder, target: str, pieces: Sequence[bytes | bytearray], *, replace: bool, part_path: str
+) -> bool:
     """Put the joined *pieces* at *target* in one step, by way of *part_path*; False if that could not be removed."""
-    descriptor = os.open(part_path, _CREATE, 0o666)
+    folder.hold()
     try:
+        descriptor = folder.open(part_path, _CREATE)
         try:
-            end = 0
-            for piece in pieces:
-                end = _write(descriptor, piece, end)
-        finally:
-            os.close(descriptor)
-        return publish(part_path, target, replace=replace)
-    except BaseException:
-        discard(part_path)
-        raise
+            try:
+                end = 0
+                for piece in pieces:
+                    end = _write(descriptor, piece, end)
+            finally:
+                os.close(descriptor)
+            return publish(folder, part_path, target, replace=replace)
+        except BaseException:
+            discard(folder, part_path)
+            raise
+    finally:
+        folder.leave()
 
 
 def _write(descriptor: int, data: bytes | bytearray, offset: int) -> int:
@@ -141,32 +158,42 @@ def _write(descriptor: int, data: bytes | bytearray, offset: int) -> int:
     return offset
 
 
-def publish(part: str, target: str, *, replace: bool) -> bool:
+def publish(folder: OpenFolder, part: str, target: str, *, replace: bool) -> bool:
     """Give the finished and closed *part* its final name; False if its first name could not be removed.
 
     `FileExistsError` when the final name is taken and may not be replaced.
     """
     try:
         if replace:
-            when_free(os.replace, part, target)
+            folder.replace(part, target)
             return True
-        os.link(part, target, follow_symlinks=False)  # fails if the name is taken, in one step
+        folder.link(part, target)
     except (OSError, NotImplementedError) as error:
-        if os.path.isdir(target) and not os.path.islink(target):  # noqa: PTH112, PTH114
+        if isinstance(error, NotADirectoryError):
+            raise
+        mode = _mode(folder, target)
+        if mode is not None and stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target) from None
         if replace or isinstance(error, FileExistsError):
             raise
-        if os.path.lexists(target):
+        if mode is not None:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
-        when_free(os.rename, part, target)
+        folder.rename(part, target)
         return True
-    return discard(part)
+    return discard(folder, part)
 
 
-def discard(part: str, *, patient: bool = True) -> bool:
+def _mode(folder: OpenFolder, path: str) -> int | None:
+    try:
+        return folder.lstat(path).st_mode
+    except OSError:
+        return None
+
+
+def discard(folder: OpenFolder, part: str, *, patient: bool = True) -> bool:
     """Remove a temporary file if it is there; *patient*, wait a moment for whoever has it open. False if it stays."""
     try:
-        when_free(os.unlink, part) if patient else os.unlink(part)  # noqa: PTH108
+        folder.unlink(part, patient=patient)
     except FileNotFoundError:
         return True
     except OSError:
@@ -174,10 +201,13 @@ def discard(part: str, *, patient: bool = True) -> bool:
     return True
 
 
-def content_matches(path: str, size: int, expected: Expected) -> bool:
-    """Tell whether the regular file at *path* has *size* bytes with the *expected* digest; links do not count."""
+def content_matches(open_: Callable[[str, int], int], path: str, size: int, expected: Expected) -> bool:
+    """Tell whether the regular file at *path*, opened by *open_*, has *size* bytes with the *expected* digest.
+
+    A link in its place does not count.
+    """
     try:
-        descriptor = os.open(path, _READ)
+        descriptor = open_(path, _READ)
     except OSError:
         return False
     try:
@@ -193,10 +223,10 @@ def content_matches(path: str, size: int, expected: Expected) -> bool:
         os.close(descriptor)
 
 
-def check_folder(folder: Path, probe: str) -> None:
+def check_folder(folder: OpenFolder, probe: str) -> None:
     """Make *folder* if it is missing and check that *probe* can be made in it, or raise the `OSError` that says why."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.make()
     try:
-        PartFile(probe).close()
+        PartFile(folder, probe).close()
     finally:
-        discard(probe)
+        discard(folder, probe)

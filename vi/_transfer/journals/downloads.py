@@ -17,6 +17,7 @@ import hashlib
 import itertools
 import os
 import re
+import stat
 import time
 import weakref
 from pathlib import Path
@@ -25,10 +26,10 @@ from typing import Any
 import attrs
 
 from ..._checksums import Expected
-from ..._disk import when_free
 from ..byte_ranges import ByteRange, range_size
 from ..files import PartFile, discard
 from ..names import below
+from ..open_folder import OpenFolder
 from . import locked_lines
 from .locked_lines import KEPT_SECONDS, LineWriter
 from .uploads import JournalKey
@@ -113,6 +114,8 @@ class PartJournal:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.folder = OpenFolder(folder)
+        """Through which everything is saved there; the journal closes it."""
         self._numbers = itertools.count()
         self._kept: dict[str, KeptPart] = {}
         """What dead runs have left and no run has resumed, by the final name of the file."""
@@ -176,7 +179,7 @@ class PartJournal:
             if not (
                 fresh and kept is not None and kept.count and kept.name not in self._kept and self._adopt(name, kept)
             ):
-                removed = discard(os.path.join(place, name)) and removed  # noqa: PTH118
+                removed = discard(self.folder, os.path.join(self._folder, name)) and removed  # noqa: PTH118
         if removed:
             locked_lines.remove(path, descriptor)
         else:
@@ -186,9 +189,10 @@ class PartJournal:
         """Give a part file of a dead run a name of this one, so that it is this run's business from here on."""
         old, new = os.path.join(self._folder, name), self.path_for(str(self._folder / kept.name))  # noqa: PTH118
         try:
-            if os.lstat(old).st_size > kept.size or os.path.islink(old):  # noqa: PTH114
+            found = self.folder.lstat(old)
+            if found.st_size > kept.size or stat.S_ISLNK(found.st_mode):
                 return False
-            when_free(os.rename, old, new)
+            self.folder.rename(old, new)
         except OSError:
             return False
         kept.path = new
@@ -210,7 +214,7 @@ class PartJournal:
         if kept is None:
             return None
         if (kept.asset_id, kept.size, kept.digest) != (asset_id, size, expected.text):
-            discard(kept.path)
+            discard(self.folder, kept.path)
             return None
         self._begun[kept.path] = kept
         return kept
@@ -250,14 +254,15 @@ class PartJournal:
 
     def close(self) -> None:
         """Close the journal, and remove it if it is of no use to the next download."""
-        self._left = {path for path in self._left if not discard(path)}
+        self._left = {path for path in self._left if not discard(self.folder, path)}
         for kept in list(self._kept.values()):
             if os.path.lexists(self._folder / kept.name):  # there is a file of this name by now
-                discard(kept.path)
+                discard(self.folder, kept.path)
                 del self._kept[kept.name]
         if self._path is not None and self._held and not self._kept and not self._left:
             locked_lines.remove(self._path, self._held.pop())
         locked_lines.close_all(self._held)
+        self.folder.close()
 
     def _note(self, kept: KeptPart) -> None:
         part = os.path.basename(kept.path)  # noqa: PTH119

@@ -10,6 +10,7 @@ import attrs
 
 from ...errors import ViPathError
 from ..files import discard
+from ..open_folder import OpenFolder
 from . import locked_lines
 from .downloads import parts_left, read_parts
 from .uploads import is_old, read_journal
@@ -123,8 +124,10 @@ def forget(transfer_id: str, folder: Path | None = None) -> bool:
         if descriptor is None:
             return False
         if place != folder and (said := read_parts(path)) is not None:
+            target = OpenFolder(said.folder)
             for name in parts_left(said):
-                discard(str(Path(said.folder) / name))
+                discard(target, str(Path(said.folder) / name))
+            target.close()
         locked_lines.remove(path, descriptor)
         return True
     return False

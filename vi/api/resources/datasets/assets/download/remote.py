@@ -102,7 +102,7 @@ class RemoteDownload(Download):
                 self._count(remote)
             raise
         finally:
-            files.discard(staged)
+            files.discard(self._parts.folder, staged)
         self._count(remote)
 
     async def _stage(self, remote: RemoteFile, staged: str) -> None:

@@ -22,7 +22,7 @@ from ......_pacing import Slots
 from ......_transfer import files
 from ......_transfer.discovery import os_failure
 from ......_transfer.download import RemoteFile, fetch
-from ......_transfer.file_system import make_folders, rules_of, spellings
+from ......_transfer.file_system import rules_of, spellings
 from ......_transfer.filters import Filters
 from ......_transfer.journals.downloads import PartJournal
 from ......_transfer.journals.uploads import JournalKey
@@ -33,6 +33,7 @@ from ......_transfer.record import FileFailure
 from ......_transfer.remote_folders import RemoteFolder
 from ......_transfer.sources.local import shown
 from ......_transfer.storage import Storage
+from ......_transfer.threads.descriptors import when_possible
 from ......_transfer.threads.lanes import Lanes
 from ......_transfer.threads.pool import TaskPool, first_error, slots_for
 from ......_transfer.threads.stopping import in_thread, to_end_in_thread
@@ -197,8 +198,8 @@ class Download:
 
     async def _probe(self) -> None:
         """Raise the `OSError` that says why nothing can be saved."""
-        folder = self._options.folder
-        await to_end_in_thread(files.check_folder, folder, self._parts.path_for(str(folder / "probe")))
+        probe = self._parts.path_for(str(self._options.folder / "probe"))
+        await to_end_in_thread(files.check_folder, self._parts.folder, probe)
 
     async def _check_folder(self) -> None:
         problem: tuple[str, str] | None = None
@@ -269,7 +270,7 @@ class Download:
 
     async def _make_folders(self, name: str) -> None:
         if "/" in name:
-            await in_thread(make_folders, self._folder, name)
+            await when_possible(lambda: in_thread(self._parts.folder.make_folders, self._target(name)))
 
     def _target(self, name: str) -> str:
         return os.path.join(self._options.folder, name)  # noqa: PTH118 - once per file
@@ -362,7 +363,7 @@ class Download:
     async def _settled_by_local(self, remote: RemoteFile, target: str) -> bool:
         """Settle the asset if a local file of its name decides it."""
         try:
-            mode = os.lstat(target).st_mode
+            mode = self._parts.folder.lstat(target).st_mode
         except FileNotFoundError:
             return False
         if stat.S_ISDIR(mode):
@@ -370,7 +371,8 @@ class Download:
             return True
         if stat.S_ISREG(mode):
             await self._learn_digest(remote)
-            same = await in_thread(files.content_matches, target, remote.size, remote.expected)
+            open_ = self._parts.folder.open
+            same = await in_thread(files.content_matches, open_, target, remote.size, remote.expected)
             if same:
                 self._result.total_existing += 1
                 return True

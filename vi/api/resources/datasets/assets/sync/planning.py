@@ -238,7 +238,7 @@ def compare_local(
 def _is_same(path: str, asset: RemoteAsset, known: KnownDigests | None) -> bool:
     """Tell whether a regular file has the asset's content, by what is known of it, or by reading it once."""
     if known is None or asset.expected.algorithm not in ("sha256", "crc32c"):
-        return files.content_matches(path, asset.size, asset.expected)
+        return files.content_matches(os.open, path, asset.size, asset.expected)
     try:
         status = os.lstat(path)
         if not stat.S_ISREG(status.st_mode) or status.st_size != asset.size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections import Counter
 from functools import partial
@@ -10,7 +11,6 @@ from typing import Any
 
 import attrs
 
-from ......_disk import when_free
 from ......_events import Listener
 from ......_show.progress import progress_listeners
 from ......_show.sheet import Sheet, Table
@@ -18,6 +18,7 @@ from ......_show.units import counted, noted, rate, several
 from ......_transfer.discovery import os_failure
 from ......_transfer.inventory import Inventory
 from ......_transfer.names import below
+from ......_transfer.open_folder import NOT_BELOW, OpenFolder
 from ......_transfer.progress import ProgressTracker
 from ......_transfer.record import FileFailure
 from ......_transfer.remote_folders import RemoteFolder, is_remote, remote_folder
@@ -401,20 +402,27 @@ def _is_within(path: Path, folder: str) -> bool:
 def delete_files(plan: TransferPlan) -> tuple[int, list[FileFailure]]:
     """Delete the local files that the plan names, if they still are what was planned; blocking."""
     deleted, failed = 0, []
+    folder = OpenFolder(plan.folder)
     for entry in plan:
         if entry.action != "delete_file":
             continue
-        path = Path(entry.path)
         try:
-            status = path.lstat()
-            same = (status.st_size, status.st_mtime_ns) == (entry.size, entry.mtime_ns)
-            if not same or not _is_within(path, plan.folder) or not is_ours_to_delete(path):
-                failed.append(FileFailure(entry.path, entry.filename, FileCode.ECHANGED, f"{path} has changed since."))
+            parts = Path(entry.path).relative_to(plan.folder).parts
+            place = os.path.join(plan.folder, *parts)  # noqa: PTH118
+            status = folder.lstat(place)
+            if (status.st_size, status.st_mtime_ns) == (entry.size, entry.mtime_ns) and is_ours_to_delete(Path(place)):
+                folder.unlink(place)
+                deleted += 1
                 continue
-            when_free(path.unlink)
-            deleted += 1
         except FileNotFoundError:
             continue
         except OSError as error:
-            failed.append(FileFailure(entry.path, entry.filename, *os_failure(error, entry.path)))
+            if error.errno not in NOT_BELOW:
+                failed.append(FileFailure(entry.path, entry.filename, *os_failure(error, entry.path)))
+                continue
+        except ValueError:
+            pass  # it is not below the folder, which is said like a link on the way
+        message = f"{entry.path} has changed since."
+        failed.append(FileFailure(entry.path, entry.filename, FileCode.ECHANGED, message))
+    folder.close()
     return deleted, failed

@@ -1,0 +1,169 @@
+"""A local folder that files are saved in, opened once: what happens to its path afterwards changes nothing.
+
+Below it no link is followed. Where the system opens names relative to an open folder, that cannot be got round;
+elsewhere (Windows) the real path of the folder is compared each time. Everything here blocks and belongs in a lane.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .._disk import when_free
+
+RELATIVE: bool = {os.open, os.mkdir, os.link, os.rename, os.unlink, os.stat} <= os.supports_dir_fd
+# A folder that may be searched need not be one that may be read, where the system tells them apart.
+_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+_BELOW = _FOLDER | getattr(os, "O_NOFOLLOW", 0)
+_NOT_A_FOLDER = frozenset({errno.ENOTDIR, errno.ELOOP})
+NOT_BELOW = frozenset({errno.ENOTDIR, errno.EXDEV, errno.EINVAL})
+"""What the errors say of a path that leads out of the folder, or through a link."""
+_IN_THE_WAY = "a file or a link has the name of its folder"
+
+
+class OpenFolder:
+    """A folder; every path that is given begins with that of the folder.
+
+    It is opened when it is first used, and closed by the last of its users.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        self._prefix = os.path.join(self.path, "")  # noqa: PTH118
+        self._lock = threading.Lock()
+        self._users = 1
+        self._descriptor: int | None = None
+        self._real: str | None = None
+
+    def make(self) -> None:
+        """Make the folder if it is missing."""
+        Path(self.path).mkdir(parents=True, exist_ok=True)
+
+    def hold(self) -> None:
+        """Keep the folder open until `leave` is called as well."""
+        with self._lock:
+            if not self._users:
+                raise OSError(errno.EBADF, "closed", self.path)
+            self._users += 1
+
+    def leave(self) -> None:
+        """End what `hold` began."""
+        with self._lock:
+            self._users -= 1
+            if not self._users and self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
+
+    close = leave
+
+    def open(self, path: str, flags: int, mode: int = 0o666) -> int:
+        """Open a file as `os.open` does; *flags* say whether a link in its place is followed."""
+        with self._at(path) as (name, folder):
+            return os.open(name, flags, mode, dir_fd=folder)
+
+    def lstat(self, path: str) -> os.stat_result:
+        """Look at a file without following a link."""
+        with self._at(path) as (name, folder):
+            return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+    def link(self, path: str, other: str) -> None:
+        """Give a file a second name; fails if that is taken, in one step."""
+        with self._at(path) as (name, folder), self._at(other) as (new, beside):
+            os.link(name, new, src_dir_fd=folder, dst_dir_fd=beside, follow_symlinks=False)
+
+    def rename(self, path: str, other: str) -> None:
+        """Give a file another name."""
+        with self._at(path) as (name, folder), self._at(other) as (new, beside):
+            when_free(os.rename, name, new, src_dir_fd=folder, dst_dir_fd=beside)
+
+    def replace(self, path: str, other: str) -> None:
+        """Put a file in the place of another."""
+        with self._at(path) as (name, folder), self._at(other) as (new, beside):
+            when_free(os.replace, name, new, src_dir_fd=folder, dst_dir_fd=beside)
+
+    def unlink(self, path: str, *, patient: bool = True) -> None:
+        """Remove a file; *patient*, wait a moment for whoever has it open."""
+        with self._at(path) as (name, folder):
+            when_free(os.unlink, name, dir_fd=folder) if patient else os.unlink(name, dir_fd=folder)
+
+    def make_folders(self, path: str) -> None:
+        """Make the folders above a file. `NotADirectoryError` names what is in the way, a link among others."""
+        above = self.path
+        for part in self._parts(path)[:-1]:
+            above = os.path.join(above, part)  # noqa: PTH118
+            with self._at(above) as (name, folder):
+                try:
+                    os.mkdir(name, dir_fd=folder)
+                except FileExistsError:
+                    continue
+        self._check_above(path)
+
+    def _check_above(self, path: str) -> None:
+        with self._at(path):
+            return
+
+    def _parts(self, path: str) -> list[str]:
+        if not path.startswith(self._prefix):
+            raise OSError(errno.EXDEV, f"not below {self.path}", path)
+        parts = path[len(self._prefix) :].replace(os.sep, "/").split("/")
+        if not {"", ".", ".."}.isdisjoint(parts):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+        return parts
+
+    @contextmanager
+    def _at(self, path: str) -> Iterator[tuple[str, int | None]]:
+        """Yield what to call a file, and the open folder that this is relative to."""
+        *above, name = self._parts(path)
+        self.hold()
+        opened: int | None = None
+        try:
+            if not RELATIVE:
+                self._compare(above)
+                yield path, None
+                return
+            folder = self._root()
+            for number, part in enumerate(above, 1):
+                inner = self._enter(part, folder, above[:number])
+                if opened is not None:
+                    os.close(opened)
+                folder = opened = inner
+            yield name, folder
+        except OSError as error:
+            if error.filename == name and name != path:
+                error.filename = path
+            raise
+        finally:
+            if opened is not None:
+                os.close(opened)
+            self.leave()
+
+    def _root(self) -> int:
+        with self._lock:
+            if self._descriptor is None:
+                self._descriptor = os.open(self.path, _FOLDER)
+            return self._descriptor
+
+    def _enter(self, part: str, folder: int, above: list[str]) -> int:
+        try:
+            return os.open(part, _BELOW, dir_fd=folder)
+        except OSError as error:
+            place = os.path.join(self.path, *above)  # noqa: PTH118
+            if error.errno in _NOT_A_FOLDER:
+                raise NotADirectoryError(errno.ENOTDIR, _IN_THE_WAY, place) from None
+            error.filename = place
+            raise
+
+    def _compare(self, above: list[str]) -> None:
+        """Raise `NotADirectoryError` unless a folder really is where its path says."""
+        if self._real is None:
+            self._real = os.path.realpath(self.path)
+        place = os.path.join(self.path, *above)  # noqa: PTH118
+        if not os.path.lexists(place):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place)
+        wanted = os.path.join(self._real, *above)  # noqa: PTH118
+        if os.path.normcase(os.path.realpath(place)) != os.path.normcase(wanted) or not os.path.isdir(place):  # noqa: PTH112
+            raise NotADirectoryError(errno.ENOTDIR, _IN_THE_WAY, place)

@@ -27,6 +27,7 @@ from vi.api.resources.datasets.responses import Dataset
 from vi.errors import from_response
 from vi.server.http.api_errors import ApiError
 from vi.server.http.names import check_metadata
+from vi.server.inspection.frames import FrameReader, Verdict, frame, read_answer
 from vi.server.store.query import parse_filter
 from vi.server.store.query_grammar import QueryError, parse_metadata_query
 
@@ -64,6 +65,17 @@ def plan(text: str, folder: Path) -> None:
     TransferPlan.load(path)
 
 
+ANSWER = st.fixed_dictionaries(
+    dict.fromkeys(("error", "message", "width", "height", "frames", "picture", "number"), JSON)
+)
+MEASURED = Verdict(None, None, 17, 1, "0" * 64, "image/png")
+
+
+def answers(stream: bytes) -> None:
+    for message, blob in FrameReader().feed(stream):
+        read_answer(message, blob, MEASURED)
+
+
 READERS: dict[str, tuple[Any, Callable[[Any], object], tuple[type[Exception], ...]]] = {
     "redaction": (TEXT, _redact.redact, ()),
     "error answer": (JSON, lambda body: json.dumps(from_response(400, body).to_dict()), ()),
@@ -83,6 +95,12 @@ READERS: dict[str, tuple[Any, Callable[[Any], object], tuple[type[Exception], ..
     "first bytes": (st.binary(max_size=64), sniff, ()),
     "metadata query": (TEXT, parse_metadata_query, (QueryError,)),
     "filter": (TEXT | JSON.map(lambda value: json.dumps(value)), parse_filter, (QueryError,)),
+    "decoder's answer": (JSON | ANSWER, lambda d: read_answer(d, b"RIFF", MEASURED), (ValueError, KeyError, TypeError)),
+    "decoder's frames": (
+        st.lists(st.binary(max_size=40) | (JSON | ANSWER).map(frame), max_size=4).map(b"".join),
+        answers,
+        (ValueError, KeyError, TypeError),
+    ),
     "metadata": (st.dictionaries(TEXT, JSON, max_size=5), lambda given: check_metadata(given, "f"), (ApiError,)),
 }  # fmt: skip
 

@@ -159,7 +159,7 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def scale(session: nox.Session) -> None:
-    """Run the service's tests on PostgreSQL; needs its programs, which may belong to any user."""
+    """Run the service's tests on PostgreSQL and an S3 store; needs the programs of the former, of any user."""
     install(session, "local", "distributed", group="test")
     if not list(Path("/usr/lib/postgresql").glob("*/bin/initdb")) and shutil.which("initdb") is None:
         session.error("initdb is not installed; on Debian: apt-get install postgresql")

@@ -39,7 +39,10 @@ def settings(seaweed: Seaweed) -> dict[str, str]:
 
 
 def client_of(service: Any) -> vi.AsyncClient:
-    return vi.AsyncClient(secret_key=service.secret_key, organization_id=service.organization_id, endpoint=service.url)
+    # Patient: how long a store needs to start again is up to the machine.
+    return vi.AsyncClient(
+        secret_key=service.secret_key, organization_id=service.organization_id, endpoint=service.url, retries=30
+    )
 
 
 def large_bmp(side: int) -> bytes:
@@ -120,6 +123,7 @@ async def test_a_download_is_answered_by_the_store_as_the_protocol_says(
     assert "tests-secret" not in caplog.text
 
 
+@pytest.mark.timeout(300)
 async def test_a_store_that_is_killed_for_a_while_loses_nothing(
     seaweed: Seaweed, settings: dict[str, str], tmp_path: Path
 ) -> None:
@@ -250,6 +254,26 @@ async def test_copies_are_bounded_and_gone_after_the_block(settings: dict[str, s
         assert order == ["first"]
         first.set()
     assert order == ["first", "more than there is", "small, but later"]
+
+
+async def test_services_with_a_folder_each_are_one_service(
+    postgres: Any, seaweed: Seaweed, settings: dict[str, str], tmp_path: Path
+) -> None:
+    _samples.make_samples(tmp_path / "images", count=8)
+    config = ServiceConfig(**settings, database=postgres.create())
+    async with contextlib.AsyncExitStack() as stack:
+        first, second = [
+            await stack.enter_async_context(await serve(tmp_path / name, config=config)) for name in ("one", "two")
+        ]
+        writer, reader = [await stack.enter_async_context(client_of(one)) for one in (first, second)]
+        dataset = (await writer.datasets.create(name="x")).dataset_id
+        assert (await writer.assets.upload(dataset, tmp_path / "images")).total_succeeded == 8
+        assert (await reader.assets.verify(dataset, tmp_path / "images")).ok
+        assert (await reader.assets.download(dataset, tmp_path / "down")).total_downloaded == 8
+        await reader.datasets.delete(dataset)
+        assert seaweed.keys(settings) == ["service.json"]
+    with pytest.raises(ViConfigurationError, match="are in s3://"):
+        await serve(tmp_path / "two", config=attrs.evolve(config, store=None))
 
 
 async def test_a_bucket_and_a_folder_belong_together(

@@ -7,6 +7,7 @@ import contextlib
 import datetime as dt
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -286,6 +287,17 @@ def add_moving(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fail-if-nothing", action="store_true", help=f"exit with {exits.NOTHING} if there is nothing to transfer"
     )
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """Add where a service keeps bytes, if not in its folder."""
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        default=os.environ.get("VI_STORE") or None,
+        help="keep bytes in this S3 bucket, s3://BUCKET/PREFIX, not in the folder (or VI_STORE)",
+    )
+    parser.add_argument("--store-endpoint", metavar="URL", help="address of an S3 store other than AWS")
 
 
 def add_consent(parser: argparse.ArgumentParser, *, of_deletions: bool = True) -> None:

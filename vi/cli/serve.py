@@ -49,13 +49,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
         default=os.environ.get("VI_DATABASE") or None,
         help="keep metadata in this PostgreSQL database, not in the folder (or VI_DATABASE, which hides a password)",
     )
-    parser.add_argument(
-        "--store",
-        metavar="URL",
-        default=os.environ.get("VI_STORE") or None,
-        help="keep bytes in this S3 bucket, s3://BUCKET/PREFIX, not in the folder (or VI_STORE)",
-    )
-    parser.add_argument("--store-endpoint", metavar="URL", help="address of an S3 store other than AWS")
+    options.add_store(parser)
     parser.add_argument("--store-public-url", metavar="URL", help="address at which clients reach the store")
     parser.add_argument(
         "--downloads",

@@ -32,6 +32,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
         default=os.environ.get("VI_DATABASE") or None,
         help="PostgreSQL database of the services (or VI_DATABASE, which hides a password)",
     )
+    options.add_store(parser)
     parser.add_argument(
         "--decoders",
         type=options.count,
@@ -45,7 +46,12 @@ def run(given: argparse.Namespace) -> int:
     """Work."""
     from ..server import ServiceConfig, run_worker
 
-    config = ServiceConfig(database=given.database, inspection_workers=given.decoders)
+    config = ServiceConfig(
+        database=given.database,
+        store=given.store,
+        store_endpoint=given.store_endpoint,
+        inspection_workers=given.decoders,
+    )
     return run_worker(given.data, config, _ready)
 
 

@@ -16,7 +16,7 @@ pytest.importorskip("psycopg")
 from vi.errors import ViConfigurationError  # noqa: E402
 from vi.server import ServiceConfig, serve  # noqa: E402
 from vi.server.identity import Identity  # noqa: E402
-from vi.server.store import assets, datasets, garbage, schema  # noqa: E402
+from vi.server.store import assets, datasets, garbage, migrations, schema  # noqa: E402
 from vi.server.store.postgres import PostgresDatabase  # noqa: E402
 from vi.server.store.selection import Selection  # noqa: E402
 
@@ -68,6 +68,31 @@ async def test_what_an_older_release_kept_in_the_folder_is_taken_over(postgres: 
     for _ in range(2):
         async with await serve(tmp_path / "data", config=config) as after:
             assert after.secret_key == before.secret_key
+
+
+async def test_tables_of_another_revision_are_migrated_refused_or_one_ahead(postgres: Any) -> None:
+    url = postgres.create()
+
+    async def at(*statements: str) -> None:
+        database = await PostgresDatabase.open(url)
+        await database.write(lambda connection: [connection.execute(sa.text(one)) for one in statements] and None)
+        await database.aclose()
+
+    await at("DROP INDEX ix_ingest_item_waiting", "ALTER TABLE visitor DROP COLUMN access",
+             "UPDATE alembic_version SET version_num = '0005'")  # fmt: skip
+    with pytest.raises(ViConfigurationError) as caught:
+        await PostgresDatabase.open(url)
+    assert "vi-sdk server migrate" in str(caught.value)
+    for _ in range(2):
+        database = PostgresDatabase.open_blocking(url, upgrade=True)
+        assert database.read_blocking(migrations.revision) == migrations.HEAD
+        database.close_blocking()
+    # The next release only adds to the tables.
+    await at("INSERT INTO visitor (digest, seen, access) VALUES ('d', 1, 'a')",
+             f"UPDATE alembic_version SET version_num = '{int(migrations.HEAD) + 1:04}'")  # fmt: skip
+    await at(f"UPDATE alembic_version SET version_num = '{int(migrations.HEAD) + 2:04}'")
+    with pytest.raises(ViConfigurationError, match="another release"):
+        await PostgresDatabase.open(url)
 
 
 @pytest.mark.parametrize("url", ["postgresql://vi:sesame@127.0.0.1:1/none", "no address"])

@@ -205,7 +205,7 @@ def test_scalars_of_numpy(client: vi.Client, dataset: str, folder: Any) -> None:
     numpy = pytest.importorskip("numpy")
     given = {
         "a": numpy.int64(7), "b": numpy.uint64(2**64 - 1), "c": numpy.float32(0.5), "d": numpy.bool_(True),
-        "e": numpy.str_("text"), "f": numpy.float64("nan"), "g": numpy.datetime64("NaT"), "h": numpy.array(3),
+        "e": numpy.str_("text"), "f": numpy.float64("nan"), "g": numpy.datetime64("NaT", "s"), "h": numpy.array(3),
     }  # fmt: skip
     client.assets.upload(dataset, folder(1), custom_metadata=given)
     expected = {"a": 7, "b": 2**64 - 1, "c": 0.5, "d": True, "e": "text", "h": 3}

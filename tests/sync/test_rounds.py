@@ -14,6 +14,7 @@ import vi
 from tests.support.counting_service import CountingService
 from tests.sync.disks import OtherDisk
 from vi import _samples
+from vi.api.resources.datasets.assets.plans import TransferPlan
 from vi.cli import main
 
 ODD = (
@@ -81,7 +82,7 @@ def check_round(client: vi.Client, dataset: str, folder: Path, count: int, *, li
     for direction in ("up", "down"):
         plan = client.assets.sync(dataset, folder, direction, delete=True, max_delete=0, show_progress=False).plan
         assert (len(plan), plan.existing) == (0, count), plan.summary()
-    if links:  # a download replaces none, and says so
+    if links:  # a download replaces none, and says so; nor is it asked where the twin of a name is gone
         return
     again = client.assets.download(dataset, folder, dry_run=True).plan
     assert again is not None
@@ -173,3 +174,50 @@ def test_a_tree_of_two_thousand_files_goes_round(
             ]
             assert main([*command, "--quiet", "--no-progress"]) == 9, "nothing was to be done"
     assert held_by(client, dataset).keys() == wanted.keys()
+
+
+@pytest.mark.parametrize("disk", DISKS)
+def test_saved_plans_of_odd_names_do_what_they_say_on_every_disk(
+    client: vi.Client, dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: str
+) -> None:
+    """Names that a disk takes for one, or refuses, are downloaded, replaced and deleted apart, by shards and whole."""
+    names = random_names(90, 7)
+    folder = tmp_path / "copy"
+    folder.mkdir()
+
+    def store(numbers: range, shade: int) -> None:
+        items = [(names[number], image(number + shade)) for number in numbers]
+        client.assets.upload(
+            dataset, items, names="relative", on_asset_overwritten="RemoveLinkedResource", show_progress=False
+        )
+
+    def carry_out(direction: str) -> dict[str, int]:
+        plan = client.assets.sync(dataset, folder, direction, delete=True, max_delete=100, dry_run=True).plan
+        plan.save(tmp_path / "plan.jsonl")
+        plan = TransferPlan.load(tmp_path / "plan.jsonl")
+        for index in range(3):
+            assert client.assets.apply(plan.shard(index, 3), show_progress=False).ok
+        assert client.assets.apply(plan, show_progress=False).ok
+        held = held_by(client, dataset)
+        # A download, unlike sync and verify, looks for a file at its plain path once the twin of its name is gone.
+        check_round(client, dataset, folder, len(held), links=direction == "up")
+        return dict(plan.counts)
+
+    with monkeypatch.context() as patch:
+        if (other := DISKS[disk](folder)) is not None:
+            other.install(patch)
+        store(range(60), 0)
+        assert carry_out("down") == {"download": 60}
+        store(range(20, 40), 1000)
+        store(range(60, 90), 0)
+        doomed = {asset.asset_id for asset in client.assets.list(dataset).all_items() if asset.filename in names[:20]}
+        client.assets.delete_many(dataset, sorted(doomed))
+        assert carry_out("down") == {"download": 50, "delete_file": 20}
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        assert len(paths) == 70
+        name_of = {image(number + shade): names[number] for number in range(90) for shade in (0, 1000)}
+        gone = {name_of[path.read_bytes()] for path in paths[::4]}
+        for path in paths[::4]:
+            path.unlink()
+        assert carry_out("up") == {"delete_asset": len(gone)}
+        assert set(held_by(client, dataset)) == set(names[20:]) - gone

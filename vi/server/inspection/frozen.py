@@ -20,7 +20,7 @@ _asked = False
 def freeze_support() -> None:
     """In a frozen program, call this before anything else: in the processes that look at images, it does not return.
 
-    A program made by PyInstaller needs no call. Elsewhere it does nothing, as `multiprocessing.freeze_support`.
+    A program made by PyInstaller needs no call. Elsewhere it does nothing, as ``multiprocessing.freeze_support``.
     """
     global _asked
     _asked = True

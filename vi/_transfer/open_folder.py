@@ -16,7 +16,7 @@ from pathlib import Path
 from .._disk import when_free
 
 RELATIVE: bool = {os.open, os.mkdir, os.link, os.rename, os.unlink, os.stat} <= os.supports_dir_fd
-# A folder that may be searched need not be one that may be read, where the system tells them apart.
+# Some systems have separate rights to search and to read a folder.
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _BELOW = _FOLDER | getattr(os, "O_NOFOLLOW", 0)
 _NOT_A_FOLDER = frozenset({errno.ENOTDIR, errno.ELOOP})

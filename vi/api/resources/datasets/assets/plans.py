@@ -50,7 +50,7 @@ class PlannedTransfer:
     annotations: int | None = None
     """How many annotations the replacement of an asset removes."""
     code: str | None = None
-    """Why a file that is kept cannot be transferred (`vi.FileCode`); None for one with other content."""
+    """Why a file that is kept cannot be transferred, as in `vi.FileFailure`; None for one with other content."""
 
 
 @attrs.define

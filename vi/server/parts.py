@@ -24,7 +24,6 @@ from .ingestion import Ingestion
 from .inspection.inspector import Inspector
 from .objects import ObjectStore
 from .removal import Removal
-from .s3.address import StoreAddress
 from .store import selection
 from .store.database import Database
 from .store.mentioned import mentioned
@@ -154,12 +153,14 @@ async def _open_store(folder: Folder, identity: Identity, config: ServiceConfig,
             suggestion="Serve a new folder with --store, and copy what is there by a client of each.",
             path=str(folder.root),
         )
+    from .s3.address import StoreAddress  # which most services do without
+
     address = StoreAddress.of(config)
     if before not in (None, str(address)):
         raise ViConfigurationError(
             f"The bytes of the folder {folder.root} are in {before}, not in {address}.", path=str(folder.root)
         )
-    from .s3.store import S3Store  # by a library that most services do without
+    from .s3.store import S3Store
 
     redirects = config.downloads == "redirect"
     store = await S3Store.open(address, identity.organization_id, folder.bytes, redirects=redirects)

@@ -37,7 +37,7 @@ def growth(call: Callable[[Any], object], make: Callable[[int], Any], size: int 
     A call that bounds its input costs the same at any size: its growth is 1.
     """
     while cost(call, make(size), 1) < ENOUGH:
-        if size >= LARGEST:
+        if size * 4 > LARGEST:
             return 1.0
         size *= 4
     # Three chances: what else the machine does is not the call's fault, and a square is a square each time.

@@ -58,6 +58,8 @@ def admin(stage: ServiceProcess, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 async def keep_to_one_lane(client: vi.Client) -> None:
+    assert client.assets  # makes the transfers
+    assert client._client._transfers is not None
     client._client._transfers.lanes()._threads = 1
 
 

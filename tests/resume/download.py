@@ -27,7 +27,7 @@ def die_in(at: int) -> None:
             if next(numbers) != at:
                 return call(*arguments, **named)
             if half is not None:
-                half(*arguments)
+                half(*arguments, **named)
             return kill(os.getpid())
 
         return counted

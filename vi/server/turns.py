@@ -46,8 +46,8 @@ class Turns:
         return batch
 
     def take_few(self, most: int) -> list[Arrival]:
-        """Take what waits of a session with up to *most* objects, if only others are being inspected; or nothing."""
-        for session, queue in self._sessions.items() if self._in_hand else ():
+        """Take what waits of a session with up to *most* objects, if many of only other ones are being inspected."""
+        for session, queue in self._sessions.items() if self._in_hand.total() > 2 * most else ():
             if len(queue) <= most and not self._in_hand[session]:
                 del self._sessions[session]
                 self._in_hand[session] += len(queue)

@@ -119,10 +119,14 @@ def _translated(annotation: Any) -> Any:
     return annotation
 
 
+_short = functools.lru_cache(maxsize=64)(short_identifier)
+"""All assets of a page have one dataset."""
+
+
 @functools.cache
 def _settler(cls: Any) -> Callable[[Any], None]:
     """Return the generated function that makes a twin, and all within it, what it is a twin of."""
-    scope: dict[str, Any] = {"cls0": cls, "short": short_identifier, "identifier": identifier}
+    scope: dict[str, Any] = {"cls0": cls, "short": _short, "identifier": identifier}
     lines = ["def settle(v0):", "    v0.__class__ = cls0"]
     _settle_fields(cls, "v0", "    ", scope, lines)
     exec(compile("\n".join(lines), f"<settler of {cls.__qualname__}>", "exec"), scope)  # noqa: S102 - from classes alone

@@ -108,7 +108,7 @@ class Connections:
     """Hands out the sessions of the running loop, opening them at first use; knows where the service is."""
 
     def __init__(self, settings: Settings, ssl_context: ssl.SSLContext | None) -> None:
-        self.settings = settings
+        self.settings: Settings = settings
         """With the address at which the service is now."""
         self.origin: str = origin_of(URL(settings.endpoint))
         """Scheme, host and port of that address."""

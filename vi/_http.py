@@ -71,7 +71,7 @@ class Http:
         settings = connections.settings
         self.recipe = recipe
         """What makes the client again, for pickling what uses this."""
-        self.connections = connections
+        self.connections: Connections = connections
         self.pacing: Pacing = Pacing(settings.limits.max_concurrency)
         self.budget: RetryBudget = RetryBudget()
         self._attempts = Attempts(

@@ -30,7 +30,7 @@ class Step:
         self.name = name
         self.files = 0
         self.bytes = 0
-        self.seconds = 0.0
+        self.seconds: float = 0.0
 
     def row(self) -> tuple[str, ...]:
         """Return the cells of the report."""

@@ -39,11 +39,14 @@ def tests(session: nox.Session) -> None:
     install(session, "local", "fastapi", group="test")
     chosen = FAST if session.python == PYTHONS[0] else f"{FAST} and not scale"  # the other engine on one Python
     run = ["python", "-m", "pytest", "-m", chosen, *session.posargs]
-    # One Python plays all the seeds of the gate, the others some; nor do documents and counted steps depend on it.
+    # One Python plays all the seeds of the gate, the others some.
     seeds = {"VI_GATE_SEEDS": "200" if session.python == PYTHONS[0] else "25"}
-    spared = ["tests/test_docs.py", "tests/growth", "tests/service_faults"] if session.python != PYTHONS[0] else []
+    # Documents, counted steps, rounds of names, the cost of patterns and the contract are the same on each Python.
+    once = ["test_docs.py", "growth", "service_faults", "contract", "sync/test_rounds.py"]
+    once.append("attacks/test_linear_readers.py")
+    spared = [f"tests/{name}" for name in once] if session.python != PYTHONS[0] else []
     # What ends a transfer, and how, has changed between Pythons: the oldest and the newest tell of those between.
-    between = ("faults", "resume", "contract", "attacks", "environments", "cli")
+    between = ("faults", "resume", "attacks", "environments", "cli")
     spared += [f"tests/{name}" for name in between] if session.python in PYTHONS[1:-1] else []
     run += [f"--ignore={path}" for path in spared]
     try:

@@ -242,10 +242,10 @@ def test_a_small_upload_does_not_wait_for_a_large_one(client: vi.Client, dataset
     large = _samples.encode(3, ".png", (1200, 1200))
     other = client.datasets.create(name="other").dataset_id
     queued = client.assets.upload(
-        other, [(f"large-{number:03d}.png", large) for number in range(80)], wait_until_done=False
+        other, [(f"large-{number:03d}.png", large) for number in range(200)], wait_until_done=False
     )
     assert client.assets.upload(dataset, folder(1)).total_succeeded == 1
-    assert client.assets.count(other) < 80
+    assert client.assets.count(other) < 200
     for session_id in queued.session_ids:
         client.assets.wait_until_done(other, session_id)
-    assert client.assets.count(other) == 80
+    assert client.assets.count(other) == 200

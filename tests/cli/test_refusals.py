@@ -24,6 +24,7 @@ WRONG: tuple[tuple[str, int, str], ...] = (
     ("assets lst $D", 2, "there is no command 'lst'; did you mean ls?"),
     ("datasets delete $D", 2, "there is no command 'delete'; did you mean rm?"),
     ("upload $D images", 2, "there is no command 'upload'; did you mean assets upload?"),
+    ("plan run none 0", 2, "one argument too many: 0"),
     ("nonsense", 2, "there is no command 'nonsense'"),
     ("--nonsense", 2, "unknown option --nonsense"),
     ("assets ls", 2, "missing: DATASET"),

@@ -20,19 +20,23 @@ def test_tasks_of_an_array_carry_out_a_run(
     made = run("plan", "split", "./run", dataset, "./images", "--shards", "3", "--metadata", "lot=7", "--quiet")
     assert (made.code, made.out) == (0, "3\n")
     assert run("plan", "run", "./run").code == 2
+    nowhere = run("plan", "status", "./nowhere")
+    assert (nowhere.code, nowhere.err.endswith("is missing. Make one with: vi-sdk plan split.\n")) == (2, True)
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
     monkeypatch.setenv("JOB_COMPLETION_INDEX", "9")
     first = run("plan", "run", "./run", "--offset", "1", "--json")
     assert (first.code, json.loads(first.out)["shard"], json.loads(first.out)["ok"]) == (0, 1, True)
     monkeypatch.delenv("SLURM_ARRAY_TASK_ID")
     beyond = run("plan", "run", "./run")
-    assert (beyond.code, "shard must be from 0 to 2" in beyond.err) == (2, True)
+    assert (beyond.code, "--shard must be from 0 to 2, got 9. vi-sdk plan status lists" in beyond.err) == (2, True)
     monkeypatch.setenv("JOB_COMPLETION_INDEX", "x")
     assert run("plan", "run", "./run").err.startswith("error: JOB_COMPLETION_INDEX: expected a number from 0")
     left = run("plan", "status", "./run", "--quiet")
     assert (left.code, left.out) == (1, "0,2\n")
     unfinished = run("plan", "finish", "./run", "--yes")
-    assert (unfinished.code, "Nothing was deleted: shards 0,2 of 3 are not done" in unfinished.err) == (1, True)
+    assert unfinished.code == 1
+    assert "Nothing was deleted: shards 0,2 of 3 are not done. Run them again, then finish" in unfinished.err
+    assert "RunStatus" not in unfinished.err
     lost = home / "images" / "bridge.png"
     content = lost.read_bytes()
     lost.unlink()

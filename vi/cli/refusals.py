@@ -34,6 +34,12 @@ PHRASES: tuple[tuple[str, str], ...] = (
     ("Make the same call again", "Run the same command again"),
     ("make the same call again", "run the same command again"),
     ("vi.transfers lists", "vi-sdk transfers ls lists"),
+    ("Make one with upload, download or sync and plan=", "Make one with: vi-sdk plan split"),
+    ("RunStatus.of(run).left lists what is to be run", "vi-sdk plan status lists what is to be run"),
+    ("RunStatus.of(run) tells what failed", "vi-sdk plan status tells what failed"),
+    ("shard must be from", "--shard must be from"),
+    ("plan takes files and addresses only", "RUN takes files and addresses only"),
+    ("Save it as a file first, or upload it without plan", "Save it as a file first"),
     ("or config_file=", "or --config"),
     ("pass organization_id=", "give --organization"),
     (

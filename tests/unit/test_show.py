@@ -7,6 +7,7 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +23,7 @@ from vi.api.resources.datasets.assets.plans import PlannedTransfer, TransferPlan
 from vi.api.resources.datasets.assets.responses import Asset
 from vi.api.resources.datasets.assets.results import AssetDownloadResult, AssetUploadResult
 from vi.api.resources.datasets.assets.sync.comparison import VerifyResult
-from vi.api.resources.datasets.assets.sync.run import SyncResult
+from vi.api.resources.datasets.assets.sync.run import SyncResult, together
 
 COUNTS = st.integers(0, 10**6)
 UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
@@ -203,3 +204,14 @@ def test_a_narrow_table_leaves_out_columns_before_it_cuts_what_can_be_read(colum
     assert head.split() == heads.split()
     assert "street signs" in line
     assert columns is None or len(line) <= columns
+
+
+@pytest.mark.parametrize("kind", [AssetUploadResult, lambda **given: AssetDownloadResult(Path("x"), **given)])
+def test_two_results_are_one_with_nothing_left_out(kind: Any) -> None:
+    kept = {"save_dir", "plan", "run", "address"}
+    values = {"int": 2, "float": 0.5, "dict[str, int]": {"a": 1}, "dict[str, str]": {"a": "b"}}
+    names = {one.name: values.get(str(one.type), ["x"]) for one in attrs.fields(type(kind())) if one.name not in kept}
+    whole = together(kind(**names), kind(**(names | {"notes": ["x", "y"]})))
+    for name, value in names.items():
+        once = {"notes": ["x", "y"], "renamed": {"a": "b"}, "skip_reasons": {"a": 2}}
+        assert getattr(whole, name) == once.get(name, None if isinstance(value, dict) else value + value), name

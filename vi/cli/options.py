@@ -289,6 +289,11 @@ def add_moving(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_database(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add which PostgreSQL database holds the metadata; the environment hides a password from other users."""
+    parser.add_argument("--database", metavar="URL", default=os.environ.get("VI_DATABASE") or None, help=text)
+
+
 def add_store(parser: argparse.ArgumentParser) -> None:
     """Add where a service keeps bytes, if not in its folder."""
     parser.add_argument(

@@ -43,11 +43,9 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     parser.add_argument(
         "--allowed-host", action="append", default=[], metavar="NAME", help="accept this host name too; repeatable"
     )
-    parser.add_argument(
-        "--database",
-        metavar="URL",
-        default=os.environ.get("VI_DATABASE") or None,
-        help="keep metadata in this PostgreSQL database, not in the folder (or VI_DATABASE, which hides a password)",
+    options.add_database(
+        parser,
+        "keep metadata in this PostgreSQL database, not in the folder (or VI_DATABASE, which hides a password)",
     )
     options.add_store(parser)
     parser.add_argument("--store-public-url", metavar="URL", help="address at which clients reach the store")

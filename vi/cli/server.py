@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime as dt
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +52,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
         verb.add_argument(
             "--data", default="./vi-data", metavar="DIR", help="folder of the service (default: %(default)s)"
         )
-        _add_database(verb, "PostgreSQL database of the service, if it has one (or VI_DATABASE)")
+        options.add_database(verb, "PostgreSQL database of the service, if it has one (or VI_DATABASE)")
     migrate = options.add_verb(
         group,
         "migrate",
@@ -72,11 +71,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     )
     check.set_defaults(run=_check)
     for verb in (migrate, check):
-        _add_database(verb, "PostgreSQL database of the service (or VI_DATABASE, which hides a password)")
-
-
-def _add_database(verb: argparse.ArgumentParser, text: str) -> None:
-    verb.add_argument("--database", metavar="URL", default=os.environ.get("VI_DATABASE") or None, help=text)
+        options.add_database(verb, "PostgreSQL database of the service (or VI_DATABASE, which hides a password)")
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from .._show.console import say
@@ -26,12 +25,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     parser.add_argument(
         "--data", default="./vi-data", metavar="DIR", help="folder of the services (default: %(default)s)"
     )
-    parser.add_argument(
-        "--database",
-        metavar="URL",
-        default=os.environ.get("VI_DATABASE") or None,
-        help="PostgreSQL database of the services (or VI_DATABASE, which hides a password)",
-    )
+    options.add_database(parser, "PostgreSQL database of the services (or VI_DATABASE, which hides a password)")
     options.add_store(parser)
     parser.add_argument(
         "--decoders",

@@ -21,7 +21,7 @@ from .plans import PlannedTransfer, TransferPlan
 from .responses import AssetIngestionSession
 from .results import AssetDownloadResult, AssetUploadResult
 from .run_plans import FINISHED, RunFolder, RunPlan, read_head, report_name
-from .sync.run import SyncResult, sum_downloads, sum_uploads
+from .sync.run import SyncResult, together
 
 FORMAT = 1
 
@@ -228,8 +228,8 @@ def merged(head: RunPlan, reports: Iterable[ShardReport]) -> SyncResult:
     downloads = [result.download for result in results if result.download is not None]
     whole = SyncResult(
         plan,
-        reduce(sum_uploads, uploads) if uploads else None,
-        reduce(sum_downloads, downloads) if downloads else None,
+        reduce(together, uploads) if uploads else None,
+        reduce(together, downloads) if downloads else None,
         sum(result.deleted for result in results),
         [failure for result in results for failure in result.failures],
         sum(result.metadata_updated for result in results),

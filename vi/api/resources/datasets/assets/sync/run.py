@@ -7,7 +7,7 @@ import stat
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
@@ -44,6 +44,8 @@ from ..transfers import Transfers
 from ..upload.context import UploadOptions
 from .planning import is_ours_to_delete, mtime_ns_of
 from .remote import delete_remote, has_size, is_as_planned, source_of
+
+R = TypeVar("R", AssetUploadResult, AssetDownloadResult)
 
 
 @attrs.define
@@ -344,41 +346,21 @@ def _source_of(path: str, place: RemoteFolder | None) -> Source | None:
     return PathSource(path) if found is None else RemoteSource(found)
 
 
-def sum_uploads(one: AssetUploadResult, other: AssetUploadResult) -> AssetUploadResult:
-    """Return two uploads as one."""
-    return attrs.evolve(
-        one,
-        total_succeeded=one.total_succeeded + other.total_succeeded,
-        total_existing=one.total_existing + other.total_existing,
-        total_failed=one.total_failed + other.total_failed,
-        total_cancelled=one.total_cancelled + other.total_cancelled,
-        total_skipped=one.total_skipped + other.total_skipped,
-        bytes_sent=one.bytes_sent + other.bytes_sent,
-        seconds=one.seconds + other.seconds,
-        sessions=one.sessions + other.sessions,
-        failures=one.failures + other.failures,
-        cancelled=one.cancelled + other.cancelled,
-        skipped=one.skipped + other.skipped,
-        skip_reasons=dict(Counter(one.skip_reasons) + Counter(other.skip_reasons)),
-        metadata_updated=one.metadata_updated + other.metadata_updated,
-        metadata_differs=one.metadata_differs + other.metadata_differs,
-    )
-
-
-def sum_downloads(one: AssetDownloadResult, other: AssetDownloadResult) -> AssetDownloadResult:
-    """Return two downloads into one folder as one."""
-    return attrs.evolve(
-        one,
-        total_downloaded=one.total_downloaded + other.total_downloaded,
-        total_existing=one.total_existing + other.total_existing,
-        total_failed=one.total_failed + other.total_failed,
-        total_cancelled=one.total_cancelled + other.total_cancelled,
-        bytes_received=one.bytes_received + other.bytes_received,
-        seconds=one.seconds + other.seconds,
-        failures=one.failures + other.failures,
-        conflicts=one.conflicts + other.conflicts,
-        renamed=one.renamed | other.renamed,
-    )
+def together(one: R, other: R) -> R:
+    """Return two results of one kind as one: numbers added, lists joined; plan, run and folder are those of *one*."""
+    sums: dict[str, Any] = {}
+    for field in attrs.fields(type(one)):
+        mine: Any = getattr(one, field.name)
+        others: Any = getattr(other, field.name)
+        if field.name == "notes":
+            sums["notes"] = [*mine, *(note for note in others if note not in mine)]
+        elif field.name == "skip_reasons":
+            sums["skip_reasons"] = dict(Counter(mine) + Counter(others))
+        elif isinstance(mine, dict):
+            sums[field.name] = mine | others
+        elif isinstance(mine, int | float | list):
+            sums[field.name] = mine + others
+    return attrs.evolve(one, **sums)
 
 
 def _has_size(path: Path, size: int) -> bool:

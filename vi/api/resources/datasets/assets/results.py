@@ -237,7 +237,7 @@ class AssetDownloadResult(Report):
         notes = [
             f"{count:,} {word}"
             for count, word in (
-                (self.total_conflicts, "kept: the local file has other content (overwrite=True replaces it)"),
+                (self.total_conflicts, "kept; overwrite=True replaces files with other content"),
                 (len(self.renamed), "saved under another name: .renamed"),
             )
             if count

@@ -179,6 +179,21 @@ async def test_a_worker_killed_by_somebody_else_costs_nothing(box: Box) -> None:
 
 
 @on_linux
+async def test_no_file_is_blamed_for_the_end_of_idle_workers(box: Box) -> None:
+    """Whoever ends them all at once, such as a system without memory, takes no sound picture with them."""
+    seen = "import builtins; builtins.seen = True; raise MemoryError"
+    dies = "import builtins, os; os._exit(9) if hasattr(builtins, 'seen') else None"
+    async with aclosing(Inspector(workers=1)) as inspector:
+        await inspector.inspect([box.code(seen)])
+        idle = children()
+        assert len(idle) == 2, "one decodes alone what needs more memory"
+        [verdict] = await inspector.inspect([box.code(dies)])
+        assert verdict.error is None, verdict.message
+        [verdict] = await inspector.inspect([box.code("import os; os._exit(9)")])
+        assert verdict.error == "ECORRUPT", "new workers end at it too"
+
+
+@on_linux
 async def test_cancelling_leaves_no_process(box: Box) -> None:
     """A cancelled inspection ends at once with the worker it was using; the next one works."""
     async with aclosing(Inspector(workers=1)) as inspector:

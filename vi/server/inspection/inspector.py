@@ -70,10 +70,11 @@ class InspectionState:
 
 @attrs.frozen
 class _Lost:
-    """Why a worker did not finish its batch; *overrun* if it was for taking too long."""
+    """Why a worker did not finish its batch; *overrun* if it took too long, *idle* if it may have ended before."""
 
     reason: str
     overrun: bool = False
+    idle: bool = False
 
 
 class Inspector:
@@ -177,6 +178,8 @@ class Inspector:
                     round_.tell(index, attrs.evolve(measured.verdict, error=FileCode.EUNKNOWN, message=message))
                 return
             del open_[:done]
+            if lost is not None and lost.idle:
+                continue  # another process looks; a new one is never lost so
             if lost and open_ and round_.blame(*open_[0], lost, self._limits):
                 open_[0][1].close()
                 del open_[0]
@@ -348,7 +351,7 @@ class _Worker:
             self.lost = True
             return 0, None
         loop = asyncio.get_running_loop()
-        done = 0
+        done, used = 0, self.answered > 0
         self._hand_over(batch)
         while self.waiting > 0:
             slow = loop.call_later(_SLOW, make_room)
@@ -374,7 +377,7 @@ class _Worker:
             except OverrunError:
                 return done, _Lost("it took too long", overrun=True)
             except DiedError as died:
-                return done, _Lost(str(died))
+                return done, _Lost(str(died), idle=used and not done)
             except (ValueError, KeyError, TypeError, IndexError):
                 self.lost = True
                 return done, _Lost("its worker wrote nonsense")

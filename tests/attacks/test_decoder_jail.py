@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("PIL")
 
 import vi
-from tests.unit.arrived import Box, children, encode, picture, vulnerable
+from tests.unit.arrived import Box, children, encode, forget_children, picture, vulnerable
 from vi import _checksums
 from vi.server.inspection import walls
 from vi.server.inspection.inspector import InspectionLimits, Inspector
@@ -32,6 +32,11 @@ def anyio_backend() -> str:
 def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Box:
     vulnerable(tmp_path / "vulnerable", monkeypatch)
     return Box(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def only_own_children() -> None:
+    forget_children()
 
 
 @pytest.fixture

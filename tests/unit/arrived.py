@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,14 +73,19 @@ def vulnerable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(folder))
 
 
-others: set[int] = set()
-"""Processes of tests before."""
+_others: set[int] = set()
+
+
+def forget_children() -> None:
+    """Leave the processes of tests before, and of services that are kept for several tests, out of `children`."""
+    if sys.platform.startswith("linux"):
+        _others.update(children())
 
 
 def children() -> set[int]:
-    """Return the processes that this one has started, but for *others*."""
+    """Return the processes that this one has started, but for those that are forgotten."""
     found: set[int] = set()
     for task in Path("/proc/self/task").iterdir():
         with contextlib.suppress(FileNotFoundError):  # a thread that has just ended
             found |= {int(pid) for pid in (task / "children").read_text().split()}
-    return found - others
+    return found - _others

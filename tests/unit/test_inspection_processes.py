@@ -20,7 +20,7 @@ pytest.importorskip("PIL")
 from PIL import Image
 
 import vi
-from tests.unit.arrived import Box, children, encode, others, vulnerable
+from tests.unit.arrived import Box, children, encode, forget_children, vulnerable
 from vi.server.inspection import memory
 from vi.server.inspection.frames import Verdict, read_answer
 from vi.server.inspection.inspector import InspectionJob, InspectionLimits, InspectionUnavailableError, Inspector
@@ -39,8 +39,7 @@ def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Box:
 
 @pytest.fixture(autouse=True)
 def only_own_children() -> None:
-    if sys.platform.startswith("linux"):
-        others.update(children())
+    forget_children()
 
 
 @on_posix

@@ -191,7 +191,7 @@ class AsyncClient:
         await self.aclose()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the settings alone: a copy starts anew, without hooks, and one of a local service joins it."""
+        """Pickle only the settings: a copy opens its own connections, has no hooks, and joins a local service."""
         return self._recipe.client, (type(self),)
 
     def __copy__(self) -> Self:
@@ -459,7 +459,7 @@ class Client:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the settings alone: a copy starts anew, without hooks, and one of a local service joins it."""
+        """Pickle only the settings: a copy opens its own connections, has no hooks, and joins a local service."""
         return self._client._recipe.client, (type(self),)
 
     def __copy__(self) -> Self:

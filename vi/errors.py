@@ -158,7 +158,7 @@ class ViError(Exception):
 
 
 _COMPOSITE = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}_(?=[0-9A-Za-z])")
-"""The organization within the id of a dataset, which nobody types."""
+"""The organization within the id of a dataset, which users leave out."""
 
 
 def _rebuild(cls: type[ViError], message: str) -> ViError:

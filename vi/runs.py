@@ -52,7 +52,7 @@ from .errors import (
 __all__ = ["RunStatus", "ShardReport", "finish", "run_shard", "run_shards"]
 
 TRIES = 3
-"""So often a pool is started anew after one of its processes was killed."""
+"""How many pools are started, one after another, while processes are killed."""
 _OF_ALL = (ViAuthenticationError, ViConfigurationError, ViNotFoundError, ViPermissionError)
 
 

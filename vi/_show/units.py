@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 REASONS = 5
 NOTES = 10
 STALL_SECONDS = 5.0
-"""Without progress for so long, a transfer says so."""
+"""Seconds without progress after which a transfer reports the silence."""
 
 
 def size(number: float) -> str:

@@ -1,4 +1,4 @@
-"""The body of one attempt at an upload: of known length, made anew for each attempt, in big pieces.
+"""The body of one attempt at an upload: of known length, built again for each attempt, in big pieces.
 
 A range of a file on a plain connection that takes bytes quickly is handed to the kernel (`os.sendfile`) and is not
 copied here. It is hashed in a thread first, which also brings it into the page cache, so that the loop never waits for

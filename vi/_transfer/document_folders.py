@@ -35,7 +35,7 @@ class DocumentFolder:
             return cls(remote_folder(given))
         if isinstance(given, str) and is_file_address(given):
             given = local_path(given)
-        return cls(Path(os.path.abspath(as_path(given, name))))  # noqa: PTH100 - other processes stand elsewhere
+        return cls(Path(os.path.abspath(as_path(given, name))))  # noqa: PTH100 - other processes have other working folders
 
     @property
     def address(self) -> str:

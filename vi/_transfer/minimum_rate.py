@@ -82,7 +82,7 @@ class MinimumRate:
             raise TimeoutError from error
 
     def begin(self, transport: asyncio.WriteTransport | None = None) -> None:
-        """Begin to look, or look anew. What is handed over counts once it has left *transport*."""
+        """Start or restart the measurement. What is handed over counts once it has left *transport*."""
         if self._task is None:
             return
         self._transport = transport

@@ -66,7 +66,7 @@ class NameRules:
 
 POSIX = NameRules()
 STRICT = NameRules(special=False, edges=False, devices=False)
-"""What every file system holds; how names are written where nobody can be asked."""
+"""What every file system can hold; used for names where the file system cannot be probed."""
 
 
 def remote_name(path: str) -> str:

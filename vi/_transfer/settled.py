@@ -29,7 +29,7 @@ class Settling:
         self._finished: dict[str, Stamp] = {}
 
     def look(self, found: Mapping[str, Stamp], now: float) -> None:
-        """Take in what the folder holds *now*; a file that has changed waits anew, one that is gone is forgotten."""
+        """Read the folder *now*; a file that has changed waits again, one that is gone is forgotten."""
         self._waiting = {path: one for path, one in self._waiting.items() if path in found}
         self._finished = {path: stamp for path, stamp in self._finished.items() if path in found}
         for path, stamp in found.items():

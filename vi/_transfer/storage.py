@@ -129,7 +129,7 @@ class Storage:
         repeatable: bool = True,
         keep_body: bool = False,
     ) -> Received:
-        """Send a body, made anew for each attempt, until it is accepted.
+        """Send a body, built again for each attempt, until it is accepted.
 
         Follows no redirect and sends only the signed headers. A checksum in the answer that differs from what was sent
         counts as a failed attempt.

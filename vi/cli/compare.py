@@ -78,7 +78,7 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
         """  vi-sdk assets watch \"$DATASET\" ./camera --names relative --json
   vi-sdk assets watch "$DATASET" ./inbox --move-to ./done
 """,
-        description="Upload each file of a folder once it is written, until SIGTERM or Ctrl+C; files in hand are finished.",
+        description="Upload each file of a folder once it is written, until SIGTERM or Ctrl+C; uploads that have started are finished.",
     )
     options.add_dataset(parser)
     parser.add_argument("folder", metavar="DIR", help="local folder")

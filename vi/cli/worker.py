@@ -31,7 +31,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
         "--decoders",
         type=options.count,
         metavar="N",
-        help="decode so many files at once (default: as many as this machine has processors)",
+        help="number of files to decode at once (default: one per processor)",
     )
     parser.set_defaults(run=run)
 

@@ -14,7 +14,7 @@ from .store.schema import dataset
 LIVE = "/healthz"
 READY = "/healthz/ready"
 PATHS = (LIVE, READY)
-"""Open without a key, and by any host name: who asks has the address alone. The answers hold nothing of a folder."""
+"""Open without a key and under any host name: balancers only know the address. The answers tell nothing about data."""
 _SECONDS = 5.0
 _QUESTION = sa.select(dataset.c.id).limit(1)
 

@@ -22,7 +22,7 @@ from .store.postgres import PostgresDatabase
 logger: logging.Logger = logging.getLogger("vi.server")
 
 _LOOK_SECONDS = 10.0
-"""How long something must have been left before it is taken that nobody is at it."""
+"""Leftovers younger than this may still be in use by another process."""
 _TIDY_SECONDS = 3600.0
 _SWEEP_SECONDS = 24 * 3600.0
 """How often the folder is looked through, the first time after `_TIDY_SECONDS`."""

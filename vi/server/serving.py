@@ -99,7 +99,7 @@ def _read_at(file: IO[bytes], at: int, length: int) -> bytes:
 async def _send_read(
     request: web.Request, blob: str, span: Selection, headers: dict[str, str]
 ) -> web.StreamResponse | None:
-    """Send a span of an object that the store is asked for, stretch by stretch."""
+    """Send a range of an object, which the store returns in several requests."""
     context = request.app[CONTEXT]
     answer = web.StreamResponse(status=span.status, headers=headers)
     answer.content_length = span.length

@@ -29,7 +29,7 @@ _POLL = 0.5
 """Seconds after which an idle process looks for what others have received."""
 _ENDED_POLL = 0.2
 _ENDED_POLLS = 10
-"""After so many polls sessions are looked at that nobody waits for."""
+"""How many polls pass between two looks at sessions that nobody waits for."""
 _MOST = 32
 """Files that are claimed at once: few, so that every process gets some of a small upload."""
 _JOINS = 2

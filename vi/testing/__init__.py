@@ -1,6 +1,6 @@
 """The pytest plugin: a local service, clients of it, a dataset, small images, and faults on demand.
 
-Installed with the package and loaded by pytest as ``vi``; nothing is imported or started before a fixture is asked for.
+Installed with the package and loaded by pytest as ``vi``; nothing is imported or started before a test uses a fixture.
 The service keeps its data in the session's temporary folder, one for each worker of pytest-xdist. ``vi_async_client``
 needs a plugin that runs async tests: anyio's, with ``anyio_backend`` set to ``"asyncio"``, or pytest-asyncio in its
 auto mode.

@@ -4,7 +4,7 @@ A part file is named ``.<name>.<run><number>.part``, where *run* is eight digits
 in the cache folder, is locked while the download lives, and says which folder it is about, and of each large file what
 it is (asset, size, digest, ETag) and which bytes have arrived. So a part file of another run is touched only if a
 journal on this machine names that run and this very folder, and is unlocked: its download is dead. Whatever else is in
-the folder, part files of other machines too, is nobody's business.
+the folder, part files of other machines too, stays untouched.
 
 What the journal says is a hint. Resumed ranges are pinned by the ETag, and the whole is digested before it gets its
 name, so bytes that the disk lost cost a download from the beginning and nothing else.

@@ -59,7 +59,7 @@ class Lanes:
         job = Job(future, lambda: call(*args, **kwargs))
         self._queue.put(job)
         if self._closed:
-            self.close()  # a transfer that winds down after the end: nobody would end the lane that it starts
+            self.close()  # a transfer that ends after the client: nobody else would end the lane that it starts
         try:
             return await future
         except asyncio.CancelledError:
@@ -75,7 +75,7 @@ class Lanes:
         for _ in self._started:
             self._queue.put(None)
         self._started.clear()
-        self._queue = queue.SimpleQueue()  # lanes that are started anew must not take the word that ends these
+        self._queue = queue.SimpleQueue()  # lanes that are started later must not take the message that ends these
 
     def _all_slow(self) -> bool:
         """Tell whether every lane has been at one job for long; true when there is none."""

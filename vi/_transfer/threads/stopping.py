@@ -44,7 +44,7 @@ async def to_end_in_thread(call: Callable[[*Ts], R], *arguments: *Ts) -> R:
 
 
 def _begun(call: Callable[[*Ts], R], *arguments: *Ts) -> asyncio.Future[R]:
-    # Not a thread of anyio's: those end by a callback that never runs where nest_asyncio has patched asyncio, and the
+    # anyio's own threads end by a callback that never runs where nest_asyncio has patched asyncio, and the
     # program would not end.
     context = contextvars.copy_context()
     return asyncio.get_running_loop().run_in_executor(None, lambda: context.run(call, *arguments))

@@ -1,7 +1,7 @@
 """Assets as one ZIP that is written while it is sent: stored, not compressed, because pictures are already.
 
-Nothing is put on disk and little is held in memory, however much is asked for. An archive that cannot be completed
-breaks its connection before its directory is written, so that no client takes it for whole.
+Nothing is put on disk and little is held in memory, however many assets are selected. If an archive cannot be
+completed, it breaks its connection before its directory is written, so that no client takes it for whole.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ async def act(request: web.Request) -> web.StreamResponse:
     dataset, rows = await context.database.read(read)
     if len(rows) < len(chosen):
         gone = several(len(chosen) - len(rows), "selected asset")
-        raise ApiError(404, f"{gone} not found; go back, load the page again and select anew")
+        raise ApiError(404, f"{gone} not found; go back, reload the page and select again")
     if action == "download":
         return await archive.send(request, dataset.name, rows)
     return _ask(request, dataset, rows, fields)

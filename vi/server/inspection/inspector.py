@@ -103,7 +103,7 @@ class Inspector:
         return InspectionState(starts.reason, dict(starts.missing), dict(starts.walls) or walls.available())
 
     async def inspect(self, jobs: Sequence[InspectionJob], found: dict[int, Verdict] | None = None) -> list[Verdict]:
-        """Return one verdict per job, in order; each is put into *found*, by its index, as soon as it is known."""
+        """Return one verdict per job, in order; each also enters *found*, by its index, as soon as it is known."""
         round_ = _Round(list(jobs), min(self._workers, len(jobs)), {} if found is None else found)
         if round_.lanes == 1:
             await self._serve(round_)

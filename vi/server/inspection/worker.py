@@ -129,7 +129,7 @@ def _restrict(memory: int) -> None:
 
 
 def _allow(seconds: float) -> None:
-    """Let the system end this process when the next file takes it more than so many seconds of a processor."""
+    """Let the system end this process if the next file takes more than *seconds* of processor time."""
     if sys.platform == "win32":
         return
     import resource

@@ -37,7 +37,7 @@ _LEAST_SECONDS = 0.05
 _STEP = 0.25
 _CEILING = 30
 _LEAST_CEILING = 600.0
-"""No file is waited for longer than this, or so many times what it may cost, whatever the process does."""
+"""The wait for a file ends after this many seconds, or `_CEILING` times its processor limit if that is longer."""
 _READ = 1 << 18
 _TOLD = 4096
 _TEMPORARY = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})

@@ -188,7 +188,7 @@ class S3Store:
         return await self._hop(self._previews.read, blob, side)
 
     async def put_preview(self, blob: str, side: int, data: bytes) -> None:
-        """Keep the preview of an object on this disk, in place of those that nobody has looked at for longest."""
+        """Keep the preview of an object on this disk, in place of the least recently requested ones."""
         await self._hop(self._previews.write, blob, side, data)
 
     async def remove(self, blobs: Sequence[str]) -> None:

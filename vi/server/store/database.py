@@ -36,7 +36,7 @@ _CHECKED_BYTES = 32 << 20
 """Databases up to this size are checked when they are opened; checking a larger one would delay the start."""
 _QUERY_SECONDS = 30.0
 _QUERY_STEPS = 50_000
-"""After so many virtual machine steps, SQLite asks whether to continue: every few milliseconds."""
+"""How many virtual machine steps pass before SQLite asks whether to continue: a few milliseconds."""
 
 
 @attrs.define

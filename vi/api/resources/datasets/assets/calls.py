@@ -156,7 +156,7 @@ class AssetCalls:
         return await self.http.document("POST", self.path(_routes.SESSIONS), body={"spec": spec}, headers=headers)
 
     async def session(self, session_id: str, *, wait: float | None = None) -> AssetIngestionSession:
-        """Return an upload session; where `can_wait`, the answer may *wait* so many seconds for its end."""
+        """Return an upload session; where `can_wait`, the answer may be held for *wait* seconds until it ends."""
         path = self._session_path(_routes.SESSION, session_id)
         params = None if wait is None else {_routes.WAIT: f"{wait:.3f}"}
         return await self.http.request("GET", path, AssetIngestionSession, params=params)

@@ -13,9 +13,9 @@ T = TypeVar("T")
 SHARD_BYTES = 64 << 20
 SHARD_FILES = 2_000
 SHARDS = 200
-"""At least so many shards where there are as many files: with forty machines, each takes a share five times."""
+"""The fewest shards of a run with that many files: forty machines take five each."""
 WINDOW = 10_000
-"""So many items are laid out at once, and held in memory."""
+"""How many items are distributed, and held in memory, at a time."""
 
 
 def balanced(items: Sequence[T], count: int, size: Callable[[T], int]) -> list[list[T]]:

@@ -170,7 +170,7 @@ def write_run(
 
 
 async def open_run(run: object, shards: object, *, dry_run: bool) -> DocumentFolder | None:
-    """Return the folder that a run is to be written to, which must hold none; None where no run is asked for."""
+    """Return the folder that a run is to be written to, which must hold none; None if no run is wanted."""
     if shards is not None and (type(shards) is not int or shards < 1 or run is None):
         raise ViInvalidParameterError(
             f"shards must be an integer above 0, and belongs to plan; got {shards!r}.", parameter="shards"

@@ -91,7 +91,7 @@ class AssetWatch:
         self._named: set[tuple[str, str]] = set()
 
     def stop(self) -> None:
-        """Finish the files in hand, then end the iteration. It may be called in any thread and in a signal handler."""
+        """Finish the uploads that have started, then end the iteration. Any thread or signal handler may call it."""
         self._stop.set()
 
     def __aiter__(self) -> Self:
@@ -266,7 +266,7 @@ class BlockingAssetWatch:
         self._run = run
 
     def stop(self) -> None:
-        """Finish the files in hand, then end the iteration. It may be called in any thread and in a signal handler."""
+        """Finish the uploads that have started, then end the iteration. Any thread or signal handler may call it."""
         self._watch.stop()
 
     def __iter__(self) -> Iterator[WatchEvent]:

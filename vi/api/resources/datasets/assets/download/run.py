@@ -137,7 +137,7 @@ class Download:
         return result
 
     async def _run_stages(self) -> None:
-        """List and fetch at once: the next page is asked for while one is used."""
+        """List and fetch at once: the next page is requested while one is used."""
         send, receive = anyio.create_memory_object_stream[list[Any]](1)
         try:
             async with receive, anyio.create_task_group() as listing:

@@ -1,6 +1,6 @@
 """`client.assets.stream`: the verified bytes of many assets, in order, many in flight, in bounded memory.
 
-The listing's own URLs are used, so an asset costs one request. What is asked for ahead waits in memory, bounded by
+The listing's own URLs are used, so an asset costs one request. What is requested ahead waits in memory, bounded by
 number and by bytes; nothing more is started while nobody takes what is there.
 """
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 class AssetStream:
     """The bytes of an asset from *start* up to but excluding *end*, as an asynchronous iterator of pieces.
 
-    Bytes are asked for as they are read. Read whole and in order from its first byte, an asset is compared with its
+    Bytes are requested as they are read. Read whole and in order from its first byte, an asset is compared with its
     digest before the last piece is given; a damaged one is a `ViDownloadError` and never complete. Broken off, another
     read continues where the last one ended.
     """

@@ -26,7 +26,7 @@ from .comparison import NO_FILTERS
 def scan_remote(
     place: RemoteFolder, names: Naming, filters: Filters, known: Collection[str], *, may_be_missing: bool = False
 ) -> Inventory:
-    """Find the files of a remote folder, listed anew; *known* are the names of the dataset. Blocking."""
+    """List the files of a remote folder; *known* are the names of the dataset. Blocking."""
     found = place.found()
     try:
         if found.is_folder:
@@ -167,7 +167,7 @@ def is_as_planned(place: RemoteFolder, entry: PlannedTransfer) -> bool:
 
 
 def has_size(place: RemoteFolder, entry: PlannedTransfer, size: int) -> bool:
-    """Tell whether a remote file is there and has so many bytes. Blocking."""
+    """Tell whether a remote file exists and has the planned size. Blocking."""
     below = place.below(entry.path)
     try:
         return bool(below) and place.file(below).size == size

@@ -57,7 +57,7 @@ class SyncResult(Report):
     download: AssetDownloadResult | None = None
     deleted: int = 0
     failures: list[FileFailure] = attrs.Factory(list)
-    """What was planned and not even begun, with the reason: deletions above all."""
+    """What was planned but never started, with the reason: mostly deletions."""
     metadata_updated: int = 0
     """How many of the files that were the same have new metadata now."""
     metadata_differs: int = 0
@@ -72,7 +72,7 @@ class SyncResult(Report):
 
     @property
     def all_failures(self) -> list[FileFailure]:
-        """The files that failed, and what was not even begun."""
+        """The files that failed, and the entries that were never started."""
         return [failure for moved in self._moved for failure in moved.failures] + self.failures
 
     @property

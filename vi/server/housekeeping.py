@@ -22,7 +22,7 @@ from .store.postgres import PostgresDatabase
 logger: logging.Logger = logging.getLogger("vi.server")
 
 _LOOK_SECONDS = 10.0
-"""Leftovers younger than this may still be in use by another process."""
+"""A deletion that stands unfinished in two looks, this far apart, was left by a process that has ended."""
 _TIDY_SECONDS = 3600.0
 _SWEEP_SECONDS = 24 * 3600.0
 """How often the folder is looked through, the first time after `_TIDY_SECONDS`."""
@@ -53,14 +53,14 @@ class Housekeeping:
         self._swept = time.monotonic() - _SWEEP_SECONDS + _TIDY_SECONDS
 
     async def run(self) -> None:
-        """Look after the service until cancelled."""
+        """Keep house until cancelled."""
         while True:
             await asyncio.sleep(self._config.sweep_seconds)
             try:
                 if await self._database.leads():
                     await self._look_after()
             except Exception:
-                logger.exception("Looking after the service failed and is tried again")
+                logger.exception("Housekeeping failed and is tried again")
 
     async def _look_after(self) -> None:
         await self._ingestion.expire_all()

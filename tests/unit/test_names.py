@@ -258,6 +258,29 @@ class TestTwins:
             assert local.path(held) == held
             assert len({key_of(local.path(name)) for name in ("Img.png", "IMG.png")}) == 2
 
+    @given(
+        twins, twins, st.sampled_from([FOLDING, NameRules(folds=True, form="NFC"), NameRules(folds=True, form="NFD")])
+    )
+    def test_names_that_were_told_apart_stay_where_they_are(
+        self, names: list[str], more: list[str], rules: NameRules
+    ) -> None:
+        before = LocalNames(rules)
+        before.learn(names)
+        paths = {name: before.path(name) for name in names}
+        disk: dict[str, set[str]] = {}
+        for path in paths.values():
+            parts = [unicodedata.normalize(rules.form, part) if rules.form else part for part in path.split("/")]
+            for at, part in enumerate(parts):
+                disk.setdefault("/".join(parts[:at]), set()).add(part)
+        left = names[::2]  # the others are gone from the dataset, and still on disk
+        for listing in (left, [*left, *more]):
+            after = LocalNames(rules, lambda below: disk.get(below, ()))
+            after.learn(listing)
+            now = {name: after.path(name) for name in listing}
+            assert {name: paths[name] for name in left if now[name] != paths[name]} == {}
+            assert len({key_of(path) for path in now.values()}) == len(set(listing))
+            assert {name: remote_name(path) for name, path in now.items()} == {name: name for name in listing}
+
     @given(twins)
     def test_a_file_and_a_folder_of_one_name_are_apart_everywhere(self, names: list[str]) -> None:
         names = list(dict.fromkeys([*names, *(f"{name}/x.png" for name in names)]))

@@ -130,14 +130,19 @@ def _unheld(part: str, rules: NameRules, folded: bool, dotted: bool = False) -> 
         flags.add(0)
     if rules.encoding != "utf-8" and not part.isascii():
         flags |= {at for at, c in enumerate(part) if not _is_held(c, rules.encoding)}
-    if folded:
-        flags |= {at for at, c in enumerate(part) if not c.isascii() or c.isupper()}
+    if folded:  # one more than the plain form has, also where nothing could be folded
+        free = [at for at in range(len(part)) if at not in flags]
+        flags |= (_foldable(part) - flags) or set(free[:1])
     elif rules.form is not None and unicodedata.normalize(rules.form, part) != part:
         flags |= {at for at, c in enumerate(part) if not c.isascii()}
     if dotted:  # one more than a file of this name has, the dot of the extension if it can be
         free = [at for at in range(len(part)) if at not in flags]
         flags |= {max(free, key=lambda at: (part[at] == ".", at))} if free else set()
     return flags
+
+
+def _foldable(part: str) -> set[int]:
+    return {at for at, c in enumerate(part) if not c.isascii() or c.isupper()}
 
 
 def _is_held(character: str, encoding: str) -> bool:
@@ -230,6 +235,7 @@ class LocalNames:
                         last = folder.rpartition("/")[2]
                         self._folders[f"/{folder}"] = _part(last, self._rules, dotted=True)
             return
+        self._is_empty = not self._spellings("")
         files: defaultdict[str, set[str]] = defaultdict(set)
         folders: defaultdict[str, set[str]] = defaultdict(set)
         for name in names:
@@ -242,23 +248,54 @@ class LocalNames:
             self._tell_apart(above, files[above], folders[above])
 
     def _tell_apart(self, above: str, files: set[str], folders: set[str]) -> None:
+        below = self._path(above[1:]) if above else ""
+        there = () if self._is_empty else self._spellings(below)
+        self._keep_apart(above, below, files, folders, [one for one in there if "%{" in one])
         twins: defaultdict[str, set[str]] = defaultdict(set)
         for part in files | folders:
             twins[key_of(_part(part, self._rules))].add(part)
         for parts in twins.values():
-            if len(parts) > 1:
-                plain = self._plain_one(above, parts)
-                for part in parts - {plain}:
+            plain_ones = {part for part in parts if f"{above}/{part}" not in self._parts}
+            if len(plain_ones) > 1:
+                for part in plain_ones - {self._plain_one(plain_ones, there)}:
                     self._parts[f"{above}/{part}"] = _part(part, self._rules, folded=True)
             for part in parts & files & folders:
                 path = f"{above}/{part}"
                 self._folders[path] = _part(part, self._rules, folded=path in self._parts, dotted=True)
 
-    def _plain_one(self, above: str, parts: set[str]) -> str:
+    def _keep_apart(self, above: str, below: str, files: set[str], folders: set[str], there: Collection[str]) -> None:
+        """Keep the paths of names that were told apart from others, which may be gone from the dataset since."""
+        if not there:
+            return
+        listed = set(there)
+
+        def is_there(path: str) -> bool:
+            first, _, rest = path.partition("/")
+            if first not in listed:
+                return False
+            at = f"{below}/{first}" if below else first
+            for piece in rest.split("/") if rest else ():
+                if piece not in self._spellings(at):
+                    return False
+                at = f"{at}/{piece}"
+            return True
+
+        for part in files | folders:
+            path = f"{above}/{part}"
+            if is_there(_part(part, self._rules)):
+                continue
+            if is_there(written := _part(part, self._rules, folded=True)):
+                self._parts[path] = written
+            if part in folders - files:
+                forms = (_part(part, self._rules, folded=folded, dotted=True) for folded in (True, False))
+                found = next(filter(is_there, forms), None)
+                if found is not None:
+                    self._folders[path] = found
+
+    def _plain_one(self, parts: set[str], there: Collection[str]) -> str:
         """Return the one of several twins that keeps its name: what is on disk, else what nothing would fold."""
-        there = self._spellings(self._path(above[1:]) if above else "")
         held = [part for part in parts if _part(part, self._rules) in there]
-        stable = [part for part in parts if _part(part, self._rules) == _part(part, self._rules, folded=True)]
+        stable = [part for part in parts if not _foldable(part)]
         return min(held or stable or parts)
 
     def _path(self, name: str, *, is_file: bool = False) -> str:

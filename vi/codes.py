@@ -77,7 +77,7 @@ _MEANINGS = {
     FileCode.EBADURL: "the service gave a transfer URL that is refused",
     FileCode.ECANCELLED: "the transfer was stopped before this file was done",
     FileCode.ECHANGED: "it changed while it was transferred",
-    FileCode.ECONFLICT: "a local file with other content is there",
+    FileCode.ECONFLICT: "a local file with other content, or something else, is in its place",
     FileCode.ECORRUPT: "its contents cannot be read or do not match the checksum",
     FileCode.EINVAL: "it is not a regular file",
     FileCode.ENETWORK: "the connection failed",

@@ -22,8 +22,8 @@ from .api.resources.datasets.assets.run_plans import (
     RunFolder,
     RunPlan,
     deletions_name,
-    read_entries,
     read_head,
+    read_sealed,
     report_name,
     shard_name,
 )
@@ -36,6 +36,7 @@ from .api.resources.datasets.assets.run_reports import (
     status_of,
     write_report,
 )
+from .api.resources.datasets.assets.run_seals import Sealed
 from .api.resources.datasets.assets.sync.run import SyncResult
 from .client import Client
 from .config import load_settings
@@ -72,7 +73,8 @@ def run_shard(run: RunFolder, shard: int) -> ShardReport:
 
     Raises:
         ViPathError: The folder cannot be read or written to, or holds no run.
-        ViInvalidParameterError: The run has no shard of this number.
+        ViInvalidParameterError: The run has no shard of this number, or was not planned with the secret key of the
+            environment.
         ViConfigurationError: A setting is missing in the environment, or belongs to another organization.
         ViError: The shard was stopped early; its report says why, and calling again resumes.
     """
@@ -81,10 +83,10 @@ def run_shard(run: RunFolder, shard: int) -> ShardReport:
         return stored
     head = read_head(folder)
     number = check_shard(shard, head)
-    plan = read_entries(folder, head, shard_name(number))
+    plan, sealed = read_sealed(folder, head, shard_name(number))
     report = ShardReport(number, head.run_id, SyncResult(plan), socket.gethostname(), _now())
     try:
-        report.result = _apply(head, plan)
+        report.result = _apply(head, plan, sealed)
     except ViError as error:
         report.error, report.ended_ms = error.message, _now()
         if isinstance(error.result, SyncResult):
@@ -178,6 +180,7 @@ def finish(run: RunFolder) -> SyncResult:
     Raises:
         ViOperationError: A shard failed or is missing; nothing was deleted.
         ViPathError: The folder cannot be read or written to, or holds no run.
+        ViInvalidParameterError: The run was not planned with the secret key of the environment.
         ViConfigurationError: A setting is missing in the environment, or belongs to another organization.
     """
     folder = DocumentFolder.of(run, "run")
@@ -193,7 +196,7 @@ def finish(run: RunFolder) -> SyncResult:
     report = ShardReport(0, head.run_id, SyncResult(head.without_entries()), socket.gethostname(), _now())
     done: list[ShardReport] = []
     for number in range(head.deletion_lists):
-        result = _apply(head, read_entries(folder, head, deletions_name(number)))
+        result = _apply(head, *read_sealed(folder, head, deletions_name(number)))
         done.append(attrs.evolve(report, result=result))
     blank = attrs.evolve(head, existing=0, skipped={}, notes=[])
     report.result, report.ended_ms = merged(blank, done), _now()
@@ -201,14 +204,22 @@ def finish(run: RunFolder) -> SyncResult:
     return status_of(folder).result
 
 
-def _apply(head: RunPlan, plan: TransferPlan) -> SyncResult:
-    organization = load_settings().organization_id
-    if organization != head.organization_id:
+def _apply(head: RunPlan, plan: TransferPlan, sealed: Sealed) -> SyncResult:
+    settings = load_settings()
+    if settings.organization_id != head.organization_id:
         raise ViConfigurationError(
-            f"The run is of organization {head.organization_id}, the environment names {organization}.",
+            f"The run is of organization {head.organization_id}, the environment names {settings.organization_id}.",
             suggestion="Set DATATURE_VI_ORGANIZATION_ID and DATATURE_VI_SECRET_KEY to those of the run.",
         )
+    strange = [document.name for document in (head._sealed, sealed) if not document.by(settings.secret_key)]
     with Client() as client:
+        if strange:
+            client.organizations.get()  # a key that the service refuses explains it
+            raise ViInvalidParameterError(
+                f"{strange[0]} of the run {head.address} was not written with this secret key: nothing of it was done.",
+                path=head.address,
+                suggestion="Make the plan again with the key of the workers, unless somebody has changed it.",
+            )
         return client.assets.apply(plan, show_progress=False)
 
 

@@ -188,6 +188,23 @@ class TestDownload:
         assert len(names(home / "d")) == 1
         assert run("assets", "download", filled, "d", "--asset", "0" * 24).code == 1
 
+    def test_what_is_in_the_way_is_not_called_a_file_with_other_content(
+        self, run: Run, filled: str, home: Path
+    ) -> None:
+        run("assets", "download", filled, "copy")
+        link, folder, *_ = sorted(names(home / "copy"))
+        for name in (link, folder):
+            (home / "copy" / name).unlink()
+        (home / "copy" / link).symlink_to(home / "nowhere")
+        (home / "copy" / folder).mkdir()
+        kept = run("assets", "download", filled, "copy")
+        assert kept.code == 1
+        assert "other content" not in kept.err
+        assert "Not saved, because something else has the name or the folder" in kept.err
+        assert f"{link}: a link of this name is there" in kept.err
+        assert f"{folder}: a folder of this name is there" in kept.err
+        assert (home / "copy" / link).is_symlink()
+
     def test_a_local_file_with_other_content_is_kept(self, run: Run, filled: str, home: Path) -> None:
         run("assets", "download", filled, "copy")
         victim = home / "copy" / names(home / "copy")[0]

@@ -6,8 +6,11 @@ Every call blocks, so it belongs in a thread; what goes wrong is a `ViPathError`
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 from collections.abc import Iterable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from .remote_folders import RemoteFolder, is_remote, remote_folder
 from .sources.remote import is_file_address, local_path
 
 AT_ONCE = 8
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 @attrs.frozen
@@ -56,7 +60,9 @@ class DocumentFolder:
         with self._told("read"):
             try:
                 return (
-                    self.place.read(name) if isinstance(self.place, RemoteFolder) else (self.place / name).read_bytes()
+                    self.place.read(name)
+                    if isinstance(self.place, RemoteFolder)
+                    else self._read_local(self.place / name)
                 )
             except FileNotFoundError:
                 return None
@@ -90,6 +96,14 @@ class DocumentFolder:
                 path=self.address,
                 suggestion="Check the address and who may use it.",
             ) from None
+
+    @staticmethod
+    def _read_local(path: Path) -> bytes:
+        """Read a regular file: others may have made the folder, and a pipe or device in it has no end."""
+        with FileIO(os.open(path, _READ), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError(errno.EINVAL, f"{path.name} is not a regular file", str(path))
+            return file.readall()
 
     @staticmethod
     def _write_local(place: Path, name: str, data: bytes) -> None:

@@ -205,9 +205,13 @@ def tell_download(given: argparse.Namespace, result: Any) -> int:
         if result.renamed:
             complain(f"  {len(result.renamed):,} saved under another name")
         output.tell_notes(result.notes)
-    if result.conflicts:
+    different, blocked = result._conflicts_by_kind
+    if different:
         complain("  Local files with other content were kept; --overwrite replaces them:")
-        output.tell_failures(result.conflicts)
+        output.tell_failures(different)
+    if blocked:
+        complain("  Not saved, because something else has the name or the folder; move it, or save to another folder:")
+        output.tell_failures(blocked)
     output.tell_failures(result.failures)
     if result.failures or result.conflicts or result.total_cancelled:
         return exits.of_failures(result.failures) or exits.FAILED

@@ -33,6 +33,7 @@ from .remote_index import RemoteIndex
 from .responses import FailureMode, ResourceRetentionMode
 from .results import AssetDownloadResult, AssetUploadResult
 from .run_plans import RunFolder, open_run, save_run, save_uploads, upload_plan
+from .run_seals import Author
 from .sync.comparison import VerifyResult, verify
 from .sync.planning import (
     DEFAULT_MAX_DELETE,
@@ -170,7 +171,7 @@ class AsyncFolderTransfers(Resource):
             await calls.dataset()
             if to_run is not None:
                 whole = upload_plan(calls.dataset_id, inventory, options.retention)
-                written = await save_uploads(to_run, whole, calls.organization_id, shards, inventory, wanted)
+                written = await save_uploads(to_run, whole, self._author, shards, inventory, wanted)
                 return AssetUploadResult(run=written, notes=inventory.notes)
             index: RemoteIndex | None = None
             if skip_existing:
@@ -287,7 +288,7 @@ class AsyncFolderTransfers(Resource):
                 if remote is not None:
                     result.save_dir, result.address = remote.path, remote.label
                 if to_run is not None:
-                    result.run = await save_run(to_run, planned, calls.organization_id, shards)
+                    result.run = await save_run(to_run, planned, self._author, shards)
                 return result
         tracker = ProgressTracker("download", progress_listeners("download", show_progress, on_progress))
         run = self._transfers.download(calls, options, tracker)
@@ -406,7 +407,7 @@ class AsyncFolderTransfers(Resource):
                 return SyncResult(difference)
             check_deletions(difference, max_delete)
             if to_run is not None:
-                return SyncResult(difference, run=await save_run(to_run, difference, calls.organization_id, shards))
+                return SyncResult(difference, run=await save_run(to_run, difference, self._author, shards))
             progress = (show_progress, on_progress)
             remote = place if isinstance(place, RemoteFolder) else None
             limits = self._limits(None)
@@ -502,6 +503,10 @@ class AsyncFolderTransfers(Resource):
             inventory, index, filters = await scan(calls, place, names, filters)
             return await verify(index, inventory, place, self._transfers.lanes(), filters)
         raise AssertionError("unreachable")
+
+    @property
+    def _author(self) -> Author:
+        return Author(self._http.settings.organization_id or "", self._http.settings.secret_key)
 
     def _limits(self, max_concurrency: int | None) -> Any:
         limits = self._http.settings.limits

@@ -36,6 +36,10 @@ def failure_table(failures: Sequence[FileFailure], where: str = ".failures") -> 
     return Table.of(("File", "Code", "Why"), failures, lambda one: (one.path, one.code, one.message), where=where)
 
 
+DIFFERS = "with other content is there"
+"""How the reason ends why a file was kept that ``overwrite=True`` replaces; anything else is in the way of a file."""
+
+
 def metadata_notes(updated: int, differs: int) -> list[str]:
     """Return what is said of the metadata of files that were there already."""
     notes = []
@@ -174,7 +178,8 @@ class AssetUploadResult(Report):
 class AssetDownloadResult(Report):
     """The outcome of a download; printed, it is the folder. It can be used wherever a path is wanted.
 
-    *conflicts* are local files with other content that were kept because *overwrite* was false. *renamed* maps an asset
+    *conflicts* are local files with other content that were kept because *overwrite* was false, and links and folders
+    that are in the place of a file. *renamed* maps an asset
     id to the local name of an asset that could not be saved under its own.
     """
 
@@ -199,8 +204,16 @@ class AssetDownloadResult(Report):
 
     @property
     def total_conflicts(self) -> int:
-        """Local files that were kept although the asset has other content."""
+        """Assets in whose place a local file with other content, a link or a folder was kept."""
         return len(self.conflicts)
+
+    @property
+    def _conflicts_by_kind(self) -> tuple[list[FileFailure], list[FileFailure]]:
+        """The conflicts with files of other content, and those with what is in the way: a link, a folder."""
+        kinds: tuple[list[FileFailure], list[FileFailure]] = ([], [])
+        for one in self.conflicts:
+            kinds[not one.message.endswith(f"{DIFFERS}.")].append(one)
+        return kinds
 
     @property
     def total_files(self) -> int:
@@ -234,10 +247,12 @@ class AssetDownloadResult(Report):
             (self.total_failed, "failed"),
             (self.total_cancelled, "cancelled"),
         ]
+        different, blocked = self._conflicts_by_kind
         notes = [
             f"{count:,} {word}"
             for count, word in (
-                (self.total_conflicts, "kept; overwrite=True replaces files with other content"),
+                (len(different), "kept with other content; overwrite=True replaces it"),
+                (len(blocked), "not saved: a link, a folder or another file is in the way"),
                 (len(self.renamed), "saved under another name: .renamed"),
             )
             if count

@@ -1,7 +1,7 @@
 """A run: a plan as a folder that many machines share, with a head, shards, and a report for each shard.
 
 The head is written last, so a folder whose plan was cut short holds no run. Nothing in it is changed later; reports
-are added.
+are added. What it says to do is sealed (`run_seals`).
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from .metadata.given import Reader
 from .packing import SHARD_FILES, packed
 from .plans import DELETIONS, Direction, PlannedTransfer, TransferPlan, line_of, read_entry
 from .responses import ResourceRetentionMode
+from .run_seals import Author, Sealed, digest_of, seal
 
 FORMAT = 1
 HEAD = "plan.json"
@@ -83,6 +84,7 @@ class RunPlan(Report):
     created_ms: int = 0
     deletion_lists: int = 0
     """In how many documents the deletions are."""
+    _seal: str = attrs.field(default="", repr=False)
 
     @property
     def deletions(self) -> int:
@@ -113,7 +115,11 @@ class RunPlan(Report):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-ready data."""
-        return attrs.asdict(self)
+        return attrs.asdict(self, filter=lambda field, _: not field.name.startswith("_"))
+
+    @property
+    def _sealed(self) -> Sealed:
+        return Sealed(HEAD, _digest_of_head(self), self._seal)
 
 
 def write_run(
@@ -125,8 +131,12 @@ def write_run(
     files: int,
     total: int,
     shards: int | None,
+    key: str = "",
 ) -> RunPlan:
-    """Write *entries*, about *files* of *total* bytes, as the shards of a new run, and the head last. Blocking."""
+    """Write *entries*, about *files* of *total* bytes, as the shards of a new run, and the head last. Blocking.
+
+    They are sealed with the secret *key*; without one no worker carries them out.
+    """
     refuse_old_run(folder)
     head = RunPlan(
         folder.address,
@@ -157,16 +167,28 @@ def write_run(
                 yield entry
 
     for part in packed(moving(), _bytes_of, files=files, total=total, wanted=shards):
-        folder.write(shard_name(head.shards), _document(head, part))
+        name = shard_name(head.shards)
+        folder.write(name, _document(head, name, part, key))
         head.shards += 1
     for start in range(0, len(deletions), SHARD_FILES):
         some = deletions[start : start + SHARD_FILES]
-        folder.write(deletions_name(head.deletion_lists), _document(head, some))
+        name = deletions_name(head.deletion_lists)
+        folder.write(name, _document(head, name, some, key))
         head.deletion_lists += 1
     head.counts = dict(counts)
-    fields = {key: value for key, value in attrs.asdict(head).items() if key != "address"}
-    folder.write(HEAD, json.dumps({"vi-run": FORMAT, **fields}, indent=1).encode())
+    head._seal = seal(key, HEAD, _digest_of_head(head))
+    fields = _fields_of(head)
+    folder.write(HEAD, json.dumps({"vi-run": FORMAT, **fields, "seal": head._seal}, indent=1).encode())
     return head
+
+
+def _fields_of(head: RunPlan) -> dict[str, Any]:
+    """Return what a head says wherever its folder is."""
+    return {name: value for name, value in head.to_dict().items() if name != "address"}
+
+
+def _digest_of_head(head: RunPlan) -> bytes:
+    return digest_of(head.run_id, [json.dumps(_fields_of(head), sort_keys=True)])
 
 
 async def open_run(run: object, shards: object, *, dry_run: bool) -> DocumentFolder | None:
@@ -184,13 +206,11 @@ async def open_run(run: object, shards: object, *, dry_run: bool) -> DocumentFol
     return folder
 
 
-async def save_run(
-    folder: DocumentFolder, plan: TransferPlan, organization_id: str | None, shards: int | None
-) -> RunPlan:
+async def save_run(folder: DocumentFolder, plan: TransferPlan, author: Author, shards: int | None) -> RunPlan:
     """Write a plan that is in memory as a run."""
     moving = [entry for entry in plan if entry.action not in DELETIONS]
-    write = partial(write_run, files=len(moving), total=plan.bytes, shards=shards)
-    return await in_thread(write, folder, plan, organization_id or "", [_anywhere(entry) for entry in plan])
+    write = partial(write_run, files=len(moving), total=plan.bytes, shards=shards, key=author.secret_key)
+    return await in_thread(write, folder, plan, author.organization_id, [_anywhere(entry) for entry in plan])
 
 
 def upload_plan(dataset_id: str, inventory: Inventory, retention: ResourceRetentionMode) -> TransferPlan:
@@ -203,7 +223,7 @@ def upload_plan(dataset_id: str, inventory: Inventory, retention: ResourceRetent
 async def save_uploads(
     folder: DocumentFolder,
     plan: TransferPlan,
-    organization_id: str | None,
+    author: Author,
     shards: int | None,
     inventory: Inventory,
     metadata_of: Reader | None,
@@ -222,8 +242,8 @@ async def save_uploads(
             yield PlannedTransfer("keep", broken.filename, broken.path, 0, broken.message, code=broken.code)
 
     files = inventory.count + len(inventory.broken)
-    write = partial(write_run, files=files, total=inventory.bytes, shards=shards)
-    return await in_thread(write, folder, plan, organization_id or "", entries())
+    write = partial(write_run, files=files, total=inventory.bytes, shards=shards, key=author.secret_key)
+    return await in_thread(write, folder, plan, author.organization_id, entries())
 
 
 def _path_of(record: FileRecord) -> str:
@@ -275,6 +295,11 @@ def read_head(folder: DocumentFolder) -> RunPlan:
 
 def read_entries(folder: DocumentFolder, head: RunPlan, name: str) -> TransferPlan:
     """Return a shard, or a list of deletions, as a plan of its own. Blocking."""
+    return read_sealed(folder, head, name)[0]
+
+
+def read_sealed(folder: DocumentFolder, head: RunPlan, name: str) -> tuple[TransferPlan, Sealed]:
+    """Return a shard or a list of deletions, and what tells whose it is. Blocking."""
     data = folder.read(name)
     if data is None:
         raise ViPathError(f"{folder.address} is incomplete: {name} is missing.", path=folder.address)
@@ -287,7 +312,7 @@ def read_entries(folder: DocumentFolder, head: RunPlan, name: str) -> TransferPl
         plan.entries = [read_entry(json.loads(line)) for line in lines]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _unreadable(folder, name) from None
-    return plan
+    return plan, Sealed(name, digest_of(head.run_id, lines), title.get("seal"))
 
 
 def _unreadable(folder: DocumentFolder, name: str) -> ViInvalidParameterError:
@@ -298,9 +323,11 @@ def _unreadable(folder: DocumentFolder, name: str) -> ViInvalidParameterError:
     )
 
 
-def _document(head: RunPlan, entries: Iterable[PlannedTransfer]) -> bytes:
+def _document(head: RunPlan, name: str, entries: Iterable[PlannedTransfer], key: str) -> bytes:
     lines = [line_of(entry) for entry in entries]
-    return "\n".join([json.dumps({"vi-shard": head.run_id, "entries": len(lines)}), *lines, ""]).encode()
+    made = seal(key, name, digest_of(head.run_id, lines))
+    title = {"vi-shard": head.run_id, "entries": len(lines), "seal": made}
+    return "\n".join([json.dumps(title), *lines, ""]).encode()
 
 
 def _bytes_of(entry: PlannedTransfer) -> int:

@@ -18,7 +18,7 @@ from ......_transfer.journals.downloads import PartJournal
 from ......_transfer.names import STRICT, LocalNames
 from ......_transfer.remote_folders import RemoteFolder, to_the_end
 from ......_transfer.threads.stopping import in_thread, to_end_in_thread
-from ..results import AssetDownloadResult
+from ..results import DIFFERS, AssetDownloadResult
 from .run import Download
 
 
@@ -75,7 +75,7 @@ class RemoteDownload(Download):
             self._result.total_existing += 1
             return True
         if same is not None and not self._options.may_replace(remote.asset_id):
-            self._conflict(remote, target, "a file with other content is there")
+            self._conflict(remote, target, f"a file {DIFFERS}")
             return True
         return False
 

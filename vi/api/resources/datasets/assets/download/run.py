@@ -42,7 +42,7 @@ from ......config import TransferLimits
 from ......errors import ViDownloadError, ViError, ViNetworkError, ViNotFoundError, ViOperationError, ViTimeoutError
 from ..calls import WITH_CONTENTS, AssetCalls
 from ..remote_index import RemoteIndex
-from ..results import AssetDownloadResult
+from ..results import DIFFERS, AssetDownloadResult
 from .remote_files import read_remote, renew
 
 _MISSING = "vi:missing"  # no field of the protocol holds a colon
@@ -377,7 +377,8 @@ class Download:
                 self._result.total_existing += 1
                 return True
         if not self._options.may_replace(remote.asset_id):
-            self._conflict(remote, target, "a local file with other content is there")
+            what = "a link of this name is there" if stat.S_ISLNK(mode) else f"a local file {DIFFERS}"
+            self._conflict(remote, target, what)
             return True
         return False
 

@@ -1,0 +1,153 @@
+"""Row A20: a run that somebody else has made, or changed, makes no worker send, replace or delete anything."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vi
+from tests.cli.conftest import filled, home, run, samples  # noqa: F401 - fixtures
+from tests.cli.outcomes import Outcome
+
+Run = Callable[..., Outcome]
+Edit = Callable[[dict[str, Any], Path], None]
+
+
+@pytest.fixture
+def victim(home: Path) -> Path:
+    """A folder of the user's that no command names."""
+    folder = home.parent / "victim"
+    folder.mkdir()
+    (folder / "bridge.png").write_bytes(b"mine")
+    (folder / "holiday.jpg").write_bytes(b"mine too")
+    return folder
+
+
+def untouched(victim: Path) -> bool:
+    return {one.name: one.read_bytes() for one in victim.iterdir()} == {
+        "bridge.png": b"mine",
+        "holiday.jpg": b"mine too",
+    }
+
+
+def lines(path: Path, change: Callable[[list[dict[str, Any]]], None]) -> None:
+    """Change the lines of a document, and let its own count be right."""
+    read = [json.loads(line) for line in path.read_text().splitlines()]
+    change(read)
+    if "entries" in read[0]:
+        read[0]["entries"] = len(read) - 1
+    path.write_text("".join(json.dumps(line) + "\n" for line in read))
+
+
+def head(run_folder: Path, **changes: Any) -> None:
+    path = run_folder / "plan.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_A20_an_upload_sends_nothing_that_was_not_planned(
+    run: Run, dataset: str, client: vi.Client, home: Path, victim: Path
+) -> None:
+    assert run("plan", "split", "run", dataset, "images", "--shards", "1").code == 0
+    shard = home / "run" / "shard-00000.jsonl"
+    lines(shard, lambda read: [entry.update(path=str(victim / "holiday.jpg"), size=8) for entry in read[1:]])
+    refused = run("plan", "run", "run", "--shard", "0")
+    assert (refused.code, "was not written with this secret key" in refused.err) == (2, True)
+    assert run("plan", "run", "run", "--processes", "1").code == 1
+    assert client.assets.count(dataset) == 0
+
+
+def deletion(home: Path, victim: Path) -> dict[str, Any]:
+    one = (victim / "holiday.jpg").stat()
+    named = {"action": "delete_file", "filename": "holiday.jpg", "path": str(victim / "holiday.jpg"), "size": 8}
+    return named | {"reason": "", "mtime_ns": one.st_mtime_ns}
+
+
+EDITS: dict[str, Edit] = {
+    "another folder in the head": lambda read, victim: read.update(folder=str(victim)),
+    "another dataset": lambda read, victim: read.update(dataset_id="acme_other"),
+    "no seal": lambda read, victim: read.pop("seal"),
+    "a seal of its own": lambda read, victim: read.update(seal="0" * 64),
+    "a seal that is no text": lambda read, victim: read.update(seal=["\ud800"]),
+    "a seal of odd text": lambda read, victim: read.update(seal="\ud800\xe4"),
+    "fewer lists of deletions": lambda read, victim: read.update(deletion_lists=0),
+}
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_A20_a_changed_head_makes_every_shard_refuse(
+    run: Run, filled: str, home: Path, victim: Path, what: str
+) -> None:
+    (home / "copy").mkdir()
+    (home / "copy" / "surplus.png").write_bytes(b"x")
+    assert run("plan", "split", "run", filled, "copy", "--down", "--delete", "--shards", "1").code == 0
+    path = home / "run" / "plan.json"
+    read = json.loads(path.read_text())
+    EDITS[what](read, victim)
+    path.write_text(json.dumps(read))
+    assert run("plan", "run", "run", "--shard", "0").code == 2
+    assert untouched(victim)
+    assert [one.name for one in (home / "copy").iterdir()] == ["surplus.png"]
+
+
+def test_A20_a_download_writes_and_finish_deletes_nothing_that_was_not_planned(
+    run: Run, filled: str, home: Path, victim: Path
+) -> None:
+    (home / "copy").mkdir()
+    (home / "copy" / "surplus.png").write_bytes(b"x")
+    assert run("plan", "split", "run", filled, "copy", "--down", "--delete", "--shards", "1").code == 0
+    shard, deletions = home / "run" / "shard-00000.jsonl", home / "run" / "deletions-00000.jsonl"
+    kept = shard.read_text(), deletions.read_text()
+    lines(shard, lambda read: [entry.update(path=str(victim / entry["filename"])) for entry in read[1:]])
+    assert run("plan", "run", "run", "--shard", "0").code == 2
+    # Documents with a good seal, in the place of another.
+    shard.write_text(kept[1])
+    assert run("plan", "run", "run", "--shard", "0").code == 2
+    assert (home / "copy" / "surplus.png").exists()
+    shard.write_text(kept[0])
+    assert run("plan", "run", "run", "--shard", "0").code == 0
+    lines(deletions, lambda read: read.append(deletion(home, victim)))
+    assert run("plan", "finish", "run", "--yes").code == 2
+    assert untouched(victim)
+    assert (home / "copy" / "surplus.png").exists()
+    deletions.write_text(kept[1])
+    assert run("plan", "finish", "run", "--yes").code == 0
+    assert not (home / "copy" / "surplus.png").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes and devices are no files there")
+@pytest.mark.parametrize("name", ["plan.json", "shard-00000.jsonl", "report-00000.json"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_A20_a_pipe_or_device_in_a_run_holds_nobody_up(
+    run: Run, dataset: str, home: Path, name: str, kind: str
+) -> None:
+    assert run("plan", "split", "run", dataset, "images", "--shards", "1").code == 0
+    path = home / "run" / name
+    path.unlink(missing_ok=True)
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+    refused = run("plan", "run", "run", "--shard", "0")
+    assert (refused.code, "is not a regular file" in refused.err) == (2, True)
+
+
+ODD = "a\x1b]0;x\x07\x1b[2J\u202eb\r\nc"
+
+
+def test_A20_nothing_of_a_run_controls_a_terminal(run: Run, dataset: str, home: Path) -> None:
+    assert run("plan", "split", "run", dataset, "images", "--shards", "2").code == 0
+    assert run("plan", "run", "run", "--shard", "0").code == 0
+    report = home / "run" / "report-00000.json"
+    read = json.loads(report.read_text())
+    read["error"], read["host"], read["ok"] = ODD, ODD, False
+    read["result"]["notes"] = [ODD]
+    read["result"]["upload"]["failures"] = [{"path": ODD, "filename": ODD, "code": ODD, "message": ODD}]
+    report.write_text(json.dumps(read))
+    head(home / "run", counts={ODD: 2}, skipped={ODD: 1}, notes=[ODD], dataset_id=ODD, folder=ODD)
+    for options in ([], ["--json"], ["--quiet"]):
+        told = run("plan", "status", "run", *options)
+        assert told.code == 1
+        assert not {"\x1b", "\x07", "\u202e", "\r"} & {*told.out, *told.err}
+    assert run("plan", "run", "run", "--shard", "1").code == 2

@@ -398,3 +398,11 @@ async def test_assets_are_looked_up_by_many_names(api: Any, dataset_path: str, p
         body = {"spec": {"filenames": filenames}}
         assert (await api("POST", f"{dataset_path}/assets:lookup", body)).status == 400, filenames
     assert (await api("POST", f"{dataset_path}x/assets:lookup", asked)).status == 404
+
+
+async def test_numbers_that_json_does_not_have_are_refused(api: Any, dataset_path: str, asset_path: str) -> None:
+    body = b'{"spec":{"assets":[{"filename":"cat.png","customMetadata":{"height":1e999}}]}}'
+    answer = await api("POST", f"{dataset_path}/assets:setMetadata", body=body)
+    assert (answer.status, answer.document["details"]["parameter"]) == (400, "spec.assets[0].customMetadata")
+    (asset,) = await api.assets(dataset_path)
+    assert asset["metadata"]["customMetadata"] == {}

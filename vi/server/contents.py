@@ -8,7 +8,7 @@ finds that asks the database.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -41,22 +41,26 @@ class Contents:
         self._life = int(seconds * 1000)
         self._recent: OrderedDict[str, StoredObject] = OrderedDict()
 
-    def writer(self, dataset_id: str, origin: str, now: int) -> Callable[[Mapping[str, Any]], str]:
-        """Return what writes the signed URLs of an asset, by its columns, as JSON text (sections 3.4 and 8.3)."""
+    def writer(self, dataset_id: str, origin: str, now: int) -> Callable[..., str]:
+        """Return what writes the signed URLs of an asset as JSON text (sections 3.4 and 8.3).
+
+        It takes the columns that `store.assets.OF_URLS` names, in their order.
+        """
         expiry = now + self._life
         sign = self._signer.signing("GET", expiry)
         start = f'{{"url":{quoted(origin)[:-1]}'  # paths and signatures have nothing that JSON would escape
         end = f'","expiry":{expiry},"headers":{{}},"method":"GET"}}'
 
-        def write(row: Mapping[str, Any]) -> str:
-            asset_id, blob = row["id"], row["blob"]
-            self._keep(asset_id, StoredObject(blob, row["size"], row["mime"], row["crc32c"], row["sha256"]))
-            name = quote(row["filename"], safe="")  # the rest are letters and digits
-            asset = f"{start}{sign(DOWNLOAD.format(dataset=dataset_id, asset=asset_id, filename=name))}{end}"
+        def write(asset_id: str, filename: str, has_thumbnail: bool, *stored: Any) -> str:
+            known = StoredObject(*stored)
+            self._keep(asset_id, known)
+            name = quote(filename, safe="")  # the rest are letters and digits
+            of_asset = f"{start}{sign(DOWNLOAD.format(dataset=dataset_id, asset=asset_id, filename=name))}{end}"
             thumbnail = "null"
-            if row["has_thumbnail"]:
-                thumbnail = f"{start}{sign(THUMBNAIL.format(dataset=dataset_id, asset=asset_id, blob=blob))}{end}"
-            return f'{{"asset":{asset},"thumbnail":{thumbnail}}}'
+            if has_thumbnail:
+                path = THUMBNAIL.format(dataset=dataset_id, asset=asset_id, blob=known.blob)
+                thumbnail = f"{start}{sign(path)}{end}"
+            return f'{{"asset":{of_asset},"thumbnail":{thumbnail}}}'
 
         return write
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import groupby
-from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 import attrs
@@ -14,6 +12,7 @@ import sqlalchemy as sa
 
 from .. import _routes
 from .identity import Identity
+from .store.json_text import filled, keys_of, quoted
 from .store.schema import SessionState, asset
 
 Row = sa.Row[Any]
@@ -52,27 +51,6 @@ _REASONS = {
     "Cancelled": "The session was cancelled.",
     "DeletionFailed": "The assets could not be deleted; the log of the service says why.",
 }
-
-
-def _form(shape: Document) -> str:
-    """Return a document as JSON text to be filled with ``%``.
-
-    ``{name}`` within text takes letters and digits, a text of ``{=name}`` alone becomes the JSON that it is given.
-    """
-    text = json.dumps(shape, separators=(",", ":")).replace("%", "%%")
-    return _NAMED.sub(r"%(\1)s", _JSON.sub(r"%(\1)s", text))
-
-
-_COLUMNS = tuple(asset.c.keys())
-_JSON = re.compile(r'"\{=(\w+)\}"')
-_NAMED = re.compile(r"\{(\w+)\}")
-
-
-_encode = json.JSONEncoder(separators=(",", ":")).encode
-
-
-def _object(value: Mapping[str, Any]) -> str:
-    return _encode(value) if value else "{}"
 
 
 @attrs.frozen
@@ -202,65 +180,9 @@ class Documents:
             },
         }
 
-    def asset_writer(
-        self, dataset_id: str, contents: Callable[[Mapping[str, Any]], str] | None = None
-    ) -> Callable[[Row], str]:
-        """Return what writes an asset of a dataset as JSON text (section 8.3): a page has a thousand of them.
-
-        *contents* writes its signed URLs from the columns of the row, where they were asked for.
-        """
-        form = _form(
-            {
-                "assetId": "{id}",
-                "datasetId": self.composite(dataset_id),
-                "workspaceId": self.organization_id,
-                "filename": "{=filename}",
-                "kind": "{=kind}",
-                "owner": self.organization_id,
-                "selfLink": self._dataset_path(dataset_id) + "/assets/{id}",
-                "etag": '"{id}-{generation}"',
-                "metadata": {
-                    "generations": {"asset": "{id}/original", "thumbnail": "{id}/thumbnail"},
-                    "insertedBy": self.identity.user_id,
-                    "annotations": {"withTag": "{=annotation_tags}", "total": "{=annotation_total}"},
-                    "frames": "{=frames}",
-                    "cohorts": [],
-                    "fileSize": "{=size}",
-                    "height": "{=height}",
-                    "width": "{=width}",
-                    "mimeType": "{=mime}",
-                    "source": "{=source}",
-                    "status": "{=status}",
-                    "uploadStatus": "Uploaded",
-                    "visibility": "Private",
-                    "userDefined": {},
-                    "customMetadata": "{=custom_metadata}",
-                    "dimensions": {"height": "{=height}", "width": "{=width}", "depth": None},
-                    "pixelRatio": {"height": 1, "width": 1, "depth": None},
-                    "comments": 0,
-                    "customMetadataCount": "{=keys}",
-                    "hash": {"algorithm": "sha256", "contents": "{sha256}"},
-                    "contentsFrom": "Upload",
-                    "framesChange": {},
-                    "timeCreated": "{=created}",
-                    "lastUpdated": "{=updated}",
-                    "contentsLastUpdated": "{=contents_updated}",
-                },
-            }
-        )
-
-        def write(row: Row) -> str:
-            values = dict(zip(_COLUMNS, row, strict=True))  # far quicker than one attribute of a row after another
-            urls = "" if contents is None else contents(values)
-            for name in ("filename", "kind", "mime", "source", "status"):
-                values[name] = quoted(values[name])
-            custom = values["custom_metadata"]
-            values["keys"] = len(custom)
-            values["custom_metadata"] = _object(custom)
-            values["annotation_tags"] = _object(values["annotation_tags"])
-            return f'{(form % values)[:-1]},"contents":{urls}}}' if urls else form % values
-
-        return write
+    def asset_text(self, dataset_id: str) -> sa.ColumnElement[str]:
+        """Return the expression by which the database writes an asset of a dataset as JSON text (section 8.3)."""
+        return _asset_text(self.organization_id, self.identity.user_id, dataset_id, self._dataset_path(dataset_id))
 
     def session(
         self,
@@ -349,3 +271,52 @@ class Documents:
             provider=row.source_provider,
             source_id=row.source_id,
         )
+
+
+_WRITTEN = {
+    **asset.c,
+    **{name: quoted(asset.c[name]) for name in ("filename", "kind", "mime", "source", "status")},
+    "keys": keys_of(asset.c.custom_metadata),
+}
+
+
+@lru_cache(256)  # the pages of one listing share it
+def _asset_text(organization: str, user: str, dataset_id: str, dataset_path: str) -> sa.ColumnElement[str]:
+    shape = {
+        "assetId": "{id}",
+        "datasetId": f"{organization}_{dataset_id}",
+        "workspaceId": organization,
+        "filename": "{=filename}",
+        "kind": "{=kind}",
+        "owner": organization,
+        "selfLink": dataset_path + "/assets/{id}",
+        "etag": '"{id}-{generation}"',
+        "metadata": {
+            "generations": {"asset": "{id}/original", "thumbnail": "{id}/thumbnail"},
+            "insertedBy": user,
+            "annotations": {"withTag": "{=annotation_tags}", "total": "{=annotation_total}"},
+            "frames": "{=frames}",
+            "cohorts": [],
+            "fileSize": "{=size}",
+            "height": "{=height}",
+            "width": "{=width}",
+            "mimeType": "{=mime}",
+            "source": "{=source}",
+            "status": "{=status}",
+            "uploadStatus": "Uploaded",
+            "visibility": "Private",
+            "userDefined": {},
+            "customMetadata": "{=custom_metadata}",
+            "dimensions": {"height": "{=height}", "width": "{=width}", "depth": None},
+            "pixelRatio": {"height": 1, "width": 1, "depth": None},
+            "comments": 0,
+            "customMetadataCount": "{=keys}",
+            "hash": {"algorithm": "sha256", "contents": "{sha256}"},
+            "contentsFrom": "Upload",
+            "framesChange": {},
+            "timeCreated": "{=created}",
+            "lastUpdated": "{=updated}",
+            "contentsLastUpdated": "{=contents_updated}",
+        },
+    }
+    return filled(shape, _WRITTEN)

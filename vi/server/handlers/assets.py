@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,9 +13,9 @@ from aiohttp import web
 
 from ... import _routes
 from ...api.resources.datasets.assets.types import AssetCustomMetadata
-from ..context import CONTEXT
+from ..context import CONTEXT, Context
 from ..http.api_errors import invalid, not_found
-from ..http.names import check_name
+from ..http.names import check_metadata, check_name
 from ..http.reading import flag, read_json, structure
 from ..store import assets, datasets
 from ..store.paging import Page, listing
@@ -99,7 +100,7 @@ async def list_(request: web.Request) -> web.Response:
 
     def read(connection: sa.Connection) -> tuple[str, Page]:
         row = datasets.find(connection, context.organization_id, name)
-        statement = assets.listed(row.seq)
+        statement = assets.listed(row.seq, *_columns(context, row.id, with_contents), *keys)
         condition = selection.condition(context.identity, row.id)
         if condition is not None:
             statement = statement.where(condition)
@@ -110,10 +111,17 @@ async def list_(request: web.Request) -> web.Response:
     return text_answer(asked.text(map(write, page.rows), page))
 
 
+def _columns(context: Context, dataset_id: str, with_contents: bool) -> tuple[sa.ColumnElement[Any], ...]:
+    """Return what `_writer` needs, which must come first in each row."""
+    return (context.documents.asset_text(dataset_id), *(assets.OF_URLS if with_contents else ()))
+
+
 def _writer(request: web.Request, dataset_id: str, with_contents: bool) -> Callable[[sa.Row[Any]], str]:
-    context = request.app[CONTEXT]
-    urls = context.contents.writer(dataset_id, context.origin(request), context.clock()) if with_contents else None
-    return context.documents.asset_writer(dataset_id, urls)
+    if not with_contents:
+        return operator.itemgetter(0)
+    context, end = request.app[CONTEXT], len(assets.OF_URLS) + 1
+    urls = context.contents.writer(dataset_id, context.origin(request), context.clock())
+    return lambda row: f'{row[0][:-1]},"contents":{urls(*row[1:end])}}}'
 
 
 async def count(request: web.Request) -> web.Response:
@@ -137,7 +145,7 @@ async def get(request: web.Request) -> web.Response:
 
     def read(connection: sa.Connection) -> tuple[str, sa.Row[Any]]:
         row = datasets.find(connection, context.organization_id, name)
-        return row.id, assets.find(connection, row.seq, asset_id)
+        return row.id, assets.find(connection, row.seq, asset_id, *_columns(context, row.id, with_contents))
 
     dataset_id, row = await context.database.read(read)
     return text_answer(_writer(request, dataset_id, with_contents)(row))
@@ -172,6 +180,8 @@ async def set_metadata(request: web.Request) -> web.Response:
     updates = {one.filename: one.custom_metadata for one in spec.assets}
     if len(updates) < len(spec.assets):
         raise invalid("spec.assets has a filename twice", "spec.assets")
+    for position, one in enumerate(spec.assets):
+        check_metadata(one.custom_metadata, f"spec.assets[{position}].customMetadata")
     name, now = context.dataset_name(request), context.clock()
 
     def change(connection: sa.Connection) -> assets.Changed:
@@ -193,8 +203,8 @@ async def lookup(request: web.Request) -> web.Response:
 
     def read(connection: sa.Connection) -> tuple[str, list[sa.Row[Any]]]:
         row = datasets.find(connection, context.organization_id, name)
-        strict = spec.strict_query
-        return row.id, assets.named(connection, row.seq, spec.filenames, strict=strict, limit=_MOST_FOUND + 1)
+        columns, strict = _columns(context, row.id, with_contents), spec.strict_query
+        return row.id, assets.named(connection, row.seq, spec.filenames, *columns, strict=strict, limit=_MOST_FOUND + 1)
 
     dataset_id, rows = await context.database.read(read)
     if len(rows) > _MOST_FOUND:
@@ -222,9 +232,10 @@ async def _rename(request: web.Request, find: Callable[..., sa.Row[Any]]) -> web
     check_name(filename, "filename", context.config)
     name, now = context.dataset_name(request), context.clock()
 
-    def change(connection: sa.Connection) -> tuple[str, sa.Row[Any]]:
+    def change(connection: sa.Connection) -> str:
         row = datasets.find(connection, context.organization_id, name)
-        return row.id, assets.rename(connection, find(connection, dataset_seq=row.seq), filename, now)
+        renamed = assets.rename(connection, find(connection, dataset_seq=row.seq), filename, now)
+        text, *_ = assets.find(connection, row.seq, renamed.id, context.documents.asset_text(row.id))
+        return str(text)
 
-    dataset_id, row = await context.database.write(change)
-    return text_answer(context.documents.asset_writer(dataset_id)(row))
+    return text_answer(await context.database.write(change))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,10 +31,12 @@ MAX_VALUE_CHARACTERS = 64 << 10
 
 
 def check_metadata(metadata: Mapping[str, Any], field: str) -> None:
-    """Raise 400 for metadata with more, longer or other text than a database can hold and search."""
+    """Raise 400 for metadata that a database cannot hold and search: too much, too long, or no text or number."""
     if len(metadata) > MAX_METADATA_KEYS:
         raise invalid(f"{field} must not have more than {MAX_METADATA_KEYS} keys", field)
     for key, value in metadata.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise invalid(f"{field} has a number that is too large", field)
         for text, most in ((key, MAX_KEY_CHARACTERS), (value, MAX_VALUE_CHARACTERS)):
             if not isinstance(text, str):
                 continue

@@ -28,6 +28,11 @@ SORTS: dict[str, tuple[sa.Column[Any], ...]] = {
     "metadata.fileSize": (asset.c.size, asset.c.id),
 }
 
+OF_URLS: tuple[sa.Column[Any], ...] = tuple(
+    asset.c[name] for name in ("id", "filename", "has_thumbnail", "blob", "size", "mime", "crc32c", "sha256")
+)
+"""The columns that the signed URLs of an asset are written from."""
+
 
 def columns(identity: Identity, dataset_id: str) -> Mapping[str, sa.ColumnElement[Any]]:
     """Return the column of each wire name that a filter may use."""
@@ -64,9 +69,9 @@ def columns(identity: Identity, dataset_id: str) -> Mapping[str, sa.ColumnElemen
     }
 
 
-def listed(dataset_seq: int) -> sa.Select[Any]:
-    """Select the assets of a dataset."""
-    return sa.select(asset).where(asset.c.dataset_seq == dataset_seq)
+def listed(dataset_seq: int, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """Select the assets of a dataset, or these *columns* of them."""
+    return sa.select(*(dict.fromkeys(columns) or (asset,))).where(asset.c.dataset_seq == dataset_seq)
 
 
 def newest(connection: sa.Connection, dataset_seq: int, limit: int) -> list[Row]:
@@ -85,9 +90,9 @@ def count(connection: sa.Connection, dataset_seq: int, condition: sa.ColumnEleme
     return int(connection.execute(statement).scalar_one())
 
 
-def find(connection: sa.Connection, dataset_seq: int, asset_id: str) -> Row:
-    """Return one asset; raises 404."""
-    statement = listed(dataset_seq).where(asset.c.id == asset_id)
+def find(connection: sa.Connection, dataset_seq: int, asset_id: str, *columns: sa.ColumnElement[Any]) -> Row:
+    """Return one asset, or these *columns* of it; raises 404."""
+    statement = listed(dataset_seq, *columns).where(asset.c.id == asset_id)
     found = connection.execute(statement).one_or_none()
     if found is None:
         raise not_found("Asset", asset_id)
@@ -103,11 +108,17 @@ def find_named(connection: sa.Connection, dataset_seq: int, filename: str) -> Ro
 
 
 def named(
-    connection: sa.Connection, dataset_seq: int, names: Collection[str], *, strict: bool, limit: int
+    connection: sa.Connection,
+    dataset_seq: int,
+    names: Collection[str],
+    *columns: sa.ColumnElement[Any],
+    strict: bool,
+    limit: int,
 ) -> list[Row]:
-    """Return up to *limit* assets with the given names, compared without regard to case unless *strict*."""
+    """Return *columns* of up to *limit* assets with the given names, whatever their case unless *strict*."""
     column, wanted = (asset.c.filename, set(names)) if strict else (asset.c.name_folded, set(map(folded, names)))
-    return list(connection.execute(listed(dataset_seq).where(column.in_(wanted)).order_by(asset.c.seq).limit(limit)))
+    statement = listed(dataset_seq, *columns).where(column.in_(wanted)).order_by(asset.c.seq).limit(limit)
+    return list(connection.execute(statement))
 
 
 def rename(connection: sa.Connection, row: Row, filename: str, now: int) -> Row:

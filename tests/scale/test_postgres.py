@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 sa = pytest.importorskip("sqlalchemy")
@@ -176,3 +177,38 @@ async def test_a_value_and_a_name_are_found_by_an_index(postgres: Any) -> None:
     assert "name_folded" in plan
     assert "Seq Scan" not in plan
     await database.aclose()
+
+
+async def test_while_postgresql_is_away_requests_wait_for_it_and_then_hear_503(
+    postgres: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        await serve(tmp_path / "data", config=ServiceConfig(database=postgres.create())) as service,
+        aiohttp.ClientSession() as session,
+    ):
+        session.headers["Authorization"] = f"Bearer {service.secret_key}"
+        session.headers["Organization-Id"] = service.organization_id
+        url = f"{service.url}/workspaces/{service.organization_id}/datasets"
+        document = {"name": "x", "type": "phrase-grounding"}
+
+        async def ask(method: str, **body: Any) -> tuple[int, str | None]:
+            async with session.request(method, url, **body) as answer:
+                return answer.status, answer.headers.get("Retry-After")
+
+        monkeypatch.setattr("vi.server.store.postgres._PATIENCE", 100.0)
+        monkeypatch.setattr("vi.server.health._SECONDS", 0.2)
+        assert await ask("GET") == (200, None)  # its connection breaks
+        await asyncio.to_thread(postgres.kill)
+        try:
+            waiting = [asyncio.create_task(ask("GET")), asyncio.create_task(ask("POST", json=document))]
+            async with session.get(f"{service.url}/healthz/ready") as answer:
+                assert answer.status == 503
+        finally:
+            await asyncio.to_thread(postgres.start)
+        assert [status for status, _ in await asyncio.gather(*waiting)] == [200, 201]
+        monkeypatch.setattr("vi.server.store.postgres._PATIENCE", 0.0)
+        await asyncio.to_thread(postgres.kill)
+        try:
+            assert [await ask("GET"), await ask("POST", json=document)] == [(503, "5")] * 2
+        finally:
+            await asyncio.to_thread(postgres.start)

@@ -6,20 +6,25 @@ import contextlib
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 
+_START_SECONDS = 60
+
 
 class Postgres:
     """A running server that makes databases."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, start: Callable[[], bool]) -> None:
         self._folder = folder
+        self._start = start
         self._numbers = itertools.count()
 
     @classmethod
@@ -38,11 +43,30 @@ class Postgres:
             _run(user, [str(programs / "initdb"), "-D", data, "-A", "trust", "-U", "vi", "-E", "UTF8", "--no-sync"])
             settings = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off -c max_connections=200"
             control = [str(programs / "pg_ctl"), "-D", data, "-w"]
-            _run(user, [*control, "-o", settings, "-l", str(folder / "log"), "start"])
+            start = [*control, "-o", settings, "-l", str(folder / "log"), "start"]
+            _run(user, start)
             try:
-                yield cls(folder)
+                yield cls(folder, lambda: _runs(user, start))
             finally:
                 _run(user, [*control, "-m", "immediate", "stop"])
+
+    def kill(self) -> None:
+        """Kill the server, and wait for those that it has started for connections, which end by themselves."""
+        number = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{number}/task/{number}/children")
+        started = children.read_text().split() if children.exists() else []
+        os.kill(number, signal.SIGKILL)
+        deadline = time.monotonic() + _START_SECONDS
+        while any(Path(f"/proc/{one}").exists() for one in started):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def start(self) -> None:
+        """Start it again after `kill`."""
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._start():  # until the last of the old ones has ended
+            assert time.monotonic() < deadline, (self._folder / "log").read_text()[-2000:]
+            time.sleep(0.2)
 
     def url(self, name: str) -> str:
         """Return the address of a database."""
@@ -77,6 +101,9 @@ def _other_user() -> Any:
 
 
 def _run(user: Any, command: Sequence[str]) -> None:
+    assert _runs(user, command), command
+
+
+def _runs(user: Any, command: Sequence[str]) -> bool:
     identity = {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-    done = subprocess.run(command, cwd="/", capture_output=False, stdout=subprocess.DEVNULL, check=False, **identity)
-    assert done.returncode == 0, command
+    return subprocess.run(command, cwd="/", stdout=subprocess.DEVNULL, check=False, **identity).returncode == 0

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,8 @@ from typing import Any, Self
 from unittest import mock
 
 import pytest
+
+from .ports import free_ports
 
 _BUCKET = "vi-tests"
 KEY, SECRET = "tests", "tests-secret"
@@ -49,7 +50,7 @@ class Seaweed:
         self._folder = folder
         self._numbers = itertools.count()
         self._process: subprocess.Popen[bytes] | None = None
-        ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
+        ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
         self.endpoint = f"http://127.0.0.1:{ports['s3.port']}"
         config = folder / "s3.json"
         config.write_text(json.dumps(_IDENTITY))
@@ -125,11 +126,3 @@ class Seaweed:
                 return bool(answer.status == 200)
         except (OSError, urllib.error.URLError):
             return False
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]

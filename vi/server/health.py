@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from .context import CONTEXT
-from .store.metadata import TooManyReadsError
+from .store.metadata import DatabaseUnavailableError, TooManyReadsError
 from .store.schema import dataset
 
 LIVE = "/healthz"
@@ -32,7 +32,7 @@ async def ready(request: web.Request) -> web.Response:
     try:
         async with asyncio.timeout(_SECONDS):
             await context.database.read(lambda connection: connection.execute(_QUESTION).scalar())
-    except (sa.exc.SQLAlchemyError, TooManyReadsError, TimeoutError, OSError):
+    except (sa.exc.SQLAlchemyError, DatabaseUnavailableError, TooManyReadsError, TimeoutError, OSError):
         return _state("the database does not answer", 503)
     return _state("ready")
 

@@ -24,7 +24,7 @@ from .http.api_errors import ApiError, invalid
 from .http.connections import note_known
 from .identity import AccessKey, Identity, Keys
 from .objects import StoreUnavailableError
-from .store.metadata import TooManyReadsError
+from .store.metadata import DatabaseUnavailableError, TooManyReadsError
 
 logger: logging.Logger = logging.getLogger("vi.server")
 
@@ -38,6 +38,9 @@ READING = ("GET", "HEAD")
 """The methods that change nothing: all that a read-only key may use."""
 TRACE_HEADER = "x-cloud-trace-context"
 _ADDITIONS = ", ".join((SET_METADATA, UPLOAD_GROUPS, SESSION_WAIT, LOOKUP))
+
+_AFTER_OUTAGE = {"Retry-After": "5"}
+"""The service has waited itself before it says so: sooner is no use, and clients have few attempts."""
 
 
 async def add_trace(request: web.Request, response: web.StreamResponse) -> None:
@@ -74,9 +77,12 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return _answer(request, ApiError(404, "No resource has a name or an id with a NUL character"))
     except TooManyReadsError:
         return _answer(request, ApiError(503, "Too many slow queries run at once", headers={"Retry-After": "1"}))
+    except DatabaseUnavailableError:
+        refusals.note("a request because the database cannot be reached")
+        return _answer(request, ApiError(503, "The database cannot be reached", headers=_AFTER_OUTAGE))
     except StoreUnavailableError as error:
         refusals.note(f"a request because the store of bytes is not available ({error})")
-        return _answer(request, ApiError(503, "The store of bytes is not available", headers={"Retry-After": "1"}))
+        return _answer(request, ApiError(503, "The store of bytes is not available", headers=_AFTER_OUTAGE))
     except ConnectionError:
         raise
     except Exception as error:

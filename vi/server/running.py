@@ -29,6 +29,7 @@ from .http.connections import acceptor
 from .http.readers import watch_readers
 from .identity import Identity
 from .parts import Parts, end, open_parts
+from .store.metadata import DatabaseUnavailableError
 
 logger: logging.Logger = logging.getLogger("vi.server")
 
@@ -142,7 +143,7 @@ async def _follow(opened: Parts, clock: Callable[[], int]) -> None:
         await asyncio.sleep(_FOLLOW_SECONDS)
         try:
             changed = await asyncio.to_thread(opened.store.newer)
-        except (OSError, SQLAlchemyError, ViConfigurationError) as error:
+        except (OSError, SQLAlchemyError, DatabaseUnavailableError, ViConfigurationError) as error:
             logger.warning("The keys cannot be read again: %s", type(error).__name__)
         else:
             if changed is None:

@@ -30,6 +30,9 @@ from .address import StoreAddress
 _ATTEMPTS = 3
 _CONNECT_SECONDS = 5
 _READ_SECONDS = 60
+_PATIENCE = 10.0
+"""Seconds for which a call is made again while the store cannot be reached or fails."""
+_PAUSE = 0.25
 _CONNECTIONS = 64
 _DELETED_AT_ONCE = 1000
 _COPIED_AT_ONCE = 8
@@ -193,12 +196,26 @@ class Bucket:
         return str(url)
 
     async def _call(self, operation: str, **values: Any) -> Any:
+        ends = asyncio.get_running_loop().time() + _PATIENCE
+        while True:
+            try:
+                return await self._call_once(operation, **values)
+            except _StoreAwayError:
+                if asyncio.get_running_loop().time() >= ends:
+                    raise
+            await asyncio.sleep(_PAUSE)
+
+    async def _call_once(self, operation: str, **values: Any) -> Any:
         try:
             return await getattr(self._client, operation)(**values)
         except ClientError as error:
             raise _translated(error) from None
         except (BotoCoreError, aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise StoreUnavailableError(type(error).__name__) from None
+            raise _StoreAwayError(type(error).__name__) from None
+
+
+class _StoreAwayError(StoreUnavailableError):
+    """The store does not answer, or says that it fails at the moment."""
 
 
 def _code(error: ClientError) -> str:
@@ -212,7 +229,7 @@ def _translated(error: ClientError) -> Exception:
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     if code in _FULL or status == 507:
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    return StoreUnavailableError(code)
+    return (_StoreAwayError if status is not None and status >= 500 else StoreUnavailableError)(code)
 
 
 def _cannot_open(address: StoreAddress, error: Exception) -> ViConfigurationError:

@@ -15,6 +15,10 @@ class TooManyReadsError(Exception):
     """No reader became free in time, or a query exceeded its time limit."""
 
 
+class DatabaseUnavailableError(Exception):
+    """The database could not be reached for some time; nothing was changed."""
+
+
 class Metadata(Protocol):
     """Rows, read and written by functions of a connection. They may run twice, so they do nothing else."""
 

@@ -8,6 +8,7 @@ that is reported as an error, like a disk error.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ import sqlalchemy as sa
 from ..._optional import require
 from ...errors import ViConfigurationError
 from . import migrations, query_postgres
-from .metadata import TooManyReadsError, Work
+from .metadata import DatabaseUnavailableError, TooManyReadsError, Work
 from .readers import READERS, Readers
 
 T = TypeVar("T")
@@ -27,7 +28,7 @@ T = TypeVar("T")
 _WRITERS = 8
 _QUERY_SECONDS = 30.0
 _PATIENCE = 10.0
-"""Seconds for which a write is tried again while PostgreSQL cannot be reached."""
+"""Seconds for which work is tried again while PostgreSQL cannot be reached, from when it was asked for."""
 _PAUSE = 0.02
 _LONGEST_PAUSE = 0.5
 _TRIES = 20
@@ -75,35 +76,45 @@ class PostgresDatabase:
             raise
 
     async def read(self, work: Work[T]) -> T:
-        """Run *work* on a reader's connection, in one consistent view; raises `TooManyReadsError`."""
-        return await self._reading.run(self.read_blocking, work)
+        """Run *work* on a reader's connection, in one consistent view.
+
+        Raises `TooManyReadsError`, and `DatabaseUnavailableError` when PostgreSQL could not be reached for a while.
+        """
+        return await self._reading.run(self._read, work, _give_up_at())
 
     def read_blocking(self, work: Work[T]) -> T:
         """Do as `read` does, in this thread."""
+        return self._read(work, _give_up_at())
 
+    def _read(self, work: Work[T], ends: float) -> T:
         def once() -> T:
             with self._readers.connect() as connection:
                 return work(connection)
 
         try:
-            return self._insist(once)
+            return self._insist(once, ends)
         except sa.exc.OperationalError as error:
             if _code(error) == _CANCELLED:
                 raise TooManyReadsError from None
             raise
 
     async def write(self, work: Work[T]) -> T:
-        """Run *work* in a transaction; returns when it is durable. It may run more than once; an error undoes it."""
+        """Run *work* in a transaction; returns when it is durable. It may run more than once; an error undoes it.
+
+        Raises `DatabaseUnavailableError` when PostgreSQL could not be reached for a while.
+        """
         if self._closing.is_set():
             raise RuntimeError("the database is closed")
-        writing = asyncio.get_running_loop().run_in_executor(self._writing, self.write_blocking, work)
+        writing = asyncio.get_running_loop().run_in_executor(self._writing, self._write, work, _give_up_at())
         writing.add_done_callback(lambda done: None if done.cancelled() else done.exception())
         result: T = await asyncio.shield(writing)
         return result
 
     def write_blocking(self, work: Work[T]) -> T:
         """Do as `write` does, in this thread."""
+        return self._write(work, _give_up_at())
 
+    def _write(self, work: Work[T], ends: float) -> T:
         def once() -> T:
             with self._writers.connect() as connection:
                 transaction = connection.begin()
@@ -121,19 +132,21 @@ class PostgresDatabase:
                 return result
 
         try:
-            return self._insist(once)
+            return self._insist(once, ends)
         except _DoubtfulCommitError as doubtful:
             raise doubtful.error from None
 
-    def _insist(self, once: Callable[[], T]) -> T:
-        """Repeat *once* while PostgreSQL rolls it back or cannot be reached."""
-        ends, pause = time.monotonic() + _PATIENCE, _PAUSE
-        for left in range(_TRIES, -1, -1):
+    def _insist(self, once: Callable[[], T], ends: float) -> T:
+        """Repeat *once* while PostgreSQL rolls it back, or until *ends* cannot be reached."""
+        pause = _PAUSE
+        for left in itertools.count(_TRIES, -1):
             try:
                 return once()
             except sa.exc.DBAPIError as error:
-                lost = error.connection_invalidated or _is_lost(_code(error))
-                if not (lost and time.monotonic() < ends) and not (_code(error) in _AGAIN and left):
+                if _is_lost(error):
+                    if time.monotonic() >= ends and left < _TRIES:  # the first may have met a connection of before
+                        raise DatabaseUnavailableError from error
+                elif not (_code(error) in _AGAIN and left > 0):
                     raise
             if self._closing.wait(pause):
                 raise RuntimeError("the database is closed")
@@ -191,8 +204,15 @@ def _code(error: sa.exc.DBAPIError) -> str | None:
     return code
 
 
-def _is_lost(code: str | None) -> bool:
-    return code is not None and code.startswith(("08", "57P0"))
+def _is_lost(error: sa.exc.DBAPIError) -> bool:
+    """Tell whether PostgreSQL could not be reached: an error of the connection has no code, or one of two classes."""
+    code = _code(error)
+    unreached = code is None and isinstance(error, sa.exc.OperationalError)
+    return error.connection_invalidated or unreached or (code or "").startswith(("08", "57P0"))
+
+
+def _give_up_at() -> float:
+    return time.monotonic() + _PATIENCE
 
 
 def _shown(url: str) -> str:

@@ -128,7 +128,7 @@ class _Examination:
             found = [await self._one(group[0], reaches[0])]
         for record, facts in zip(group, found, strict=True):
             if isinstance(facts, Facts) and facts.data is not None and self._keeping is not None:
-                record.kept = self._keeping.keep(facts.data)
+                record.kept = self._keeping.keep(facts.data, local=isinstance(record.source, PathSource))
         return found
 
     async def _one(self, record: FileRecord, reach: Reach) -> Found:

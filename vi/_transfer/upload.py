@@ -88,12 +88,13 @@ async def send_whole(record: FileRecord, storage: Storage, lanes: Lanes) -> None
 
 async def _body_maker(record: FileRecord, storage: Storage, lanes: Lanes) -> Callable[[], Body]:
     source = record.source
-    data: bytes | bytearray | memoryview | None = None
     if record.kept is not None:
         if isinstance(source, PathSource) and Stamp.of(os.stat(source.path)) != record.stamp:  # noqa: PTH116 - hot path
             raise SourceChangedError(f"{record.path} has changed")
-        data = record.kept.data
-    elif record.size <= CHUNK:
+        kept = record.kept.data  # its checksum was computed of these very bytes
+        return lambda: BytesBody(kept)
+    data: bytes | bytearray | memoryview | None = None
+    if record.size <= CHUNK:
         if isinstance(source, PathSource) and record.stamp is not None:
             data = read_cached(source.path, record.stamp)
             if data is None:

@@ -5,27 +5,30 @@ from __future__ import annotations
 import threading
 
 LIMIT = 32 << 20
+LOCAL_LIMIT = LIMIT // 4
+LOCAL_FILE = 32 << 10
+"""Above it, a local file is read again: a copy out of the page cache costs less than fresh memory to keep it in."""
 
 
 class Keeping:
     """How much is kept for one upload."""
 
     def __init__(self) -> None:
-        self._left = LIMIT
+        self._kept = 0
         self._lock = threading.Lock()
 
-    def keep(self, data: bytes) -> KeptBytes | None:
-        """Keep *data* if there is room."""
+    def keep(self, data: bytes, *, local: bool) -> KeptBytes | None:
+        """Keep *data* if there is room; there is less for local files, which the system keeps as well."""
         with self._lock:
-            if len(data) > self._left:
+            if self._kept + len(data) > (LOCAL_LIMIT if local else LIMIT):
                 return None
-            self._left -= len(data)
+            self._kept += len(data)
         return KeptBytes(data, self)
 
     def give_back(self, size: int) -> None:
         """Return *size* bytes to what may be kept."""
         with self._lock:
-            self._left += size
+            self._kept -= size
 
 
 class KeptBytes:

@@ -27,6 +27,7 @@ from ...errors import ViInvalidParameterError
 from ..outcomes import SourceChangedError, SourceFailedError
 from ..threads.descriptors import open_when_possible, when_possible
 from ..threads.stopping import in_thread, to_end_in_thread
+from .kept import LOCAL_FILE
 
 CHUNK = 1 << 20
 HASHED_AT_ONCE = 256 << 10
@@ -63,7 +64,7 @@ class Facts:
     sha256: str | None = None
     """Where it was asked for, in hex."""
     data: bytes | None = attrs.field(default=None, repr=False)
-    """All of a small file, where it was read at once."""
+    """All of a small file, where it was read at once and may be kept."""
 
 
 Reach = Literal["head", "crc32c", "digests"]
@@ -90,10 +91,10 @@ class Digesting:
         if self._sha256 is not None:
             self._sha256.update(data)
 
-    def facts(self, stamp: Stamp | None = None) -> Facts:
+    def facts(self, stamp: Stamp | None = None, data: bytes | None = None) -> Facts:
         """Return what was found."""
         sha256 = self._sha256.hexdigest() if self._sha256 is not None else None
-        return Facts(self.size, self.crc32c, self.family, stamp, sha256)
+        return Facts(self.size, self.crc32c, self.family, stamp, sha256, data)
 
 
 def shown(text: str) -> str:
@@ -227,16 +228,17 @@ def examine_path(path: str, reach: Reach, stop: threading.Event | None = None) -
         if reach == "head":
             return Facts(status.st_size, None, sniff(os.read(descriptor, SNIFF_BYTES)), Stamp.of(status))
         found = Digesting(reach)
+        # What may be kept is read into memory of its own size, which the next file can take once it was sent.
+        count = status.st_size + 1 if status.st_size <= LOCAL_FILE else CHUNK
         first = b""
-        while data := os.read(descriptor, CHUNK):
+        while data := os.read(descriptor, count):
             found.update(data)
             first = first or data
             if stop is not None and stop.is_set():
                 raise OSError(errno.ECANCELED, "given up", path)
         if found.size != status.st_size:
             raise SourceChangedError(f"{path} changed while it was read")
-        facts = found.facts(Stamp.of(status))
-        return attrs.evolve(facts, data=first) if len(first) == facts.size else facts
+        return found.facts(Stamp.of(status), first if len(first) == found.size <= LOCAL_FILE else None)
     finally:
         os.close(descriptor)
 

@@ -281,8 +281,7 @@ class RemoteSource:
         except BaseException:
             self._drop()
             raise
-        facts = found.facts()
-        return attrs.evolve(facts, data=first) if len(first) == found.size else facts
+        return found.facts(data=first if len(first) == found.size else None)
 
     def _keep(self, data: bytes) -> None:
         """Copy the next bytes; a copy that cannot be whole is dropped, and the file is read again."""

@@ -71,7 +71,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("resource",),
     ),
     "server": (
-        ("config", "log"),
+        ("config", "log", "asked"),
         ("http", "disk"),
         ("objects",),
         ("s3",),
@@ -80,7 +80,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("store", "contents"),
         ("documents", "turns", "removal", "middleware", "sweeping"),
         ("ingestion",),
-        ("shared_ingestion", "shared_identity", "identifiers"),
+        ("shared_ingestion", "shared_identity", "identifiers", "receiving"),
         ("housekeeping",),
         ("parts",),
         ("context",),

@@ -10,7 +10,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -303,6 +303,37 @@ def add_store(parser: argparse.ArgumentParser) -> None:
         help="keep bytes in this S3 bucket, s3://BUCKET/PREFIX, not in the folder (or VI_STORE)",
     )
     parser.add_argument("--store-endpoint", metavar="URL", help="address of an S3 store other than AWS")
+
+
+def add_ways(parser: argparse.ArgumentParser) -> None:
+    """Add whether bytes pass the service or go straight to its store and from there."""
+    parser.add_argument(
+        "--uploads",
+        type=_one_of("through", "direct"),
+        default=os.environ.get("VI_UPLOADS") or "through",
+        metavar="WAY",
+        help="with --store: let clients send bytes through the service, or direct to the store (or VI_UPLOADS; "
+        "default: through)",
+    )
+    parser.add_argument(
+        "--downloads",
+        type=_one_of("redirect", "direct", "through"),
+        default=os.environ.get("VI_DOWNLOADS") or None,
+        metavar="WAY",
+        help="with --store: let clients fetch bytes by a redirect to the store, direct from it, or through the service "
+        "(or VI_DOWNLOADS; default: direct with --uploads direct, else redirect)",
+    )
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    """Return a reader of one of several words; unlike ``choices`` it reads what the environment says too."""
+
+    def read(text: str) -> str:
+        if text not in allowed:
+            raise argparse.ArgumentTypeError(f"must be {' or '.join(allowed)}, not {text[:40]!r}")
+        return text
+
+    return read
 
 
 def add_consent(parser: argparse.ArgumentParser, *, of_deletions: bool = True) -> None:

@@ -49,12 +49,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     )
     options.add_store(parser)
     parser.add_argument("--store-public-url", metavar="URL", help="address at which clients reach the store")
-    parser.add_argument(
-        "--downloads",
-        choices=["redirect", "through"],
-        default="redirect",
-        help="with --store: let clients fetch bytes from the store, or through the service (default: %(default)s)",
-    )
+    options.add_ways(parser)
     parser.add_argument(
         "--drain",
         type=options.seconds,
@@ -100,6 +95,7 @@ def run(given: argparse.Namespace) -> int:
         store=given.store,
         store_endpoint=given.store_endpoint,
         store_public_url=given.store_public_url,
+        uploads=given.uploads,
         downloads=given.downloads,
         drain_seconds=given.drain,
         access_log=given.access_log,
@@ -187,6 +183,7 @@ def _detach(given: argparse.Namespace) -> int:
         "store": given.store,
         "store-endpoint": given.store_endpoint,
         "store-public-url": given.store_public_url,
+        "uploads": given.uploads,
         "downloads": given.downloads,
         "public-url": given.public_url,
         "tls-cert": given.tls_cert,

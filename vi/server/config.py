@@ -8,6 +8,8 @@ from typing import Literal
 import attrs
 
 MIB = 1 << 20
+LONGEST_SECONDS = 7 * 24 * 3600
+"""How long a signed address of an S3 store may live at most; stores set this limit."""
 IN_WORKER = "VI_INSPECTION_WORKER"
 """Set in the environment of every process that looks at images: no service starts there."""
 
@@ -53,8 +55,11 @@ class ServiceConfig:
     """Address of an S3 store other than AWS."""
     store_public_url: str | None = None
     """Address at which clients reach the store, where it is not the one that the service uses."""
-    downloads: Literal["redirect", "through"] = "redirect"
-    """With *store*: whether clients fetch bytes from there, at a signed address, or through the service."""
+    uploads: Literal["through", "direct"] = "through"
+    """Whether clients send bytes through the service, or to the *store*, at signed addresses."""
+    downloads: Literal["redirect", "direct", "through"] | None = None
+    """With *store*: whether clients fetch bytes from there, by a redirect of the service or at signed addresses in
+    listings, or through the service; None: ``direct`` if *uploads* are, else ``redirect``."""
     sweep_seconds: float = 1
     """How often expired sessions are looked for."""
     inspection_workers: int | None = None
@@ -66,6 +71,13 @@ class ServiceConfig:
     """PEM file with the certificate's key, when it is not in the same file."""
     allowed_hosts: frozenset[str] = attrs.field(default=frozenset(), converter=frozenset)
     """Host names accepted beside localhost and the address listened on."""
+
+    @property
+    def downloading(self) -> str:
+        """How clients fetch bytes."""
+        if self.store is None:
+            return "through"
+        return self.downloads or ("direct" if self.uploads == "direct" else "redirect")
 
     @property
     def scheme(self) -> str:

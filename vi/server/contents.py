@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from .http.signing import Signer
 from .http.storage_paths import DOWNLOAD, THUMBNAIL
+from .objects import Addresses
 
 _REMEMBERED = 20_000
 
@@ -41,11 +42,13 @@ class Contents:
         self._life = int(seconds * 1000)
         self._recent: OrderedDict[str, StoredObject] = OrderedDict()
 
-    def writer(self, dataset_id: str, origin: str, now: int) -> Callable[..., str]:
+    def writer(self, dataset_id: str, origin: str, now: int, addresses: Addresses | None = None) -> Callable[..., str]:
         """Return what writes the signed URLs of an asset as JSON text (sections 3.4 and 8.3).
 
-        It takes the columns that `store.assets.OF_URLS` names, in their order.
+        It takes the columns that `store.assets.OF_URLS` names, in their order. With *addresses* URLs lead to the store.
         """
+        if addresses is not None:
+            return self._direct_writer(now, addresses)
         expiry = now + self._life
         sign = self._signer.signing("GET", expiry)
         start = f'{{"url":{quoted(origin)[:-1]}'  # paths and signatures have nothing that JSON would escape
@@ -60,6 +63,20 @@ class Contents:
             if has_thumbnail:
                 path = THUMBNAIL.format(dataset=dataset_id, asset=asset_id, blob=known.blob)
                 thumbnail = f"{start}{sign(path)}{end}"
+            return f'{{"asset":{of_asset},"thumbnail":{thumbnail}}}'
+
+        return write
+
+    def _direct_writer(self, now: int, addresses: Addresses) -> Callable[..., str]:
+        expiry, seconds = now + self._life, self._life / 1000
+
+        def signed(url: str) -> str:
+            return f'{{"url":{quoted(url)},"expiry":{expiry},"headers":{{}},"method":"GET"}}'
+
+        def write(asset_id: str, filename: str, has_thumbnail: bool, *stored: Any) -> str:
+            known = StoredObject(*stored)
+            of_asset = signed(addresses.download(known.blob, known.mime, filename, seconds))
+            thumbnail = signed(addresses.thumbnail(known.blob, seconds)) if has_thumbnail else "null"
             return f'{{"asset":{of_asset},"thumbnail":{thumbnail}}}'
 
         return write

@@ -16,8 +16,8 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
-from functools import partial
+from contextlib import asynccontextmanager, nullcontext, suppress
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ import sqlalchemy as sa
 
 from .. import _checksums
 from ..codes import FileCode
+from .asked import Asked
 from .config import ServiceConfig
 from .disk.room import Room
 from .http.api_errors import ApiError
@@ -61,6 +62,8 @@ class OpenSession:
     seq: int
     id: str
     expiry: int
+    direct: bool
+    """Whether clients send to the store itself; then `Receiving` sees what arrives, and what does not."""
     seen: set[int] = attrs.Factory(set)
     """Files that an object has arrived for."""
     arriving: Counter[int] = attrs.Factory(Counter)
@@ -119,6 +122,8 @@ class Ingestion:
         self._tasks: set[asyncio.Task[None]] = set()
         self._recording: set[asyncio.Task[None]] = set()
         self._joining: dict[str, asyncio.Task[None]] = {}
+        self.asked: Asked = Asked()
+        """Sessions of clients that send to the store itself."""
         self.changed: Callable[[Sequence[str]], None] = lambda asset_ids: None
         """Told the ids of assets whose bytes were replaced."""
 
@@ -157,8 +162,7 @@ class Ingestion:
         """Take in a session that was made, or that a repeated request has made before."""
         if row.id in self._open:
             return self._open[row.id]
-        session = OpenSession(row.seq, row.id, row.expiry)
-        self._open[row.id] = session
+        session = self._open[row.id] = opened(row)
         return session
 
     def closed(self, session_ids: Sequence[str]) -> None:
@@ -173,7 +177,7 @@ class Ingestion:
         session = self._open.get(session_id)
         if session is None or self._stopping:
             return
-        with suppress(TimeoutError):
+        with self.asked.waiting(session_id) if session.direct else nullcontext(), suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await session.ended.wait()
 
@@ -201,7 +205,7 @@ class Ingestion:
             raise ApiError(410, f"Ingestion session {session_id} has ended")
         return session
 
-    async def arrived(self, session: OpenSession, index: int, blob: str | None, size: int, crc32c: int) -> None:
+    async def arrived(self, session: OpenSession, index: int, blob: str | None, size: int, crc32c: int | None) -> None:
         """Note an object as arrived, together with whatever else arrives now; raises 410 if its session has ended."""
         arrival = Arrival(session.seq, index, blob, size, crc32c, repeated=index in session.seen)
         session.seen.add(index)
@@ -399,9 +403,13 @@ class Ingestion:
     async def expire(self) -> None:
         """Give up on the files of expired sessions that have not arrived."""
         now = self._clock()
-        for session in [session for session in self._open.values() if session.expiry <= now]:
+        for session in [one for one in self._open.values() if one.expiry <= now and not one.direct]:
             # A file that does not arrive now cannot begin to, its URL has ended too; one in parts shows in its row.
-            await self._settle(partial(give_up, session=session, busy=list(session.arriving), now=now))
+            await self.give_up(session, now)
+
+    async def give_up(self, session: OpenSession, now: int) -> None:
+        """Give up on the files of an expired session that have not arrived."""
+        await self._settle(partial(_give_up, session=session, busy=list(session.arriving), now=now))
 
     async def _sweep(self) -> None:
         tidied = 0
@@ -440,14 +448,24 @@ class Ingestion:
             parts = await self._database.read(partial(multipart.parts, seq=upload.seq))
             if len(parts) != upload.part_count:
                 return  # another process has joined them
-            with self._room.taking(upload.size):
-                blob = await self._blobs.join_parts(upload.session_id, upload.id, [part.file for part in parts])
-            crc, size = 0, 0
-            for part in parts:
-                crc = _checksums.combine(crc, part.crc32c, part.size)
-                size += part.size
-            await self.arrived(session, upload.idx, blob, size, crc)
+            size = sum(part.size for part in parts)
+            blob: str | None
+            crc: int | None = None
+            if upload.begun is None:
+                with self._room.taking(upload.size):
+                    blob = await self._blobs.join_parts(upload.session_id, upload.id, [part.file for part in parts])
+                crc = reduce(lambda known, part: _checksums.combine(known, part.crc32c, part.size), parts, 0)
+            else:
+                assert self._blobs.direct is not None
+                sent = [(part.number, part.etag) for part in parts]
+                blob = await self._blobs.direct.complete(upload.session_id, upload.id, upload.begun, sent)
+            await self.arrived(session, upload.idx, blob, 0 if blob is None else size, crc)
         await self._remove(await self._database.write(partial(multipart.finish, row=upload, now=self._clock())))
+
+
+def opened(row: sa.Row[Any]) -> OpenSession:
+    """Return the session of a row."""
+    return OpenSession(row.seq, row.id, row.expiry, row.watched is not None)
 
 
 def _groups(wanted: Sequence[_Wanted], most: int | None) -> Iterator[Sequence[_Wanted]]:
@@ -480,7 +498,7 @@ def _announced(connection: sa.Connection, batch: Sequence[Arrival]) -> dict[tupl
     return found
 
 
-def give_up(connection: sa.Connection, session: OpenSession, busy: list[int], now: int) -> settling.Settled:
+def _give_up(connection: sa.Connection, session: OpenSession, busy: list[int], now: int) -> settling.Settled:
     """Expire a session's files that have not arrived, except *busy*."""
     settled = settling.Settled()
     row = connection.execute(

@@ -2,16 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
+
+import attrs
 
 from .disk.blobs import Staging
 
 
 class StoreUnavailableError(Exception):
     """The store does not answer, fails or refuses, which says nothing about the object; the text is a code of it."""
+
+
+@attrs.frozen
+class Received:
+    """What a client has sent to the store itself for a file; *index* is None for an address that was not given."""
+
+    key: str
+    index: int | None
+    size: int
+    etag: str
+
+
+class Addresses(Protocol):
+    """Signs addresses of the store for one answer; *seconds* say how long each lives."""
+
+    def upload(self, session: str, index: int, seconds: float, headers: Mapping[str, str]) -> str:
+        """Return where a file of a session is sent, with these *headers* and no others in their place."""
+        ...
+
+    def part(
+        self, session: str, upload: str, begun: str, number: int, seconds: float, headers: Mapping[str, str]
+    ) -> str:
+        """Return where a part of a multipart upload is sent."""
+        ...
+
+    def download(self, blob: str, mime: str, filename: str, seconds: float) -> str:
+        """Return where an object is fetched; the address ends in *filename*."""
+        ...
+
+    def thumbnail(self, blob: str, seconds: float) -> str:
+        """Return where the thumbnail of an object is fetched."""
+        ...
+
+
+class DirectStore(Protocol):
+    """A store that clients send to themselves.
+
+    What they send may be replaced until its address has ended. So it lies apart, and becomes an object by `keep`.
+    """
+
+    async def addresses(self) -> Addresses:
+        """Return what signs addresses for one answer."""
+        ...
+
+    async def received(self, session: str, most: int) -> list[Received]:
+        """Return what was sent for a session, at most *most*."""
+        ...
+
+    async def keep(self, session: str, received: Received) -> str | None:
+        """Make an object of what was sent and return its id; None when it is not there any more, or was replaced."""
+        ...
+
+    async def forget(self, received: Sequence[Received]) -> None:
+        """Remove what was sent."""
+        ...
+
+    async def begin(self, session: str, upload: str, mime: str) -> str:
+        """Begin a multipart upload and return the id that the store gives it."""
+        ...
+
+    async def part_size(self, session: str, upload: str, begun: str, number: int, etag: str) -> int | None:
+        """Return the bytes of the part that was sent and answered with *etag*; None when it does not exist."""
+        ...
+
+    async def complete(self, session: str, upload: str, begun: str, parts: Sequence[tuple[int, str]]) -> str | None:
+        """Make an object of parts, each a number and an ETag, and return its id; None when they are not there."""
+        ...
 
 
 class ObjectStore(Protocol):
@@ -44,6 +113,11 @@ class ObjectStore(Protocol):
 
     async def download_url(self, blob: str, mime: str, method: str) -> str:
         """Return an address at which the store answers *method*, GET or HEAD, for the next minutes."""
+        ...
+
+    @property
+    def direct(self) -> DirectStore | None:
+        """The same store, for clients that send to it themselves; None where all bytes pass the service."""
         ...
 
     async def put(self, data: bytes, session: str) -> str:
@@ -105,3 +179,8 @@ class ObjectStore(Protocol):
     async def aclose(self) -> None:
         """Wait for what is being written."""
         ...
+
+
+def picture_type(data: bytes) -> str:
+    """Return the type of a thumbnail or preview."""
+    return "image/webp" if data[8:12] == b"WEBP" else "image/jpeg"

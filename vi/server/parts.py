@@ -13,7 +13,7 @@ import attrs
 
 from .._disk import write_private
 from ..errors import ViConfigurationError
-from .config import Folder, ServiceConfig
+from .config import LONGEST_SECONDS, Folder, ServiceConfig
 from .contents import Contents
 from .disk.blobs import Blobs
 from .disk.own import read_own
@@ -88,6 +88,11 @@ async def open_parts(stack: AsyncExitStack, folder: Folder, config: ServiceConfi
         await _remove_orphans(database, blobs, removal)
         await removal.resume(await removal.left())
     await ingestion.resume()
+    if blobs.direct is not None:
+        from .receiving import Receiving
+
+        receiving = Receiving(database, blobs.direct, ingestion, clock)
+        stack.push_async_callback(end, asyncio.create_task(receiving.run(), name="vi-receiving"))
     if config.store is not None:
         sweep = _sweep_sessions(database, blobs, identity, clock, removal)
         stack.push_async_callback(end, asyncio.create_task(sweep, name="vi-sessions"))
@@ -138,6 +143,7 @@ async def _open_shared(
 
 async def _open_store(folder: Folder, identity: Identity, config: ServiceConfig, *, shared: bool) -> ObjectStore:
     """Open the folder of bytes, or the bucket that is named: rows of one are never served with another."""
+    _check_direct(config)
     before = read_own(folder.store_named).decode() if folder.store_named.exists() else None
     if config.store is None:
         if before is not None:
@@ -162,10 +168,26 @@ async def _open_store(folder: Folder, identity: Identity, config: ServiceConfig,
         )
     from .s3.store import S3Store
 
-    redirects = config.downloads == "redirect"
+    redirects = config.downloading != "through"
     store = await S3Store.open(address, identity.organization_id, folder.bytes, redirects=redirects)
     write_private(folder.store_named, str(address).encode())
     return store
+
+
+def _check_direct(config: ServiceConfig) -> None:
+    """Raise `ViConfigurationError` for ways of the bytes that the store does not have."""
+    for option, value in (("--uploads", config.uploads), ("--downloads", config.downloads)):
+        if value == "direct" and config.store is None:
+            raise ViConfigurationError(
+                f"{option} direct needs an S3 store.",
+                suggestion="Name it by --store or VI_STORE; a service with a folder receives and sends bytes itself.",
+            )
+    longest = max(config.upload_url_seconds, config.download_url_seconds)
+    if "direct" in (config.uploads, config.downloading) and longest > LONGEST_SECONDS:
+        raise ViConfigurationError(
+            f"Signed addresses of a store live at most {LONGEST_SECONDS} seconds, not {longest:.0f}.",
+            suggestion="Lower upload_url_seconds and download_url_seconds.",
+        )
 
 
 async def _sweep_sessions(

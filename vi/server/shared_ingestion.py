@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from .http.api_errors import ApiError
-from .ingestion import ROUNDS, Ingestion, OpenSession, give_up
+from .ingestion import ROUNDS, Ingestion, OpenSession, opened
 from .store import claims
 from .store.claims import Place
 from .store.schema import SessionState, ingestion_session
@@ -128,8 +128,7 @@ class SharedIngestion(Ingestion):
         """Give up on the files of expired sessions that have not arrived, whoever made them."""
         now = self._clock()
         for row in await self._database.read(partial(claims.expired, now=now)):
-            session = self._open.get(row.id) or OpenSession(row.seq, row.id, row.expiry)
-            await self._settle(partial(give_up, session=session, busy=list(session.arriving), now=now))
+            await self.give_up(self._open.get(row.id) or opened(row), now)
 
     # Objects.
 

@@ -64,7 +64,7 @@ class SessionSweep:
             left = await self._store.left(session_id)
             known = await self._database.read(partial(mentioned, blobs=left))
             await self._remove([blob for blob in left if blob not in known])
-            await self._store.remove_all_parts(session_id)
+            await self._store.remove_unfinished(session_id)
         if ended:
             await self._store.note_swept(self._organization_id, ended[-1][1])
         return len(ended) >= _AT_ONCE

@@ -178,6 +178,11 @@ class Blobs:
         """Raise: objects of a folder have no URLs of their own."""
         raise NotImplementedError
 
+    @property
+    def direct(self) -> None:
+        """None: nobody but the service writes to a folder."""
+        return None
+
     async def put(self, data: bytes, session: str) -> str:
         """Store a small object and return its id, once it is on disk."""
         pending = _Pending(data, asyncio.get_running_loop().create_future())

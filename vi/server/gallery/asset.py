@@ -14,8 +14,9 @@ from ..._show.units import exact_size, size
 from ..contents import StoredObject
 from ..context import CONTEXT, Context
 from ..disk import previews
-from ..handlers.storage import content_type_of, send_thumbnail
+from ..handlers.storage import send_thumbnail
 from ..http.api_errors import invalid, not_found
+from ..objects import picture_type
 from ..serving import serve_bytes, serve_object
 from ..store import assets, datasets
 from ..store.paging import Position
@@ -198,7 +199,7 @@ async def send_preview(request: web.Request) -> web.StreamResponse:
     data = await context.ingestion.make_preview(row, side)
     if data is None:
         return await send_small(request)
-    answer = serve_bytes(request, data, content_type_of(data), f'"{row.blob}-{side}"')
+    answer = serve_bytes(request, data, picture_type(data), f'"{row.blob}-{side}"')
     answer.headers["Cache-Control"] = "private, no-cache"
     return answer
 

@@ -107,7 +107,7 @@ async def list_(request: web.Request) -> web.Response:
         return row.id, asked.read(connection, statement, keys, descending=descending)
 
     dataset_id, page = await context.database.read(read)
-    write = _writer(request, dataset_id, with_contents)
+    write = await _writer(request, dataset_id, with_contents)
     return text_answer(asked.text(map(write, page.rows), page))
 
 
@@ -116,11 +116,13 @@ def _columns(context: Context, dataset_id: str, with_contents: bool) -> tuple[sa
     return (context.documents.asset_text(dataset_id), *(assets.OF_URLS if with_contents else ()))
 
 
-def _writer(request: web.Request, dataset_id: str, with_contents: bool) -> Callable[[sa.Row[Any]], str]:
+async def _writer(request: web.Request, dataset_id: str, with_contents: bool) -> Callable[[sa.Row[Any]], str]:
     if not with_contents:
         return operator.itemgetter(0)
     context, end = request.app[CONTEXT], len(assets.OF_URLS) + 1
-    urls = context.contents.writer(dataset_id, context.origin(request), context.clock())
+    direct = context.blobs.direct if context.config.downloading == "direct" else None
+    addresses = None if direct is None else await direct.addresses()
+    urls = context.contents.writer(dataset_id, context.origin(request), context.clock(), addresses)
     return lambda row: f'{row[0][:-1]},"contents":{urls(*row[1:end])}}}'
 
 
@@ -148,7 +150,8 @@ async def get(request: web.Request) -> web.Response:
         return row.id, assets.find(connection, row.seq, asset_id, *_columns(context, row.id, with_contents))
 
     dataset_id, row = await context.database.read(read)
-    return text_answer(_writer(request, dataset_id, with_contents)(row))
+    write = await _writer(request, dataset_id, with_contents)
+    return text_answer(write(row))
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -209,7 +212,7 @@ async def lookup(request: web.Request) -> web.Response:
     dataset_id, rows = await context.database.read(read)
     if len(rows) > _MOST_FOUND:
         raise invalid(f"more than {_MOST_FOUND} assets have these names: ask for fewer", "spec.filenames")
-    write = _writer(request, dataset_id, with_contents)
+    write = await _writer(request, dataset_id, with_contents)
     return text_answer(f'{{"items":[{",".join(map(write, rows))}],"nextPage":null,"prevPage":null}}')
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from functools import partial
 from typing import Any
 
 import attrs
 import sqlalchemy as sa
 from aiohttp import web
 
-from ..context import CONTEXT
+from ..context import CONTEXT, Context
 from ..http.api_errors import ApiError, invalid, not_found
 from ..http.reading import read_json, structure
 from ..http.storage_paths import PART, storage_path
@@ -20,6 +21,8 @@ from ..store.schema import UploadState
 from .answers import json_answer, text_answer
 
 PART_TYPE = "application/octet-stream"
+SMALLEST_PART = 5 << 20
+"""Bytes of a part but the last of an upload straight to a store: a limit of the stores."""
 
 
 @attrs.define
@@ -55,11 +58,11 @@ async def create(request: web.Request) -> web.Response:
     name, now, claim = context.dataset_name(request), context.clock(), context.claim(request, raw)
     identifier = context.new_id()
 
-    def make(connection: sa.Connection) -> str:
+    def make(connection: sa.Connection) -> tuple[str, sa.Row[Any]]:
         dataset = datasets.find(connection, context.organization_id, name)
         before = idempotency.find(connection, claim, now)
         if before is not None:
-            return before.body or ""
+            return before.body or "", multipart.find(connection, dataset.seq, before.reference)
         item = multipart.find_item(connection, dataset.seq, spec.ingestion_id, spec.filename, spec.size_bytes)
         context.room.require(item.size)
         quota = context.config.quota_bytes
@@ -78,7 +81,7 @@ async def create(request: web.Request) -> web.Response:
                 "filename": spec.filename,
                 "content_type": spec.content_type,
                 "size": spec.size_bytes,
-                "part_count": multipart.part_count(spec.size_bytes, context.config.part_bytes),
+                "part_count": _part_count(context, item, spec.size_bytes),
                 "state": UploadState.OPEN,
                 "expiry": item.expiry,
                 "created": now,
@@ -87,9 +90,26 @@ async def create(request: web.Request) -> web.Response:
         )
         body = json.dumps(context.documents.multipart_upload(row, dataset.id), separators=(",", ":"))
         idempotency.keep(connection, claim, idempotency.Made(row.id, body), now)
-        return body
+        return body, row
 
-    return text_answer(await context.database.write(make), 201)
+    body, row = await context.database.write(make)
+    if row.watched is not None and row.begun is None and row.state == UploadState.OPEN:
+        await _begin(context, row)
+    return text_answer(body, 201)
+
+
+def _part_count(context: Context, session: sa.Row[Any], size: int) -> int:
+    count = multipart.part_count(size, context.config.part_bytes)
+    if session.watched is None:
+        return count
+    return min(count, max(1, size // SMALLEST_PART))
+
+
+async def _begin(context: Context, row: sa.Row[Any]) -> None:
+    """Begin an upload in the store, unless a repetition of the same request has done so by now."""
+    assert context.blobs.direct is not None
+    begun = await context.blobs.direct.begin(row.session_id, row.id, row.content_type or PART_TYPE)
+    await context.database.write(partial(multipart.note_begun, seq=row.seq, begun=begun))
 
 
 def _find(connection: sa.Connection, request: web.Request) -> sa.Row[Any]:
@@ -117,15 +137,24 @@ async def part_url(request: web.Request) -> web.Response:
         return row
 
     row = await context.database.write(extend)
-    size = multipart.part_size(row.size, row.part_count, number)
-    path = storage_path(PART, upload=row.id, number=number)
-    url = context.signer.sign("PUT", path, expiry, size=size, content_type=PART_TYPE)
+    headers = {"Content-Type": PART_TYPE}
+    if row.watched is not None:
+        assert context.blobs.direct is not None
+        if row.begun is None:
+            raise ApiError(409, f"Multipart upload {row.id} has not begun; create another one")
+        addresses, seconds = await context.blobs.direct.addresses(), context.config.upload_url_seconds
+        # The length is not signed, because some clients send parts without one; `complete_part` compares it.
+        url = addresses.part(row.session_id, row.id, row.begun, number, seconds, headers)
+    else:
+        size = multipart.part_size(row.size, row.part_count, number)
+        path = storage_path(PART, upload=row.id, number=number)
+        url = context.origin(request) + context.signer.sign("PUT", path, expiry, size=size, content_type=PART_TYPE)
     return json_answer(
         {
             "method": "PUT",
-            "url": context.origin(request) + url,
+            "url": url,
             "expiry": expiry,
-            "headers": {"Content-Type": PART_TYPE},
+            "headers": headers,
             "responseHeaders": ["ETag"],
             "responseBody": False,
         }
@@ -144,11 +173,30 @@ async def complete_part(request: web.Request) -> web.Response:
     if "etag" not in headers:
         raise invalid("responseHeaders must hold ETag", "responseHeaders.ETag")
 
+    row = await context.database.read(partial(_find, request=request))
+    if row.begun is not None:
+        await _note_sent(context, row, number, headers["etag"])
+
     def complete_(connection: sa.Connection) -> None:
         multipart.complete_part(connection, _find(connection, request), number, headers["etag"])
 
     await context.database.write(complete_)
     return json_answer({})
+
+
+async def _note_sent(context: Context, row: sa.Row[Any], number: int, etag: str) -> None:
+    """Note a part that was sent to the store itself as stored, if the store has it and it is of its size."""
+    assert context.blobs.direct is not None
+    multipart.require_open(row)
+    multipart.require_part(row, number)
+    size = await context.blobs.direct.part_size(row.session_id, row.id, row.begun, number, etag)
+    if size is None:
+        return
+    wanted = multipart.part_size(row.size, row.part_count, number)
+    if size != wanted:
+        raise ApiError(400, f"Part {number} must be {wanted} bytes, not {size}")
+    part = multipart.Part(number, "", etag, 0, size)
+    await context.database.write(partial(multipart.store_part, identifier=row.id, part=part))
 
 
 def _check_body(text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import quote, unquote
@@ -12,6 +12,7 @@ import attrs
 import sqlalchemy as sa
 from aiohttp import web
 
+from ... import _checksums
 from ..._routes import LONGEST_WAIT, MANAGED_SOURCE, WAIT
 from ..._routes import UPLOAD as UPLOAD_HEADER
 from ...api.resources.datasets.assets.responses import UploadedAssetMetadata
@@ -70,9 +71,10 @@ async def create(request: web.Request) -> web.Response:
     spec = structure(document, SessionRequest).spec
     source = {name: request.match_info.get(name, managed) for name, managed in MANAGED_SOURCE.items()}
     claim = context.claim(request, raw)
-    begun = await begin(context, context.dataset_name(request), source, spec, claim, request.headers.get(UPLOAD_HEADER))
+    label, direct = request.headers.get(UPLOAD_HEADER), context.config.uploads == "direct"
+    begun = await begin(context, context.dataset_name(request), source, spec, claim, label, direct=direct)
     refused = [item for item in begun.items if item.state == ItemState.REFUSED]
-    uploads = _uploads(context, begun.row, begun.items, context.origin(request))
+    uploads = _uploads(begun.items, await _signing(context, begun.row, context.origin(request)), begun.row.expiry)
     document = context.documents.session(begun.row, begun.dataset_id, refused, assets=uploads, as_created=True)
     return json_answer(document, 201)
 
@@ -84,10 +86,12 @@ async def begin(
     spec: SessionSpec,
     claim: Claim | None = None,
     label: str | None = None,
+    *,
+    direct: bool = False,
 ) -> Begun:
     """Create a session for the files of *spec* in the dataset *name*; raises 400 and 404.
 
-    *label* says which upload it belongs to; an invalid one is ignored.
+    *label* says which upload it belongs to; an invalid one is ignored. *direct* if clients send to the store itself.
     """
     _check(spec, context)
     upload, origin = _labelled(label)
@@ -107,6 +111,7 @@ async def begin(
         "expiry": now + int(context.config.upload_url_seconds * 1000),
         "upload": upload,
         "origin": origin,
+        "watched": now if direct else None,
     }
 
     def make(connection: sa.Connection) -> Begun:
@@ -204,22 +209,50 @@ def _items(files: Sequence[UploadedAssetMetadata], now: int, left: int | None) -
     return items
 
 
-def _uploads(context: Context, session: sa.Row[Any], items: Sequence[Any], origin: str) -> list[dict[str, Any]]:
-    """Sign a URL for each file that may be sent; thousands at a time."""
+Signing = Callable[[Any], tuple[str, dict[str, str]]]
+"""Returns where a file is sent, and the headers that it is sent with."""
+
+
+async def _signing(context: Context, session: sa.Row[Any], origin: str) -> Signing:
+    """Return what signs the URL of each file of a session; thousands at a time."""
+    if session.watched is not None:
+        assert context.blobs.direct is not None
+        addresses = await context.blobs.direct.addresses()
+        seconds = (session.expiry - context.clock()) / 1000
+
+        def sign_direct(item: Any) -> tuple[str, dict[str, str]]:
+            headers = {"Content-Type": item.mime}
+            if item.crc32c is not None:
+                headers["x-amz-checksum-crc32c"] = _checksums.to_base64(item.crc32c)
+            # The length is signed and not among the headers: every client sends it by itself, and some refuse it there.
+            signed = {**headers, "Content-Length": str(item.size)}
+            return addresses.upload(session.id, item.idx, seconds, signed), headers
+
+        return sign_direct
     base = storage_path(UPLOAD, session=session.id, index="", filename="")[:-1]
-    sign, expiry = context.signer.sign, session.expiry
+    sign = context.signer.sign
+
+    def sign_own(item: Any) -> tuple[str, dict[str, str]]:
+        path = f"{base}{item.idx}/{quote(item.filename, safe='')}"
+        url = sign("PUT", path, session.expiry, size=item.size, content_type=item.mime)
+        return origin + url, {"Content-Type": item.mime}
+
+    return sign_own
+
+
+def _uploads(items: Sequence[Any], sign: Signing, expiry: int) -> list[dict[str, Any]]:
+    """Describe how each file is sent that may be sent."""
     uploads = []
     for item in items:
         if item.state == ItemState.REFUSED:
             continue
-        path = f"{base}{item.idx}/{quote(item.filename, safe='')}"
-        url = sign("PUT", path, expiry, size=item.size, content_type=item.mime)
+        url, headers = sign(item)
         metadata = {"kind": item.kind, "filename": item.filename, "mime": item.mime, "size": item.size}
         if item.crc32c is not None:
             metadata["crc32c"] = item.crc32c
         if item.custom_metadata is not None:
             metadata["customMetadata"] = item.custom_metadata
-        upload = {"url": origin + url, "expiry": expiry, "method": "PUT", "headers": {"Content-Type": item.mime}}
+        upload = {"url": url, "expiry": expiry, "method": "PUT", "headers": headers}
         uploads.append({"metadata": metadata, "upload": upload})
     return uploads
 

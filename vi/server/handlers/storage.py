@@ -18,6 +18,7 @@ from ..http.api_errors import ApiError, not_found
 from ..http.connections import note_known
 from ..http.reading import PIECE, pieces, read_bytes
 from ..http.storage_paths import DOWNLOAD, PART, THUMBNAIL, UPLOAD, storage_path
+from ..objects import picture_type
 from ..serving import serve_bytes, serve_object
 from ..store import multipart
 from ..store.multipart import Part
@@ -171,12 +172,7 @@ async def send_thumbnail(
         data = None if row is None else await context.ingestion.make_thumbnail(row)
     if data is None:
         raise not_found("Thumbnail of object", blob)
-    return serve_bytes(request, data, content_type_of(data), f'"{blob}"')
-
-
-def content_type_of(picture: bytes) -> str:
-    """Return the type of a thumbnail or preview."""
-    return "image/webp" if picture[8:12] == b"WEBP" else "image/jpeg"
+    return serve_bytes(request, data, picture_type(data), f'"{blob}"')
 
 
 def _find_pictured(connection: sa.Connection, request: web.Request) -> sa.Row[Any] | None:

@@ -26,6 +26,7 @@ from ... import _checksums
 from ...errors import ViConfigurationError
 from ..objects import StoreUnavailableError
 from .address import StoreAddress
+from .presigning import Presigner
 
 _ATTEMPTS = 3
 _CONNECT_SECONDS = 5
@@ -36,7 +37,13 @@ _PAUSE = 0.25
 _CONNECTIONS = 64
 _DELETED_AT_ONCE = 1000
 _COPIED_AT_ONCE = 8
-_NO_OBJECT = frozenset({"NoSuchKey", "NotFound", "404"})
+_REPEATED = 10
+"""How many versions of a part are looked at."""
+_EXAMPLE = "example"
+_NO_OBJECT = frozenset(
+    {"NoSuchKey", "NotFound", "404", "PreconditionFailed", "412", "NoSuchUpload", "InvalidPart", "InvalidPartOrder"}
+)
+"""That which was asked for is not there, or not any more."""
 _FULL = frozenset({"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "507"})
 _LINK_SECONDS = 300
 """How long a download address lives: a client follows the redirect at once, and clocks may differ a little."""
@@ -48,15 +55,21 @@ class Listed:
 
     key: str
     size: int
+    etag: str
+    changed: float
+    """When it was stored, in seconds since 1970 UTC, by the clock of the store."""
 
 
 class Bucket:
     """A bucket that was found to be there; keys are below its prefix."""
 
-    def __init__(self, address: StoreAddress, client: Any, public: Any, parts: AsyncExitStack) -> None:
+    def __init__(
+        self, address: StoreAddress, client: Any, public: Any, credentials: Any, parts: AsyncExitStack
+    ) -> None:
         self._address = address
         self._client = client
         self._public = public
+        self._credentials = credentials
         self._parts = parts
 
     @classmethod
@@ -93,7 +106,7 @@ class Bucket:
                 ) from None
             except (BotoCoreError, ClientError, aiohttp.ClientError, OSError) as error:
                 raise _cannot_open(address, error) from None
-            return cls(address, client, public, parts.pop_all())
+            return cls(address, client, public, await session.get_credentials(), parts.pop_all())
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -102,9 +115,18 @@ class Bucket:
     def _place(self, key: str) -> dict[str, str]:
         return {"Bucket": self._address.bucket, "Key": self._address.prefix + key}
 
-    async def put(self, key: str, data: bytes, crc32c: int) -> None:
+    async def put(self, key: str, data: bytes, crc32c: int, mime: str = "application/octet-stream") -> None:
         """Store an object; bytes that were changed on the way are refused by a store that knows the sum."""
-        await self._call("put_object", **self._place(key), Body=data, ChecksumCRC32C=_checksums.to_base64(crc32c))
+        sum_ = _checksums.to_base64(crc32c)
+        await self._call("put_object", **self._place(key), Body=data, ChecksumCRC32C=sum_, ContentType=mime)
+
+    async def copy(self, source: str, key: str, etag: str) -> None:
+        """Store an object that is what *source* is; raises `FileNotFoundError` when it has another *etag* by now."""
+        await self._call("copy_object", **self._place(key), CopySource=self._place(source), CopySourceIfMatch=etag)
+
+    async def size(self, key: str) -> int:
+        """Return the bytes of an object; raises `FileNotFoundError`."""
+        return int((await self._call("head_object", **self._place(key)))["ContentLength"])
 
     async def put_pieces(self, key: str, pieces: AsyncIterator[bytes]) -> None:
         """Store an object of several *pieces*; each but the last has at least 5 MiB."""
@@ -145,6 +167,37 @@ class Bucket:
                 await asyncio.shield(self._call("abort_multipart_upload", **place))
             raise
 
+    async def begin(self, key: str, mime: str) -> str:
+        """Begin an object whose parts clients send, and return the id that the store gives it."""
+        begun = await self._call("create_multipart_upload", **self._place(key), ContentType=mime)
+        return str(begun["UploadId"])
+
+    async def part(self, key: str, upload: str, number: int) -> list[tuple[str, int]]:
+        """Return ETag and bytes of what was sent as a part: the store may also name what was sent before."""
+        place = {**self._place(key), "UploadId": upload}
+        answer = await self._call("list_parts", **place, PartNumberMarker=number - 1, MaxParts=_REPEATED)
+        return [(one["ETag"], one["Size"]) for one in answer.get("Parts", ()) if one["PartNumber"] == number]
+
+    async def complete(self, key: str, upload: str, parts: Sequence[tuple[int, str]]) -> None:
+        """Make an object of parts, each a number and an ETag; raises `FileNotFoundError` when they are not there."""
+        done = [{"PartNumber": number, "ETag": etag} for number, etag in parts]
+        place = {**self._place(key), "UploadId": upload}
+        await self._call("complete_multipart_upload", **place, MultipartUpload={"Parts": done})
+
+    async def abort_all(self, below: str) -> None:
+        """Abort what was begun and not completed, where keys begin with *below*."""
+        place = {"Bucket": self._address.bucket, "Prefix": self._address.prefix + below}
+        more: dict[str, str] = {}
+        while True:
+            page = await self._call("list_multipart_uploads", **place, **more)
+            for one in page.get("Uploads", ()):
+                with contextlib.suppress(FileNotFoundError):
+                    abort = {"Bucket": self._address.bucket, "Key": one["Key"], "UploadId": one["UploadId"]}
+                    await self._call("abort_multipart_upload", **abort)
+            if not page.get("IsTruncated"):
+                return
+            more = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
     async def read(self, key: str, start: int | None = None, length: int | None = None) -> bytes:
         """Return an object, or a stretch of it; raises `FileNotFoundError`."""
         pieces = [piece async for piece in self.pieces(key, start, length)]
@@ -161,16 +214,34 @@ class Bucket:
         except (BotoCoreError, aiohttp.ClientError, OSError, TimeoutError) as error:
             raise StoreUnavailableError(type(error).__name__) from None
 
-    async def listed(self, below: str) -> list[Listed]:
-        """Return the objects whose keys begin with *below*."""
+    async def listed(self, below: str, most: int | None = None) -> list[Listed]:
+        """Return the objects whose keys begin with *below*, or the first *most* of them."""
         found: list[Listed] = []
         prefix = self._address.prefix
+        at_once = {} if most is None else {"MaxKeys": most}
+        async for page in self._pages(below, **at_once):
+            found += [
+                Listed(one["Key"].removeprefix(prefix), one["Size"], one["ETag"], one["LastModified"].timestamp())
+                for one in page.get("Contents", ())
+            ]
+            if most is not None and len(found) >= most:
+                break
+        return found
+
+    async def folders(self, below: str) -> AsyncIterator[list[str]]:
+        """Yield, some at once, the texts between *below* and the next slash of keys that have one."""
+        start = self._address.prefix + below
+        async for page in self._pages(below, Delimiter="/"):
+            yield [one["Prefix"].removeprefix(start).rstrip("/") for one in page.get("CommonPrefixes", ())]
+
+    async def _pages(self, below: str, **settings: Any) -> AsyncIterator[Any]:
+        place = {"Bucket": self._address.bucket, "Prefix": self._address.prefix + below}
         more: dict[str, str] = {}
         while True:
-            page = await self._call("list_objects_v2", Bucket=self._address.bucket, Prefix=prefix + below, **more)
-            found += [Listed(one["Key"].removeprefix(prefix), one["Size"]) for one in page.get("Contents", ())]
+            page = await self._call("list_objects_v2", **place, **settings, **more)
+            yield page
             if not page.get("IsTruncated"):
-                return found
+                return
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
     async def remove(self, keys: Sequence[str]) -> None:
@@ -187,10 +258,20 @@ class Bucket:
     async def link(self, key: str, mime: str, method: str) -> str:
         """Return a signed address of an object for *method*, GET or HEAD, which the store answers with type *mime*."""
         operation = "head_object" if method == "HEAD" else "get_object"
+        return await self._signed(operation, key, ResponseContentType=mime)
+
+    async def presigner(self) -> Presigner:
+        """Return what signs many addresses at once, for one answer."""
+        example = await self._signed("get_object", _EXAMPLE)
         try:
-            url = await self._public.generate_presigned_url(
-                operation, {**self._place(key), "ResponseContentType": mime}, _LINK_SECONDS
-            )
+            keys = await self._credentials.get_frozen_credentials()
+        except (BotoCoreError, aiohttp.ClientError, OSError) as error:
+            raise StoreUnavailableError(type(error).__name__) from None
+        return Presigner(example, _EXAMPLE, keys.access_key, keys.secret_key, keys.token)
+
+    async def _signed(self, operation: str, key: str, **more: str) -> str:
+        try:
+            url = await self._public.generate_presigned_url(operation, {**self._place(key), **more}, _LINK_SECONDS)
         except (BotoCoreError, aiohttp.ClientError, OSError) as error:
             raise StoreUnavailableError(type(error).__name__) from None
         return str(url)

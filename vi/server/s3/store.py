@@ -13,7 +13,6 @@ import contextlib
 import itertools
 import json
 import logging
-import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,24 +26,23 @@ from ...errors import ViConfigurationError
 from ..disk.blobs import PARTS, Staging
 from ..disk.own import make_own_folder
 from ..disk.previews import Previews
-from ..objects import StoreUnavailableError
+from ..objects import StoreUnavailableError, picture_type
+from . import keys
 from .address import StoreAddress
 from .bucket import Bucket
+from .direct import S3Direct
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 MARKER = "service.json"
 """Says whose bytes a prefix holds, and up to when sessions are swept."""
-_SESSIONS = "sessions/"
 _SMALLEST_PART = 5 << 20
 _PIECE = 8 << 20
 _MOST_PARTS = 10_000
 _COPIED = 1 << 30
 _FETCHED_AT_ONCE = 16
 _TRIES = 3
-_THUMBNAIL = ".thumbnail"
-_BLOB = re.compile(r"([0-9A-Za-z_-]{1,64})\.([0-9a-f]{20})", re.ASCII)
 
 logger: logging.Logger = logging.getLogger("vi.server")
 
@@ -63,6 +61,7 @@ class S3Store:
         self._names = itertools.count()
         self._room = _Room(_COPIED)
         self._redirects = redirects
+        self._direct = S3Direct(bucket)
 
     @classmethod
     async def open(cls, address: StoreAddress, organization_id: str, root: Path, *, redirects: bool) -> S3Store:
@@ -111,7 +110,7 @@ class S3Store:
             try:
                 file = await self._hop(_create, path)
                 try:
-                    async for piece in self._bucket.pieces(_key(blob)):
+                    async for piece in self._bucket.pieces(keys.key_of(blob)):
                         await self._hop(write_all, file, piece)
                 finally:
                     await self._hop(file.close)
@@ -126,16 +125,21 @@ class S3Store:
 
     async def read(self, blob: str, start: int, length: int) -> bytes:
         """Return a stretch of an object; raises `FileNotFoundError` when it is gone."""
-        return await self._bucket.read(_key(blob), start, length)
+        return await self._bucket.read(keys.key_of(blob), start, length)
 
     async def download_url(self, blob: str, mime: str, method: str) -> str:
         """Return a signed address of an object for the next minutes."""
-        return await self._bucket.link(_key(blob), mime, method)
+        return await self._bucket.link(keys.key_of(blob), mime, method)
+
+    @property
+    def direct(self) -> S3Direct:
+        """The same store, for clients that send to it themselves."""
+        return self._direct
 
     async def put(self, data: bytes, session: str) -> str:
         """Store a small object of an upload session and return its id."""
-        blob = _fresh_blob(session)
-        await self._bucket.put(_key(blob), data, _checksums.crc32c(data))
+        blob = keys.fresh_blob(session)
+        await self._bucket.put(keys.key_of(blob), data, _checksums.crc32c(data))
         return blob
 
     def stage(self) -> Staging:
@@ -144,13 +148,13 @@ class S3Store:
 
     async def adopt(self, staged: Staging, session: str) -> str:
         """Store a finished large object of an upload session and return its id."""
-        blob = _fresh_blob(session)
-        await self._send(staged, _key(blob))
+        blob = keys.fresh_blob(session)
+        await self._send(staged, keys.key_of(blob))
         return blob
 
     async def adopt_part(self, staged: Staging, session: str, upload: str, file: str) -> None:
         """Store a finished part of a multipart upload under the name *file*."""
-        await self._send(staged, _part(session, upload, file))
+        await self._send(staged, keys.part_of(session, upload, file))
 
     async def _send(self, staged: Staging, key: str) -> None:
         if staged.size <= 2 * _PIECE:
@@ -172,14 +176,15 @@ class S3Store:
         async def send(blob: str, data: bytes) -> None:
             async with places:
                 with contextlib.suppress(StoreUnavailableError, OSError):
-                    await self._bucket.put(_key(blob) + _THUMBNAIL, data, _checksums.crc32c(data))
+                    key, mime = keys.key_of(blob) + keys.THUMBNAIL, picture_type(data)
+                    await self._bucket.put(key, data, _checksums.crc32c(data), mime)
 
         await _together(send(blob, data) for blob, data in thumbnails)
 
     async def thumbnail(self, blob: str) -> bytes | None:
         """Return the thumbnail of an object; None when it is missing."""
         try:
-            return await self._bucket.read(_key(blob) + _THUMBNAIL)
+            return await self._bucket.read(keys.key_of(blob) + keys.THUMBNAIL)
         except FileNotFoundError:
             return None
 
@@ -193,19 +198,20 @@ class S3Store:
 
     async def remove(self, blobs: Sequence[str]) -> None:
         """Remove objects and their pictures, or after `PARTS` the parts of an upload; ignore missing ones."""
-        keys: list[str] = []
+        doomed: list[str] = []
         for blob in blobs:
             if blob.startswith(PARTS):
                 _, session, upload = blob.split("/")
-                keys += [one.key for one in await self._bucket.listed(_part(session, upload, ""))]
-            elif _is_blob(blob):
-                keys += [_key(blob), _key(blob) + _THUMBNAIL]
+                doomed += [one.key for one in await self._bucket.listed(keys.part_of(session, upload, ""))]
+                await self._bucket.abort_all(keys.key_of(keys.blob_of_upload(session, upload)))
+            elif keys.is_blob(blob):
+                doomed += [keys.key_of(blob), keys.key_of(blob) + keys.THUMBNAIL]
                 await self._hop(self._previews.remove, blob)
-        await self._bucket.remove(keys)
+        await self._bucket.remove(doomed)
 
     async def remove_part(self, session: str, upload: str, file: str) -> None:
         """Remove one part."""
-        await self._bucket.remove([_part(session, upload, file)])
+        await self._bucket.remove([keys.part_of(session, upload, file)])
 
     async def remove_parts(self, session: str, upload: str) -> None:
         """Remove every part of a multipart upload; what the store refuses now goes with the rest of the session."""
@@ -214,11 +220,11 @@ class S3Store:
 
     async def join_parts(self, session: str, upload: str, files: Sequence[str]) -> str:
         """Make one object of parts, inside the store where they are large enough for that."""
-        sources = [_part(session, upload, file) for file in files]
-        sizes = {one.key: one.size for one in await self._bucket.listed(_part(session, upload, ""))}
+        sources = [keys.part_of(session, upload, file) for file in files]
+        sizes = {one.key: one.size for one in await self._bucket.listed(keys.part_of(session, upload, ""))}
         if all(sizes.get(key, 0) >= _SMALLEST_PART for key in sources[:-1]):
-            blob = _fresh_blob(session)
-            await self._bucket.join(_key(blob), sources)
+            blob = keys.fresh_blob(session)
+            await self._bucket.join(keys.key_of(blob), sources)
             return blob
         staged = self.stage()
         try:
@@ -244,12 +250,14 @@ class S3Store:
 
     async def left(self, session: str) -> list[str]:
         """Return the ids of the objects of a session that are in the store, parts and pictures left out."""
-        found = [_blob_of(one.key) for one in await self._bucket.listed(f"{_SESSIONS}{session}/")]
+        found = [keys.blob_at(one.key) for one in await self._bucket.listed(f"{keys.SESSIONS}{session}/")]
         return [blob for blob in found if blob is not None]
 
-    async def remove_all_parts(self, session: str) -> None:
-        """Remove the parts of every upload of a session."""
-        await self._bucket.remove([one.key for one in await self._bucket.listed(f"{_SESSIONS}{session}/parts/")])
+    async def remove_unfinished(self, session: str) -> None:
+        """Remove the parts of every upload of a session, and what clients have sent for it to the store itself."""
+        for below in (keys.part_of(session, "", "").rstrip("/"), keys.sent_to(session, "")):
+            await self._bucket.remove([one.key for one in await self._bucket.listed(below)])
+        await self._bucket.abort_all(f"{keys.SESSIONS}{session}/")
 
     async def swept(self) -> int:
         """Return when the last session ended of those that are swept, in milliseconds since 1970."""
@@ -326,36 +334,6 @@ async def _claim(bucket: Bucket, address: StoreAddress, organization_id: str) ->
 async def _mark(bucket: Bucket, organization_id: str, swept: int) -> None:
     data = json.dumps({"organization_id": organization_id, "swept": swept}).encode()
     await bucket.put(MARKER, data, _checksums.crc32c(data))
-
-
-def _fresh_blob(session: str) -> str:
-    return f"{session}.{secrets.token_hex(10)}"
-
-
-def _is_blob(blob: str) -> bool:
-    if _BLOB.fullmatch(blob):
-        return True
-    logger.warning("The database names %r, which is not a name of the service: nothing is done with it", blob[:80])
-    return False
-
-
-def _key(blob: str) -> str:
-    """Return where an object is; ids come back from the database, and no other text becomes a key."""
-    found = _BLOB.fullmatch(blob)
-    if found is None:
-        _is_blob(blob)
-        raise FileNotFoundError(blob[:80])
-    return f"{_SESSIONS}{found[1]}/{found[2]}"
-
-
-def _blob_of(key: str) -> str | None:
-    session, _, name = key.removeprefix(_SESSIONS).partition("/")
-    blob = f"{session}.{name}"
-    return blob if _BLOB.fullmatch(blob) else None
-
-
-def _part(session: str, upload: str, file: str) -> str:
-    return f"{_SESSIONS}{session}/parts/{upload}/{file}"
 
 
 def _create(path: Path) -> FileIO:

@@ -146,6 +146,10 @@ def ended(connection: sa.Connection, session_ids: Collection[str]) -> list[str]:
 
 
 def expired(connection: sa.Connection, now: int) -> list[sa.Row[Any]]:
-    """Return the open sessions whose time is over."""
-    late = sa.and_(ingestion_session.c.state == SessionState.OPEN, ingestion_session.c.expiry <= now)
-    return list(connection.execute(sa.select(ingestion_session).where(late)))
+    """Return the open sessions whose time is over, but those that are watched until later."""
+    late = (
+        ingestion_session.c.state == SessionState.OPEN,
+        ingestion_session.c.expiry <= now,
+        ingestion_session.c.watched.is_(None),
+    )
+    return list(connection.execute(sa.select(ingestion_session).where(*late)))

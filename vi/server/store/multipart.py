@@ -30,7 +30,7 @@ MAX_PARTS = 10_000
 
 @attrs.frozen
 class Part:
-    """A part whose bytes are on disk under *file*."""
+    """A part whose bytes are stored under *file*; one that was sent to the store itself has no file and CRC32C."""
 
     number: int
     file: str
@@ -87,6 +87,7 @@ _uploads = sa.select(
     ingestion_session.c.ingestion_id,
     ingestion_session.c.dataset_seq,
     ingestion_session.c.state.label("session_state"),
+    ingestion_session.c.watched,
     ingestion_session.c.source_class,
     ingestion_session.c.source_provider,
     ingestion_session.c.source_id,
@@ -132,6 +133,12 @@ def require_part(row: Row, number: int) -> None:
     """Raise 404 for a part that the upload does not have."""
     if not 1 <= number <= row.part_count:
         raise not_found("Part", f"{number} of multipart upload {row.id}")
+
+
+def note_begun(connection: sa.Connection, seq: int, begun: str) -> None:
+    """Record what the store calls an upload, unless it has one already."""
+    upload = sa.and_(multipart_upload.c.seq == seq, multipart_upload.c.begun.is_(None))
+    connection.execute(multipart_upload.update().where(upload).values(begun=begun))
 
 
 def store_part(connection: sa.Connection, identifier: str, part: Part) -> str | None:

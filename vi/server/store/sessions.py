@@ -29,7 +29,8 @@ class Arrival:
     index: int
     blob: str | None
     size: int
-    crc32c: int
+    crc32c: int | None
+    """None where nobody has told: such an object is never taken for one that came before."""
     repeated: bool = False
     tries: int = 0
     """How often it was claimed, where several processes look at files."""
@@ -277,7 +278,8 @@ def _replace(connection: sa.Connection, arrival: Arrival, discarded: list[str]) 
     ).one_or_none()
     if before is None:
         return False
-    same = before.stored_size == arrival.size and before.stored_crc == arrival.crc32c
+    known = arrival.crc32c is not None
+    same = known and before.stored_size == arrival.size and before.stored_crc == arrival.crc32c
     if same and before.state == ItemState.DONE:
         return True
     if before.blob is not None:

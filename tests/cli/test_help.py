@@ -171,6 +171,14 @@ def test_demo_without_its_extra_says_what_to_install(run: Run, monkeypatch: pyte
     assert "pip install 'vi-async-sdk[local]'" in refused.err
 
 
+def test_demo_leaves_out_what_cannot_be_decoded_here(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    shown = run("demo")
+    assert shown.code == 0
+    assert shown.lines[-1] == "40 of 40 files went up, came back, and are the same byte for byte."
+    assert "2 HEIF images left out: pi-heif is not installed." in shown.err
+
+
 def test_help_holds_the_table_of_exit_codes() -> None:
     told = build_parser().format_help()
     assert [line for line in exits.TEXT.splitlines() if line not in told] == []

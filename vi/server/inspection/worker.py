@@ -44,6 +44,8 @@ def main() -> None:
     received = _receive(files)
     asked = next(received)
     limits, alone = InspectionLimits(**asked["limits"]), bool(asked["alone"])
+    if choose := getattr(sys, "set_lazy_imports_filter", None):  # of 3.15: what is imported late could not be opened
+        choose(lambda importing, imported, names: False)
     from . import checking, decoding
 
     decoding.prepare()

@@ -51,6 +51,7 @@ class Running:
                 call.end()
             elif call.loop.is_running():
                 call.loop.call_soon_threadsafe(call.end)
-        with anyio.move_on_after(CLEAN_UP_SECONDS, shield=True):
-            for call in mine:
-                await call.left.wait()
+        if mine:
+            with anyio.move_on_after(CLEAN_UP_SECONDS, shield=True):
+                for call in mine:
+                    await call.left.wait()

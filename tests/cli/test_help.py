@@ -50,6 +50,16 @@ def example(words: tuple[str, ...]) -> list[str]:
     return [line.strip() for line in text.replace("\\\n", " ").splitlines()]
 
 
+def test_the_parser_of_one_command_is_that_of_all() -> None:
+    of_one = {}
+    for command in dict.fromkeys(words[0] for words in VERBS):
+        of_one |= {words: verb for words, verb in leaves(build_parser(command)) if words[0] == command}
+    assert {words: verb.format_help() for words, verb in of_one.items()} == {
+        words: verb.format_help() for words, verb in VERBS.items()
+    }
+    assert {words[0] for words, _ in leaves(build_parser("datasets"))} == {"datasets", "help"}
+
+
 def test_every_verb_has_an_example_of_itself(capsys: pytest.CaptureFixture[str]) -> None:
     for words in VERBS:
         assert any(f"vi-sdk {' '.join(words)}" in line for line in example(words)), words

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,14 @@ class TestDatasets:
         (dataset_id,) = made.lines
         dataset = client.datasets.get(dataset_id)
         assert (dataset.name, dataset.description, dataset.statistic.asset_total) == ("street signs", "north", 0)
+
+    def test_a_short_command_imports_little(self, home: Path) -> None:
+        code = (
+            "import sys, vi.cli; vi.cli.main(['datasets', 'ls']); print([m for m in sys.argv[1:] if m in sys.modules])"
+        )
+        unused = ("anyio._backends._asyncio", "cattrs", "sqlalchemy", "PIL", "tqdm", "vi.cli.moves", "aiohttp.web")
+        done = subprocess.run([sys.executable, "-c", code, *unused], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == "[]"
 
     def test_ls_in_three_forms(self, run: Run, filled: str, client: vi.Client) -> None:
         other = client.datasets.create(name="zwei \x1b[31m rot").dataset_id

@@ -6,7 +6,10 @@ Data goes to stdout, everything else to stderr. The exit codes are in `exits`.
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
+import gc
+import importlib
 import json
 import os
 import sys
@@ -19,24 +22,7 @@ from .._show.console import complain, log_as_asked, report
 from .._show.text import printable
 from .._version import __version__
 from ..errors import ViError
-from . import (
-    account,
-    assets,
-    compare,
-    completion,
-    config,
-    datasets,
-    demo,
-    doctor,
-    exits,
-    moves,
-    refusals,
-    runs,
-    serve,
-    server,
-    transfers,
-    worker,
-)
+from . import exits, refusals
 from .options import VerbParser, add_commands, add_group, add_verb
 
 EXAMPLE = """example:
@@ -55,8 +41,28 @@ ENVIRONMENT = """environment:
 """
 
 
-def build_parser() -> VerbParser:
-    """Return the parser with every verb."""
+_OF_ASSETS = ("assets", "moves", "compare")
+_MODULES = {
+    "datasets": "datasets",
+    "assets": None,
+    "plan": "runs",
+    "transfers": "transfers",
+    "login": "account",
+    "whoami": "account",
+    "config": "config",
+    "doctor": "doctor",
+    "serve": "serve",
+    "server": "server",
+    "worker": "worker",
+    "demo": "demo",
+    "completion": "completion",
+}
+"""The module of each command; those of assets have several."""
+_ABOUT_ALL = ("completion", "help")
+
+
+def build_parser(command: str | None = None) -> VerbParser:
+    """Return the parser with every command, or what reads the words of one *command* alone, which is made sooner."""
     parser = VerbParser(
         prog="vi-sdk",
         description="Move image datasets to and from a Vi dataset service.",
@@ -66,12 +72,11 @@ def build_parser() -> VerbParser:
     )
     parser.add_argument("--version", action="version", version=f"vi-sdk {__version__}")
     verbs = add_commands(parser)
-    datasets.add_to(verbs)
-    group = add_group(verbs, "assets", "list, upload, download, compare and delete assets")
-    for module in (assets, moves, compare):
-        module.add_to(group)
-    for module in (runs, transfers, account, config, doctor, serve, server, worker, demo, completion):
-        module.add_to(verbs)
+    alone = command in _MODULES and command not in _ABOUT_ALL
+    for module in dict.fromkeys([_MODULES[command]] if alone and command is not None else _MODULES.values()):
+        group = verbs if module else add_group(verbs, "assets", "list, upload, download, compare and delete assets")
+        for name in (module,) if module else _OF_ASSETS:
+            importlib.import_module(f".{name}", __name__).add_to(group)
     about = add_verb(verbs, "help", "show the help of a command", "  vi-sdk help assets upload\n")
     about.add_argument("words", nargs="*", metavar="COMMAND", help="the command")
     about.set_defaults(run=lambda given: parser.parse_args([*given.words, "--help"]))
@@ -81,12 +86,14 @@ def build_parser() -> VerbParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    if argv is None:
+        atexit.register(gc.freeze)  # to search all that was imported for garbage would be a tenth of a short command
     _hold_standard_descriptors()
     _let_anything_be_printed()
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in words
     try:
-        given = build_parser().parse_args(words)
+        given = build_parser(words[0] if words else None).parse_args(words)
         log_as_asked()
         code: int = given.run(given)
     except KeyboardInterrupt as error:

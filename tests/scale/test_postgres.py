@@ -14,6 +14,8 @@ import pytest
 sa = pytest.importorskip("sqlalchemy")
 pytest.importorskip("psycopg")
 
+import vi  # noqa: E402
+from vi._samples import make_samples  # noqa: E402
 from vi.errors import ViConfigurationError  # noqa: E402
 from vi.server import ServiceConfig, serve  # noqa: E402
 from vi.server.identity import Identity  # noqa: E402
@@ -71,7 +73,7 @@ async def test_what_an_older_release_kept_in_the_folder_is_taken_over(postgres: 
             assert after.secret_key == before.secret_key
 
 
-async def test_tables_of_another_revision_are_migrated_refused_or_one_ahead(postgres: Any) -> None:
+async def test_tables_of_another_revision_are_migrated_refused_or_one_ahead(postgres: Any, tmp_path: Path) -> None:
     url = postgres.create()
 
     async def at(*statements: str) -> None:
@@ -80,6 +82,7 @@ async def test_tables_of_another_revision_are_migrated_refused_or_one_ahead(post
         await database.aclose()
 
     await at("DROP INDEX ix_ingest_item_waiting", "ALTER TABLE visitor DROP COLUMN access",
+             "ALTER TABLE ingestion_session DROP COLUMN watched", "ALTER TABLE multipart_upload DROP COLUMN begun",
              "UPDATE alembic_version SET version_num = '0005'")  # fmt: skip
     with pytest.raises(ViConfigurationError) as caught:
         await PostgresDatabase.open(url)
@@ -90,7 +93,14 @@ async def test_tables_of_another_revision_are_migrated_refused_or_one_ahead(post
         database.close_blocking()
     # The next release only adds to the tables.
     await at("INSERT INTO visitor (digest, seen, access) VALUES ('d', 1, 'a')",
+             "ALTER TABLE asset ADD COLUMN later text", "CREATE TABLE next_release (one integer)",
              f"UPDATE alembic_version SET version_num = '{int(migrations.HEAD) + 1:04}'")  # fmt: skip
+    async with await serve(tmp_path / "data", config=ServiceConfig(database=url)) as service:
+        key, organization = service.secret_key, service.organization_id
+        async with vi.AsyncClient(secret_key=key, organization_id=organization, endpoint=service.url) as client:
+            dataset = (await client.datasets.create(name="update")).dataset_id
+            assert (await client.assets.upload(dataset, make_samples(tmp_path / "one", count=1))).total_succeeded == 1
+            await client.assets.delete(dataset, filename=(await client.assets.list(dataset)).items[0].filename)
     await at(f"UPDATE alembic_version SET version_num = '{int(migrations.HEAD) + 2:04}'")
     with pytest.raises(ViConfigurationError, match="another release"):
         await PostgresDatabase.open(url)

@@ -22,8 +22,9 @@ _START_SECONDS = 60
 class Postgres:
     """A running server that makes databases."""
 
-    def __init__(self, folder: Path, start: Callable[[], bool]) -> None:
+    def __init__(self, folder: Path, programs: Path, start: Callable[[], bool]) -> None:
         self._folder = folder
+        self._programs = programs
         self._start = start
         self._numbers = itertools.count()
 
@@ -46,7 +47,7 @@ class Postgres:
             start = [*control, "-o", settings, "-l", str(folder / "log"), "start"]
             _run(user, start)
             try:
-                yield cls(folder, lambda: _runs(user, start))
+                yield cls(folder, programs, lambda: _runs(user, start))
             finally:
                 _run(user, [*control, "-m", "immediate", "stop"])
 
@@ -80,6 +81,18 @@ class Postgres:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")
         return self.url(name)
+
+    def dump(self, url: str) -> bytes:
+        """Return what `pg_dump` writes of a database."""
+        return self._program(["pg_dump", f"--dbname={url}"])
+
+    def restore(self, dump: bytes, url: str) -> None:
+        """Put what `dump` returned into an empty database."""
+        self._program(["psql", "--quiet", "--set=ON_ERROR_STOP=1", f"--dbname={url}"], dump)
+
+    def _program(self, words: Sequence[str], given: bytes = b"") -> bytes:
+        command = [str(self._programs / words[0]), *words[1:]]
+        return subprocess.run(command, input=given, stdout=subprocess.PIPE, check=True).stdout
 
 
 def _programs() -> Path:

@@ -50,14 +50,15 @@ def _fold_function() -> str:
 
 def functions() -> tuple[str, str]:
     """Return the statements that make `vi_fold` and `vi_fold_json`."""
-    return _fold_function(), _FOLD_JSON
+    return _fold_function(), FOLD_JSON
 
 
-_FOLD_JSON = (
-    "CREATE FUNCTION vi_fold_json(jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $fold$ SELECT "
-    "coalesce(jsonb_object_agg(key, CASE jsonb_typeof(value) WHEN 'string' THEN to_jsonb(vi_fold(value #>> '{}')) "
-    "ELSE value END), '{}') FROM jsonb_each($1) $fold$"
+FOLD_JSON = (
+    "CREATE OR REPLACE FUNCTION vi_fold_json(jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE RETURN "
+    "(SELECT coalesce(jsonb_object_agg(key, CASE jsonb_typeof(value) WHEN 'string' THEN "
+    "to_jsonb(vi_fold(value #>> '{}')) ELSE value END), '{}') FROM jsonb_each($1))"
 )
+"""The body is read once, when it is made: dumps are restored with an empty search path, which has no `vi_fold`."""
 WAITING_INDEX = "CREATE INDEX ix_ingest_item_waiting ON ingest_item (session_seq, idx) WHERE state = 1"
 """Of the files that have arrived and wait to be looked at: there are few at any time."""
 INDEXES = (

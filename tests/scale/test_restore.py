@@ -1,0 +1,69 @@
+"""A backup as docs/scaling.md describes it, rows first and then the bucket: restored, everything is there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+pytest.importorskip("psycopg")
+pytest.importorskip("aiobotocore")
+
+from tests.support.seaweed import Seaweed
+from vi._samples import make_samples
+from vi.server import ServiceConfig
+from vi.testing import TestedService
+
+pytestmark = [pytest.mark.scale]
+
+
+def copy_bucket(seaweed: Seaweed, source: dict[str, str], target: dict[str, str]) -> None:
+    """Do as `aws s3 sync` does."""
+    (_, _, bucket, before), (_, _, _, after) = (one["store"].split("/") for one in (source, target))
+    for key in seaweed.keys(source):
+        place = {"Bucket": bucket, "Key": f"{before}/{key}"}
+        seaweed.client.copy_object(Bucket=bucket, Key=f"{after}/{key}", CopySource=place)
+
+
+def test_what_was_backed_up_is_there_after_it_is_restored(postgres: Any, seaweed: Seaweed, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    pictures = make_samples(kept, count=16, size=(40, 30))
+    later = [path.rename(tmp_path / path.name) for path in pictures[-2:]]
+    rows, store = postgres.create(), seaweed.create()
+    service = TestedService.start(tmp_path / "data", ServiceConfig(database=rows, **store))
+    try:
+        with service.client() as client:
+            dataset = client.datasets.create(name="kept").dataset_id
+            client.assets.upload(dataset, kept, custom_metadata={"lot": 7})
+            dump = postgres.dump(rows)
+            client.assets.upload(dataset, later[0])  # in the bucket, in no row of the backup
+            other_store = seaweed.create()
+            copy_bucket(seaweed, store, other_store)
+            client.assets.upload(dataset, later[1])  # in neither
+            organization, key = service.organization_id, service.secret_key
+    finally:
+        service.stop()
+    other_rows = postgres.create()
+    postgres.restore(dump, other_rows)
+    service = TestedService.start(tmp_path / "other", ServiceConfig(database=other_rows, **other_store))
+    try:
+        assert (service.organization_id, service.secret_key) == (organization, key)
+        with service.client() as client:
+            report = client.assets.verify(dataset, kept)
+            assert report.ok, report.summary()
+            assert client.assets.count(dataset) == 14
+            assert client.assets.count(dataset, metadata_query="lot == 7") == 14
+            down = client.assets.download(dataset, tmp_path / "down")
+            assert (down.total_downloaded, down.total_failed) == (14, 0)
+            assert client.assets.upload(dataset, later).total_succeeded == 2
+        with mock.patch.dict(os.environ, VI_DATABASE=other_rows):
+            command = [sys.executable, "-m", "vi", "server", "check"]
+            checked = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+    finally:
+        service.stop()

@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+from ._redact import brief
 from .errors import ViError, ViInvalidParameterError, ViPathError
 
 
@@ -23,9 +24,8 @@ def as_path(value: object, name: str, error: type[ViError] = ViPathError) -> Pat
     current folder, to which a relative path belongs, was deleted.
     """
     if not isinstance(value, (str, os.PathLike)) or not isinstance(text := os.fspath(value), str):
-        raise ViInvalidParameterError(f"{name} must be a path, got {value!r}.", parameter=name)
-    if not text or "\0" in text:
-        raise ViInvalidParameterError(f"{name} must be a path, got {text!r}.", parameter=name)
+        raise ViInvalidParameterError(f"{name} must be a path, got {brief(value)}.", parameter=name)
+    check_path_text(text, name)
     path = expand(text)
     first = path.split("/", 1)[0] if os.name != "nt" else path.replace("\\", "/").split("/", 1)[0]
     if first.startswith("~") and not os.path.lexists(first):
@@ -42,6 +42,13 @@ def as_path(value: object, name: str, error: type[ViError] = ViPathError) -> Pat
             suggestion="Change to another folder, or give an absolute path.",
         )
     return Path(path)
+
+
+def check_path_text(text: str, name: str, parameter: str | None = None) -> None:
+    """Refuse what no path can be; *name* is what the error calls it, and the *parameter* if no other is given."""
+    problem = "must not be empty" if not text else f"holds a NUL character: {brief(text)}" if "\0" in text else None
+    if problem:
+        raise ViInvalidParameterError(f"{name} {problem}.", parameter=parameter or name)
 
 
 def expand(text: str) -> str:
@@ -75,6 +82,13 @@ def current_folder() -> str | None:
         return os.getcwd()  # noqa: PTH109
     except OSError:
         return None
+
+
+def advice_on_missing() -> str:
+    """Return the next step for a path that does not exist."""
+    if (place := current_folder()) is None:
+        return "The current folder was deleted: change to another one, or give absolute paths."
+    return f"Check the spelling; relative paths are looked up in {place}."
 
 
 def temporary_folder() -> Path:

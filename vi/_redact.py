@@ -14,6 +14,8 @@ MESSAGE_LENGTH = 4000
 """How many characters of a message or path are kept."""
 WORD_LENGTH = 200
 """How many characters of a code, an id or a name are kept."""
+BRIEF_LENGTH = 60
+"""How many characters of a refused value are shown."""
 DETAIL_LENGTH = 1000
 DETAIL_DEPTH = 20
 DETAIL_VALUES = 200
@@ -32,6 +34,12 @@ _RUN = re.compile(r"[A-Za-z0-9]{16,}")
 # In the order in which they came; the oldest go first. Clients of several threads may add to them.
 _keys: dict[str, None] = {}
 _signatures: dict[str, None] = {}
+
+
+def brief(value: object) -> str:
+    """Return a value as an error shows it: its repr, cut so that the sentence stays one."""
+    shown = repr(value)
+    return shown if len(shown) <= BRIEF_LENGTH else f"{shown[:BRIEF_LENGTH]}{CUT}"
 
 
 def printable(text: str, keep: str = "") -> str:

@@ -21,6 +21,7 @@ import attrs
 
 from ._disk import warn_of_others
 from ._paths import as_path, home
+from ._redact import brief
 from ._secret import ENVIRON, Secret, concealed, secret
 from .errors import ViConfigurationError, ViInvalidParameterError
 
@@ -33,6 +34,9 @@ CONFIG_VARIABLE = "VI_CONFIG"
 PROFILE_VARIABLE = "VI_PROFILE"
 PRIVATE_STORAGE_VARIABLE = "VI_ALLOW_PRIVATE_STORAGE"
 RETRIES_VARIABLE = "VI_RETRIES"
+LEFT_OUT = "Leave it out for the environment or the settings file."
+BAD_FILE = "Correct it, or move it away and run vi-sdk login."
+NO_FILE = "Create it with vi-sdk login, or name another with config_file=."
 
 ENVIRONMENT = "the environment"
 _VARIABLES = {
@@ -54,7 +58,7 @@ def _positive(instance: object, attribute: attrs.Attribute[Any], value: Any) -> 
     if not good or not value > 0:  # a NaN is neither above nor below
         kind = "an integer" if whole else "a number"
         raise ViInvalidParameterError(
-            f"{attribute.name} must be {kind} above 0, got {value!r}.", parameter=attribute.name
+            f"{attribute.name} must be {kind} above 0, got {brief(value)}.", parameter=attribute.name
         )
 
 
@@ -293,6 +297,9 @@ def find_settings(
     for name, value in {**given, "profile": profile}.items():
         if value is not None:
             check_type(value, name, str, "text")
+            if not value.strip():
+                advice = "Leave it out for the settings file." if name == "profile" else LEFT_OUT
+                raise ViConfigurationError(f"{name} must not be empty.", suggestion=advice)
     sources: list[tuple[str, Mapping[str, str | None]]] = [("the argument", given)]
     if config_file is not None:
         path = as_path(config_file, "config_file", ViConfigurationError)
@@ -343,7 +350,8 @@ def read_document(path: Path) -> dict[str, Any]:
     """Return what a settings file holds, secrets included; the error of one that cannot be read quotes none."""
     document, problem = _parsed(path)  # whose locals no traceback shows
     if problem is not None:
-        raise ViConfigurationError(f"The settings file {path} {problem}.", path=str(path))
+        advice = NO_FILE if not path.exists() else BAD_FILE if "parsed" in problem else None
+        raise ViConfigurationError(f"The settings file {path} {problem}.", path=str(path), suggestion=advice)
     return document
 
 
@@ -372,7 +380,9 @@ def _profile_of(document: dict[str, Any], path: Path, profile: str | None) -> di
         return {**section, **document} if isinstance(section, dict) else document
     if not isinstance(profiles, dict) or not isinstance(profiles.get(name), dict):
         known = ", ".join(sorted(profiles)) if isinstance(profiles, dict) and profiles else "none"
-        raise ViConfigurationError(f"No profile {name!r} in {path}; it has: {known}.", path=str(path))
+        raise ViConfigurationError(
+            f"No profile {brief(name)} in {path}; it has: {known}.", path=str(path), suggestion=NO_FILE
+        )
     return dict(profiles[name])
 
 

@@ -99,7 +99,7 @@ class ViError(Exception):
         request_id: str | None = None,
         path: str | None = None,
     ) -> None:
-        self.message: str = printable(limited(message), keep="\n")
+        self.message: str = _LONG_WORD.sub(_shortened, printable(limited(message), keep="\n"))
         super().__init__(self.message)
         code = error_code if error_code is not None else self.default_code
         self.error_code: ViErrorCode | str = code if isinstance(code, ViErrorCode) else limited(code, WORD_LENGTH)
@@ -159,6 +159,14 @@ class ViError(Exception):
 
 _COMPOSITE = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}_(?=[0-9A-Za-z])")
 """The organization within the id of a dataset, which users leave out."""
+
+
+_LONG_WORD = re.compile(r"\S{600,}")
+"""What no path of most systems, name or id is; the rest of the sentence is to be read."""
+
+
+def _shortened(word: re.Match[str]) -> str:
+    return f"{word[0][:60]}...{word[0][-20:]}"
 
 
 def _rebuild(cls: type[ViError], message: str) -> ViError:

@@ -17,6 +17,7 @@ import attrs
 
 from ._disk import write_private
 from ._paths import as_path
+from ._redact import brief
 from ._secret import ENVIRON, secret
 from .config import CONFIG_VARIABLE, PROFILE_VARIABLE, Settings, default_config_path, load_settings, read_document
 from .errors import ViConfigurationError, ViInvalidParameterError
@@ -82,7 +83,9 @@ def save_profile(
     document = read_document(path) if path.exists() else {}
     name = profile or environ.get(PROFILE_VARIABLE) or document.get("profile") or "default"
     if not isinstance(name, str) or not name.isprintable():
-        raise ViInvalidParameterError(f"A profile's name must be printable text, got {name!r}.", parameter="profile")
+        raise ViInvalidParameterError(
+            f"A profile's name must be printable text, got {brief(name)}.", parameter="profile"
+        )
     at_top = name == "default" and any(field in document for field in _FIELDS)
     text = path.read_text("utf-8") if path.exists() else ""
     changed = _with_values(text, None if at_top else name, _values(settings))

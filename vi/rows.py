@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 import attrs
 
 from ._optional import require
+from ._redact import brief
 from .api.pagination import Page, PaginatedResponse
 from .api.resources.datasets.assets.responses import Asset
 from .errors import ViInvalidParameterError
@@ -123,7 +124,7 @@ def batches(assets: Assets, custom: Mapping[str, CustomType] | None = None) -> p
         for key, kind in custom.items():
             if kind not in names:
                 raise ViInvalidParameterError(
-                    f"custom[{key!r}] must be str, int, float or bool, got {kind!r}.", parameter="custom"
+                    f"custom[{key!r}] must be str, int, float or bool, got {brief(kind)}.", parameter="custom"
                 )
         wanted = {key: names[kind] for key, kind in custom.items()}
         chosen = arrow.schema([*_fixed(arrow), *((_CUSTOM + key, type_) for key, type_ in wanted.items())])

@@ -15,6 +15,7 @@ from multiprocessing import get_context
 
 import attrs
 
+from ._redact import brief
 from ._transfer.document_folders import DocumentFolder
 from .api.resources.datasets.assets.plans import TransferPlan
 from .api.resources.datasets.assets.run_plans import (
@@ -127,7 +128,7 @@ def run_shards(run: RunFolder, *, processes: int = 4) -> RunStatus:
     """
     if type(processes) is not int or processes < 1:
         raise ViInvalidParameterError(
-            f"processes must be an integer above 0, got {processes!r}.", parameter="processes"
+            f"processes must be an integer above 0, got {brief(processes)}.", parameter="processes"
         )
     folder = DocumentFolder.of(run, "run")
     tried: set[int] = set()

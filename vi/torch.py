@@ -18,6 +18,7 @@ from typing import Any, Literal
 from warnings import warn
 
 from ._optional import require
+from ._redact import brief
 from .api.resources.datasets.assets.reading.many import AHEAD, MEMORY, OnFailure
 from .api.resources.datasets.assets.responses import Asset, AssetContents, AssetHash, AssetMetadata, Contents
 from .client import Client
@@ -55,7 +56,7 @@ class Index:
         for name in names:
             if not isinstance(name, str) or name in OWN:
                 raise ViInvalidParameterError(
-                    f"columns must name custom metadata, other than {', '.join(OWN)}; got {name!r}.",
+                    f"columns must name custom metadata, other than {', '.join(OWN)}; got {brief(name)}.",
                     parameter="columns",
                 )
         rows: dict[str, list[Any]] = {
@@ -185,11 +186,11 @@ class _Reading:
     ) -> None:
         if on_failure not in ("raise", "skip"):
             raise ViInvalidParameterError(
-                f"on_failure must be 'raise' or 'skip', got {on_failure!r}.", parameter="on_failure"
+                f"on_failure must be 'raise' or 'skip', got {brief(on_failure)}.", parameter="on_failure"
             )
         if not callable(decode) and decode not in ("pil", "torchvision", "bytes"):
             raise ViInvalidParameterError(
-                f"decode must be 'pil', 'torchvision', 'bytes' or a function of bytes, got {decode!r}.",
+                f"decode must be 'pil', 'torchvision', 'bytes' or a function of bytes, got {brief(decode)}.",
                 parameter="decode",
             )
         if decode in ("pil", "torchvision"):
@@ -379,13 +380,13 @@ class ImageStream(_Reading, IterableDataset[dict[str, Any]]):  # type: ignore[mi
         for name, value, least in (("batch_size", batch_size, 1), ("shuffle", shuffle, 0)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
                 raise ViInvalidParameterError(
-                    f"{name} must be an integer of {least} or more, got {value!r}.", parameter=name
+                    f"{name} must be an integer of {least} or more, got {brief(value)}.", parameter=name
                 )
         if pinned not in ("error", "warn"):
-            raise ViInvalidParameterError(f"pinned must be 'error' or 'warn', got {pinned!r}.", parameter="pinned")
+            raise ViInvalidParameterError(f"pinned must be 'error' or 'warn', got {brief(pinned)}.", parameter="pinned")
         if (rank is None) != (world_size is None) or (rank is not None and not 0 <= rank < (world_size or 0)):
             raise ViInvalidParameterError(
-                f"rank and world_size go together, rank from 0: got {rank!r} of {world_size!r}.", parameter="rank"
+                f"rank and world_size go together, rank from 0: got {brief(rank)} of {world_size!r}.", parameter="rank"
             )
         super().__init__(
             dataset_id,

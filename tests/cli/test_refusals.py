@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+import ast
 import fnmatch
 import json
+import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import pytest
 
 import vi
 from tests.cli.outcomes import Outcome
-from vi.cli import refusals
+from vi.cli import build_parser, refusals
 
 Run = Callable[..., Outcome]
 
@@ -143,7 +146,7 @@ WRONG: tuple[tuple[str, int, str], ...] = (
         "Give --asset or a selection (--filter, --query), not both.",
     ),
     ("assets sync $D", 2, "missing: DIR"),
-    ("assets sync $D missing", 2, "No such folder: missing."),
+    ("assets sync $D missing", 2, "No such folder: missing. Check the spelling; relative paths are looked up in *"),
     ("assets sync $D copy --direction left", 2, "--direction: expected one of up, down, got 'left'"),
     (
         "assets sync $D empty --delete --yes",
@@ -156,7 +159,7 @@ WRONG: tuple[tuple[str, int, str], ...] = (
         "--follow-links applies to uploads only; leave it out with --direction down.",
     ),
     ("assets sync $D images --max-delete -1", 2, "--max-delete: expected a whole number above 0, got '-1'"),
-    ("assets verify $D missing", 2, "No such folder: missing."),
+    ("assets verify $D missing", 2, "No such folder: missing. Check the spelling; relative paths are looked up in *"),
     ("datasets create", 2, "missing: NAME"),
     ('datasets create ""', 2, "name must not be empty."),
     ("datasets create x --type boxes", 2, "--type: expected one of phrase-grounding, vqa, freeform, got 'boxes'"),
@@ -165,8 +168,16 @@ WRONG: tuple[tuple[str, int, str], ...] = (
     ("transfers forget", 2, "forget needs ids of transfers, or --all"),
     ("transfers forget nope", 4, "The transfer nope does not exist. List them with: vi-sdk transfers ls"),
     ("config shwo", 2, "there is no command 'shwo'; did you mean show?"),
-    ("whoami --profile nope", 2, "The settings file * cannot be read: No such file or directory."),
-    ("whoami --config missing.toml", 2, "The settings file missing.toml cannot be read: No such file or directory."),
+    (
+        "whoami --profile nope",
+        2,
+        "The settings file * cannot be read: No such file or directory. Create it with vi-sdk login, or name another with --config.",
+    ),
+    (
+        "whoami --config missing.toml",
+        2,
+        "The settings file missing.toml cannot be read: No such file or directory. Create it with vi-sdk login, or name another with --config.",
+    ),
     (
         "whoami --endpoint ftp://x",
         2,
@@ -196,6 +207,31 @@ WRONG: tuple[tuple[str, int, str], ...] = (
     ("doctor --slow", 2, "--slow needs --contract."),
     ("completion tcsh", 2, "shell: expected one of bash, zsh, fish, powershell, datasets, got 'tcsh'"),
     ("help nonsense", 2, "there is no command 'nonsense'"),
+    ("--verson", 2, "unknown option --verson; did you mean --version?"),
+    ("version", 2, "there is no command 'version'; did you mean --version?"),
+    ("transfers rm nope", 2, "there is no command 'rm'; did you mean forget?"),
+    ("datasets rename x y", 2, "there is no command 'rename'"),
+    ("doctor --nope", 2, "unknown option --nope"),
+    ("datasets ls --endpoint ''", 2, "--endpoint: must not be empty"),
+    ("datasets ls --organization ''", 2, "--organization: must not be empty"),
+    ("datasets ls --profile ''", 2, "--profile: must not be empty"),
+    ("datasets ls --config ''", 2, "--config: must not be empty"),
+    ("datasets ls --config note.txt", 2, "The settings file note.txt cannot be parsed. Correct it, or move it away *"),
+    ("assets ls $D --query ''", 2, "--query must not be empty."),
+    ("assets sync $D note.txt", 2, "note.txt is a file, not a folder. Check the spelling; *"),
+    ("assets upload $D note.txt/1.png", 2, "No such file or folder: note.txt/1.png. Check the spelling; *"),
+    ("assets upload $D ''", 2, "A path must not be empty."),
+    ("assets verify $D ''", 2, "folder must not be empty."),
+    (
+        "assets upload $D images --metadata-file names.csv",
+        2,
+        "--metadata names files that are not being uploaded (1): 'nope.png'. Correct the names, or ignore them with --on-unmatched ignore.",
+    ),
+    (
+        "assets set-metadata $D names.csv",
+        2,
+        "FILE names files that are not in the dataset (1): 'nope.png'. Correct the names, or ignore them with --on-unmatched ignore.",
+    ),
 )
 """A command, its exit code, and the line that says why; ``$D`` is a dataset, ``*`` differs from run to run."""
 
@@ -211,7 +247,13 @@ def place(home: Path, png: Callable[[int], bytes]) -> Path:
         if name.startswith("tree"):
             (home / name / "1.png").write_bytes(png(1))
     (home / "onlytxt" / "x.txt").write_text("x")
-    for name, text in (("bad.png", "text"), ("meta.json", "{"), ("plan.jsonl", "nope"), ("note.txt", "x")):
+    for name, text in (
+        ("bad.png", "text"),
+        ("meta.json", "{"),
+        ("plan.jsonl", "nope"),
+        ("note.txt", "x"),
+        ("names.csv", "filename,a\nnope.png,1\n"),
+    ):
         (home / name).write_text(text)
     return home
 
@@ -228,19 +270,29 @@ def test_a_wrong_command_is_told_why(
     assert any(fnmatch.fnmatchcase(line, message.replace("[", "[[]")) for line in told), ended.err
     assert not [word for word in PYTHON if word in ended.err]
     # A path of this machine may be longer than any sentence.
-    assert all(len(line.replace(str(place), "")) <= LONGEST for line in told), told
+    assert all(len(line.replace(str(place.parent), "")) <= LONGEST for line in told), told
     if told[0] != ended.err.splitlines()[0]:
         assert ended.err.startswith("error: ")
 
 
 @pytest.mark.parametrize(
-    "command", ["assets ls", "assets ls 9q7x", "assets ls $D --filter colour=red", "whoami --config no.toml"]
+    "command",
+    [
+        "assets ls",
+        "assets ls 9q7x",
+        "assets ls $D --filter colour=red",
+        "assets rm $D nope --dry-run",
+        "datasets rm nope",
+        "transfers forget nope",
+        "whoami --config no.toml",
+    ],
 )
 def test_with_json_an_error_is_a_document(command: str, run: Run, dataset: str) -> None:
     plain = run(*shlex.split(command.replace("$D", dataset)))
     ended = run(*shlex.split(command.replace("$D", dataset)), "--json")
     assert (ended.code, ended.out) == (plain.code, "")
-    error = json.loads(ended.err.splitlines()[-1])["error"]
+    (line,) = ended.err.splitlines()
+    error = json.loads(line)["error"]
     assert error["exit_code"] == ended.code
     assert error["message"].rstrip(".") in plain.err
 
@@ -253,3 +305,36 @@ def test_every_phrase_that_is_translated_is_still_said() -> None:
     words: Any = library.replace('"', "'")
     missing = [python for python, _ in refusals.PHRASES if python.replace('"', "'") not in words]
     assert not missing
+
+
+def test_every_parameter_that_an_error_advises_is_an_option_here() -> None:
+    """An error speaks of ``on_unmatched='ignore'``; the command line says ``--on-unmatched ignore``, which it has."""
+    options = set(_options(build_parser()))
+    advised = {text for text in _sentences() if refusals.ADVICE.search(text) and not text.startswith("list(")}
+    assert any("on_unmatched=" in text for text in advised)
+    unknown = {
+        (option, text)
+        for text in advised
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", refusals.in_words_of_the_command_line(text))
+        if option not in options
+    }
+    assert not unknown
+
+
+def _options(parser: Any) -> Iterator[str]:
+    for action in parser._actions:
+        yield from action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from _options(below)
+
+
+def _sentences() -> Iterator[str]:
+    """Yield the texts of the modules that a command runs, without docstrings."""
+    root = Path(vi.__file__).parent
+    for path in (root / "config.py", *(root / "api").rglob("*.py"), *(root / "_transfer").rglob("*.py")):
+        tree = ast.parse(path.read_text("utf-8"))
+        documents = {id(one.value) for one in ast.walk(tree) if isinstance(one, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documents:
+                yield node.value

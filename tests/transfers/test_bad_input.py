@@ -55,7 +55,7 @@ CASES = {
         "assets.upload", upload(lambda f: f / "empty"), vi.ViInvalidParameterError, ("/empty", "Give an image")
     ),
     "empty list": Case("assets.upload", upload(lambda f: []), vi.ViInvalidParameterError, ("[]", "Give an image")),
-    "empty path": Case("assets.upload", upload(lambda f: ""), vi.ViInvalidParameterError, ("''", "must not be empty")),
+    "empty path": Case("assets.upload", upload(lambda f: ""), vi.ViInvalidParameterError, ("must not be empty",)),
     "nul in a path": Case("assets.upload", upload(lambda f: "a\0b"), vi.ViInvalidParameterError, ("a\\x00b",)),
     "equal names": Case(
         "assets.upload", upload(lambda f: [f / "a", f / "b"]), vi.ViInvalidParameterError,
@@ -107,7 +107,7 @@ CASES = {
         vi.ViInvalidParameterError, ("asset_ids", "list of ids"),
     ),
     "nowhere to save": Case(
-        "assets.download", of_dataset(save_dir=""), vi.ViInvalidParameterError, ("save_dir", "''")
+        "assets.download", of_dataset(save_dir=""), vi.ViInvalidParameterError, ("save_dir", "must not be empty")
     ),
     "a file where the folder must be": Case(
         "assets.download", lambda f, d: {"dataset_id": d, "save_dir": f / "good.png"}, vi.ViDownloadError,

@@ -59,13 +59,13 @@ def test_equal_names_are_listed_before_a_byte_moves(
 def test_many_equal_names_are_counted_and_not_all_printed(
     client: vi.Client, service: Any, dataset: str, folder: Any
 ) -> None:
-    """Five pairs, one a line, and the way out for Python and for a shell."""
+    """Five pairs, one a line, and the way out."""
     images = folder(names=[f"{side}/{n}.png" for side in "ab" for n in range(30)])
-    with pytest.raises(vi.ViInvalidParameterError, match=r"(?s)30 names .*and 25 more names") as raised:
+    with pytest.raises(vi.ViInvalidParameterError, match=r"(?s)30 names .*and 25 more") as raised:
         client.assets.upload(dataset, images)
     lines = str(raised.value).splitlines()
-    assert len([line for line in lines if " and " in line and line.startswith("  ") and "more names" not in line]) == 5
-    assert "names='relative' (--names relative)" in lines[-1]
+    assert len([line for line in lines if " and " in line and line.startswith("  ") and "more" not in line]) == 5
+    assert "names='relative'" in lines[-1]
     assert service.requests() == []
 
 

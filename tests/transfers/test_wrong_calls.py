@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
+import inspect
+import operator
 import os
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,8 @@ import pytest
 
 import vi
 from vi import _samples
+from vi.api.resources.datasets.assets.resource import Assets
+from vi.api.resources.datasets.resource import Datasets
 
 WRONG: tuple[tuple[str, str, str], ...] = (
     ("c.assets.upload()", "TypeError", "Assets.upload(): missing a required argument: 'dataset_id'"),
@@ -59,7 +64,7 @@ WRONG: tuple[tuple[str, str, str], ...] = (
     (
         'c.assets.upload(D, "tree")',
         "ViInvalidParameterError",
-        "A name would be used more than once:\n  1.png: tree/a/1.png and tree/b/1.png.\n Keep folders in the names: names='relative' (--names relative), or pass a function as names.",
+        "A name would be used more than once:\n  1.png: tree/a/1.png and tree/b/1.png.\n Keep folders in the names with names='relative', or pass a function as names.",
     ),
     (
         'c.assets.upload(D, "images", failure_mode="FailNever")',
@@ -199,7 +204,49 @@ WRONG: tuple[tuple[str, str, str], ...] = (
         "metadataQuery: Column 10: expected a value: text in quotes, a number, true or false, found the end (HTTP 400, request *).",
     ),
     ("c.assets.download(D, 5)", "ViInvalidParameterError", "save_dir must be a path, got 5."),
-    ('c.assets.sync(D, "missing")', "ViPathError", "No such folder: missing."),
+    (
+        'c.assets.sync(D, "missing")',
+        "ViPathError",
+        "No such folder: missing. Check the spelling; relative paths are looked up in *",
+    ),
+    (
+        'c.assets.sync(D, "note.txt")',
+        "ViPathError",
+        "note.txt is a file, not a folder. Check the spelling; relative paths are looked up in *",
+    ),
+    ('c.assets.sync(D, "")', "ViInvalidParameterError", "folder must not be empty."),
+    ("c.assets.verify(D, {})", "ViInvalidParameterError", "folder must be a path, got {}."),
+    (
+        'c.assets.upload(D, "note.txt/1.png")',
+        "ViPathError",
+        "No such file or folder: note.txt/1.png. Check the spelling; relative paths are looked up in *",
+    ),
+    ('c.assets.upload(D, "")', "ViInvalidParameterError", "A path must not be empty."),
+    ('c.assets.upload(D, "a\\0b")', "ViInvalidParameterError", "A path holds a NUL character: 'a\\x00b'."),
+    (
+        'c.assets.upload(D, "images", on_progress=asynchronous)',
+        "ViInvalidParameterError",
+        "on_progress must be a plain function: an async one would not be awaited.",
+    ),
+    ('c.assets.count(D, metadata_query="")', "ViInvalidParameterError", "metadata_query must not be empty."),
+    (
+        "c.assets.count(D, filter_criteria=[])",
+        "ViInvalidParameterError",
+        "filter_criteria must be a mapping or JSON text, got [].",
+    ),
+    ('c.assets.count(D, filter_criteria="")', "ViInvalidParameterError", "filter_criteria must not be empty."),
+    ("c.assets.stream(D, assets=5)", "ViInvalidParameterError", "assets must be assets, got int."),
+    (
+        'c.datasets.create("x", description=float("nan"))',
+        "ViInvalidParameterError",
+        "description must be text, got nan.",
+    ),
+    ("c.datasets.create('x', tags=[])", "ViInvalidParameterError", "tags must map text to int, got []."),
+    (
+        "c.datasets.create('x', metadata={'a': '\\udc80'})",
+        "ViInvalidParameterError",
+        "metadata is not valid Unicode: '\\udc80'.",
+    ),
     ('c.assets.sync(D, "images", "left")', "ViInvalidParameterError", "direction must be 'up' or 'down', got 'left'."),
     ('c.assets.sync(D, "images", max_delete=-1)', "ViInvalidParameterError", "max_delete must be 0 or more, got -1."),
     (
@@ -207,7 +254,11 @@ WRONG: tuple[tuple[str, str, str], ...] = (
         "ViOperationError",
         "Nothing is deleted: the folder empty contains no images or videos, so all 1 of the other side would be deleted.",
     ),
-    ('c.assets.verify(D, "missing")', "ViPathError", "No such folder: missing."),
+    (
+        'c.assets.verify(D, "missing")',
+        "ViPathError",
+        "No such folder: missing. Check the spelling; relative paths are looked up in *",
+    ),
     (
         'c.assets.get(D, "nope")',
         "ViNotFoundError",
@@ -324,7 +375,27 @@ WRONG: tuple[tuple[str, str, str], ...] = (
     (
         'vi.Client(config_file="missing.toml")',
         "ViConfigurationError",
-        "The settings file missing.toml cannot be read: No such file or directory.",
+        "The settings file missing.toml cannot be read: No such file or directory. Create it with vi-sdk login, or name another with config_file=.",
+    ),
+    (
+        'vi.Client(secret_key="")',
+        "ViConfigurationError",
+        "secret_key must not be empty. Leave it out for the environment or the settings file.",
+    ),
+    (
+        'vi.Client(endpoint="")',
+        "ViConfigurationError",
+        "endpoint must not be empty. Leave it out for the environment or the settings file.",
+    ),
+    (
+        'vi.Client(organization_id=" ")',
+        "ViConfigurationError",
+        "organization_id must not be empty. Leave it out for the environment or the settings file.",
+    ),
+    (
+        'vi.Client(profile="")',
+        "ViConfigurationError",
+        "profile must not be empty. Leave it out for the settings file.",
     ),
     (
         "vi.TransferLimits(max_concurrency=0)",
@@ -361,7 +432,7 @@ def test_a_wrong_call_is_told_why(
 ) -> None:
     if "delete=True" in call:
         client.assets.upload(dataset, place / "images", show_progress=False)
-    names: dict[str, Any] = {"vi": vi, "c": client, "D": dataset}
+    names: dict[str, Any] = {"vi": vi, "c": client, "D": dataset, "asynchronous": asynchronous}
     with pytest.raises(Exception) as raised:
         eval(call, names)
     error = raised.value
@@ -369,7 +440,83 @@ def test_a_wrong_call_is_told_why(
     text = str(error)
     assert fnmatch.fnmatchcase(text, message.replace("[", "[[]")), text
     assert len(text.replace(str(place), "")) <= LONGEST
-    if call.startswith("c.") and isinstance(error, vi.ViError) and "list(" not in call:
+    if call.startswith("c.") and isinstance(error, vi.ViError) and "list(" not in call and "stream(" not in call:
         frames = traceback.extract_tb(error.__traceback__)
         # This test, the text of the call, and the two of the sync method.
         assert [frame.name for frame in frames][1:] == ["<module>", "call", "_run"]
+
+
+async def asynchronous(progress: object) -> None:
+    """Stand for a function that would have to be awaited."""
+
+
+GIVEN: dict[str, Any] = {
+    "asset_ingestion_session_id": "s",
+    "folder": "images",
+    "name": "n",
+    "new_name": "n",
+    "paths": "images",
+    "save_dir": "copy",
+    "table": {"1.png": {"k": 1}},
+}
+"""A value for each parameter without a default."""
+
+
+def parameters() -> Iterator[tuple[str, inspect.Parameter]]:
+    """Yield each parameter of each method of the assets and datasets."""
+    for resource, cls in (("assets", Assets), ("datasets", Datasets)):
+        for name in dir(cls):
+            if not name.startswith("_") and callable(method := getattr(cls, name)):
+                for parameter in [*inspect.signature(method).parameters.values()][1:]:
+                    yield f"{resource}.{name}", parameter
+
+
+def give(client: vi.Client, dataset: str, method: str, parameter: str, value: object) -> None:
+    """Call a method with *value* for a parameter and something good for what it needs beside it."""
+    call = operator.attrgetter(method)(client)
+    needed = inspect.signature(call).parameters.values()
+    given = {one.name: GIVEN.get(one.name) for one in needed if one.default is one.empty}
+    if "dataset_id" in given:
+        given["dataset_id"] = dataset
+    if method == "assets.apply":
+        given["plan"] = client.assets.sync(dataset, "images", dry_run=True).plan
+    made = call(**{**given, parameter: value})
+    if hasattr(made, "__enter__") and not isinstance(made, vi.Asset):
+        with made:
+            pass
+
+
+SWITCHES = [(method, one.name) for method, one in parameters() if isinstance(one.default, bool)]
+
+
+@pytest.mark.parametrize(("method", "switch"), SWITCHES, ids=[".".join(row) for row in SWITCHES])
+def test_a_switch_is_true_or_false(method: str, switch: str, client: vi.Client, dataset: str, place: Path) -> None:
+    """The text "no" is true for Python: as *delete* or *all* it would delete."""
+    with pytest.raises(vi.ViInvalidParameterError, match=f"^{switch} must be True or False, got 'no'"):
+        give(client, dataset, method, switch, "no")
+
+
+def test_there_are_switches_to_try() -> None:
+    assert {"delete", "all", "overwrite", "dry_run", "wait_until_done"} <= {switch for _, switch in SWITCHES}
+
+
+PLAIN = [
+    (method, one.name)
+    for method, one in parameters()
+    if one.name not in ("include", "exclude", "names", "filename", "description", "name", "new_name")
+]
+
+
+@pytest.mark.parametrize("value", [object(), "long" * 1250], ids=["object", "long"])
+@pytest.mark.parametrize("method", sorted({method for method, _ in PLAIN}))
+def test_no_argument_of_another_kind_breaks_out(
+    method: str, value: object, client: vi.Client, dataset: str, place: Path
+) -> None:
+    """Whatever is given, the error is ours, and short."""
+    for parameter in [name for one, name in PLAIN if one == method]:
+        error: vi.ViError | None = None
+        try:
+            give(client, dataset, method, parameter, value)
+        except vi.ViError as raised:
+            error = raised
+        assert error is None or len(str(error).replace(str(place), "")) <= LONGEST, (parameter, str(error))

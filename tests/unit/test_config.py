@@ -102,9 +102,17 @@ class TestPrecedence:
     def test_the_endpoint_has_a_default(self, environ: dict[str, str]) -> None:
         assert load_settings(key("k"), "acme", environ=environ).endpoint == DEFAULT_ENDPOINT
 
-    def test_an_empty_value_counts_as_none(self, environ: dict[str, str]) -> None:
+    @pytest.mark.parametrize("name", ["secret_key", "organization_id", "endpoint", "profile"])
+    @pytest.mark.parametrize("empty", ["", "  "])
+    def test_an_empty_argument_is_not_replaced(self, environ: dict[str, str], name: str, empty: str) -> None:
+        """A script whose variable is unset must not reach another organization in silence."""
+        environ |= {KEY_VARIABLE: key("e"), ORGANIZATION_VARIABLE: "env"}
+        with pytest.raises(ViConfigurationError, match=f"{name} must not be empty"):
+            load_settings(**{name: empty}, environ=environ)
+
+    def test_an_empty_variable_counts_as_unset(self, environ: dict[str, str]) -> None:
         environ |= {KEY_VARIABLE: key("e"), ORGANIZATION_VARIABLE: "env", ENDPOINT_VARIABLE: ""}
-        settings = load_settings("", "", "", environ=environ)
+        settings = load_settings(environ=environ)
         assert (settings.secret_key, settings.organization_id) == (key("e"), "env")
         assert settings.endpoint == DEFAULT_ENDPOINT
 
@@ -247,7 +255,7 @@ class TestOtherValues:
 
     def test_a_missing_organization(self, environ: dict[str, str]) -> None:
         with pytest.raises(ViConfigurationError, match="No organization id was found"):
-            load_settings(key("k"), "   ", environ=environ)
+            load_settings(key("k"), environ=environ | {ORGANIZATION_VARIABLE: "   "})
 
     @pytest.mark.parametrize(
         ("endpoint", "kept"),

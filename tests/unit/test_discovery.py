@@ -388,7 +388,7 @@ class TestNames:
 
     def test_the_list_of_pairs_is_bounded(self, tree: Make) -> None:
         root = tree(*(f"{folder}/{number:02d}.png" for folder in "xy" for number in range(25)))
-        with pytest.raises(ViInvalidParameterError, match=f"and {25 - LISTED_NAMES} more names"):
+        with pytest.raises(ViInvalidParameterError, match=f"and {25 - LISTED_NAMES} more"):
             find(root).check_names()
 
     def test_the_same_path_twice_is_found_too(self, tree: Make) -> None:

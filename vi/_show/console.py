@@ -11,7 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
-from .._redact import redact
+from .._redact import brief, redact
 from ..errors import ViConfigurationError
 from .text import described, printable, styled
 from .writer import MESSAGE_SECONDS, is_terminal, put
@@ -75,7 +75,7 @@ def log_as_asked(environ: Any = os.environ) -> None:
     name = environ.get(LOG_VARIABLE, "").lower()
     level = _LEVELS.get("info" if name == "1" else name)
     if level is None and name not in ("", "0", "false", "no"):
-        raise ViConfigurationError(f"{LOG_VARIABLE} must be one of {', '.join(_LEVELS)}, got {name!r}.")
+        raise ViConfigurationError(f"{LOG_VARIABLE} must be one of {', '.join(_LEVELS)}, got {brief(name)}.")
     logger.addHandler(logging.NullHandler())
     shown, form = logger, "%(asctime)s %(levelname)s %(name)s: %(message)s"
     if level is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import sys
@@ -11,7 +12,8 @@ from typing import Any, TextIO
 
 from .._events import Listener, TransferProgress
 from .._kernel import in_kernel
-from ..errors import ViInvalidParameterError
+from .._redact import brief
+from ..errors import ViConfigurationError, ViInvalidParameterError
 from .text import redraws, styled
 from .ticks import Ticks
 from .units import portion, progress_line, progress_words
@@ -29,15 +31,9 @@ NARROWEST_BAR = 10
 
 def progress_listeners(operation: str, show: bool, on_progress: Listener | None) -> list[Listener]:
     """Return the listeners: the caller's function, or a bar on a terminal or in a notebook, or log lines."""
-    if on_progress is not None:
-        if not callable(on_progress):
-            raise ViInvalidParameterError(
-                f"on_progress must be a function of a TransferProgress, got {type(on_progress).__name__}.",
-                parameter="on_progress",
-            )
-        show = False
+    check_listener(on_progress)
     heard = [on_progress] if on_progress is not None else []
-    shows = show and os.environ.get(PROGRESS_VARIABLE, "").lower() not in ("0", "false", "no")
+    shows = show and on_progress is None and _is_wanted(os.environ.get(PROGRESS_VARIABLE, ""))
     if in_kernel():
         from .notebook import NotebookBar
 
@@ -45,6 +41,26 @@ def progress_listeners(operation: str, show: bool, on_progress: Listener | None)
     if not shows or sys.stderr is None:
         return heard
     return [Bar()] if redraws(sys.stderr) else [Lines()]
+
+
+def check_listener(on_progress: object) -> None:
+    """Refuse what cannot be called with a `TransferProgress`, and what would have to be awaited."""
+    problem = None
+    if on_progress is not None and not callable(on_progress):
+        problem = f"on_progress must be a function of a TransferProgress, got {type(on_progress).__name__}."
+    elif inspect.iscoroutinefunction(on_progress):
+        problem = "on_progress must be a plain function: an async one would not be awaited."
+    if problem:
+        raise ViInvalidParameterError(problem, parameter="on_progress")
+
+
+def _is_wanted(setting: str) -> bool:
+    word = setting.strip().lower()
+    if word in ("0", "false", "no"):
+        return False
+    if word in ("", "1", "true", "yes"):
+        return True
+    raise ViConfigurationError(f"{PROGRESS_VARIABLE} must be 0 or 1, got {brief(setting)}.")
 
 
 class Bar(Ticks):

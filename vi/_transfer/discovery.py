@@ -14,7 +14,8 @@ from collections.abc import AsyncIterable, Collection, Iterable, Sized
 from typing import IO, Any
 
 from .._media import extension_of, media_type
-from .._paths import current_folder, expand
+from .._paths import advice_on_missing, check_path_text, expand
+from .._redact import brief
 from ..codes import FileCode
 from ..errors import ViInvalidParameterError, ViPathError
 from .filters import IGNORE_FILE, Filters, read_ignored
@@ -62,9 +63,7 @@ def discover(
         raise ViPathError(
             f"No such file or folder: {listed}.",
             path=missing[0],
-            suggestion=f"Check the spelling; relative paths are looked up in {place}."
-            if (place := current_folder()) is not None
-            else "The current folder was deleted: change to another one, or give absolute paths.",
+            suggestion=advice_on_missing(),
             details={"paths": missing[:1000]},
         )
     inventory.notes = filters.notes
@@ -207,14 +206,15 @@ def _size_of(file: IO[bytes]) -> int:
 
 def _add_path(inventory: Inventory, given: str | os.PathLike[str], filters: Filters, missing: list[str]) -> None:
     label = os.fspath(given)
-    if not isinstance(label, str) or not label or "\0" in label:
-        raise ViInvalidParameterError(f"A path must not be empty, got {given!r}.", parameter="paths")
+    if not isinstance(label, str):
+        raise ViInvalidParameterError(f"A path must be text, got {brief(given)}.", parameter="paths")
+    check_path_text(label, "A path", "paths")
     if is_file_address(label):
         label = local_path(label)
     path = expand(label)
     try:
         status = os.stat(path)  # noqa: PTH116
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         missing.append(shown(label))
         return
     except (OSError, ValueError) as error:

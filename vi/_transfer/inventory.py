@@ -17,6 +17,7 @@ from typing import Literal
 import attrs
 
 from .._media import MAX_IMAGE_BYTES, media_type, size_limit
+from .._redact import brief
 from ..codes import FileCode
 from ..errors import ViFileTooLargeError, ViInvalidParameterError
 from .file_system import is_same_file
@@ -206,7 +207,7 @@ class Inventory:
             else "A name would be used more than once:"
         ]
         lines += [f"  {shown(name)}: {_sources(where)}" for name, where in list(pairs.items())[:LISTED_NAMES]]
-        lines += [f"  and {len(pairs) - LISTED_NAMES} more names"] * (len(pairs) > LISTED_NAMES)
+        lines += [f"  and {len(pairs) - LISTED_NAMES:,} more"] * (len(pairs) > LISTED_NAMES)
         raise ViInvalidParameterError(
             "\n".join(lines) + ".\n",
             parameter="paths",
@@ -218,7 +219,7 @@ class Inventory:
         if all(len(set(where)) == 1 for where in pairs.values()):
             return "Give each file once."
         if self._names == "basename":
-            return "Keep folders in the names: names='relative' (--names relative), or pass a function as names."
+            return "Keep folders in the names with names='relative', or pass a function as names."
         return "Pass a function as names that gives each file its own name."
 
     def check_sizes(self) -> None:
@@ -233,7 +234,7 @@ class Inventory:
 def _checked_name(name: object, path: str) -> str:
     """Return what the caller's function made of *path*, if it can be a name."""
     if not isinstance(name, str) or not name:
-        problem = f"names() must return text, got {name!r}"
+        problem = f"names() must return text, got {brief(name)}"
     elif found := name_problem(name):
         problem = f"names() must return a name that can be sent. {found.rstrip('.')}"
     else:
@@ -249,7 +250,7 @@ def check_naming(names: object) -> None:
     """Refuse what is not a way of naming."""
     if not callable(names) and names not in ("basename", "relative"):
         raise ViInvalidParameterError(
-            f"names must be 'basename', 'relative' or a function of the path, got {names!r}.", parameter="names"
+            f"names must be 'basename', 'relative' or a function of the path, got {brief(names)}.", parameter="names"
         )
 
 

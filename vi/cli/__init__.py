@@ -10,7 +10,6 @@ import atexit
 import contextlib
 import gc
 import importlib
-import json
 import os
 import sys
 import traceback
@@ -19,7 +18,6 @@ from typing import Any
 
 from .._redact import redact
 from .._show.console import complain, log_as_asked, report
-from .._show.text import printable
 from .._version import __version__
 from ..errors import ViError
 from . import exits, refusals
@@ -102,31 +100,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain(f"Interrupted{reached}")
         return exits.INTERRUPTED
     except exits.WrongUseError as error:
-        _tell(error, refusals.text_of(error), exits.WRONG_USE, as_json=as_json)
+        refusals.tell(error, exits.WRONG_USE, as_json=as_json)
         if error.see and not as_json:
             complain(f"See: {error.see}")
         return exits.WRONG_USE
     except ViError as error:
         code = exits.of_error(error)
-        _tell(error, refusals.text_of(error), code, as_json=as_json)
+        refusals.tell(error, code, as_json=as_json)
         if getattr(error.partial_result, "total_files", error.partial_result) and not as_json:
             complain(error.partial_result.summary())
         return code
     except OSError as error:
-        _tell(error, f"{error.filename or 'the system'}: {error.strerror or error}", exits.FATAL, as_json=as_json)
+        refusals.tell(error, exits.FATAL, as_json=as_json)
         return exits.FATAL
     except Exception:  # noqa: BLE001 - whatever it is, its text may hold a secret, and a script needs an exit code
         report("a defect of vi-sdk; please report it with these lines:")
         complain(redact(traceback.format_exc()))
         return exits.FATAL
     return code
-
-
-def _tell(error: Exception, text: str, code: int, *, as_json: bool) -> None:
-    if as_json:
-        complain(json.dumps(refusals.document_of(error, code), default=str))
-    else:
-        report(text if isinstance(error, ViError) else printable(text))
 
 
 def _let_anything_be_printed() -> None:

@@ -7,11 +7,11 @@ from itertools import islice
 from typing import Any
 
 from .._paths import as_path
-from .._show.console import complain, report
+from .._show.console import complain
 from .._show.text import printable
 from .._show.units import several
 from ..errors import ViNotFoundError
-from . import exits, options, output
+from . import exits, options, output, refusals
 from .output import Columns, show_document, show_items
 
 SORTS = {"id": "assetId", "name": "filename", "size": "metadata.fileSize", "modified": "lastModified.contents"}
@@ -273,7 +273,10 @@ def rm(given: argparse.Namespace) -> int:
         if missing:
             more = f" and {len(found.missing) - 5:,} more" if len(found.missing) > 5 else ""
             named = printable(", ".join(found.missing[:5]))
-            report(f"No such asset: {named}{more}. List them with: vi-sdk assets ls DATASET")
+            problem = ViNotFoundError(
+                f"No such asset: {named}{more}.", suggestion="List them with: vi-sdk assets ls DATASET"
+            )
+            refusals.tell(problem, missing, as_json=given.json)
         if given.dry_run:
             gone = set(found.missing)
             there = (client.assets.get(given.dataset, asset_id) for asset_id in given.assets if asset_id not in gone)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .._show.console import complain, report
+from .._show.console import complain
 from .._show.text import printable
 from .._show.units import several
 from ..errors import ViNotFoundError
-from . import exits, options, output
+from . import exits, options, output, refusals
 from .output import Columns, show_items
 
 
@@ -127,10 +127,10 @@ def rm(given: argparse.Namespace) -> int:
         for text in given.datasets:
             try:
                 found.append(client.datasets.get(options.dataset_id(client, text)))
-            except ViNotFoundError:
+            except ViNotFoundError as error:
                 if not given.missing_ok:
-                    report(f"There is no dataset {text!r}. List them with: vi-sdk datasets ls")
                     code = exits.MISSING
+                    refusals.tell(error, code, as_json=given.json)
         if given.dry_run:
             show_items(given, found, COLUMNS, none="Nothing would be deleted.")
             return code

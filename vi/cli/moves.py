@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .._show.console import complain, report, say
+from .._show.console import complain, say
 from .._show.text import printable
-from . import exits, options, output, plans
+from . import exits, options, output, plans, refusals
 from .output import show_document
 
 if TYPE_CHECKING:
@@ -142,7 +142,10 @@ def tell_upload(given: argparse.Namespace, result: Any) -> int:
     """Report an upload."""
     sheet = result._sheet()
     if not result.total_files and not given.fail_if_nothing:
-        report(printable(f"No images or videos to upload in {', '.join(given.paths[:5])}. See what was left out:"))
+        problem = exits.WrongUseError(
+            f"No images or videos to upload in {', '.join(given.paths[:5])}. See what was left out:"
+        )
+        refusals.tell(problem, exits.WRONG_USE, as_json=given.json)
         for note in sheet.notes:
             complain(f"  {note}")
         if given.json:

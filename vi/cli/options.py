@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .._paths import as_path
+from .._redact import brief
 from .._show.console import complain
 from ..errors import ViNotFoundError
 from . import exits
@@ -23,13 +24,18 @@ if TYPE_CHECKING:
     from ..client import Client
 
 OTHER_WORDS = {
-    "list": "ls",
-    "delete": "rm",
-    "remove": "rm",
-    "get": "show",
-    "info": "show",
-    "new": "create",
-    "cp": "upload",
+    "list": ("ls",),
+    "rm": ("forget",),
+    "delete": ("rm", "forget"),
+    "remove": ("rm", "forget"),
+    "discard": ("forget",),
+    "get": ("show",),
+    "info": ("show",),
+    "new": ("create",),
+    "add": ("create", "upload"),
+    "cp": ("upload",),
+    "push": ("upload",),
+    "pull": ("download",),
 }
 """What other command lines call our commands."""
 
@@ -38,6 +44,9 @@ NO_RETRY_SECONDS = 2.0
 
 _ID = re.compile("[0-9a-f_-]{20,}")
 """What the services make as ids; other text may be a name."""
+
+SIMILAR = 0.7
+"""How alike two words must be, of 1, for one to be offered for the other."""
 
 Verbs = argparse._SubParsersAction  # the type of what `add_subparsers` returns has no public name
 
@@ -49,8 +58,13 @@ class VerbParser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         given = list(sys.argv[1:] if args is None else args)
-        if self._within or self._subparsers is not None:
+        if self._within:
             return super().parse_known_args(given, namespace)
+        if self._subparsers is not None:
+            found, unknown = super().parse_known_args(given, namespace)
+            if unknown:
+                self._refuse(unknown)
+            return found, unknown
         self._within = True
         try:
             parse = super().parse_known_args if "--" in given else self.parse_known_intermixed_args
@@ -76,10 +90,12 @@ class VerbParser(argparse.ArgumentParser):
         known = [str(choice) for choice in action.choices]
         if not isinstance(action, argparse._SubParsersAction):
             raise argparse.ArgumentError(
-                action, f"expected one of {', '.join(known)}, got {value!r}{near(value, known)}"
+                action, f"expected one of {', '.join(known)}, got {brief(value)}{near(value, known)}"
             )
         below = [f"{name} {value}" for name, parser in action.choices.items() if value in _commands(parser)]
-        meant = f"; did you mean {below[0]}?" if below else near(OTHER_WORDS.get(value, value), known)
+        ours = [word for word in OTHER_WORDS.get(value, ()) if word in known]
+        ours += [f"--{value}"] * (f"--{value}" in self._option_string_actions)
+        meant = f"; did you mean {(below + ours)[0]}?" if below or ours else near(value, known)
         self.error(f"there is no command {value!r}{meant}")
 
     def error(self, message: str) -> NoReturn:
@@ -100,8 +116,15 @@ def near(word: str, known: Iterable[str]) -> str:
     """Ask whether the most similar of the *known* words was meant; empty if none is similar."""
     import difflib
 
-    found = difflib.get_close_matches(word, [*known], 1)
-    return f"; did you mean {found[0]}?" if found else ""
+    # Without the dashes, which all options have in common.
+    bare = {one.lstrip("-") or one: one for one in known}
+    found = difflib.get_close_matches(word.lstrip("-"), bare, 1, SIMILAR)
+    return f"; did you mean {name_of(bare[found[0]])}?" if found else ""
+
+
+def name_of(word: str) -> str:
+    """Return a word as an error shows it: in quotes where it would not end where it does."""
+    return repr(word) if " " in word else word
 
 
 def add_verb(
@@ -174,10 +197,10 @@ def dataset_id(client: Client, text: str) -> str:
 def add_connection(parser: argparse.ArgumentParser) -> None:
     """Add where the service is; the key is not an option, because other users can see command lines."""
     group = parser.add_argument_group("connection")
-    group.add_argument("--profile", metavar="NAME", help="settings to use from the settings file")
-    group.add_argument("--config", metavar="FILE", help="settings file to use")
-    group.add_argument("--endpoint", metavar="URL", help="address of the service")
-    group.add_argument("--organization", metavar="ID", help="id of the organization")
+    group.add_argument("--profile", type=text, metavar="NAME", help="settings to use from the settings file")
+    group.add_argument("--config", type=text, metavar="FILE", help="settings file to use")
+    group.add_argument("--endpoint", type=text, metavar="URL", help="address of the service")
+    group.add_argument("--organization", type=text, metavar="ID", help="id of the organization")
     group.add_argument(
         "--no-retry",
         action="store_true",
@@ -431,7 +454,7 @@ def pair(text: str) -> tuple[str, str | int | float | bool]:
     """Read ``KEY=VALUE``."""
     key, sign, value = text.partition("=")
     if not sign or not key:
-        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {brief(text)}")
     return key, scalar(value)
 
 
@@ -445,6 +468,13 @@ def scalar(text: str) -> str | int | float | bool:
     return value if good else text
 
 
+def text(value: str) -> str:
+    """Read text; an empty one, as of a variable that is not set, would be replaced in silence."""
+    if not value.strip():
+        raise argparse.ArgumentTypeError("must not be empty")
+    return value
+
+
 def count(text: str) -> int:
     """Read a number above 0."""
     try:
@@ -452,14 +482,14 @@ def count(text: str) -> int:
     except ValueError:
         value = 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {brief(text)}")
     return value
 
 
 def port(text: str) -> int:
     """Read the number of a port; 0 is for a free one."""
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {brief(text)}")
     return int(text)
 
 
@@ -470,7 +500,7 @@ def seconds(text: str) -> float:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected seconds above 0, got {brief(text)}")
     return value
 
 

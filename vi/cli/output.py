@@ -16,6 +16,7 @@ from .._show.console import complain, say
 from .._show.text import aligned, details, printable
 from .._show.units import size as size
 from .._show.writer import is_terminal
+from .refusals import in_words_of_the_command_line
 
 if TYPE_CHECKING:
     from .._show.sheet import Sheet, Table
@@ -120,13 +121,13 @@ def tell_counts(given: argparse.Namespace, sheet: Sheet, notes: Iterable[str] = 
         return
     complain(printable(sheet.headline))
     for note in notes:
-        complain(printable(f"  {note}"))
+        complain(printable(f"  {in_words_of_the_command_line(note)}"))
 
 
 def tell_notes(notes: Sequence[str]) -> None:
     """Say on stderr what is to be told beside the counts."""
     for note in notes[:LISTED]:
-        complain(printable(f"  note: {note}"))
+        complain(printable(f"  note: {in_words_of_the_command_line(note)}"))
 
 
 def pages_of(response: Any) -> Iterator[Any]:

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._show.console import complain, report
+from .._redact import brief
+from .._show.console import complain
 from .._show.text import printable
 from .._show.units import several
-from . import exits, options, output
+from ..errors import ViOperationError
+from . import exits, options, output, refusals
 from .output import Columns, show_document, show_items
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def shard(text: str) -> tuple[int, int]:
     """Read ``I/N``."""
     first, sign, second = text.partition("/")
     if not (sign and first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second)):
-        raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, got {brief(text)}")
     return int(first), int(second)
 
 
@@ -122,9 +124,10 @@ def carry_out(
         if not hasattr(given, "max_delete"):
             raise exits.WrongUseError(f"the plan deletes {plan.deletions}: use assets sync --apply")
         if plan.deletions > given.max_delete:
-            report(
+            problem = ViOperationError(
                 f"{plan.deletions} would be deleted, more than --max-delete {given.max_delete}; nothing was changed."
             )
+            refusals.tell(problem, exits.FATAL, as_json=given.json)
             return exits.FATAL
         if not options.confirm(_question(plan), given):
             complain("Nothing was changed.")

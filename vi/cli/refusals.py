@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
+from .._show.console import complain, report
+from .._show.text import printable
 from ..errors import ViConfigurationError, ViError, ViErrorCode
 from . import exits
 
@@ -14,21 +17,15 @@ PHRASES: tuple[tuple[str, str], ...] = (
     ("client.datasets.list()", "vi-sdk datasets ls"),
     ("client.assets.list(dataset_id)", "vi-sdk assets ls DATASET"),
     ("failure_mode='FailAfterAll' tries every file", "leave out --fail-fast to try every file"),
-    ("names='relative' (--names relative), or pass a function as names", "--names relative"),
-    ("names='relative'", "--names relative"),
-    ('names="relative"', "--names relative"),
-    ("detect='content'", "--detect content"),
-    ('detect="content"', "--detect content"),
+    ("names='relative', or pass a function as names", "--names relative"),
+    ("on_asset_overwritten='KeepLinkedResource'", "--keep-annotations"),
+    ("table names files", "FILE names files"),
     (
         "follow_links and a function as names apply to uploads only; leave them out for direction='down'",
         "--follow-links applies to uploads only; leave it out with --direction down",
     ),
     (", or pass allow_http=True if the network is your own", ""),
     ("Give asset_ids or a filter", "Give --asset or a selection (--filter, --query)"),
-    ("direction='down'", "--direction down"),
-    ("overwrite=True", "--overwrite"),
-    ("dry_run=True", "--dry-run"),
-    ("missing_ok=True", "--missing-ok"),
     ("as save_dir", "as DIR"),
     ("another save_dir", "another folder"),
     ("Make the same call again", "Run the same command again"),
@@ -41,6 +38,12 @@ PHRASES: tuple[tuple[str, str], ...] = (
     ("plan takes files and addresses only", "RUN takes files and addresses only"),
     ("Save it as a file first, or upload it without plan", "Save it as a file first"),
     ("or config_file=", "or --config"),
+    ("with config_file=", "with --config"),
+    (
+        "Check DATATURE_VI_SECRET_KEY or the secret_key argument; the key may be revoked",
+        "Run vi-sdk login, or check DATATURE_VI_SECRET_KEY; the key may be revoked",
+    ),
+    ("Give another port; 0 takes a free one", "Give another --port; 0 takes a free one"),
     ("pass organization_id=", "give --organization"),
     (
         "pass secret_key=, or use Client.local() for the local service",
@@ -70,6 +73,9 @@ PARAMETERS = {
 }
 """Parameters, by the options or arguments that give them."""
 
+ADVICE = re.compile(r"""\b([a-z]+(?:_[a-z]+)*)=(?:(['"])([\w-]+)\2|True\b)""")
+"""A parameter with its value, as Python gives it."""
+
 _PARAMETER = re.compile(rf"(?<![\w.'\"-])(?:{'|'.join(PARAMETERS)})(?![\w'\"])")
 
 
@@ -77,15 +83,31 @@ def in_words_of_the_command_line(text: str) -> str:
     """Return a text of the library as the command line says it."""
     for python, ours in (*PHRASES, *SERVICE):
         text = text.replace(python, ours)
+    text = ADVICE.sub(_as_option, text)
     return _PARAMETER.sub(lambda found: PARAMETERS[found[0]], text)
 
 
-def text_of(error: ViError | exits.WrongUseError) -> str:
+def _as_option(found: re.Match[str]) -> str:
+    option = f"--{found[1].replace('_', '-')}"
+    return f"{option} {found[3]}" if found[3] else option
+
+
+def tell(error: BaseException, code: int, *, as_json: bool) -> None:
+    """Say on stderr what went wrong, as JSON if that was asked for; *code* is the exit code."""
+    if as_json:
+        complain(json.dumps(document_of(error, code), default=str))
+    elif isinstance(error, ViError):
+        report(text_of(error))
+    elif isinstance(error, OSError):
+        report(printable(f"{error.filename or 'the system'}: {error.strerror or error}"))
+    else:
+        report(printable(str(error)))
+
+
+def text_of(error: ViError) -> str:
     """Return what to print of an error."""
-    if isinstance(error, exits.WrongUseError):
-        return str(error)
     if _is_unset(error):
-        return f"{error.message} {LOGIN}"
+        return f"{error.message} {_login(error)}"
     if error.status_code is not None and error.status_code < 500:
         # What is wrong is in the message; the id of the request is in the log and under --json.
         stop = "" if error.message.endswith((".", "?", "!")) else "."
@@ -99,7 +121,7 @@ def document_of(error: BaseException, code: int) -> dict[str, Any]:
         inner = error.to_dict()
         inner["message"] = in_words_of_the_command_line(error.message)
         if error.suggestion:
-            inner["suggestion"] = LOGIN if _is_unset(error) else in_words_of_the_command_line(error.suggestion)
+            inner["suggestion"] = _login(error) if _is_unset(error) else in_words_of_the_command_line(error.suggestion)
     elif isinstance(error, exits.WrongUseError):
         inner = {"type": "UsageError", "message": str(error)}
         if error.see:
@@ -107,6 +129,10 @@ def document_of(error: BaseException, code: int) -> dict[str, Any]:
     else:
         inner = {"type": type(error).__name__, "message": str(error)}
     return {"error": {**inner, "exit_code": code}}
+
+
+def _login(error: ViError) -> str:
+    return LOGIN.replace("SECRET_KEY", "ORGANIZATION_ID") if "organization" in error.message else LOGIN
 
 
 def _is_unset(error: ViError) -> bool:

@@ -6,10 +6,12 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from .._show.console import complain, report, say
+from .._redact import brief
+from .._show.console import complain, say
 from .._show.text import printable
 from .._show.units import several
-from . import exits, options, output
+from ..errors import ViOperationError
+from . import exits, options, output, refusals
 
 if TYPE_CHECKING:
     from ..runs import ShardReport
@@ -114,7 +116,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 def index(text: str) -> int:
     """Read a number from 0."""
     if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"expected a number from 0, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a number from 0, got {brief(text)}")
     return int(text)
 
 
@@ -230,9 +232,11 @@ def finish(given: argparse.Namespace) -> int:
     found = runs.RunStatus.of(given.folder)
     plan = found.plan
     if not found.ok:
-        report(
-            f"Nothing was deleted: shards {found.array} of {found.shards} are not done. Run them again, then finish."
+        problem = ViOperationError(
+            f"Nothing was deleted: shards {found.array} of {found.shards} are not done.",
+            suggestion="Run them again, then finish.",
         )
+        refusals.tell(problem, exits.FAILED, as_json=given.json)
         if given.json:
             output.show_document(found.to_dict())
         return exits.FAILED

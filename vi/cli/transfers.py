@@ -6,10 +6,10 @@ import argparse
 import datetime as dt
 from typing import Any
 
-from .._show.console import complain, report
-from .._show.text import printable
+from .._show.console import complain
 from .._show.units import several
-from . import exits, options, output
+from ..errors import ViNotFoundError
+from . import exits, options, output, refusals
 from .output import Columns, show_items
 
 
@@ -89,8 +89,11 @@ def forget(given: argparse.Namespace) -> int:
             chosen.append(transfer)
         elif not given.all:
             why = "is running" if transfer else "does not exist"
-            report(printable(f"The transfer {transfer_id} {why}. List them with: vi-sdk transfers ls"))
+            problem = ViNotFoundError(
+                f"The transfer {transfer_id} {why}.", suggestion="List them with: vi-sdk transfers ls"
+            )
             code = exits.MISSING
+            refusals.tell(problem, code, as_json=given.json)
     if given.dry_run:
         show_items(given, chosen, COLUMNS, none="Nothing would be forgotten.")
         return code

@@ -178,7 +178,11 @@ def _lock(folder: Folder) -> FolderLock:
     if lock is None:
         found = read_address(folder.lock)
         url = found.url if found is not None else None
-        raise ServiceRunningError(f"{folder.root} is already served at {url or 'another address'}.", url=url)
+        raise ServiceRunningError(
+            f"{folder.root} is already served at {url or 'another address'}.",
+            url=url,
+            suggestion="Use that service, stop it first, or serve another folder.",
+        )
     return lock
 
 

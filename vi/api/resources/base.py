@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 
 from ... import _routes, _wire
 from ..._http import Http
+from ..._redact import brief
 from ..._wire_fast import DecodedPage
 from ...errors import ViInvalidParameterError, ViOperationError
 from ..pagination import BadItem, Listing, Page
@@ -103,9 +104,8 @@ def read_envelope(document: Any, path: str) -> tuple[str | None, str | None, lis
 def check_id(value: object, parameter: str) -> str:
     """Return *value* if it can be an id; the error shows it otherwise."""
     if not _routes.is_identifier(value):
-        shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
         raise ViInvalidParameterError(
-            f"{parameter} must be 1 to 255 characters of A-Z a-z 0-9 - _, got {shown}.", parameter=parameter
+            f"{parameter} must be 1 to 255 characters of A-Z a-z 0-9 - _, got {brief(value)}.", parameter=parameter
         )
     assert isinstance(value, str)
     return value
@@ -128,19 +128,37 @@ def check_ids(values: object, parameter: str) -> list[str]:
     return [check_id(value, parameter) for value in values]
 
 
+def check_switches(**switches: object) -> None:
+    """Refuse what is neither True nor False: a text such as ``"no"`` would count as True."""
+    for parameter, value in switches.items():
+        if not isinstance(value, bool):
+            raise ViInvalidParameterError(
+                f"{parameter} must be True or False, got {brief(value)}.", parameter=parameter
+            )
+
+
 def check_text(value: object, parameter: str) -> str:
     """Return *value* if it is text with something in it that can be sent."""
     if not isinstance(value, str) or not value.strip():
         raise ViInvalidParameterError(
-            f"{parameter} must be text that is not empty, got {value!r}."
+            f"{parameter} must be text that is not empty, got {brief(value)}."
             if value != ""
             else f"{parameter} must not be empty.",
             parameter=parameter,
         )
+    return check_unicode(value, parameter)
+
+
+def check_unicode(value: object, parameter: str) -> str:
+    """Return *value* if it is text that can be sent; it may be empty."""
+    if not isinstance(value, str):
+        raise ViInvalidParameterError(f"{parameter} must be text, got {brief(value)}.", parameter=parameter)
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ViInvalidParameterError(f"{parameter} is not valid Unicode: {value!a}.", parameter=parameter) from None
+        raise ViInvalidParameterError(
+            f"{parameter} is not valid Unicode: {brief(value)}.", parameter=parameter
+        ) from None
     return value
 
 
@@ -151,6 +169,10 @@ def check_mapping(value: object, parameter: str, kind: type[T]) -> dict[str, T]:
     )
     if not good:
         raise ViInvalidParameterError(
-            f"{parameter} must map text to {kind.__name__}, got {value!r}.", parameter=parameter
+            f"{parameter} must map text to {kind.__name__}, got {brief(value)}.", parameter=parameter
         )
-    return dict(cast("Mapping[str, T]", value))
+    found = dict(cast("Mapping[str, T]", value))
+    for part in (*found, *found.values()):
+        if isinstance(part, str):
+            check_unicode(part, parameter)
+    return found

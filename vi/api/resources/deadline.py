@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 
 from ..._http import Http
+from ..._redact import brief
 from ..._running import LongCall
 from ...errors import ViInvalidParameterError, ViOperationError, ViTimeoutError
 
@@ -83,5 +84,5 @@ def deadline(
     *result* and *session* return what the error carries; *resume_hint* says how to resume the operation.
     """
     if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0):
-        raise ViInvalidParameterError(f"timeout must be seconds above 0, got {timeout!r}.", parameter="timeout")
+        raise ViInvalidParameterError(f"timeout must be seconds above 0, got {brief(timeout)}.", parameter="timeout")
     return Deadline(http, timeout, what, result, session, resume_hint)

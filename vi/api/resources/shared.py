@@ -9,6 +9,7 @@ from typing import TypeVar
 import attrs
 
 from ... import _wire
+from ..._redact import brief
 from ...errors import ViInvalidParameterError
 
 C = TypeVar("C", bound="Choice")
@@ -31,7 +32,7 @@ def choose(cls: type[C], value: C | str, parameter: str) -> C:
     except ValueError:
         choices = ", ".join(repr(str(member)) for member in cls)
         raise ViInvalidParameterError(
-            f"{parameter} must be one of {choices}, got {value!r}.", parameter=parameter
+            f"{parameter} must be one of {choices}, got {brief(value)}.", parameter=parameter
         ) from None
 
 

@@ -10,7 +10,7 @@ from ....errors import ViInvalidParameterError
 from ...blocking import Blocking, blocking, blocking_pages
 from ...pagination import Listing
 from ...types import PaginationParams
-from ..base import Resource, check_mapping, check_text
+from ..base import Resource, check_mapping, check_text, check_unicode
 from ..shared import choose
 from .responses import Dataset, DeletedDataset
 from .types import DatasetType
@@ -75,15 +75,15 @@ class AsyncDatasets(Resource):
         body: dict[str, Any] = {
             "name": check_text(name, "name"),
             "owner": self._organization_id,
-            "description": description,
+            "description": check_unicode(description, "description"),
             "type": str(choose(DatasetType, dataset_type, "dataset_type")),
             "content": "Image",
             "localization": "Datature/Multi",
             "dataLocalization": "Datature/Multi",
             "status": 0,
-            "tags": check_mapping(tags or {}, "tags", int),
+            "tags": check_mapping({} if tags is None else tags, "tags", int),
         }
-        if metadata:
+        if metadata is not None:
             body["metadata"] = {"attributes": check_mapping(metadata, "metadata", str)}
         return await self._http.request("POST", self._path(_routes.DATASETS), Dataset, body=body)
 
@@ -116,7 +116,7 @@ class AsyncDatasets(Resource):
         if name is not None:
             body["name"] = check_text(name, "name")
         if description is not None:
-            body["description"] = description
+            body["description"] = check_unicode(description, "description")
         if tags is not None:
             body["tags"] = check_mapping(tags, "tags", int)
         if metadata is not None:

@@ -16,6 +16,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
 import anyio
 
 from ....._events import Listener, TransferProgress
+from ....._show.progress import check_listener
 from .....errors import ViOperationError
 from ....pagination import Run
 
@@ -154,6 +155,7 @@ def with_events(
 
     def call(self: A, /, *args: P.args, **kwargs: P.kwargs) -> TransferEvents[R]:
         given = cast("Listener | None", kwargs.get("on_progress"))
+        check_listener(given)
 
         def start(listener: Listener) -> Coroutine[Any, Any, R]:
             both = listener if given is None else functools.partial(_tell_both, listener, given)

@@ -11,14 +11,14 @@ import attrs
 
 from ....._events import Listener
 from ....._http import Http
-from ....._show.progress import progress_listeners
+from ....._show.progress import check_listener, progress_listeners
 from ....._transfer.inventory import Naming, check_naming
 from ....._transfer.journals.digests import known_digests
 from ....._transfer.progress import ProgressTracker
 from ....._transfer.remote_folders import RemoteFolder, RemotePath, is_remote, remote_folder
 from ....._transfer.threads.stopping import in_thread
 from .....errors import ViDownloadError, ViInvalidParameterError
-from ...base import Resource, check_id, check_ids
+from ...base import Resource, check_id, check_ids, check_switches
 from ...deadline import deadline
 from ...shared import choose
 from . import arguments
@@ -137,11 +137,14 @@ class AsyncFolderTransfers(Resource):
             ViTimeoutError: *timeout* has passed; ``.result`` is the report.
             ViNotFoundError: The dataset does not exist.
         """
+        check_switches(
+            wait_until_done=wait_until_done, skip_existing=skip_existing, dry_run=dry_run, show_progress=show_progress
+        )
         calls = self._calls(dataset_id)
         options = UploadOptions(
             wait=wait_until_done,
             failure_mode=choose(FailureMode, failure_mode, "failure_mode"),
-            retention=choose(ResourceRetentionMode, on_asset_overwritten, "on_asset_overwritten"),
+            retention=arguments.retention(on_asset_overwritten),
             metadata_of=None,
             limits=self._limits(max_concurrency),
             skip_existing=skip_existing,
@@ -262,9 +265,11 @@ class AsyncFolderTransfers(Resource):
             ViInvalidParameterError: An argument is invalid.
             ViNotFoundError: The dataset does not exist.
         """
+        check_switches(
+            overwrite=overwrite, show_progress=show_progress, dry_run=dry_run, raise_on_failure=raise_on_failure
+        )
         calls = self._calls(dataset_id)
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-            raise ViInvalidParameterError(f"limit must be an integer above 0, got {limit!r}.", parameter="limit")
+        arguments.check_limit(limit)
         query = arguments.query(filter_criteria, metadata_query, strict_query)
         chosen = arguments.filters(include, exclude)
         if asset_ids is not None and query:
@@ -376,10 +381,12 @@ class AsyncFolderTransfers(Resource):
             ViTimeoutError: *timeout* has passed; ``.result`` is the partial result.
             ViNotFoundError: The dataset does not exist.
         """
+        check_switches(delete=delete, checksum=checksum, dry_run=dry_run, show_progress=show_progress)
+        check_listener(on_progress)
         given = arguments.filters(include, exclude, follow_links)
         place = await in_thread(arguments.place, folder, "sync")
         check_direction(direction, names, follow_links, custom_metadata)
-        retention = choose(ResourceRetentionMode, on_asset_overwritten, "on_asset_overwritten")
+        retention = arguments.retention(on_asset_overwritten)
         check_naming(names)
         check_max_delete(max_delete)
         to_run = await open_run(plan, shards, dry_run=dry_run)
@@ -451,11 +458,7 @@ class AsyncFolderTransfers(Resource):
         """
         if not isinstance(plan, TransferPlan):
             raise ViInvalidParameterError(f"plan must be a TransferPlan, got {type(plan).__name__}.", parameter="plan")
-        retention = (
-            None
-            if on_asset_overwritten is None
-            else choose(ResourceRetentionMode, on_asset_overwritten, "on_asset_overwritten")
-        )
+        retention = None if on_asset_overwritten is None else arguments.retention(on_asset_overwritten)
         progress = (show_progress, on_progress)
         calls = AssetCalls(self._http, check_id(plan.dataset_id, "plan.dataset_id"))
         run = PlanRun(calls, self._transfers, plan, self._limits(None), fresh=False, progress=progress)

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 import attrs
 
 from ....._paths import as_path
+from ....._redact import brief
 from ....._show.sheet import Sheet, Table
 from ....._show.units import counted, noted, several, size, skipped
 from .....errors import ViInvalidParameterError, ViPathError
@@ -111,7 +112,7 @@ class TransferPlan(Report):
         """
         if not all(type(number) is int for number in (index, count)) or not 0 <= index < count:
             raise ViInvalidParameterError(
-                f"shard needs 0 <= index < count, got {index!r} of {count!r}.", parameter="index"
+                f"shard needs 0 <= index < count, got {brief(index)} of {count!r}.", parameter="index"
             )
         mine = [
             entry for entry in self.entries if entry.action not in DELETIONS and _part(entry.filename, count) == index
@@ -191,7 +192,7 @@ class TransferPlan(Report):
         removed = (
             [
                 f"{several(self.annotations, 'annotation')} would be removed with replaced assets; "
-                "on_asset_overwritten='KeepLinkedResource' (--keep-annotations) keeps them"
+                "on_asset_overwritten='KeepLinkedResource' keeps them"
             ]
             if self.annotations
             else []

@@ -16,7 +16,7 @@ from .....errors import ViInvalidParameterError
 from ....blocking import Blocking, blocking, blocking_pages, blocking_view
 from ....pagination import Listing, Page
 from ....types import PaginationParams
-from ...base import check_id, check_ids, check_text
+from ...base import check_id, check_ids, check_switches, check_text
 from ...deadline import deadline
 from . import arguments, deletion, metadata_changes
 from .arguments import Filter
@@ -30,7 +30,7 @@ from .reading.one import OneAsset
 from .reading.stream import AssetFile, AssetOpening
 from .responses import Asset, AssetIngestionSession, DeletedAsset, ResourceRetentionMode
 from .results import BulkDeletionResult, SetMetadataResult
-from .types import AssetSortCriterion, SortCriterion, SortOrder
+from .types import AssetSortCriterion
 from .watching import AssetWatch, BlockingAssetWatch, watch_options, watched
 
 
@@ -74,18 +74,11 @@ class AsyncAssets(AsyncFolderTransfers):
             ViValidationError: The service rejects the filter or the query; the message has the column.
             ViNotFoundError: The dataset does not exist.
         """
+        check_switches(contents=contents, thumbnails=thumbnails)
         params = arguments.query(filter_criteria, metadata_query, strict_query)
         if contents or thumbnails:
             params["contents"] = "y"
-        if sort_by is not None:
-            if not isinstance(sort_by, AssetSortCriterion):
-                raise ViInvalidParameterError(
-                    f"sort_by must be an AssetSortCriterion, got {type(sort_by).__name__}.", parameter="sort_by"
-                )
-            if sort_by.criterion is not SortCriterion.DEFAULT or sort_by.order is SortOrder.DESC:
-                params["sortBy"] = str(sort_by.criterion)
-            if sort_by.order is SortOrder.DESC:
-                params["o"] = "d"
+        params |= arguments.order(sort_by)
         listing = self._list(self._path(_routes.ASSETS, dataset_id=dataset_id), Asset, pagination, params)
         if not thumbnails:
             return listing
@@ -122,6 +115,7 @@ class AsyncAssets(AsyncFolderTransfers):
             ViInvalidParameterError: Neither or both of *asset_id* and *filename* are given.
             ViNotFoundError: The dataset or the asset does not exist.
         """
+        check_switches(contents=contents, thumbnail=thumbnail)
         calls = self._calls(dataset_id)
         asset = await OneAsset.of("get", calls, asset_id, filename).ask(calls, contents=contents or thumbnail)
         if thumbnail:
@@ -233,8 +227,10 @@ class AsyncAssets(AsyncFolderTransfers):
                 dataset_id, None, True, sort_by, filter_criteria, metadata_query, strict_query=strict_query
             )
             pages: Callable[[], AsyncIterator[Page[Asset]]] = listing.pages
-        elif filter_criteria or metadata_query or sort_by:
+        elif filter_criteria is not None or metadata_query is not None or sort_by is not None:
             raise ViInvalidParameterError("Give either assets, or a selection and an order.", parameter="assets")
+        elif not hasattr(assets, "__iter__"):
+            raise ViInvalidParameterError(f"assets must be assets, got {type(assets).__name__}.", parameter="assets")
         else:
             pages = partial(pages_of, assets, calls)
         return AssetReader(self._transfers.reader(calls), pages, ahead, memory, on_failure)
@@ -324,6 +320,7 @@ class AsyncAssets(AsyncFolderTransfers):
             ViTimeoutError: *timeout* has passed; ``.result`` counts what is done.
             ViNotFoundError: The dataset does not exist.
         """
+        check_switches(dry_run=dry_run)
         calls = self._calls(dataset_id)
         keys = metadata_changes.check_keys(remove)
         result = SetMetadataResult(dry_run=dry_run)
@@ -389,10 +386,11 @@ class AsyncAssets(AsyncFolderTransfers):
             ViTimeoutError: *timeout* has passed; the service continues.
             ViNotFoundError: The dataset does not exist.
         """
+        check_switches(all=all, dry_run=dry_run)
         calls = self._calls(dataset_id)
         with deadline(self._http, timeout, "deletion"):
             if asset_ids is not None:
-                if filter_criteria or metadata_query or all:
+                if filter_criteria is not None or metadata_query is not None or all:
                     raise ViInvalidParameterError("Give exactly one of asset_ids, a filter or query, and all=True.")
                 ids = check_ids(asset_ids, "asset_ids")
                 return await deletion.delete_ids(calls, ids, dry_run=dry_run)

@@ -17,6 +17,7 @@ from typing import Any
 
 import attrs
 
+from ....._redact import brief
 from ....._show.sheet import Sheet
 from ....._show.units import counted, noted, several, size, skipped
 from ....._transfer.document_folders import DocumentFolder
@@ -195,7 +196,7 @@ async def open_run(run: object, shards: object, *, dry_run: bool) -> DocumentFol
     """Return the folder that a run is to be written to, which must hold none; None if no run is wanted."""
     if shards is not None and (type(shards) is not int or shards < 1 or run is None):
         raise ViInvalidParameterError(
-            f"shards must be an integer above 0, and belongs to plan; got {shards!r}.", parameter="shards"
+            f"shards must be an integer above 0, and belongs to plan; got {brief(shards)}.", parameter="shards"
         )
     if run is None:
         return None

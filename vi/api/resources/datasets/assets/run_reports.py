@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from ....._redact import brief
 from ....._show.sheet import Sheet, Table
 from ....._show.units import several
 from ....._transfer.document_folders import DocumentFolder
@@ -264,7 +265,7 @@ def check_shard(shard: object, head: RunPlan) -> int:
         number = -1
     if isinstance(shard, bool) or not 0 <= number < head.shards:
         raise ViInvalidParameterError(
-            f"shard must be from 0 to {head.shards - 1}, got {shard!r}.",
+            f"shard must be from 0 to {head.shards - 1}, got {brief(shard)}.",
             parameter="shard",
             suggestion="RunStatus.of(run).left lists what is to be run.",
         )

@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 import attrs
 
 from ....._optional import require
+from ....._redact import brief
 from ....._transfer.filters import Filters
 from ....._transfer.inventory import Inventory, Naming, check_naming
 from ....._transfer.progress import ProgressTracker
@@ -312,7 +313,7 @@ def check_move_to(folder: Path, move_to: Path | None) -> None:
     if move_to is None:
         return
     problem = None
-    if not move_to.is_dir():
+    if not os.path.isdir(move_to):  # noqa: PTH112 - which answers for names that are too long, too
         problem = f"No such folder: {move_to}; create it first."
     elif move_to.resolve().is_relative_to(folder.resolve()):
         problem = f"move_to must be outside the watched folder, got {move_to}."
@@ -325,7 +326,7 @@ def check_move_to(folder: Path, move_to: Path | None) -> None:
 def watched(folder: object, settle: float) -> Path:
     """Return the folder as a path, and refuse a *settle* that is not a time."""
     if isinstance(settle, bool) or not isinstance(settle, (int, float)) or not 0 < settle < float("inf"):
-        raise ViInvalidParameterError(f"settle must be seconds above 0, got {settle!r}.", parameter="settle")
+        raise ViInvalidParameterError(f"settle must be seconds above 0, got {brief(settle)}.", parameter="settle")
     return arguments.folder(folder, "watch")
 
 

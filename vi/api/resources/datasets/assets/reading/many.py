@@ -18,6 +18,7 @@ import anyio
 import attrs
 
 from ......_pacing import Slots
+from ......_redact import brief
 from ......_transfer.memory import fetch_bytes
 from ......_transfer.outcomes import TargetGone, TransferFailed
 from ......_transfer.record import FileFailure
@@ -129,10 +130,10 @@ class AssetReader:
     ) -> None:
         for name, value in (("ahead", ahead), ("memory", memory)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ViInvalidParameterError(f"{name} must be an integer above 0, got {value!r}.", parameter=name)
+                raise ViInvalidParameterError(f"{name} must be an integer above 0, got {brief(value)}.", parameter=name)
         if on_failure not in get_args(OnFailure):
             raise ViInvalidParameterError(
-                f"on_failure must be 'raise' or 'skip', got {on_failure!r}.", parameter="on_failure"
+                f"on_failure must be 'raise' or 'skip', got {brief(on_failure)}.", parameter="on_failure"
             )
         self._reader = reader
         self._make_pages = pages

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
+from ......_redact import brief
 from ......_transfer.download import RemoteFile
 from ......_transfer.outcomes import TargetGone, TransferFailed
 from ......_transfer.storage import Storage
@@ -187,7 +188,7 @@ def check_range(start: int, end: int | None, size: int) -> tuple[int, int]:
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not (whole or (name == "end" and value is None)) or (value is not None and value < 0):
             raise ViInvalidParameterError(
-                f"{name} must be a number of bytes, 0 or more, got {value!r}.", parameter=name
+                f"{name} must be a number of bytes, 0 or more, got {brief(value)}.", parameter=name
             )
     end = size if end is None else min(end, size)
     if start > end:
@@ -313,7 +314,7 @@ class _RawAsset(io.RawIOBase):
         self._check_open()
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._end - self._start}.get(whence)
         if base is None:
-            raise ValueError(f"whence must be 0, 1 or 2, got {whence!r}")
+            raise ValueError(f"whence must be 0, 1 or 2, got {brief(whence)}")
         if base + offset < 0:
             raise ValueError(f"the position {base + offset} is before the beginning")
         self._at = base + offset

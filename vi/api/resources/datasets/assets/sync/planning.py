@@ -15,6 +15,8 @@ from pathlib import Path
 import attrs
 
 from ......_media import media_type
+from ......_paths import advice_on_missing
+from ......_redact import brief
 from ......_show.units import several
 from ......_transfer import files
 from ......_transfer.discovery import EXCLUDED_FOLDER, discover
@@ -46,7 +48,8 @@ _REASONS = {True: "the same is there", False: "contents differ", None: "cannot b
 def scan_folder(folder: Path, names: Naming, filters: Filters) -> Inventory:
     """Scan a folder that must exist; it may be empty."""
     if not folder.is_dir():
-        raise ViPathError(f"No such folder: {folder}.", path=str(folder))
+        problem = f"{folder} is a file, not a folder." if folder.is_file() else f"No such folder: {folder}."
+        raise ViPathError(problem, path=str(folder), suggestion=advice_on_missing())
     return discover([folder], names, filters, may_be_empty=True)
 
 
@@ -330,7 +333,7 @@ def is_ours_to_delete(path: Path) -> bool:
 def check_max_delete(max_delete: int) -> None:
     """Refuse what is not a bound."""
     if isinstance(max_delete, bool) or not isinstance(max_delete, int) or max_delete < 0:
-        raise ViInvalidParameterError(f"max_delete must be 0 or more, got {max_delete!r}.", parameter="max_delete")
+        raise ViInvalidParameterError(f"max_delete must be 0 or more, got {brief(max_delete)}.", parameter="max_delete")
 
 
 def check_deletions(plan: TransferPlan, max_delete: int) -> None:

@@ -31,12 +31,13 @@ def scan_remote(
     try:
         if found.is_folder:
             return discover([found], names, filters, may_be_empty=True, known=known)
-        if not found.is_missing:
-            raise ViPathError(f"No such folder: {place.label} is a file.", path=place.label)
+        is_missing = found.is_missing
     except (OSError, SourceFailedError) as error:
         raise _cannot_list(place, error) from None
+    if not is_missing:
+        raise ViPathError(f"{place.label} is a file, not a folder.", path=place.label)
     if not may_be_missing:
-        raise ViPathError(f"No such folder: {place.label}.", path=place.label)
+        raise ViPathError(f"No such folder: {place.label}.", path=place.label, suggestion="Check the spelling.")
     return Inventory(names)
 
 

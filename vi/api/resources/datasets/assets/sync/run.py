@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import attrs
 
 from ......_events import Listener
-from ......_show.progress import progress_listeners
+from ......_show.progress import check_listener, progress_listeners
 from ......_show.sheet import Sheet, Table
 from ......_show.units import counted, noted, rate, several
 from ......_transfer.discovery import os_failure
@@ -30,6 +30,7 @@ from ......codes import FileCode
 from ......config import TransferLimits
 from ......errors import ViAuthenticationError, ViError, ViNotFoundError, ViPermissionError
 from .....display import Report
+from ....base import check_switches
 from ..calls import AssetCalls
 from ..deletion import AT_ONCE
 from ..download.run import DownloadOptions
@@ -169,6 +170,8 @@ class PlanRun:
         self._limits = limits
         self._fresh = fresh
         self._place = place
+        check_switches(show_progress=progress[0])
+        check_listener(progress[1])
         self._progress = progress
         self.result: SyncResult = SyncResult(plan)
 

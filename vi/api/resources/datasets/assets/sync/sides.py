@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ......_redact import brief
 from ......_transfer.filters import Filters
 from ......_transfer.inventory import Inventory, Naming
 from ......_transfer.journals.digests import KnownDigests, known_digests
@@ -28,7 +29,9 @@ from .remote import beside_remote, compare_remote, scan_remote
 def check_direction(direction: object, names: Naming, follow_links: bool, custom_metadata: object) -> None:
     """Refuse what is not a direction, and what applies to uploads only."""
     if direction not in ("up", "down"):
-        raise ViInvalidParameterError(f"direction must be 'up' or 'down', got {direction!r}.", parameter="direction")
+        raise ViInvalidParameterError(
+            f"direction must be 'up' or 'down', got {brief(direction)}.", parameter="direction"
+        )
     if direction == "down" and (callable(names) or follow_links):
         raise ViInvalidParameterError(
             "follow_links and a function as names apply to uploads only; leave them out for direction='down'.",

@@ -103,6 +103,9 @@ class Follower(Protocol):
     async def find(self, known: str, *, refused: bool) -> str | None:
         """Return the address if it is no longer the *known* one, or if that has *refused* and now answers again."""
 
+    def serves(self, address: str) -> bool:
+        """Tell whether what has just taken a connection at *address* is the service."""
+
 
 class Connections:
     """Hands out the sessions of the running loop, opening them at first use; knows where the service is."""
@@ -114,6 +117,8 @@ class Connections:
         """Scheme, host and port of that address."""
         self.follower: Follower | None = None
         """Set for a local service, which ends with the client that started it."""
+        self._left: set[str] = set()
+        """Where it was before: anybody may listen there now, and signed URLs still lead there."""
         self._ssl_context = ssl_context
         self.hooks: Hooks = Hooks()
         host = URL(settings.endpoint).host or ""
@@ -132,8 +137,18 @@ class Connections:
         if found is None:
             return False
         self.settings = attrs.evolve(self.settings, endpoint=found)
+        self._left.add(self.origin)
         self.origin = origin_of(URL(found))
         return True
+
+    def is_ours(self, url: URL) -> bool:
+        """Tell whether what has just taken a connection for *url* may be sent a request."""
+        if self.follower is None:
+            return True
+        origin = origin_of(url)
+        if origin == self.origin:
+            return self.follower.serves(self.settings.endpoint)
+        return origin not in self._left
 
     def current(self) -> LoopConnections:
         """Return the sessions of the running loop."""
@@ -195,6 +210,7 @@ class Connections:
             "ssl": self._ssl_context if self._ssl_context is not None else True,
             "ttl_dns_cache": 300,
             "resolver": Resolver(connect),
+            "is_ours": self.is_ours,
         }
         kept: dict[str, Any] = {**common, "keepalive_timeout": KEEP_ALIVE_SECONDS}
         answers: dict[str, Any] = {

@@ -198,15 +198,16 @@ class Http:
         idempotent: bool,
     ) -> Answer:
         doing = f"{method} {path}"
-        url = self._url(path, params)
+        endpoint, url = self.settings.endpoint, self._url(path, params)
         left = self.settings.timeouts.request
         uncertain = False
         self.budget.earn()
 
         async def attempt(number: int) -> Answer | Failed:
-            nonlocal url, left, uncertain
-            if await self.connections.follow() or number > 1:
-                url = self._url(path, params)
+            nonlocal url, endpoint, left, uncertain
+            await self.connections.follow()
+            if self.settings.endpoint != endpoint:
+                endpoint, url = self.settings.endpoint, self._url(path, params)
             await self.pacing.of(self.connections.origin).wait()
             repeatable = idempotent or self.honours_keys
             started = time.monotonic()

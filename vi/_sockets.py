@@ -10,18 +10,20 @@ its time nor the end of the program.
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import os
 import socket
 import sys
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any, Protocol
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 _connectors: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.WeakSet[KeptConnector]] = (
     weakref.WeakKeyDictionary()
@@ -70,10 +72,14 @@ async def one_attempt(request: aiohttp.ClientRequest, handler: aiohttp.ClientHan
 
 
 class KeptConnector(aiohttp.TCPConnector):
-    """A connector that knows which connections have been used before."""
+    """A connector that knows which connections have been used before.
 
-    def __init__(self, **settings: Any) -> None:
+    A new one is closed unless *is_ours* says that the other end may be sent the request.
+    """
+
+    def __init__(self, *, is_ours: Callable[[URL], bool], **settings: Any) -> None:
         super().__init__(**settings)
+        self._is_ours = is_ours
         _connectors.setdefault(asyncio.get_running_loop(), weakref.WeakSet()).add(self)
 
     def close_idle(self) -> None:
@@ -101,7 +107,12 @@ class KeptConnector(aiohttp.TCPConnector):
         # aiohttp limits each step but one: a proxy that takes CONNECT and says nothing would be waited for without end.
         limit = timeout.sock_connect * STEPS if timeout.sock_connect is not None else None
         async with asyncio.timeout(limit):
-            return await super()._create_connection(req, traces, timeout)
+            connection = await super()._create_connection(req, traces, timeout)
+        if not self._is_ours(req.url):
+            connection.close()
+            refused = OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+            raise aiohttp.ClientConnectorError(req.connection_key, refused)
+        return connection
 
 
 class AddressRefused(aiohttp.ClientError):

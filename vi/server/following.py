@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from ..errors import ViConfigurationError, ViNetworkError
 from .config import Folder
-from .disk.lock import read_address
+from .disk.lock import is_held, read_address
 from .lifecycle import LocalService, ServiceRunningError, open_service
 
 
@@ -86,6 +86,17 @@ class Following:
                 suggestion=error.suggestion or "Make a new client.",
                 error_code="ConnectionFailed",
             ) from None
+
+    def serves(self, address: str) -> bool:
+        """Tell whether the service of the folder is at *address*, after something there took a connection.
+
+        A service that was killed leaves its address behind, and any user of the machine may listen there next. Its
+        lock ends with its process, like its listener: while it is held, nobody else can have taken the connection.
+        """
+        if self._runs_here:
+            return True
+        found = read_address(self._folder.lock)
+        return found is not None and found.url == address and is_held(self._folder.lock)
 
     async def aclose(self) -> None:
         """End the service if this client runs it; that of a parent process is left alone."""

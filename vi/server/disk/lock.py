@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ..._lock import try_lock
 from .own import open_own, read_own
 
 _held: set[int] = set()
+_LOOK_SECONDS = 0.002
 
 
 def _let_go() -> None:
@@ -37,8 +39,10 @@ class FolderLock:
         """Return the lock, or None when a running process holds it."""
         descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
         if not try_lock(descriptor):
-            os.close(descriptor)
-            return None
+            time.sleep(_LOOK_SECONDS)  # a client may be looking whether anybody has it (`is_held`)
+            if not try_lock(descriptor):
+                os.close(descriptor)
+                return None
         lock = cls(descriptor)
         _held.add(descriptor)
         try:
@@ -83,4 +87,20 @@ def read_address(path: Path) -> Address | None:
     except (ValueError, OSError):
         return None
     url = found.get("url") if isinstance(found, dict) else None
-    return Address(url, found.get("embedded") is True) if isinstance(url, str) else None
+    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+        return None
+    return Address(url, found.get("embedded") is True)
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether a running process has the lock."""
+    try:
+        descriptor = open_own(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not try_lock(descriptor)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)

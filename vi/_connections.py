@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import re
 import ssl
 import weakref
 from functools import lru_cache
@@ -48,6 +49,8 @@ MANY_DESCRIPTORS = 4096
 MAX_HEADER_BYTES = 64 << 10
 """Of one header: gateways add policies and cookies far above the default 8 KiB of aiohttp."""
 MAX_HEADERS = 1000
+MAX_URL = 32 << 10
+_NOT_OF_URLS = re.compile("[\x00-\x20\x7f\ud800-\udfff]")
 
 
 @attrs.frozen
@@ -332,8 +335,11 @@ def client_is_closed() -> ViError:
 def exact_url(text: str) -> URL:
     """Return a URL exactly as it is given, but for a host in other letters, which gets its ASCII form.
 
-    Raises `ValueError` for text that is not a URL. aiohttp would normalise the query, and so break a signature.
+    Raises `ValueError` for text that is not a URL, or that could not stand in a line of HTTP. aiohttp would normalise
+    the query, and so break a signature.
     """
+    if len(text) > MAX_URL or _NOT_OF_URLS.search(text) is not None:
+        raise ValueError("not a URL")
     if not text.isascii() and not (parts := urlsplit(text)).netloc.isascii():
         text = text.replace(parts.netloc, ascii_host(parts), 1)
     return URL(text, encoded=True)

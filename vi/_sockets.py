@@ -10,6 +10,7 @@ its time nor the end of the program.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import ipaddress
 import os
@@ -23,7 +24,6 @@ from typing import Any, Protocol
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from yarl import URL
 
 _connectors: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.WeakSet[KeptConnector]] = (
     weakref.WeakKeyDictionary()
@@ -74,10 +74,10 @@ async def one_attempt(request: aiohttp.ClientRequest, handler: aiohttp.ClientHan
 class KeptConnector(aiohttp.TCPConnector):
     """A connector that knows which connections have been used before.
 
-    A new one is closed unless *is_ours* says that the other end may be sent the request.
+    A new one is closed unless *is_ours*, given its URL, says that the other end may be sent the request.
     """
 
-    def __init__(self, *, is_ours: Callable[[URL], bool], **settings: Any) -> None:
+    def __init__(self, *, is_ours: Callable[[Any], bool], **settings: Any) -> None:
         super().__init__(**settings)
         self._is_ours = is_ours
         _connectors.setdefault(asyncio.get_running_loop(), weakref.WeakSet()).add(self)
@@ -123,7 +123,8 @@ Nearness = int
 """How near an address is: 0 any host of the internet, 1 a private network, 2 this link, 3 this machine."""
 
 PUBLIC, PRIVATE, LINK, MACHINE = range(4)
-_TRANSLATED = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/96"))
+_TRANSLATED = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/96", "::/96", "::ffff:0:0:0/96")))
+"""Where an IPv6 address is that stands for the IPv4 one in its last 32 bits."""
 
 
 def nearness(address: str) -> Nearness:
@@ -134,8 +135,10 @@ def nearness(address: str) -> Nearness:
         return PRIVATE
     if isinstance(found, ipaddress.IPv6Address):
         within = found.ipv4_mapped or found.sixtofour
-        if within is None and any(found in network for network in _TRANSLATED):
+        if within is None and int(found) > 1 and any(found in network for network in _TRANSLATED):
             within = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+        if within is None and found.is_site_local:
+            return PRIVATE
         found = within or found
     if found.is_loopback or found.is_unspecified:
         return MACHINE
@@ -178,6 +181,18 @@ def _is_address(host: str) -> bool:
     return True
 
 
+def _as_address(host: str) -> str | None:
+    """Return the address that a host is as it stands, also in the short, decimal and octal forms that systems read."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return "127.0.0.1"
+    if _is_address(host):
+        return host
+    if host.isascii() and host[:1].isdigit():
+        with contextlib.suppress(OSError):
+            return socket.inet_ntoa(socket.inet_aton(host))
+    return None
+
+
 _proxied: ContextVar[bool] = ContextVar("vi_connection_is_proxied", default=False)
 
 
@@ -214,10 +229,10 @@ class GuardedConnector(KeptConnector):
     async def _create_connection(
         self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
     ) -> Any:
-        host = req.url.host or ""
+        host = (req.url.host or "").rstrip(".").lower()
         _proxied.set(req.proxy is not None)
-        if req.proxy is not None and (_is_address(host) or host.rstrip(".").lower().endswith("localhost")):
-            self._reach.check(host, [host if _is_address(host) else "127.0.0.1"])
+        if req.proxy is not None and (address := _as_address(host)) is not None:
+            self._reach.check(host, [address])
         return await super()._create_connection(req, traces, timeout)
 
     async def _resolve_host(self, host: str, port: int, traces: Any = None) -> list[ResolveResult]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from yarl import URL
 
 import vi
 from tests.support.protocol_documents import document
@@ -16,6 +17,8 @@ from vi import _wire, _wire_fast
 from vi._connections import Connections
 from vi._sockets import LINK, MACHINE, PRIVATE, PUBLIC, AddressRefused, Reach, nearness
 from vi._transfer import byte_ranges, dictated
+from vi._transfer.outcomes import TransferFailed
+from vi._transfer.signed import signed_transfer
 from vi.api.resources.datasets.assets.responses import Asset, AssetIngestionSession
 from vi.api.resources.datasets.responses import BulkAssetDeletionSession, Dataset
 
@@ -23,7 +26,24 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize(
-    "method", ["GET", "DELETE", "get", "PATCH", "CONNECT", "TRACE", "", "PUT /x HTTP/1.1\r\nX: y", None, 5, ["PUT"]]
+    "method",
+    [
+        "GET",
+        "DELETE",
+        "get",
+        "PATCH",
+        "CONNECT",
+        "TRACE",
+        "",
+        "PUT /x HTTP/1.1\r\nX: y",
+        "PUT\n",
+        "trace",
+        "po\u017ft",
+        b"PUT",
+        None,
+        5,
+        ["PUT"],
+    ],
 )
 def test_A3_parts_are_put_or_posted(method: Any) -> None:
     with pytest.raises(dictated.DictatedError):
@@ -37,6 +57,9 @@ def test_A3_parts_are_put_or_posted(method: Any) -> None:
         "Metadata-Flavor", "Metadata", "X-Google-Metadata-Request", "X-aws-ec2-metadata-token", "X-Forwarded-For", "Origin",
         "X-HTTP-Method-Override", "Authorization", "Cookie", "Host", "Content-Length", "Transfer-Encoding", "Range", "Via",
         "x-goog-", "x-goog-\r\nx", "content type", "", "\ud800", "X-Amz-\xe4", "x-goog-" + "a" * 200,
+        "If-\u0131", "x-goog-\u212aey", "X-Goog-Authenticated-User-Email", "X-Goog-IAP-JWT-Assertion", "x-ms-client-principal",
+        "X-MS-CLIENT-PRINCIPAL-ID", "x-ms-token-aad-access-token", "Connection", "TE", "Trailer", "Upgrade", "Expect",
+        "transfer-encoding", "Forwarded", "X-Original-URL",
     ],
 )  # fmt: skip
 def test_A3_headers_are_those_of_storages_and_nothing_else(name: str) -> None:
@@ -92,7 +115,9 @@ NEAR = {
     "100.64.0.1": PRIVATE, "fd00::1": PRIVATE, "169.254.169.254": LINK, "fe80::1%eth0": LINK, "127.0.0.1": MACHINE,
     "127.9.9.9": MACHINE, "::1": MACHINE, "0.0.0.0": MACHINE, "::": MACHINE, "::ffff:127.0.0.1": MACHINE,
     "::ffff:10.0.0.1": PRIVATE, "64:ff9b::a9fe:a9fe": LINK, "2002:7f00:1::": MACHINE, "224.0.0.1": PRIVATE, "ff02::1": PRIVATE,
-    "nonsense": PRIVATE,
+    "nonsense": PRIVATE, "::127.0.0.1": MACHINE, "::a9fe:a9fe": LINK, "::ffff:0:127.0.0.1": MACHINE, "fec0::1": PRIVATE,
+    "64:ff9b:1::7f00:1": MACHINE, "255.255.255.255": PRIVATE, "198.18.0.1": PRIVATE, "::ffff:100.64.0.1": PRIVATE,
+    "2130706433": PRIVATE, "0x7f.1": PRIVATE, "127.1": PRIVATE,
 }  # fmt: skip
 
 
@@ -121,6 +146,42 @@ def test_A4_the_farthest_address_of_the_service_counts() -> None:
     with pytest.raises(AddressRefused):
         reach.check("h", ["10.0.0.1"])
     assert reach.check("h", ["10.0.0.1", "1.1.1.1"]) == ["1.1.1.1"]
+
+
+BAD_URLS = [
+    "https://a@h/", "https://@h/", "https://:@h/", "https://h:99999/", "http://h/", "HTTP://h/", "file:///etc/passwd", "https:///x",
+    "https://h/\r\nX: y", "https://h/ HTTP/1.1", "https://h/\0", "https://h/?a\nb", "https://h/\ud800", "https://[::1", "ws://h/",
+    "https://h\\@evil/", "\thttps://h/", "https://h/" + "a" * 40_000, "", "//h/x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("url", BAD_URLS)
+def test_A4_a_url_that_is_odd_is_refused_by_name(url: str) -> None:
+    with pytest.raises(TransferFailed) as refused:
+        signed_transfer(url, None, "PUT", 0, endpoint="https://a")
+    assert refused.value.code == "EBADURL"
+    assert len(str(refused.value)) < 200
+
+
+NEAR_HOSTS = [
+    "127.0.0.1", "[::1]", "localhost", "LocalHost.", "a.localhost", "2130706433", "0x7f.1", "127.1", "0", "0177.0.0.1",
+    "127.0.0.1.", "[::ffff:169.254.169.254]", "169.254.169.254", "2852039166", "0.0.0.0", "[::]", "10.1", "100.64.0.1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", NEAR_HOSTS)
+async def test_A4_no_spelling_of_a_near_address_is_asked_of_a_proxy(
+    inner: tuple[str, list[str]], host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin, asked = inner
+    connections = _connections()
+    try:
+        connections._reach.met("8.8.8.8")
+        with pytest.raises(AddressRefused):
+            await connections.current().storage.get(URL(f"http://{host}/x", encoded=True), proxy=origin)
+    finally:
+        await connections.aclose()
+    assert asked == []
 
 
 @pytest.fixture

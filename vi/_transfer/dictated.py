@@ -16,9 +16,11 @@ MAX_PARTS = 10_000
 UPLOAD_METHODS = frozenset({"PUT", "POST"})
 DOWNLOAD_METHODS = frozenset({"GET"})
 
-_HEADER = re.compile(r"(?i)(?:content|if|x-(?:goog|amz|ms))-[a-z0-9-]{1,100}|cache-control|expires|accept")
+_HEADER = re.compile(r"(?ia)(?:content|if|x-(?:goog|amz|ms))-[a-z0-9-]{1,100}|cache-control|expires|accept")
 _OWN_HEADERS = frozenset({"content-length", "content-range"})
-_REPORTED = re.compile(r"(?i)etag|(?:content|x-(?:goog|amz|ms))-[a-z0-9-]{1,100}")
+_OF_GATEWAYS = re.compile(r"(?ia)x-goog-(?:authenticated-user|iap)-.*|x-ms-(?:client-principal|token)-?.*")
+"""By these, applications behind the gateways of clouds know who asks."""
+_REPORTED = re.compile(r"(?ia)etag|(?:content|x-(?:goog|amz|ms))-[a-z0-9-]{1,100}")
 _MAX_REPORTED = 32
 _MAX_VALUE = 8192
 _VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
@@ -30,7 +32,7 @@ class DictatedError(ValueError):
 
 def method(given: object, allowed: frozenset[str]) -> str:
     """Return the method of a transfer, or refuse it."""
-    if not isinstance(given, str) or given.upper() not in allowed:
+    if not isinstance(given, str) or not given.isascii() or given.upper() not in allowed:
         raise DictatedError(f"the method {_shown(given)}")
     return given.upper()
 
@@ -51,7 +53,9 @@ def headers(given: object) -> Mapping[str, str]:
 
 @lru_cache(maxsize=256)
 def _may_be_sent(name: str) -> bool:
-    return _HEADER.fullmatch(name) is not None and name.lower() not in _OWN_HEADERS
+    if _HEADER.fullmatch(name) is None or name.lower() in _OWN_HEADERS:
+        return False
+    return _OF_GATEWAYS.fullmatch(name) is None
 
 
 def reported_headers(given: object) -> list[str]:

@@ -43,7 +43,7 @@ def signed_transfer(
     """Check what the service dictates before it is used; raises `TransferFailed` naming what was refused."""
     try:
         target = exact_url(url)
-        scheme, host, user = target.scheme, target.host, target.user
+        scheme, host, user = target.scheme, target.host, "@" in target.raw_authority
     except (ValueError, TypeError, AttributeError):
         raise TransferFailed(FileCode.EBADURL, "The service gave a transfer URL that cannot be read.") from None
     if scheme not in ("http", "https") or not host:
@@ -54,7 +54,7 @@ def signed_transfer(
         raise TransferFailed(
             FileCode.EBADURL, "The service uses https, but gave an unencrypted transfer URL, which is refused."
         )
-    if user is not None:
+    if user:
         raise TransferFailed(FileCode.EBADURL, "The service gave a transfer URL with credentials, which is refused.")
     try:
         demanded = dictated.headers(headers)

@@ -256,7 +256,7 @@ class Storage:
         except ValueError:
             target = URL()
         secure = not self.settings.endpoint.startswith("https:") or target.scheme == "https"
-        if target.scheme not in ("http", "https") or not target.host or target.user is not None or not secure:
+        if target.scheme not in ("http", "https") or not target.host or "@" in target.raw_authority or not secure:
             raise TransferFailed(FileCode.EUNKNOWN, "The storage redirected a download to an address that is refused.")
         return target
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from vi import _checksums
+from vi.server import serving
 
 pytestmark = pytest.mark.anyio
 
@@ -41,6 +42,15 @@ async def test_a_whole_object_comes_with_its_digests(api: Any, stored: tuple[str
     assert "Content-Encoding" not in answer.headers
     assert "Transfer-Encoding" not in answer.headers
     assert "Date" in answer.headers
+
+
+async def test_what_is_not_cached_comes_from_the_disk(
+    api: Any, stored: tuple[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, data = stored
+    monkeypatch.setattr(serving, "_NOWAIT", 1 << 30)  # which no system knows: it refuses as where nothing is cached
+    answer = await api.raw("GET", url, headers={"Range": "bytes=3-9"})
+    assert (answer.status, answer.body) == (206, data[3:10])
 
 
 async def test_head_says_what_get_would(api: Any, stored: tuple[str, bytes]) -> None:

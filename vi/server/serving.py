@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
@@ -20,6 +22,7 @@ from .disk.own import open_object
 logger: logging.Logger = logging.getLogger("vi.server")
 
 SMALL = 256 << 10
+_NOWAIT = getattr(os, "RWF_NOWAIT", None)
 _FIRST = 64 << 10
 _SHORTEST, _LONGEST = 256 << 10, 4 << 20
 _PATIENT = 2 << 20
@@ -57,7 +60,9 @@ async def serve_object(
     loop = asyncio.get_running_loop()
     try:
         if chosen.length <= SMALL:
-            data = await loop.run_in_executor(None, _read, path, chosen)
+            data: bytes | bytearray | None = _cached(path, chosen)
+            if data is None:
+                data = await loop.run_in_executor(None, _read, path, chosen)
             return web.Response(body=data, status=chosen.status, headers=headers)
         file = await loop.run_in_executor(None, open_object, path)
     except FileNotFoundError:
@@ -81,6 +86,19 @@ def serve_bytes(request: web.Request, data: bytes, content_type: str, etag: str)
 
 def _without_bytes(chosen: Selection, etag: str) -> web.Response:
     return web.Response(status=chosen.status, headers={"ETag": etag, **chosen.content_range})
+
+
+def _cached(path: Path, span: Selection) -> bytearray | None:
+    """Return a small span if the page cache holds it; a thread would cost more than the read."""
+    if sys.platform == "win32" or _NOWAIT is None:
+        return None
+    data = bytearray(span.length)
+    with open_object(path) as file:
+        try:
+            count = os.preadv(file.fileno(), [data], span.start, _NOWAIT)
+        except OSError:  # not cached, or a file system without this call
+            return None
+    return data if count == span.length else None
 
 
 def _read(path: Path, span: Selection) -> bytes:

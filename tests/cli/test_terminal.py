@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -28,7 +27,7 @@ from vi._transfer.journals.downloads import PartJournal
 from vi._transfer.journals.uploads import JournalKey
 from vi.cli import options
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals are POSIX's")
+pty = pytest.importorskip("pty", reason="pseudo-terminals are POSIX's", exc_type=ImportError)
 
 Start = Callable[..., "subprocess.Popen[str]"]
 Spawn = Callable[..., Outcome]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -14,7 +15,9 @@ import pytest
 
 import vi
 from tests.environments.conftest import PATIENCE, ROOT, Program
+from tests.support.pictures import tiny
 from vi import _samples
+from vi.cli import main
 from vi.testing import TestedService
 
 HOSTILE = "red\x1b[31m\u202e\x07.png"
@@ -204,3 +207,18 @@ def test_text_of_others_is_cleaned_wherever_text_is_made(
         assert controls(str(text)) == []
         assert controls(repr(text)) == []
     assert controls(str(vi.ViError("a\x1b[31m\r\u202eb", suggestion="\x07", request_id="\x1b"))) == []
+
+
+def test_names_that_a_stream_of_windows_cannot_show_are_escaped(
+    client: vi.Client, service: TestedService, dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.assets.upload(dataset, [("\u65e5\u672c.png", tiny(1)), ("caf\u00e9.png", tiny(2))], show_progress=False)
+    for name, value in service.environment.items():
+        monkeypatch.setenv(name, value)
+    [asset] = [one for one in client.assets.list(dataset).all_items() if one.filename.startswith("\u65e5")]
+    for show in (asset.info, lambda: main(["assets", "ls", dataset])):
+        shown = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="cp1252", write_through=True))
+        show()
+        assert b"\\u65e5\\u672c.png" in shown.getvalue()
+    assert "caf\u00e9.png".encode("cp1252") in shown.getvalue()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 
-from .names import POSIX, STRICT, NameRules, local_path
+from .names import POSIX, STRICT, NameRules, inside, local_path
 
 ENCODING = sys.getfilesystemencoding()
 _NFC, _NFD = "\u00e9", "e\u0301"
@@ -71,7 +71,7 @@ def _ask(probe: str) -> NameRules:
 def spellings(folder: str | os.PathLike[str], below: str) -> Collection[str]:
     """Return the names in a folder below *folder*, as the file system gives them back. Blocking."""
     try:
-        return set(os.listdir(os.path.join(folder, below)))  # noqa: PTH118, PTH208
+        return set(os.listdir(inside(folder, below)))  # noqa: PTH208
     except OSError:
         return ()
 
@@ -80,7 +80,7 @@ def is_same_file(name: str, path: str, root: str | os.PathLike[str]) -> bool:
     """Tell whether the file system takes a path for *name* below *root* for *path*. Blocking."""
     for rules in (POSIX, STRICT):
         try:
-            if os.path.samefile(os.path.join(root, local_path(name, rules)), path):  # noqa: PTH118, PTH121
+            if os.path.samefile(inside(root, local_path(name, rules)), path):  # noqa: PTH121
                 return True
         except (OSError, ValueError):
             continue

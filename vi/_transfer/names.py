@@ -368,6 +368,11 @@ def below(folder: str | os.PathLike[str], path: str) -> str:
     return os.path.relpath(path, folder).replace(os.sep, "/")
 
 
+def inside(folder: str | os.PathLike[str], path: str) -> str:
+    """Return the path of this system for one with ``/`` below *folder*; extended paths of Windows know no ``/``."""
+    return os.path.join(folder, path.replace("/", os.sep))  # noqa: PTH118 - once per file
+
+
 def _short(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:10]
 

@@ -18,6 +18,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from importlib.util import find_spec
 
 import attrs
 
@@ -274,7 +275,8 @@ class _Starts:
         self.reason = self._short_since = None
         for name, why in process.missing.items():
             if name not in self.missing:
-                logger.warning("%s cannot be used, and files that need it are refused: %s", name, why)
+                level = logging.INFO if find_spec(name) is None else logging.WARNING  # some systems have no wheel of it
+                logger.log(level, "%s cannot be used, and files that need it are refused: %s", name, why)
         self.missing = dict(process.missing)
         self.walls = dict(process.walls)
 

@@ -26,7 +26,7 @@ from ......_transfer.file_system import rules_of, spellings
 from ......_transfer.filters import Filters
 from ......_transfer.journals.downloads import PartJournal
 from ......_transfer.journals.uploads import JournalKey
-from ......_transfer.names import POSIX, LocalNames
+from ......_transfer.names import POSIX, LocalNames, inside
 from ......_transfer.outcomes import TargetGone, TransferFailed, UrlExpired
 from ......_transfer.progress import ProgressTracker
 from ......_transfer.record import FileFailure
@@ -273,7 +273,7 @@ class Download:
             await when_possible(lambda: in_thread(self._parts.folder.make_folders, self._target(name)))
 
     def _target(self, name: str) -> str:
-        return os.path.join(self._options.folder, name)  # noqa: PTH118 - once per file
+        return inside(self._options.folder, name)
 
     async def _fetch_one(self, remote: RemoteFile, name: str) -> None:
         target = self._target(name)

@@ -92,11 +92,15 @@ class Inventory:
         return self._names == "basename"
 
     def __iter__(self) -> Iterator[FileRecord]:
-        for block in self._blocks:
-            for path, below, given, size in block:
-                yield FileRecord(PathSource(path), given if given is not None else self._name(path, below), size)
+        for path, filename, size in self._on_disk():
+            yield FileRecord(PathSource(path), filename, size)
         for source, filename, size in self._others:
             yield FileRecord(source, filename, size)
+
+    def _on_disk(self) -> Iterator[tuple[str, str, int]]:
+        for block in self._blocks:
+            for path, below, given, size in block:
+                yield path, given if given is not None else self._name(path, below), size
 
     def _name(self, path: str, below: str) -> str:
         """Return the remote name of a file by its path below the folder."""
@@ -189,7 +193,8 @@ class Inventory:
 
     def check_names(self) -> None:
         """Refuse two sources with one name, listing the pairs; compares 8-byte hashes first to stay small."""
-        hashes = array.array("q", (hash(record.filename) for record in self))
+        names = itertools.chain((name for _, name, _ in self._on_disk()), (name for _, name, _ in self._others))
+        hashes = array.array("q", map(hash, names))
         ordered = sorted(hashes)
         twice = {a for a, b in itertools.pairwise(ordered) if a == b}
         if not twice:
@@ -256,6 +261,8 @@ def check_naming(names: object) -> None:
 
 def too_large(record: FileRecord) -> ViFileTooLargeError | None:
     """Return the error for a file over the limit of its kind, or None."""
+    if record.size <= MAX_IMAGE_BYTES:  # the least limit
+        return None
     found = media_type(record.filename)
     limit = size_limit(found[0]) if found else MAX_IMAGE_BYTES
     if record.size <= limit:

@@ -35,6 +35,8 @@ _FLAGS = os.O_RDWR | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_
 _FLAGS |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _NAMES_TRIED = 100
 
+_text_of = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 _held: dict[int, str] = {}
 """The files that this process holds, by their descriptors."""
 
@@ -173,7 +175,7 @@ class LineWriter:
         """Append *lines* in one call; one that is too long, or goes beyond the bound, is left out."""
         data = bytearray(b"\n" if self._torn else b"")
         for line in lines:
-            text = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") + b"\n"
+            text = _text_of(line).encode("utf-8", "surrogatepass") + b"\n"
             if len(text) <= MAX_LINE and self.size + len(data) + len(text) <= MAX_BYTES:
                 data += text
         self.size += len(data)

@@ -20,7 +20,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import attrs
@@ -63,8 +63,7 @@ class JournalKey:
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-@attrs.frozen
-class Identity:
+class Identity(NamedTuple):
     """The content of a file as far as a name, size, time and CRC32C can tell."""
 
     size: int
@@ -229,7 +228,7 @@ class Journal:
 
 
 def _sent_line(filename: str, identity: Identity, session_id: str) -> dict[str, Any]:
-    return {"sent": filename, "in": session_id, "id": attrs.astuple(identity)}
+    return {"sent": filename, "in": session_id, "id": identity}
 
 
 def _begun_lines(upload: BegunMultipart) -> Iterator[dict[str, Any]]:
@@ -237,7 +236,7 @@ def _begun_lines(upload: BegunMultipart) -> Iterator[dict[str, Any]]:
         "multipart": upload.upload_id,
         "name": upload.filename,
         "in": upload.session_id,
-        "id": attrs.astuple(upload.identity),
+        "id": upload.identity,
         "parts": upload.part_count,
     }
     for number, crc in upload.parts.items():

@@ -43,15 +43,17 @@ EXPIRY_MARGIN = 5.0
 _PAGE = re.compile(rb"(?i)\s*<(!doctype html|html)\b")
 _EXPIRED = re.compile(rb"(?i)expired")
 _CODE = re.compile(rb"<Code>\s{0,9}(\w{1,60})\s{0,9}</Code>")
-_LOST = {
-    b"BadDigest": FileCode.ECORRUPT,
-    b"XAmzContentChecksumMismatch": FileCode.ECORRUPT,
-    b"XAmzContentSHA256Mismatch": FileCode.ECORRUPT,
-    b"Md5Mismatch": FileCode.ECORRUPT,
-    b"Crc64Mismatch": FileCode.ECORRUPT,
-    b"IncompleteBody": FileCode.ENETWORK,
-    b"RequestTimeout": FileCode.ETIMEOUT,
-}
+_LOST = frozenset(
+    (
+        b"BadDigest", b"XAmzContentChecksumMismatch", b"XAmzContentSHA256Mismatch", b"Md5Mismatch", b"Crc64Mismatch",
+        b"IncompleteBody", b"RequestTimeout",
+    )
+)  # fmt: skip
+"""What a store says with status 400 when the bytes did not reach it as they were sent, or not all of them.
+
+Not `InvalidDigest` and `RequestTimeTooSkewed`: they are about what the service has signed, and sending it again does
+not change that.
+"""
 
 
 @attrs.define
@@ -346,13 +348,13 @@ def lost_on_the_way(transfer: SignedTransfer, answer: Received, number: int) -> 
     S3 judges what it receives so, and Azure; the bytes are right here, so they are sent again.
     """
     found = _CODE.search(answer.body) if answer.status == 400 else None
-    if found is None or (code := _LOST.get(found[1])) is None:
+    if found is None or found[1] not in _LOST:
         return None
     said = found[1].decode()
     reason = f"The storage answered with {said}"
     message = f"{reason}: the bytes did not arrive as they were sent."
-    kind = FailureKind.TIMED_OUT if code == FileCode.ETIMEOUT else FailureKind.CUT
-    return Failed(TransferFailed(code, message, number), reason, transfer.origin, kind=kind)
+    kind = FailureKind.TIMED_OUT if said == "RequestTimeout" else FailureKind.CUT
+    return Failed(TransferFailed(FileCode.ECORRUPT, message, number), reason, transfer.origin, kind=kind)
 
 
 def check_stored(answer: Received, crc: int) -> None:

@@ -205,8 +205,9 @@ async def test_bytes_that_change_on_the_way_to_the_store_are_refused(settings: d
             await bucket.read("a")
 
 
+@pytest.mark.parametrize("deleted", [False, True], ids=["kept", "dataset deleted"])
 async def test_an_object_that_a_crash_left_goes_with_its_session(
-    seaweed: Seaweed, settings: dict[str, str], tmp_path: Path
+    seaweed: Seaweed, settings: dict[str, str], tmp_path: Path, deleted: bool
 ) -> None:
     _samples.make_samples(tmp_path / "images", count=2)
     ahead = 0
@@ -229,15 +230,24 @@ async def test_an_object_that_a_crash_left_goes_with_its_session(
         await staged.write(b"a part")
         await staged.finish()
         await store.adopt_part(staged, session, "u", "1.0123456789abcdef")
+        key = settings["store"].split("/", 3)[3]
+        seaweed.client.put_object(Bucket="vi-tests", Key=f"{key}/sessions/{session}/in/0", Body=b"sent too late")
+        late = "sessions/of-another-service/0123456789abcdef0123"
+        seaweed.client.put_object(Bucket="vi-tests", Key=f"{key}x/{late}", Body=b"not below the prefix")
+        if deleted:
+            async with client_of(service) as client:
+                await client.datasets.delete(dataset)
+            before = ["service.json"]
         sweep = SessionSweep(
             context.database, store, service.organization_id, lambda: wall_clock() + ahead, context.removal.remove
         )
-        assert len(seaweed.keys(settings)) == len(before) + 2
+        assert len(seaweed.keys(settings)) == len(before) + 3
         await sweep.sweep()
         assert await store.read(left, 0, 4) == b"left", "not before the time of grace"
         ahead = 2 * GRACE_MS
         await sweep.sweep()
         assert seaweed.keys(settings) == before
+        assert seaweed.keys({"store": settings["store"] + "x"}) == [late]
 
 
 async def test_copies_are_bounded_and_gone_after_the_block(settings: dict[str, str], tmp_path: Path) -> None:
@@ -287,8 +297,13 @@ async def test_services_with_a_folder_each_are_one_service(
         assert (await reader.assets.download(dataset, tmp_path / "down")).total_downloaded == 8
         await reader.datasets.delete(dataset)
         assert seaweed.keys(settings) == ["service.json"]
-    with pytest.raises(ViConfigurationError, match="are in s3://"):
-        await serve(tmp_path / "two", config=attrs.evolve(config, store=None))
+    for store, said in (
+        (None, "are in s3://.*, not in the folder"),
+        (seaweed.create()["store"], "are in .*, not in s3"),
+    ):
+        for folder in ("two", "new"):
+            with pytest.raises(ViConfigurationError, match=said):
+                await serve(tmp_path / folder, config=attrs.evolve(config, store=store))
 
 
 async def test_a_bucket_and_a_folder_belong_together(

@@ -94,7 +94,7 @@ async def open_parts(stack: AsyncExitStack, folder: Folder, config: ServiceConfi
         receiving = Receiving(database, blobs.direct, ingestion, clock)
         stack.push_async_callback(end, asyncio.create_task(receiving.run(), name="vi-receiving"))
     if config.store is not None:
-        sweep = _sweep_sessions(database, blobs, identity, clock, removal)
+        sweep = _sweep_sessions(database, blobs, identity, clock, removal, config)
         stack.push_async_callback(end, asyncio.create_task(sweep, name="vi-sessions"))
     if keeping is not None:
         stack.push_async_callback(end, asyncio.create_task(keeping.run(), name="vi-housekeeping"))
@@ -191,13 +191,20 @@ def _check_direct(config: ServiceConfig) -> None:
 
 
 async def _sweep_sessions(
-    database: Metadata, blobs: ObjectStore, identity: Identity, clock: Callable[[], int], removal: Removal
+    database: Metadata,
+    blobs: ObjectStore,
+    identity: Identity,
+    clock: Callable[[], int],
+    removal: Removal,
+    config: ServiceConfig,
 ) -> None:
     from .s3.store import S3Store
-    from .sweeping import SessionSweep
+    from .sweeping import GRACE_MS, SessionSweep
 
     assert isinstance(blobs, S3Store)
-    await SessionSweep(database, blobs, identity.organization_id, clock, removal.remove).run()
+    # Addresses of a session that has ended may still be sent to.
+    grace = GRACE_MS + int(config.upload_url_seconds * 1000)
+    await SessionSweep(database, blobs, identity.organization_id, clock, removal.remove, grace).run()
 
 
 async def _remove_orphans(database: Metadata, blobs: ObjectStore, removal: Removal) -> None:

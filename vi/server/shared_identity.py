@@ -1,6 +1,7 @@
 """Who a service is that several processes are: its identity in a row of the database, and the folder of its bytes.
 
-The row also has a word that is in a file of the folder, so that bytes are never looked for in another one.
+The row also has a word that is in a file of the folder, and the address of the store, so that bytes are never looked
+for in another one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from .store.postgres import PostgresDatabase
 from .store.schema import service
 
 _FOLDER = "folder"
+_STORE = "store"
+_BESIDE = (_FOLDER, _STORE)
+"""What the row has beside the identity."""
+_IN_FOLDER = "the folder"
 _WORD = "service"
 
 
@@ -66,7 +71,7 @@ def _document(connection: sa.Connection) -> dict[str, Any] | None:
 
 
 def _identity(document: dict[str, Any]) -> Identity:
-    document = {name: value for name, value in document.items() if name != _FOLDER}
+    document = {name: value for name, value in document.items() if name not in _BESIDE}
     try:
         return Identity.from_document(document)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -77,20 +82,24 @@ def _change(connection: sa.Connection, work: Callable[[Identity], Identity]) -> 
     locks.lock_word(connection, _WORD)
     before = _document(connection) or {}
     changed = work(_identity(before))
-    connection.execute(service.update().values(identity={**changed.document(), _FOLDER: before.get(_FOLDER)}))
+    beside = {name: before[name] for name in _BESIDE if name in before}
+    connection.execute(service.update().values(identity={**changed.document(), **beside}))
     return changed
 
 
 def _open(connection: sa.Connection, folder: Folder, own: Identity | None, config: ServiceConfig, now: int) -> Identity:
     locks.lock_word(connection, _WORD)
-    before = _document(connection) or {}
+    before, place = _document(connection) or {}, _place(config)
     if len(before) > 1:
         identity = _identity(before)
         _check(identity.organization_id, config.organization_id, "its start names")
+        _check_store(before.get(_STORE, place), place)
         if config.store is not None and _marked(folder) is None and not _has_bytes(folder):
             # The bytes are in no folder, so that each process may have one of its own.
             write_private(folder.elsewhere, json.dumps(before.get(_FOLDER)).encode())
         _check_folder(folder, before.get(_FOLDER))
+        if _STORE not in before:  # an older release has written it
+            connection.execute(service.update().values(identity={**before, _STORE: place}))
         return identity
     if before and own is None:
         raise ViConfigurationError(
@@ -99,7 +108,7 @@ def _open(connection: sa.Connection, folder: Folder, own: Identity | None, confi
     identity = own or new_identity(config, now)
     _check(identity.organization_id, config.organization_id, "its start names")
     _check(before.get("organization_id", identity.organization_id), identity.organization_id, "the folder has")
-    document = {**identity.document(), _FOLDER: _mark(folder)}
+    document = {**identity.document(), _FOLDER: _mark(folder), _STORE: place}
     if before:
         connection.execute(service.update().values(identity=document))
     else:
@@ -112,6 +121,24 @@ def _check(organization_id: str, wanted: str | None, who: str) -> None:
         raise ViConfigurationError(
             f"The database belongs to organization {organization_id}, {who} {wanted}.",
             suggestion="Name the database of this organization, or another folder.",
+        )
+
+
+def _place(config: ServiceConfig) -> str:
+    if config.store is None:
+        return _IN_FOLDER
+    from .s3.address import StoreAddress
+
+    return str(StoreAddress.of(config))
+
+
+def _check_store(there: str, place: str) -> None:
+    if there != place:
+        raise ViConfigurationError(
+            f"The bytes of this database are in {there}, not in {place}.",
+            suggestion="Leave out --store and VI_STORE."
+            if there == _IN_FOLDER
+            else "Name that by --store or VI_STORE.",
         )
 
 

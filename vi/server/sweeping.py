@@ -37,12 +37,14 @@ class SessionSweep:
         organization_id: str,
         clock: Callable[[], int],
         remove: Callable[[Sequence[str]], Awaitable[None]],
+        grace: int = GRACE_MS,
     ) -> None:
         self._database = database
         self._store = store
         self._organization_id = organization_id
         self._clock = clock
         self._remove = remove
+        self._grace = grace
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -59,7 +61,7 @@ class SessionSweep:
     async def sweep(self) -> bool:
         """Sweep the sessions that ended next; tell whether there may be more."""
         since = await self._store.swept()
-        ended = await self._database.read(partial(_ended, since=since, before=self._clock() - GRACE_MS))
+        ended = await self._database.read(partial(_ended, since=since, before=self._clock() - self._grace))
         for session_id, _ in ended:
             left = await self._store.left(session_id)
             known = await self._database.read(partial(mentioned, blobs=left))

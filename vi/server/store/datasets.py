@@ -98,10 +98,11 @@ def unpurged(connection: sa.Connection) -> list[int]:
     return list(connection.execute(statement).scalars())
 
 
-def purge(connection: sa.Connection, seq: int, now: int, limit: int) -> list[str] | None:
+def purge(connection: sa.Connection, seq: int, now: int, limit: int, keep_since: int | None) -> list[str] | None:
     """Remove up to *limit* assets of a deleted dataset, then its sessions; None when nothing is left.
 
-    Returns the objects that rows no longer mention.
+    Returns the objects that rows no longer mention. Sessions that ended at *keep_since* or later stay until
+    `sessions.forget`, for a store whose sessions are swept some time after their end.
     """
     locks.lock_dataset(connection, seq)
     chosen = connection.execute(
@@ -118,7 +119,10 @@ def purge(connection: sa.Connection, seq: int, now: int, limit: int) -> list[str
     discarded = discard(connection, [*blobs, *parts])
     connection.execute(ingest_item.delete().where(ingest_item.c.session_seq.in_(sessions)))
     connection.execute(multipart_upload.delete().where(multipart_upload.c.session_seq.in_(sessions)))
-    connection.execute(ingestion_session.delete().where(ingestion_session.c.dataset_seq == seq))
+    over = ingestion_session.c.dataset_seq == seq
+    if keep_since is not None:
+        over = sa.and_(over, ingestion_session.c.finished < keep_since)
+    connection.execute(ingestion_session.delete().where(over))
     connection.execute(dataset.update().where(dataset.c.seq == seq).values(purged=now))
     return discarded or None
 

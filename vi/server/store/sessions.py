@@ -321,11 +321,20 @@ def end(connection: sa.Connection, seq: int, state: str, reason: str | None, now
 
 
 def forget(connection: sa.Connection, before: int) -> None:
-    """Remove the files of sessions that ended before a time, except failed ones, whose errors are still shown."""
+    """Remove the files of sessions that ended before a time, except failed ones, whose errors are still shown.
+
+    The sessions of purged datasets go too.
+    """
     old = sa.select(ingestion_session.c.seq).where(
         ingestion_session.c.state != SessionState.OPEN, ingestion_session.c.finished < before
     )
     connection.execute(ingest_item.delete().where(ingest_item.c.session_seq.in_(old), ingest_item.c.error.is_(None)))
+    purged = sa.select(dataset.c.seq).where(dataset.c.purged.is_not(None))
+    connection.execute(
+        ingestion_session.delete().where(
+            ingestion_session.c.dataset_seq.in_(purged), ingestion_session.c.finished < before
+        )
+    )
 
 
 def mentioned(connection: sa.Connection, blobs: Iterable[str]) -> set[str]:

@@ -125,13 +125,16 @@ def images(session: nox.Session) -> None:
 def interop(session: nox.Session) -> None:
     """Drive the published client, in an environment of its own, against the local service."""
     install(session, "local", group="test")
-    peer = Path(session.create_tmp()) / "peer"
-    session.run("python", "-m", "venv", "--clear", str(peer))
-    python = peer / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    session.run("python", "-m", "pytest", "-m", "interop", *session.posargs, env={"VI_PEER_PYTHON": peer(session)})
+
+
+def peer(session: nox.Session) -> str:
+    """Install the published client in an environment of its own, and return its interpreter."""
+    folder = Path(session.create_tmp()) / "peer"
+    session.run("python", "-m", "venv", "--clear", str(folder))
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     session.run(str(python), "-m", "pip", "install", "-q", PEER, external=True)
-    session.run(
-        "python", "-m", "pytest", "-m", "interop", *session.posargs, env={"VI_PEER_PYTHON": str(python.absolute())}
-    )
+    return str(python.absolute())
 
 
 @nox.session
@@ -162,7 +165,10 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def scale(session: nox.Session) -> None:
-    """Run the service's tests on PostgreSQL and an S3 store, also with outages; needs PostgreSQL's programs, nginx."""
+    """Run the tests of the service and the published client on PostgreSQL and an S3 store, also with outages.
+
+    Needs the programs of PostgreSQL and nginx.
+    """
     install(session, "local", "distributed", group="test")
     found = {
         "initdb (postgresql)": any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or shutil.which("initdb"),
@@ -179,6 +185,12 @@ def scale(session: nox.Session) -> None:
         "scale",
         *(session.posargs or ["tests/service", "tests/scale", "tests/contract"]),
     )
+    if session.posargs:
+        return
+    published = peer(session)
+    for way in ("through", "direct"):
+        env = {"VI_TEST_ENGINE": way, "VI_PEER_PYTHON": published}
+        session.run("python", "-m", "pytest", "-m", "interop", "tests/interop", env=env)
 
 
 @nox.session

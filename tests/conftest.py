@@ -19,6 +19,7 @@ import hypothesis
 import pytest
 
 import vi
+from tests.support import engines as support
 from tests.support.postgres import Postgres
 from tests.support.readme_blocks import run
 from tests.support.seaweed import Seaweed
@@ -50,6 +51,18 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for variable in ("CI", "NO_COLOR", "FORCE_COLOR", "VI_PROGRESS", "VI_LOG", "VI_CONFIG", "VI_PROFILE"):
             patch.delenv(variable, raising=False)
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engines(request: pytest.FixtureRequest, cache_folder: Path) -> Iterator[None]:
+    """Let services keep rows and bytes where ``VI_TEST_ENGINE`` says; `nox -s scale` sets it."""
+    if not support.CHOSEN:
+        yield
+        return
+    support.chosen = support.Engines(request.getfixturevalue("postgres"), request.getfixturevalue("seaweed"))
+    with support.chosen.everywhere():
+        yield
+    support.chosen = None
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ import attrs
 import pytest
 
 import vi
+from tests.support import engines
 
 DRIVER = Path(__file__).with_name("published_client.py")
 ROOT = Path(vi.__file__).parents[1]
@@ -82,7 +83,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def served(data: Path, env_file: Path) -> Iterator[tuple[dict[str, str], subprocess.Popen[str]]]:
     """Run the service as its users do; yields the settings it wrote, and ends it with SIGTERM."""
     command = [sys.executable, "-m", "vi", "serve", "--data", str(data), "--port", "0", "--env-file", str(env_file)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **engines.environment(data)}
     with subprocess.Popen(command, env=environment, cwd=data.parent, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import vi
+from tests.support import engines
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("serve.py")
@@ -20,7 +21,7 @@ class ServiceProcess:
 
     def __init__(self, data: Path, **config: Any) -> None:
         self._command = [sys.executable, str(SCRIPT), str(data)]
-        self._config = json.dumps(config)
+        self._config = json.dumps({**engines.settings(data), **config})
         self._port = 0
         self.start()
         told = self.ready()

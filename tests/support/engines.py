@@ -1,0 +1,73 @@
+"""What services of the tests keep rows and bytes in: SQLite and their folder, or what ``VI_TEST_ENGINE`` names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import attrs
+
+from tests.support.postgres import Postgres
+from tests.support.seaweed import Seaweed
+from vi.server import ServiceConfig
+from vi.testing import service
+
+CHOSEN = os.environ.get("VI_TEST_ENGINE", "")
+"""``through`` or ``direct``: PostgreSQL and an S3 store, with that way of uploads; empty: SQLite and a folder."""
+
+
+class Engines:
+    """Gives each folder of a service a database and a place in the store."""
+
+    def __init__(self, postgres: Postgres, seaweed: Seaweed) -> None:
+        self._postgres = postgres
+        self._seaweed = seaweed
+        self._known: dict[Path, dict[str, Any]] = {}
+
+    def settings(self, data: Path) -> dict[str, Any]:
+        """Return the settings of a service of this folder, equal at each start."""
+        if data not in self._known:
+            self._known[data] = {
+                "database": self._postgres.create(), "uploads": CHOSEN, **self._seaweed.create(),
+            }  # fmt: skip
+        return self._known[data]
+
+    @contextmanager
+    def everywhere(self) -> Iterator[None]:
+        """Let every service that a test starts in this process have them, unless its test says otherwise."""
+        serve = service.serve
+
+        def served(data: Path, *, config: ServiceConfig | None = None, **more: Any) -> Any:
+            config = config or ServiceConfig()
+            if config.database is None and config.store is None:
+                config = attrs.evolve(config, **self.settings(Path(data)))
+            return serve(data, config=config, **more)
+
+        with mock.patch.object(service, "serve", served):
+            yield
+
+
+chosen: Engines | None = None
+"""What ``VI_TEST_ENGINE`` names, while tests run."""
+
+
+def settings(data: Path) -> dict[str, Any]:
+    """Return the settings of a service of this folder that a test starts as a process of its own."""
+    return {} if chosen is None else chosen.settings(data)
+
+
+def environment(data: Path) -> dict[str, str]:
+    """Return the same for the command line."""
+    found = settings(data)
+    if not found:
+        return {}
+    return {
+        "VI_DATABASE": found["database"],
+        "VI_STORE": found["store"],
+        "VI_UPLOADS": found["uploads"],
+        "AWS_ENDPOINT_URL_S3": found["store_endpoint"],
+    }

@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 import vi
-from tests.support.readme_blocks import ROOT, Section, check_printed, page
+from tests.support.readme_blocks import ROOT, Section, check_printed, page, refused_when_pasted
 from vi import _media
 from vi.cli import build_parser, exits
 from vi.server.identity import Identity
@@ -42,6 +42,22 @@ def test_the_blocks_of_a_page_run_and_print_no_secret(
     exec(block.text, {})
     reader(whole, whole.title)
     check_printed("".join(capfd.readouterr()))
+
+
+README = page("README.md", (ROOT / "README.md").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("whole", [README, *PAGES], ids=lambda one: one.title)
+def test_blocks_can_be_pasted_into_an_interactive_python(whole: Section) -> None:
+    blocks = [block for block in whole.blocks if block.language == "python" and not block.is_test]
+    refused = {block.line: lines for block in blocks if (lines := refused_when_pasted(block.text))}
+    assert not refused, "end a block with an empty line, and leave none within it"
+
+
+def test_what_an_interactive_python_refuses() -> None:
+    assert refused_when_pasted("for n in (1,):\n    n\nn\n") == ["n"]
+    assert refused_when_pasted("if 1:\n    2\n\n    3\n") == ["    3"]
+    assert refused_when_pasted("for n in (1,):\n    n\n\nasync with a as b:\n    b\n") == []
 
 
 def test_what_is_not_run_says_why_and_is_little() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import re
 from functools import lru_cache
 from types import ModuleType
@@ -19,6 +20,7 @@ from .errors import ViConfigurationError
 
 logger: logging.Logger = logging.getLogger("vi")
 
+DISTRIBUTION = "vi-async-sdk"
 _REASON = 80
 
 
@@ -126,7 +128,28 @@ def _broken(library: Library, error: Exception) -> Fault:
 
 
 def _wanted(library: Library) -> str:
-    return f"'vi-async-sdk[{library.extras[0]}]'" if library.extras else library.name
+    return requirement(library.extras[0]) if library.extras else library.name
+
+
+@lru_cache(maxsize=1)
+def _checkout() -> str | None:
+    """Return the folder that this package was installed from, if that is where it came from (PEP 610)."""
+    import json
+    from importlib.metadata import Distribution, PackageNotFoundError
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    try:
+        origin = json.loads(Distribution.from_name(DISTRIBUTION).read_text("direct_url.json") or "{}")
+        folder = url2pathname(urlsplit(origin["url"]).path) if "dir_info" in origin else ""
+    except (PackageNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return folder if folder and os.path.isdir(folder) else None  # noqa: PTH112
+
+
+def requirement(extra: str) -> str:
+    """Return what to give pip for an extra, in quotes: the folder of a checkout where this package came from one."""
+    return f"'{_checkout() or DISTRIBUTION}[{extra}]'"
 
 
 def _version(module: ModuleType, library: Library) -> str | None:

@@ -18,6 +18,7 @@ import pytest
 
 import vi
 from tests.cli.outcomes import Outcome
+from vi._optional import requirement
 from vi.cli import build_parser, exits, main
 from vi.server.config import Folder, ServiceConfig
 from vi.server.identity import load_identity
@@ -178,7 +179,7 @@ def test_demo_without_its_extra_says_what_to_install(run: Run, monkeypatch: pyte
     refused = run("demo")
     assert (refused.code, refused.out) == (2, "")
     assert "sqlalchemy, which is not installed" in refused.err
-    assert "pip install 'vi-async-sdk[local]'" in refused.err
+    assert f"pip install {requirement('local')}" in refused.err
 
 
 def test_demo_leaves_out_what_cannot_be_decoded_here(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

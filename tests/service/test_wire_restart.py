@@ -25,6 +25,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 import vi
+from vi._optional import requirement
 from vi.errors import ViConfigurationError
 from vi.server import ServiceConfig, ServiceRunningError, open_service, serve
 from vi.server.store import migrations, schema
@@ -376,7 +377,7 @@ async def test_a_missing_library_says_what_to_install(tmp_path: Path, monkeypatc
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
     with pytest.raises(ViConfigurationError) as raised:
         await open_service(tmp_path / "data")
-    assert "pip install 'vi-async-sdk[local]'" in str(raised.value)
+    assert f"pip install {requirement('local')}" in str(raised.value)
     assert not (tmp_path / "data").exists()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import codeop
 import contextlib
 import doctest
 import importlib.metadata
@@ -53,6 +54,11 @@ class Block:
     line: int
     exempt: str | None = None
     printed: str | None = None
+
+    @property
+    def is_test(self) -> bool:
+        """Whether it is a module for pytest."""
+        return _TEST.search(self.text) is not None
 
 
 @attrs.define
@@ -120,7 +126,7 @@ def run(section: Section, folder: Path, environment: Mapping[str, str], source: 
                 if block.language == "console":
                     run_console(block, folder, environment)
                     continue
-                if _TEST.search(block.text):
+                if block.is_test:
                     modules.append(folder / f"test_line_{block.line}.py")
                     modules[-1].write_text(block.text, "utf-8")
                     continue
@@ -176,6 +182,27 @@ def commands(block: Block) -> list[tuple[str, str]]:
             command, output = found.pop()
             found.append((command, f"{output}{line}\n"))
     return found
+
+
+def refused_when_pasted(text: str) -> list[str]:
+    """Return the lines that an interactive Python refuses when *text* is pasted into it, line by line.
+
+    Before Python 3.13 it takes an empty line for the end of a block, and ends none without one. ``await`` at the top is
+    for ``python -m asyncio``.
+    """
+    compiler = codeop.CommandCompiler()
+    compiler.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    refused = []
+    pending: list[str] = []
+    for line in [*text.splitlines(), ""]:
+        pending.append(line)
+        try:
+            if compiler("\n".join(pending), "<stdin>", "single") is None:
+                continue
+        except SyntaxError:
+            refused.append(line)
+        pending.clear()
+    return refused
 
 
 def check_printed(text: str) -> None:

@@ -20,6 +20,7 @@ from PIL import Image
 
 import vi
 from vi import _samples
+from vi._optional import requirement
 from vi._transfer.sources.remote import RemoteSource, as_remote
 
 Stored = Callable[[str], dict[str, str]]
@@ -258,7 +259,7 @@ def test_an_address_without_the_extra_says_what_to_install(
     monkeypatch.setitem(__import__("sys").modules, "upath", None)
     with pytest.raises(vi.ViConfigurationError) as caught:
         client.assets.upload(dataset, "s3://bucket/a.png")
-    assert "vi-async-sdk[cloud]" in str(caught.value)
+    assert requirement("cloud") in str(caught.value)
 
 
 class TestPictures:

@@ -12,6 +12,7 @@ import pytest
 
 import vi
 from vi import _samples, rows
+from vi._optional import requirement
 from vi.api.resources.datasets.assets.responses import Asset, AssetMetadata
 from vi.api.types import PaginationParams
 
@@ -91,7 +92,7 @@ def test_a_missing_library_is_named(library: str, call: Any, monkeypatch: pytest
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(vi.ViConfigurationError, match=library) as caught:
         call([])
-    assert "vi-async-sdk[pandas]" in str(caught.value)
+    assert requirement("pandas") in str(caught.value)
 
 
 def assets_of(values: Any) -> Any:

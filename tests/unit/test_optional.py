@@ -182,3 +182,30 @@ def test_the_package_asks_for_what_is_looked_for() -> None:
     }
     fastcrc = next(one for one in LIBRARIES if one.module == "fastcrc")
     assert any(one.startswith(f"fastcrc>={fastcrc.oldest};") for one in project["dependencies"])
+
+
+@pytest.mark.parametrize(
+    ("origin", "wanted"),
+    [
+        ('{"url": "FOLDER", "dir_info": {"editable": true}}', "'FOLDER[local]'"),
+        ('{"url": "file:///no/such/folder", "dir_info": {}}', "'vi-async-sdk[local]'"),
+        ('{"url": "https://example.com/vi.whl", "archive_info": {}}', "'vi-async-sdk[local]'"),
+        ("nonsense", "'vi-async-sdk[local]'"),
+        (None, "'vi-async-sdk[local]'"),
+    ],
+)
+def test_an_extra_of_a_checkout_is_installed_from_there(
+    origin: str | None, wanted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the name is on a registry, what a checkout says must work."""
+    noted = tmp_path / "vi_async_sdk-1.dist-info"
+    noted.mkdir()
+    (noted / "METADATA").write_text("Name: vi-async-sdk\nVersion: 1\n")
+    if origin is not None:
+        (noted / "direct_url.json").write_text(origin.replace("FOLDER", tmp_path.as_uri()))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    _optional._checkout.cache_clear()
+    try:
+        assert _optional.requirement("local") == wanted.replace("FOLDER", str(tmp_path))
+    finally:
+        _optional._checkout.cache_clear()

@@ -27,7 +27,7 @@ from yarl import URL
 
 from .. import _checksums
 from .._disk import open_to_others
-from .._optional import LIBRARIES, examine
+from .._optional import LIBRARIES, examine, requirement
 from .._proxies import bypasses, named_proxy, proxy_of, read_proxy
 from .._redact import redact
 from .._show.units import size
@@ -228,9 +228,10 @@ def extras() -> Iterator[Check]:
             yield Check(f"extra {extra}", "ok", "installed")
         elif len(faults) == len(found) and all(fault.missing for _, fault in faults):
             lost = ", ".join(dict.fromkeys(library.without for library, _ in faults))
-            advice = f"If you need it: pip install 'vi-async-sdk[{extra}]'"
+            advice = f"If you need it: pip install {requirement(extra)}"
             yield Check(f"extra {extra}", "note", f"not installed: {lost}", advice)
         else:
             said = "; ".join(f"{library.name} {fault.what}: {library.without}" for library, fault in faults)
             first = min(faults, key=lambda one: one[1].missing)[1]
-            yield Check(f"extra {extra}", "note" if first.missing else "warn", said, first.advice)
+            advice = f"If you need it: pip install {requirement(extra)}" if first.missing else first.advice
+            yield Check(f"extra {extra}", "note" if first.missing else "warn", said, advice)

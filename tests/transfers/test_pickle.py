@@ -18,7 +18,11 @@ import vi
 from tests.support import children
 from vi.testing import TestedService
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    # Python warns of a fork beside any thread; what is tested here is that it does no harm.
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+]
 
 METHODS = ["spawn"] if sys.platform == "win32" else ["fork", "spawn", "forkserver"]
 KEYS = ("dtvi_" + "a" * 98, "dtvi_" + "b" * 98)

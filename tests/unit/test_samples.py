@@ -40,7 +40,7 @@ async def test_every_sample_is_accepted(tmp_path: Path) -> None:
     verdicts = await inspect(paths)
     assert {path: verdict.error for path, verdict in verdicts.items() if verdict.error} == {}
     assert all(verdict.thumbnail for verdict in verdicts.values())
-    assert {path.suffix for path in paths} == set(_media.IMAGE_TYPES)
+    assert {path.suffix for path in paths} == set(_samples.EXTENSIONS)
     assert len({verdict.sha256 for verdict in verdicts.values()}) == 60
     assert sorted(paths) == sorted((tmp_path / "pictures").iterdir())
     assert any(" " in path.name for path in paths)

@@ -208,7 +208,8 @@ class Bucket:
         span = {} if start is None or length is None else {"Range": f"bytes={start}-{start + length - 1}"}
         answer = await self._call("get_object", **self._place(key), **span)
         try:
-            async with answer["Body"] as body:
+            body = answer["Body"]
+            async with body:  # in older releases it gives the response below it, which has no `iter_chunks`
                 async for piece in body.iter_chunks(1 << 20):
                     yield piece
         except (BotoCoreError, aiohttp.ClientError, OSError, TimeoutError) as error:

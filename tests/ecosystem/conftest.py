@@ -16,10 +16,13 @@ FILES = {f"images/{'deep/' * (n % 2)}{n}.png": _samples.encode(n, ".png", (20, 2
 
 
 class Store:
-    def __init__(self, fs: Any, upath: Any, gets: Counter[str]) -> None:
+    """*gets* counts the requests for each object, *asked* the bytes of each that they asked for."""
+
+    def __init__(self, fs: Any, upath: Any, gets: Counter[str], asked: Counter[str]) -> None:
         self.fs = fs
         self.path = upath
         self.gets = gets
+        self.asked = asked
 
 
 @pytest.fixture
@@ -36,11 +39,16 @@ def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[Store]:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
     monkeypatch.setenv("VI_CACHE_DIR", str(tmp_path / "cache"))
     gets: Counter[str] = Counter()
+    asked: Counter[str] = Counter()
     real = s3fs.S3FileSystem._call_s3
 
     async def counted(self: Any, method: str, *args: Any, **options: Any) -> Any:
         if method == "get_object":
-            gets[options.get("Key") or next(a["Key"] for a in args if isinstance(a, dict) and "Key" in a)] += 1
+            given = {**next((a for a in args if isinstance(a, dict) and "Key" in a), {}), **options}
+            gets[given["Key"]] += 1
+            first, last = given.get("Range", "bytes=0-").removeprefix("bytes=").split("-")
+            size = len(FILES.get(given["Key"], b""))
+            asked[given["Key"]] += min(size, int(last or size) + 1) - int(first)
         return await real(self, method, *args, **options)
 
     monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", counted)
@@ -49,7 +57,7 @@ def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[Store]:
         s3.create_bucket(Bucket="bucket")
         for name, data in FILES.items():
             s3.put_object(Bucket="bucket", Key=name, Body=data)
-        yield Store(s3, upath.UPath, gets)
+        yield Store(s3, upath.UPath, gets, asked)
     finally:
         # What its buckets hold belongs to the process, not to the server.
         urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", data=b"").close()

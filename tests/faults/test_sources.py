@@ -103,7 +103,7 @@ async def test_F1_a_read_that_gives_nothing_too_early_is_no_end_of_the_file(
         return real(descriptor, count)
 
     monkeypatch.setattr(sources, "_NOWAIT", None)
-    monkeypatch.setattr(kept, "LOCAL_LIMIT", 0)
+    monkeypatch.setattr(kept, "LARGEST", 0)
     monkeypatch.setattr(os, "read", empty_once)
     async with scene.client() as client:
         result = await client.assets.upload(dataset, folder, **ALL)

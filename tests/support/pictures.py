@@ -9,6 +9,9 @@ import zlib
 
 from PIL import Image
 
+MP4 = b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41"
+"""How a video begins; a service looks no further."""
+
 
 def picture(number: int = 0, size: tuple[int, int] = (8, 6), format: str = "PNG") -> bytes:
     """An image of one colour, another for each number below 65,536."""

@@ -17,7 +17,7 @@ import pytest
 
 import vi
 from tests.support.counting_service import CountingService, digests, other_content, stored
-from tests.support.pictures import tiny
+from tests.support.pictures import MP4, tiny
 from vi._transfer.journals.digests import KnownDigests, Look
 from vi._transfer.sources.local import examine_path
 
@@ -78,6 +78,21 @@ def test_files_are_read_once_and_then_not_at_all(
     assert run(service, "up", dataset, old, checksum=True)[0] == sizes(old)
     assert run(service, "verify", dataset, old)[0] == sizes(old)
     assert run(service, "skip", dataset, old)[0] == sizes(old)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the bytes read are told by Linux alone")
+def test_files_of_megabytes_are_read_once_however_many(
+    service: CountingService, client: vi.Client, dataset: str, tmp_path: Path, cache: Path
+) -> None:
+    folder = tmp_path / "megabytes"
+    folder.mkdir()
+    for number in range(24):  # more than there is room for at once
+        (folder / f"{number}.mp4").write_bytes(MP4 + number.to_bytes(2, "big") * (1 << 20))
+    read, told = run(service, "up", dataset, folder)
+    assert told["ok"]
+    assert all(size <= read[path] <= size + 64 for path, size in sizes(folder).items())
+    assert sum(sizes(folder).values()) <= told["everything"] < 1.05 * sum(sizes(folder).values())
+    assert stored(client, dataset) == digests(folder)
 
 
 def test_a_changed_file_with_its_old_time_is_found(

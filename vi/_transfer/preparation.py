@@ -8,6 +8,7 @@ Small files are read in groups, one thread hop for up to 32 of them, two groups 
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 
@@ -18,7 +19,7 @@ from .inventory import too_large
 from .journals.digests import KnownDigests, Look
 from .outcomes import SourceChangedError, SourceFailedError
 from .record import FileRecord
-from .sources.kept import Keeping
+from .sources.kept import Keeping, Room, room_for
 from .sources.local import Facts, PathSource, Reach, examine_path
 from .sources.remote import RemoteSource
 from .threads.lanes import Lanes
@@ -47,18 +48,28 @@ async def prepare(
 
     The type of a file is that of its extension, which its first bytes must agree with; *by_content*, an image has the
     type that these show. *reach* says how much of a file is read, *known* what need not be; what is read to be sent is
-    kept as far as *keeping* has room.
+    kept in *keeping*. An empty group says that some must be sent before there is room for more.
     """
     examination = _Examination(lanes, reach, known, keeping)
     waiting: deque[tuple[list[FileRecord], asyncio.Task[list[Found]]]] = deque()
     groups = _groups(_of_allowed_size(records, refuse))
     try:
         for group in groups:
-            waiting.append((group, asyncio.ensure_future(examination.of(group))))
-            if len(waiting) >= GROUPS_AHEAD:
-                yield _judge(*await _next(waiting), refuse, by_content)
+            rooms = [room_for(record.source, record.size) for record in group] if keeping is not None else []
+            together = functools.reduce(Room.plus, rooms, Room())
+            if keeping is not None and not keeping.take(together):
+                while waiting:
+                    if good := _judge(*await _next(waiting), refuse, by_content):
+                        yield good
+                yield []
+                await keeping.wait(together)
+                keeping.take(together)
+            waiting.append((group, asyncio.ensure_future(examination.of(group, rooms))))
+            if len(waiting) >= GROUPS_AHEAD and (good := _judge(*await _next(waiting), refuse, by_content)):
+                yield good
         while waiting:
-            yield _judge(*await _next(waiting), refuse, by_content)
+            if good := _judge(*await _next(waiting), refuse, by_content):
+                yield good
     finally:
         for _, task in waiting:
             task.cancel()
@@ -118,31 +129,36 @@ class _Examination:
         self._known = known
         self._keeping = keeping
 
-    async def of(self, group: list[FileRecord]) -> list[Found]:
-        """Examine a group; all of it is small, or it is one file."""
+    async def of(self, group: list[FileRecord], rooms: list[Room]) -> list[Found]:
+        """Examine a group, for which *rooms* are taken; all of it is small, or it is one file."""
         reaches = [self._reach(record) for record in group]
         if _is_small(group[0]):
             paths = [record.path_on_disk for record in group]
             found = await self._lanes.run(_examine_paths, paths, reaches, self._known)
         else:
-            found = [await self._one(group[0], reaches[0])]
-        for record, facts in zip(group, found, strict=True):
-            if isinstance(facts, Facts) and facts.data is not None and self._keeping is not None:
-                record.kept = self._keeping.keep(facts.data, local=isinstance(record.source, PathSource))
+            found = [await self._one(group[0], reaches[0], keeps=rooms != [] and rooms[0] != Room())]
+        if self._keeping is not None:
+            for record, facts, room in zip(group, found, rooms, strict=True):
+                if isinstance(facts, Facts):
+                    record.kept = self._keeping.keep(record.source, facts, room)
+                else:
+                    self._keeping.give_back(room)
         return found
 
-    async def _one(self, record: FileRecord, reach: Reach) -> Found:
+    async def _one(self, record: FileRecord, reach: Reach, *, keeps: bool) -> Found:
         source, known = record.source, self._known
         look: Look | None = None
         if isinstance(source, RemoteSource):
-            source.keeps = self._keeping is not None
+            source.keeps = keeps
         try:
             if known is not None and isinstance(source, (PathSource, RemoteSource)):
                 look = await to_end_in_thread(_look, source)
                 [facts] = await to_end_in_thread(known.facts, [look])
                 if facts is not None:
                     return facts
-            facts = await source.examine(reach)
+            facts = await (
+                source.examine(reach, keeps=keeps) if isinstance(source, PathSource) else source.examine(reach)
+            )
             if known is not None:
                 await to_end_in_thread(known.note, [(look, facts)])
             return facts

@@ -15,7 +15,7 @@ from ..errors import ViOperationError
 
 if TYPE_CHECKING:
     from .signed import SignedTransfer
-    from .sources.kept import KeptBytes
+    from .sources.kept import Kept
     from .sources.local import Source, Stamp
 
 
@@ -41,8 +41,8 @@ class FileRecord:
     crc32c: int | None = None
     sha256: str | None = None
     stamp: Stamp | None = None
-    kept: KeptBytes | None = None
-    """What was read of a small file, until it is sent."""
+    kept: Kept | None = None
+    """What was read of it, until it is sent."""
     custom_metadata: dict[str, Any] | None = None
     upload: SignedTransfer | None = None
     attempts: int = 0
@@ -58,7 +58,7 @@ class FileRecord:
         return step
 
     def release(self) -> None:
-        """Let what is kept of the file go; it is read again if it is needed."""
+        """Drop what is kept of the file; it is read again if it is needed."""
         if self.kept is not None:
             self.kept.release()
             self.kept = None

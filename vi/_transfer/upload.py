@@ -83,16 +83,18 @@ async def send_whole(record: FileRecord, storage: Storage, lanes: Lanes) -> None
                 raise
     if not await record.source.still(record.stamp):
         raise SourceChangedError(f"{record.path} changed while it was sent")
-    record.release()
 
 
 async def _body_maker(record: FileRecord, storage: Storage, lanes: Lanes) -> Callable[[], Body]:
     source = record.source
-    if record.kept is not None:
+    if record.kept is not None and record.kept.data is not None:
         if isinstance(source, PathSource) and Stamp.of(os.stat(source.path)) != record.stamp:  # noqa: PTH116 - hot path
             raise SourceChangedError(f"{record.path} has changed")
         kept = record.kept.data  # its checksum was computed of these very bytes
-        return lambda: BytesBody(kept)
+        if len(kept) <= CHUNK:
+            return lambda: BytesBody(kept)
+        whole = BytesSource(source.label, kept)
+        return lambda: SourceBody(whole, 0, record.size)
     data: bytes | bytearray | memoryview | None = None
     if record.size <= CHUNK:
         if isinstance(source, PathSource) and record.stamp is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import hashlib
 import os
 import stat
@@ -27,7 +28,6 @@ from ...errors import ViInvalidParameterError
 from ..outcomes import SourceChangedError, SourceFailedError
 from ..threads.descriptors import open_when_possible, when_possible
 from ..threads.stopping import in_thread, to_end_in_thread
-from .kept import LOCAL_FILE
 
 CHUNK = 1 << 20
 HASHED_AT_ONCE = 256 << 10
@@ -63,8 +63,8 @@ class Facts:
     stamp: Stamp | None = None
     sha256: str | None = None
     """Where it was asked for, in hex."""
-    data: bytes | None = attrs.field(default=None, repr=False)
-    """All of a small file, where it was read at once and may be kept."""
+    data: bytes | bytearray | None = attrs.field(default=None, repr=False)
+    """All of the file, where it was read at once or was to be kept."""
 
 
 Reach = Literal["head", "crc32c", "digests"]
@@ -91,7 +91,7 @@ class Digesting:
         if self._sha256 is not None:
             self._sha256.update(data)
 
-    def facts(self, stamp: Stamp | None = None, data: bytes | None = None) -> Facts:
+    def facts(self, stamp: Stamp | None = None, data: bytes | bytearray | None = None) -> Facts:
         """Return what was found."""
         sha256 = self._sha256.hexdigest() if self._sha256 is not None else None
         return Facts(self.size, self.crc32c, self.family, stamp, sha256, data)
@@ -129,10 +129,10 @@ class PathSource:
         self.path = path
         self.label = label if label is not None else shown(path)
 
-    async def examine(self, reach: Reach) -> Facts:
+    async def examine(self, reach: Reach, *, keeps: bool = False) -> Facts:
         stop = threading.Event()
         try:
-            return await in_thread(examine_path, self.path, reach, stop)
+            return await in_thread(functools.partial(examine_path, self.path, reach, stop, keeps=keeps))
         finally:
             stop.set()
 
@@ -218,8 +218,11 @@ def _crc_of(descriptor: int, start: int, end: int, value: int) -> int:
     return value
 
 
-def examine_path(path: str, reach: Reach, stop: threading.Event | None = None) -> Facts:
-    """Read a file once for its facts; blocking. Raises `OSError`, also for what is not a regular file."""
+def examine_path(path: str, reach: Reach, stop: threading.Event | None = None, *, keeps: bool = False) -> Facts:
+    """Read a file once for its facts, and for all of its bytes if it *keeps* them or is small; blocking.
+
+    Raises `OSError`, also for what is not a regular file.
+    """
     descriptor = open_when_possible(path, _OPEN)
     try:
         status = os.fstat(descriptor)
@@ -228,17 +231,22 @@ def examine_path(path: str, reach: Reach, stop: threading.Event | None = None) -
         if reach == "head":
             return Facts(status.st_size, None, sniff(os.read(descriptor, SNIFF_BYTES)), Stamp.of(status))
         found = Digesting(reach)
-        # What may be kept is read into memory of its own size, which the next file can take once it was sent.
-        count = status.st_size + 1 if status.st_size <= LOCAL_FILE else CHUNK
+        # A small file is read into memory of its own size, which the next file can take once it was sent.
+        count = min(status.st_size + 1, CHUNK)
         first = b""
+        whole = bytearray(status.st_size if keeps and status.st_size > CHUNK else 0)
         while data := os.read(descriptor, count):
+            if whole:
+                whole[found.size : found.size + len(data)] = data
             found.update(data)
             first = first or data
             if stop is not None and stop.is_set():
                 raise OSError(errno.ECANCELED, "given up", path)
         if found.size != status.st_size:
             raise SourceChangedError(f"{path} changed while it was read")
-        return found.facts(Stamp.of(status), first if len(first) == found.size <= LOCAL_FILE else None)
+        if len(first) == found.size:
+            return found.facts(Stamp.of(status), first)
+        return found.facts(Stamp.of(status), whole or None)
     finally:
         os.close(descriptor)
 

@@ -116,6 +116,15 @@ class RemoteObject:
         if callable(forget := getattr(getattr(self.path, "fs", None), "invalidate_cache", None)):
             _asked(self.label, forget)
 
+    def head(self, count: int) -> bytes:
+        """Return its first bytes, asking for these alone: an open file of fsspec reads megabytes ahead. Blocking."""
+        cat = getattr(getattr(self.path, "fs", None), "cat_file", None)
+        if not callable(cat):
+            with self.open() as file:
+                return file.read(count)
+        data: bytes = cat(self.path.path, start=0, end=count)
+        return data
+
     def open(self) -> IO[bytes]:
         """Open it for reading. Blocking."""
         if _is_open_file(self.path):
@@ -258,6 +267,11 @@ class RemoteSource:
         """What it reads."""
         return self._found
 
+    @property
+    def copied(self) -> int:
+        """Bytes of the copy that it has."""
+        return self._copied
+
     async def examine(self, reach: Reach) -> Facts:
         return await to_end_in_thread(self.examine_now, reach)
 
@@ -267,8 +281,7 @@ class RemoteSource:
 
     def _examine(self, reach: Reach) -> Facts:
         if reach == "head" and (size := self._found.size) is not None:
-            with self._found.open() as file:
-                return Facts(size, None, sniff(file.read(SNIFF_BYTES)))
+            return Facts(size, None, sniff(self._found.head(SNIFF_BYTES)))
         found = Digesting(reach)
         first = b""
         try:

@@ -62,6 +62,9 @@ class Opening:
                         target = min(target * SESSION_GROWTH, self._upload.options.limits.session_files)
                     batch.append(record)
                     size += record.size
+                if batch and not records:  # what is prepared must be sent before there is room for more
+                    await ready.send(await self._fill(batch))
+                    batch, size = [], 0
             if batch:
                 await ready.send(await self._fill(batch))
             for opened in [session for session in self._settlement.open.values() if session.begun]:

@@ -44,10 +44,11 @@ class Preparing:
         )
         async with out, aclosing(found) as prepared:
             async for records in prepared:
+                new = records
                 if self._upload.resumption is not None or self.index is not None:
-                    records = [record for record in records if not await self._is_there(record)]
-                if records:
-                    await out.send(records)
+                    new = [record for record in records if not await self._is_there(record)]
+                if new or not records:
+                    await out.send(new)
 
     @property
     def _remembers(self) -> bool:

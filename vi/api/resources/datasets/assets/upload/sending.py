@@ -123,6 +123,8 @@ class Sending:
             self._upload.tracker.move(record.advance(record.size))
             self._upload.tracker.sent()
             self._upload.slots.moved(record.size)
+        finally:
+            record.release()  # also for a later session: what is kept for it would leave no room for others
         cut_short = record.outcome is Outcome.FAILED and self._upload.ledger.failures[-1].code in CUT_SHORT
         if not cut_short:
             opened.in_parts.discard(record.filename)

@@ -74,12 +74,14 @@ class Site:
         assert count(self.engine, garbage) == 0
 
 
-@pytest.fixture
-async def site(postgres: Any, seaweed: Seaweed, tmp_path: Path) -> AsyncIterator[Site]:
+@pytest.fixture(params=["through"])
+async def site(request: pytest.FixtureRequest, postgres: Any, seaweed: Seaweed, tmp_path: Path) -> AsyncIterator[Site]:
     make_samples(tmp_path / "pictures", count=FILES, size=(60, 40))
     ports = free_ports(3)
     with Nginx.started(ports) as nginx:
-        cluster = Cluster(tmp_path, postgres.create(), nginx.url, seaweed.create(), ("--drain", "2"))
+        cluster = Cluster(
+            tmp_path, postgres.create(), nginx.url, seaweed.create(), ("--drain", "2", "--uploads", request.param)
+        )
         made = Site(cluster, nginx, ports, tmp_path / "pictures")
         try:
             await asyncio.gather(*(cluster.start(port) for port in ports))

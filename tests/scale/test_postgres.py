@@ -18,7 +18,9 @@ import vi  # noqa: E402
 from vi._samples import make_samples  # noqa: E402
 from vi.errors import ViConfigurationError  # noqa: E402
 from vi.server import ServiceConfig, serve  # noqa: E402
+from vi.server.context import CONTEXT  # noqa: E402
 from vi.server.identity import Identity  # noqa: E402
+from vi.server.inspection.inspector import Inspector  # noqa: E402
 from vi.server.store import assets, datasets, garbage, migrations, schema  # noqa: E402
 from vi.server.store.postgres import PostgresDatabase  # noqa: E402
 from vi.server.store.selection import Selection  # noqa: E402
@@ -71,6 +73,20 @@ async def test_what_an_older_release_kept_in_the_folder_is_taken_over(postgres: 
     for _ in range(2):
         async with await serve(tmp_path / "data", config=config) as after:
             assert after.secret_key == before.secret_key
+
+
+async def test_several_that_start_at_once_on_an_empty_database_make_its_tables_once(postgres: Any) -> None:
+    url, gate = postgres.create(), threading.Barrier(4)
+
+    def start() -> str | None:
+        gate.wait(30)
+        database = PostgresDatabase.open_blocking(url)
+        try:
+            return database.read_blocking(migrations.revision)
+        finally:
+            database.close_blocking()
+
+    assert await asyncio.gather(*(asyncio.to_thread(start) for _ in range(4))) == [migrations.HEAD] * 4
 
 
 async def test_tables_of_another_revision_are_migrated_refused_or_one_ahead(postgres: Any, tmp_path: Path) -> None:
@@ -222,3 +238,30 @@ async def test_while_postgresql_is_away_requests_wait_for_it_and_then_hear_503(
             assert [await ask("GET"), await ask("POST", json=document)] == [(503, "5")] * 2
         finally:
             await asyncio.to_thread(postgres.start)
+
+
+async def test_of_files_that_take_long_fewer_are_claimed_at_once(
+    postgres: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actual = Inspector.inspect
+
+    async def slow(self: Any, jobs: Any, found: Any = None) -> Any:
+        verdicts = await actual(self, jobs, found)
+        await asyncio.sleep(0.05 * len(jobs))
+        return verdicts
+
+    monkeypatch.setattr(Inspector, "inspect", slow)
+    config = ServiceConfig(database=postgres.create(), inspection_workers=1)
+    async with await serve(tmp_path / "data", config=config) as service:
+        assert service._running is not None
+        ingestion: Any = service._running._app[CONTEXT].ingestion
+        before = ingestion._most
+        key, organization = service.secret_key, service.organization_id
+        async with vi.AsyncClient(secret_key=key, organization_id=organization, endpoint=service.url) as client:
+            dataset = (await client.datasets.create(name="slow")).dataset_id
+            pictures = make_samples(tmp_path / "pictures", count=8, size=(20, 16))
+            assert (await client.assets.upload(dataset, pictures)).total_succeeded == 8
+        async with asyncio.timeout(60):
+            while ingestion._most == before:
+                await asyncio.sleep(0.01)
+        assert 1 <= ingestion._most <= 10 < before

@@ -42,15 +42,18 @@ def test_what_was_backed_up_is_there_after_it_is_restored(postgres: Any, seaweed
             client.assets.upload(dataset, kept, custom_metadata={"lot": 7})
             dump = postgres.dump(rows)
             client.assets.upload(dataset, later[0])  # in the bucket, in no row of the backup
-            other_store = seaweed.create()
-            copy_bucket(seaweed, store, other_store)
+            backup = seaweed.create()
+            copy_bucket(seaweed, store, backup)
             client.assets.upload(dataset, later[1])  # in neither
             organization, key = service.organization_id, service.secret_key
     finally:
         service.stop()
+    for name in seaweed.keys(store):
+        seaweed.remove(store, name)
+    copy_bucket(seaweed, backup, store)
     other_rows = postgres.create()
     postgres.restore(dump, other_rows)
-    service = TestedService.start(tmp_path / "other", ServiceConfig(database=other_rows, **other_store))
+    service = TestedService.start(tmp_path / "other", ServiceConfig(database=other_rows, **store))
     try:
         assert (service.organization_id, service.secret_key) == (organization, key)
         with service.client() as client:

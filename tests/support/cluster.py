@@ -78,10 +78,10 @@ class Cluster:
         from vi.server.lifecycle import wall_clock
         from vi.server.parts import open_parts
         from vi.server.s3.store import S3Store
-        from vi.server.sweeping import GRACE_MS, SessionSweep
+        from vi.server.sweeping import SessionSweep
 
         def clock() -> int:
-            return wall_clock() + 2 * GRACE_MS
+            return wall_clock() + 24 * 3600 * 1000
 
         config = ServiceConfig(database=self.database, **self.store)
         folder = Folder(self.folder / ("tidy" if self.store else "data"))

@@ -90,6 +90,11 @@ class Seaweed:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
         return [one["Key"].removeprefix(f"{prefix}/") for page in pages for one in page.get("Contents", ())]
 
+    def remove(self, settings: Mapping[str, str], key: str) -> None:
+        """Remove what `keys` has returned."""
+        _, _, bucket, prefix = settings["store"].split("/")
+        self.client.delete_object(Bucket=bucket, Key=f"{prefix}/{key}")
+
     @functools.cached_property
     def client(self) -> Any:
         """A client of the store that is not ours."""

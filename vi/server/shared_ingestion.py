@@ -30,8 +30,10 @@ _POLL = 0.5
 _ENDED_POLL = 0.2
 _ENDED_POLLS = 10
 """How many polls pass between two looks at sessions that nobody waits for."""
-_MOST = 32
-"""Files that are claimed at once: few, so that every process gets some of a small upload."""
+_FIRST, _MOST = 16, 32
+"""Files that are claimed at once, at first and at most: few, so that every process gets some of a small upload."""
+_CLAIM_SECONDS = 0.5
+"""Of files that take long, fewer are claimed, so that processes that are idle find some."""
 _JOINS = 2
 _HOLD_MS = 30_000
 """For how long a session does not give up on a file that is arriving; noted this long before the session expires."""
@@ -49,6 +51,7 @@ class SharedIngestion(Ingestion):
         self._completed = asyncio.Event()
         self._waiting = 0
         self._polls = 0
+        self._most = _FIRST
 
     async def resume(self) -> None:
         """Start to work; what other processes have left shows in the rows."""
@@ -143,7 +146,7 @@ class SharedIngestion(Ingestion):
         async with self._claims:
             while True:
                 self._queued.clear()
-                self._claiming = asyncio.ensure_future(self._database.write(partial(claims.take, most=_MOST)))
+                self._claiming = asyncio.ensure_future(self._database.write(partial(claims.take, most=self._most)))
                 try:
                     batch: list[Arrival] = await asyncio.shield(self._claiming)
                 except Exception:
@@ -167,7 +170,11 @@ class SharedIngestion(Ingestion):
         self._held -= places
 
     async def _inspect(self, batch: Sequence[Arrival], make_room: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         await super()._inspect(batch, make_room)
+        for_each = max((loop.time() - began) / len(batch), 0.001)
+        self._most = max(1, min(_MOST, 2 * self._most, int(_CLAIM_SECONDS / for_each)))
         self._held.difference_update((arrival.session_seq, arrival.index) for arrival in batch)
 
     async def _renew(self) -> None:

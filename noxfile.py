@@ -328,7 +328,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Answer each question of benchmarks/ with figures; ``-- --quick`` to see that they run."""
-    install(session, "local", "fast", "torch", "fastapi", group="bench")
+    install(session, "local", "fast", "torch", "fastapi", "distributed", group="bench")
     peer = Path(session.create_tmp()) / "peer"
     session.run("python", "-m", "venv", "--clear", str(peer))
     python = peer / ("Scripts/python.exe" if os.name == "nt" else "bin/python")

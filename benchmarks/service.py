@@ -55,6 +55,18 @@ def cpu_seconds_of(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def cpu_seconds_below(pid: int) -> float:
+    """Return the CPU seconds that a process and those that it has started have used, 0 where it does not run."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        children = [
+            int(one) for task in Path(f"/proc/{pid}/task").iterdir() for one in (task / "children").read_text().split()
+        ]
+    except OSError:
+        return 0.0
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK") + sum(map(cpu_seconds_below, children))
+
+
 @contextlib.contextmanager
 def own_client(settings: Mapping[str, str]) -> Iterator[vi.Client]:
     """Yield a client of this process for those settings."""

@@ -46,10 +46,12 @@ _ENCODINGS = ("ascii", "latin-1", "utf-8", "utf-16", "utf-16-le", "utf-16-be", "
 _FORMATS = {"jpeg2000": "JPEG2000"}
 _HEIF = "pi_heif"
 _FEATURES = {"avif": "avif", "jpeg": "jpg", "jpeg2000": "jpg_2000", "png": "zlib", "webp": "webp"}
-_PIXEL, _PIXEL_BYTES = 8, {"jpeg2000": 24}
+_PIXEL, _PIXEL_BYTES = 8, {"jpeg2000": 24, "webp": 16}
 """Bytes that a pixel takes while it is decoded and made smaller."""
 _UNCERTAIN = 8
 """How many times as much as expected a decoder may have asked for."""
+_DOUBTFUL = 2
+"""The same for one that is alone: a picture that may have failed for this reason is not called damaged."""
 # A frame costs something however small it is.
 _LEAST_FRAME = 4096
 
@@ -102,13 +104,9 @@ class Decoder:
         except (RefusedError, AloneError, MemoryError):
             raise
         except UnidentifiedImageError:
-            bounds.check_memory()
-            raise RefusedError(FileCode.ECORRUPT, f"The content cannot be read as {mime}.") from None
+            raise bounds.unreadable(f"The content cannot be read as {mime}") from None
         except Exception as error:  # noqa: BLE001 - decoders raise whatever they like; each means "unreadable"
-            bounds.check_memory()
-            raise RefusedError(
-                FileCode.ECORRUPT, f"The content cannot be read as {mime}: {str(error)[:200]}."
-            ) from None
+            raise bounds.unreadable(f"The content cannot be read as {mime}: {str(error)[:200]}") from None
 
     def of_job(self, job: InspectionJob) -> Decoder:
         """Return a decoder for the size that *job* asks for."""
@@ -159,6 +157,18 @@ class _Bounds:
                 raise AloneError from None
             return None
 
+    def unreadable(self, reason: str) -> RefusedError:
+        """Return why the picture is refused, or leave it to a decoder that is alone."""
+        self.check_memory()
+        if self.need * _DOUBTFUL <= self.limits.memory_bytes:
+            return RefusedError(FileCode.ECORRUPT, f"{reason}.")
+        most = self.limits.memory_bytes >> 20
+        return RefusedError(
+            FileCode.EBADSIZE,
+            f"{reason[:100]}. It may need more than the {most} MiB of memory that one image may take: divide it, "
+            "or check that it is whole.",
+        )
+
     def check_memory(self) -> None:
         """Leave a picture that failed to one that is alone, if a share may have been too little for it.
 
@@ -183,6 +193,8 @@ def _decode(family: str, data: bytes, bounds: _Bounds) -> Picture:
 
 def _decode_common(family: str, data: bytes, bounds: _Bounds) -> Picture:
     name = _FORMATS.get(family, family.upper())
+    if family == "webp" and (canvas := structure.size_of_webp(data)) is not None:
+        bounds.check(canvas, _PIXEL_BYTES[family])  # its pixels are allocated when it is opened
     with Image.open(io.BytesIO(data), formats=(name,)) as image:
         bounds.check(image.size, _PIXEL_BYTES.get(family, _PIXEL))
         size = image.size

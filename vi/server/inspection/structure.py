@@ -23,6 +23,19 @@ def check(family: str, data: bytes) -> bytes:
     return data
 
 
+def size_of_webp(data: bytes) -> tuple[int, int] | None:
+    """Return the width and height that the first chunk of a WebP names; None if it is of another kind."""
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    if kind == b"VP8L":
+        both = int.from_bytes(data[21:25], "little")
+        return (both & 0x3FFF) + 1, (both >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 ":
+        return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
+    return None
+
+
 _PNG_CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _PNG_ANIMATION = frozenset({b"acTL", b"fcTL", b"fdAT"})
 _PNG_SHOWN = frozenset({b"tRNS", b"eXIf", b"iCCP"})

@@ -74,10 +74,55 @@ ON_BOTH = (
 """Modules whose tests run on both engines, except those that look into the file of SQLite (`sqlite`)."""
 
 
-@pytest.fixture(scope="session", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.scale)])
+@pytest.fixture(
+    scope="session",
+    params=[
+        "sqlite",
+        pytest.param("postgresql", marks=pytest.mark.scale),
+        pytest.param("direct", marks=[pytest.mark.scale, pytest.mark.large]),
+    ],
+)
 def engine(request: pytest.FixtureRequest) -> str:
-    """What the service keeps its metadata in; with PostgreSQL, its bytes are in an S3 store."""
+    """What the service keeps its metadata in; with PostgreSQL, bytes are in an S3 store, and may go there directly."""
     return str(request.param)
+
+
+_SESSION_IS_OVER = "the store does not know that a session has ended: 200, not 410"
+_STORE_JUDGES = "the store itself refuses another length, type or checksum"
+_LATE = "a file has five minutes more, because the store looks at the time when one begins"
+_ADDRESS = "the address is the store's"
+_PARTS = "parts have 5 MiB at least, and the store answers for them"
+NOT_DIRECT = {
+    "test_fail_after_one_ends_with_the_first_error_and_keeps_what_is_in": _SESSION_IS_OVER,
+    "test_a_cancelled_session_fails_and_its_urls_stop_working": _SESSION_IS_OVER,
+    "test_a_put_after_the_end_is_gone": _SESSION_IS_OVER,
+    "test_a_file_refused_at_once_ends_a_fail_after_one_session": _SESSION_IS_OVER,
+    "test_a_session_is_seen_as_it_goes_and_can_be_cancelled": _SESSION_IS_OVER,
+    "test_a_deleted_dataset_is_gone_with_everything": _SESSION_IS_OVER,
+    "test_fail_after_all_finishes_when_one_file_is_in": _STORE_JUDGES,
+    "test_fail_after_all_fails_when_every_file_errored": _STORE_JUDGES,
+    "test_contents_are_judged_when_they_arrive": _STORE_JUDGES,
+    "test_a_put_answers_with_etag_and_checksum_of_what_was_stored": _STORE_JUDGES,
+    "test_a_chunked_body_is_taken": _STORE_JUDGES,
+    "test_a_body_that_is_cut_short_stores_nothing": _STORE_JUDGES,
+    "test_a_longer_body_is_refused_and_the_file_ends_with_ebadsize": _STORE_JUDGES,
+    "test_bytes_that_do_not_arrive_in_time_are_etimeout": _LATE,
+    "test_an_abandoned_session_ends_without_anybody_asking": _LATE,
+    "test_a_file_that_is_arriving_at_the_expiry_is_not_given_up": _LATE,
+    "test_a_url_past_its_expiry_is_refused": _LATE,
+    "test_an_abandoned_upload_expires_with_its_last_part_url": _LATE,
+    "test_a_new_session_has_every_field_and_a_url_per_file": _ADDRESS,
+    "test_the_same_key_and_body_get_the_first_answer": _ADDRESS,
+    "test_an_altered_url_is_refused": _ADDRESS,
+    "test_a_signed_header_must_be_sent_and_the_method_is_signed": _ADDRESS,
+    "test_a_file_in_parts_becomes_an_asset": _PARTS,
+    "test_a_part_of_another_size_is_refused": _PARTS,
+    "test_what_the_client_saw_must_be_what_is_stored": _PARTS,
+    "test_completion_without_every_part_is_a_conflict": _PARTS,
+    "test_an_aborted_upload_drops_its_parts_and_leaves_the_session_open": _PARTS,
+    "test_wrong_requests": _PARTS,
+}
+"""Tests of promises that hold only for bytes that pass the service; `test_wire_direct` says what holds instead."""
 
 
 def _kept(engine: str, request: pytest.FixtureRequest) -> dict[str, Any]:
@@ -86,7 +131,13 @@ def _kept(engine: str, request: pytest.FixtureRequest) -> dict[str, Any]:
         return {}
     database = request.getfixturevalue("postgres").create()
     # Through the service: these tests look at the headers of its own answers.
-    return {"database": database, "downloads": "through", **request.getfixturevalue("seaweed").create()}
+    uploads = "direct" if engine == "direct" else "through"
+    return {
+        "database": database,
+        "uploads": uploads,
+        "downloads": "through",
+        **request.getfixturevalue("seaweed").create(),
+    }
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -94,9 +145,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in list(items):
         if not str(item.path).startswith(here) or getattr(item, "callspec", None) is None:
             continue
-        other = item.callspec.params.get("engine") == "postgresql"
+        other = item.callspec.params.get("engine", "sqlite") != "sqlite"
         if other and (item.path.stem not in ON_BOTH or item.get_closest_marker("sqlite") is not None):
             items.remove(item)
+        elif item.callspec.params.get("engine") == "direct" and item.originalname in NOT_DIRECT:
+            item.add_marker(pytest.mark.skip(reason=NOT_DIRECT[item.originalname]))
 
 
 @pytest.fixture(scope="session")

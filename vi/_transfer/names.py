@@ -264,7 +264,7 @@ class LocalNames:
                 self._folders[path] = _part(part, self._rules, folded=path in self._parts, dotted=True)
 
     def _keep_apart(self, above: str, below: str, files: set[str], folders: set[str], there: Collection[str]) -> None:
-        """Keep the paths of names that were told apart from others, which may be gone from the dataset since."""
+        """Keep the paths of names that were written out because of others, which may be gone from the dataset since."""
         if not there:
             return
         listed = set(there)

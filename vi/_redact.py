@@ -27,6 +27,7 @@ _URL = re.compile(r"(?i)(\bhttps?://)([^\s/?#\"'<>\\]*@)?+([^\s?\"'<>\\]*+)(\?[^
 _SIGNATURE = re.compile(r"(?i)((?:signature|credential|security-token|sig)(?:=|%3d))[^&\s\"']+")
 
 _HELD_LENGTH = 16
+_COMPARED = 64
 _HELD_KEYS = 64
 _HELD_SIGNATURES = 8192
 _RUN = re.compile(r"[A-Za-z0-9]{16,}")
@@ -34,6 +35,8 @@ _RUN = re.compile(r"[A-Za-z0-9]{16,}")
 # In the order in which they came; the oldest go first. Clients of several threads may add to them.
 _keys: dict[str, None] = {}
 _signatures: dict[str, None] = {}
+_starts: dict[str, str] = {}
+"""The first letters of each signature, by the first few of them."""
 
 
 def brief(value: object) -> str:
@@ -59,6 +62,10 @@ def hold_signatures(query: str) -> None:
     for match in _SIGNATURE.finditer(query):
         for run in _RUN.findall(match[0], match.end(1) - match.start()):
             _hold(_signatures, run, _HELD_SIGNATURES)
+            if len(_starts) >= 2 * _HELD_SIGNATURES:
+                _starts.clear()
+                _starts.update((one[:_HELD_LENGTH], one[:_COMPARED]) for one in list(_signatures))
+            _starts[run[:_HELD_LENGTH]] = run[:_COMPARED]
 
 
 def _hold(held: dict[str, None], secret: str, most: int) -> None:
@@ -86,7 +93,14 @@ def _without_secrets(match: re.Match[str]) -> str:
 
 
 def _unless_held(match: re.Match[str]) -> str:
-    return "***" if match[0] in _signatures else match[0]
+    run = match[0]
+    if run in _signatures:
+        return "***"
+    for at in range(len(run) - _HELD_LENGTH + 1):  # other letters may stand around it
+        start = _starts.get(run[at : at + _HELD_LENGTH])
+        if start is not None and run.startswith(start, at):
+            return f"{run[:at]}***"
+    return run
 
 
 def limited(text: str, length: int = MESSAGE_LENGTH) -> str:

@@ -152,7 +152,10 @@ def test_A2_every_field_of_an_error_is_redacted_and_cut() -> None:
 
 def test_A2_the_very_key_and_signature_that_are_held_are_hidden_in_any_shape(held: None) -> None:
     body, signature = "K3y" * 32 + "ab", "5161n47ur3" + "0f" * 40
-    for text in (body, f"your key: <{body}>", f"{{'sig': '{signature}'}}", f"/{signature}/", f"x{body}x"):
+    for text in (
+        body, f"your key: <{body}>", f"{{'sig': '{signature}'}}", f"/{signature}/", f"x{body}x", f"x{signature}x",
+        f"{signature}dtvi_{body}", f"{signature}{signature}", f"{signature[:20]}{signature}",
+    ):  # fmt: skip
         error = from_response(403, {"message": text, "code": text, "details": {text: text}}, request_id=text)
         shown = json.dumps(error.to_dict()) + repr(error) + str(error)
         assert body not in shown

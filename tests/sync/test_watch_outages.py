@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
 
 import vi
 from tests.support.counting_service import digests, stored
 from tests.support.pictures import tiny
 from tests.support.recorded_service import RecordedService
+from vi._transfer import settled
+from vi.api.resources.datasets.assets import watching as watching_files
+from vi.server import ServiceConfig
+from vi.testing import TestedService
 
 pytest.importorskip("watchfiles")
 
@@ -43,6 +49,41 @@ def test_a_file_is_tried_again_after_an_outage(tmp_path: Path, images: Path) -> 
             assert {event.kind for event in [next(watching)]} <= {"stored"}
         assert stored(client, dataset) == digests(images)
     service.stop()
+
+
+@pytest.mark.parametrize("status", [None, 503], ids=["cut", "503"])
+def test_an_absent_network_uses_up_no_tries_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int | None
+) -> None:
+    monkeypatch.setattr(settled, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(watching_files, "TRIES", 2)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "1.png").write_bytes(tiny(1))
+    code, tries = ("ENETWORK", 3) if status is None else ("EREFUSED", 1)
+    puts = 0
+
+    @web.middleware
+    async def break_puts(request: web.Request, handler: Any) -> web.StreamResponse:
+        nonlocal puts
+        puts += request.method == "PUT"
+        if request.method != "PUT" or puts > tries:
+            answer: web.StreamResponse = await handler(request)
+            return answer
+        if status is None and request.transport is not None:
+            request.transport.abort()
+        return web.Response(status=status or 500)
+
+    service = TestedService(tmp_path / "data", ServiceConfig(), middlewares=[break_puts])
+    with service.client(retries=0) as client:
+        dataset = client.datasets.create(name="watched").dataset_id
+        seen: list[tuple[str, str | None]] = []
+        with client.assets.watch(dataset, folder, settle=0.1) as watching:
+            while not seen or seen[-1][0] == "retry":
+                event = next(watching)
+                seen.append((event.kind, event.code))
+    service.stop()
+    assert seen == [("retry", code)] * tries + [("stored", None)]
 
 
 @pytest.mark.parametrize("half", [40, 3], ids=["taken", "refused"])

@@ -21,7 +21,7 @@ from ....._transfer.progress import ProgressTracker
 from ....._transfer.settled import Settling
 from ....._transfer.sources.local import PathSource, Stamp, examine_path
 from ....._transfer.threads.stopping import in_thread, to_end_in_thread
-from .....codes import TEMPORARY, FileCode
+from .....codes import CUT_SHORT, TEMPORARY, FileCode
 from .....config import TransferLimits
 from .....errors import ViError, ViInvalidParameterError
 from ....pagination import Run
@@ -204,8 +204,8 @@ class AssetWatch:
                 await self._stored(path, stamp)
             elif failure.code == FileCode.ECHANGED:
                 self._settling.again(path, time.monotonic())
-            elif failure.code in TEMPORARY:
-                self._again(path, failure.code, failure.message)
+            elif failure.code in TEMPORARY or failure.code == FileCode.EREFUSED:
+                self._again(path, failure.code, failure.message, for_ever=failure.code in CUT_SHORT)
             else:
                 self._fail(path, stamp, failure.code, failure.message)
 

@@ -66,7 +66,7 @@ def one_shape(answer: Answer, shape: str, count: int, size: int, rounds: int) ->
         costs = interleave(runs, rounds)
     asked = size == SIZE
     if peer:
-        answer.ratio(f"{shape}: times the peer's rate", rate(costs, "vi", "peer"), least=4 if asked else None)
+        answer.ratio(f"{shape}: times the peer's rate", rate(costs, "vi", "peer"), least=3.2 if asked else None)
         answer.ratio(f"{shape}: of its CPU", ratio(costs, "vi", "peer", "cpu"))
     answer.costs(shape, costs, count, 0 if count > 1000 or size < 1 << 20 else size)
 

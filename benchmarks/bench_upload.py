@@ -83,7 +83,7 @@ def one_shape(answer: Answer, shape: str, where: str, scratch: Path, folder: Pat
     answer.ratio(
         f"{name}, waiting: of what the service can decode",
         rate(costs, "vi, waiting", "decoding alone"),
-        least=0.8 if asked else None,
+        least=0.85 if asked else None,
     )
     answer.costs(name, costs, count, 0 if count > 1000 or size < 1 << 20 else size)
 

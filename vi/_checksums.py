@@ -168,6 +168,10 @@ def from_repr_digest(header: str | None) -> str | None:
     return None
 
 
+_DIGITS = {"sha256": 64, "md5": 32}
+"""The digests besides CRC32C, and how long each is in hex."""
+
+
 class Expected:
     """What a stored object's bytes must hash to: the strongest digest that the service states and we know."""
 
@@ -181,9 +185,8 @@ class Expected:
         name = (algorithm or "").lower().replace("-", "")
         if not contents:
             return
-        if name in ("sha256", "md5") and len(contents) == hashlib.new(name, usedforsecurity=False).digest_size * 2:
+        if len(contents) == _DIGITS.get(name):
             self.algorithm, self.value = name, contents.lower()
-            self._hasher = hashlib.new(name, usedforsecurity=False)
         elif name == "crc32c" and (readings := _read_crc(contents)):
             self.algorithm, self.value = name, readings
 
@@ -203,10 +206,16 @@ class Expected:
 
     def update(self, data: Buffer) -> None:
         """Take in the next range of bytes."""
-        if self._hasher is not None:
-            self._hasher.update(data)
-        elif self.algorithm == "crc32c":
+        if self.algorithm == "crc32c":
             self._crc = crc32c(data, self._crc)
+        elif self.algorithm is not None:
+            self._hash().update(data)
+
+    def _hash(self) -> Any:
+        if self._hasher is None:
+            assert self.algorithm is not None
+            self._hasher = hashlib.new(self.algorithm, usedforsecurity=False)
+        return self._hasher
 
     def of_range(self) -> Expected:
         """Return what takes in one range of the bytes, to be joined to the others by `join`, if that can be done."""
@@ -224,17 +233,16 @@ class Expected:
 
     def matches(self) -> bool:
         """Tell whether the bytes taken in are the expected ones; true when nothing is expected."""
-        if self._hasher is not None:
-            return bool(self._hasher.hexdigest() == self.value)
-        return self.algorithm is None or (isinstance(self.value, frozenset) and self._crc in self.value)
+        if self.algorithm is None:
+            return True
+        if isinstance(self.value, frozenset):
+            return self._crc in self.value
+        return bool(self._hash().hexdigest() == self.value)
 
     def fresh(self) -> Expected:
         """Return the same expectation with nothing taken in."""
         twin = Expected(None, None)
         twin.algorithm, twin.value = self.algorithm, self.value
-        if self._hasher is not None:
-            assert self.algorithm is not None
-            twin._hasher = hashlib.new(self.algorithm, usedforsecurity=False)
         return twin
 
 

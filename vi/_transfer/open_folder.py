@@ -9,9 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 
 from .._disk import when_free
 
@@ -22,6 +21,7 @@ _BELOW = _FOLDER | getattr(os, "O_NOFOLLOW", 0)
 _NOT_A_FOLDER = frozenset({errno.ENOTDIR, errno.ELOOP})
 NOT_BELOW = frozenset({errno.ENOTDIR, errno.EXDEV, errno.EINVAL})
 """What the errors say of a path that leads out of the folder, or through a link."""
+_NO_NAMES = frozenset({"", ".", ".."})
 _IN_THE_WAY = "a file or a link has the name of its folder"
 
 
@@ -110,38 +110,17 @@ class OpenFolder:
         if not path.startswith(self._prefix):
             raise OSError(errno.EXDEV, f"not below {self.path}", path)
         parts = path[len(self._prefix) :].replace(os.sep, "/").split("/")
-        if not {"", ".", ".."}.isdisjoint(parts):
+        if not _NO_NAMES.isdisjoint(parts):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
         return parts
 
-    @contextmanager
-    def _at(self, path: str) -> Iterator[tuple[str, int | None]]:
-        """Yield what to call a file, and the open folder that this is relative to."""
-        *above, name = self._parts(path)
-        self.hold()
-        opened: int | None = None
-        try:
-            if not RELATIVE:
-                self._compare(above)
-                yield path, None
-                return
-            folder = self._root()
-            for number, part in enumerate(above, 1):
-                inner = self._enter(part, folder, above[:number])
-                if opened is not None:
-                    os.close(opened)
-                folder = opened = inner
-            yield name, folder
-        except OSError as error:
-            if error.filename == name and name != path:
-                error.filename = path
-            raise
-        finally:
-            if opened is not None:
-                os.close(opened)
-            self.leave()
+    def _at(self, path: str) -> _Place:
+        """Return a block that gets what to call a file, and the open folder that this is relative to."""
+        return _Place(self, path)
 
     def _root(self) -> int:
+        if (there := self._descriptor) is not None:  # and stays: who asks holds the folder
+            return there
         with self._lock:
             if self._descriptor is None:
                 self._descriptor = os.open(self.path, _FOLDER)
@@ -167,3 +146,42 @@ class OpenFolder:
         wanted = os.path.join(self._real, *above)  # noqa: PTH118
         if os.path.normcase(os.path.realpath(place)) != os.path.normcase(wanted) or not os.path.isdir(place):  # noqa: PTH112
             raise NotADirectoryError(errno.ENOTDIR, _IN_THE_WAY, place)
+
+
+class _Place:
+    """Where a file is, while the block lasts; an object, since a generator would cost more than the call inside."""
+
+    __slots__ = ("_folder", "_name", "_opened", "_path")
+
+    def __init__(self, folder: OpenFolder, path: str) -> None:
+        self._folder = folder
+        self._path = path
+        self._opened: int | None = None
+
+    def __enter__(self) -> tuple[str, int | None]:
+        folder = self._folder
+        *above, self._name = folder._parts(self._path)
+        folder.hold()
+        try:
+            if not RELATIVE:
+                folder._compare(above)
+                return self._path, None
+            at = folder._root()
+            for number, part in enumerate(above, 1):
+                inner = folder._enter(part, at, above[:number])
+                if self._opened is not None:
+                    os.close(self._opened)
+                at = self._opened = inner
+            return self._name, at
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._opened is not None:
+            os.close(self._opened)
+        self._folder.leave()
+        if isinstance(error, OSError) and error.filename == self._name != self._path:
+            error.filename = self._path

@@ -86,7 +86,7 @@ def retention(given: ResourceRetentionMode | str) -> ResourceRetentionMode:
 
 
 def check_limit(limit: object) -> None:
-    """Refuse what is no number of assets."""
+    """Refuse what is not a number of assets."""
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ViInvalidParameterError(f"limit must be an integer above 0, got {brief(limit)}.", parameter="limit")
 

@@ -356,11 +356,5 @@ def _origin(scheme: str, host: str | None, port: int | None) -> str:
     return str(URL.build(scheme=scheme, authority=place if port is None else f"{place}:{port}", encoded=True).origin())
 
 
-def split_endpoint(endpoint: str) -> tuple[str, str]:
-    """Return origin and path prefix of an endpoint."""
-    parts = urlsplit(endpoint)
-    return f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
-
-
 # Losses other than these are bugs and surface as they are.
 TRANSPORT_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError)

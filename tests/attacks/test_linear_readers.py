@@ -109,7 +109,6 @@ READERS: dict[tuple[str, str], str] = {
     ("vi._connections.Connections.proxy_for", "URL"): OWN,
     ("vi._connections.exact_url", "URL"): "transfer url",
     ("vi._connections.exact_url", "urlsplit"): "transfer url",
-    ("vi._connections.split_endpoint", "urlsplit"): OWN,
     ("vi._http.Http._failure", "json.loads"): "json",
     ("vi._http.Http._url", "URL"): OWN,
     ("vi._optional._numbers", "re.findall"): "the version of an installed package",

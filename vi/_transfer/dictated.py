@@ -14,7 +14,6 @@ from typing import Any
 
 MAX_PARTS = 10_000
 UPLOAD_METHODS = frozenset({"PUT", "POST"})
-DOWNLOAD_METHODS = frozenset({"GET"})
 
 _HEADER = re.compile(r"(?ia)(?:content|if|x-(?:goog|amz|ms))-[a-z0-9-]{1,100}|cache-control|expires|accept")
 _OWN_HEADERS = frozenset({"content-length", "content-range"})

@@ -174,15 +174,16 @@ class _Reading:
     def __init__(
         self,
         dataset_id: str,
-        client: Client | None,
-        filter_criteria: str | Mapping[str, Any] | None,
-        metadata_query: str | None,
-        strict_query: bool,
-        decode: Decode,
-        transform: Callable[[Any], Any] | None,
-        columns: Sequence[str],
-        on_failure: OnFailure,
-        memory: int,
+        client: Client | None = None,
+        *,
+        filter_criteria: str | Mapping[str, Any] | None = None,
+        metadata_query: str | None = None,
+        strict_query: bool = False,
+        decode: Decode = "pil",
+        transform: Callable[[Any], Any] | None = None,
+        columns: Sequence[str] = (),
+        on_failure: OnFailure = "raise",
+        memory: int = MEMORY,
     ) -> None:
         if on_failure not in ("raise", "skip"):
             raise ViInvalidParameterError(
@@ -294,33 +295,6 @@ class Images(_Reading, Dataset[dict[str, Any]]):  # type: ignore[misc] # torch i
     *client* is a `vi.Client`, one from the environment if None. The dataset is listed once, when this is made.
     """
 
-    def __init__(
-        self,
-        dataset_id: str,
-        client: Client | None = None,
-        *,
-        filter_criteria: str | Mapping[str, Any] | None = None,
-        metadata_query: str | None = None,
-        strict_query: bool = False,
-        decode: Decode = "pil",
-        transform: Callable[[Any], Any] | None = None,
-        columns: Sequence[str] = (),
-        on_failure: OnFailure = "raise",
-        memory: int = MEMORY,
-    ) -> None:
-        super().__init__(
-            dataset_id,
-            client,
-            filter_criteria,
-            metadata_query,
-            strict_query,
-            decode,
-            transform,
-            columns,
-            on_failure,
-            memory,
-        )
-
     def __len__(self) -> int:
         return len(self.index)
 
@@ -391,14 +365,14 @@ class ImageStream(_Reading, IterableDataset[dict[str, Any]]):  # type: ignore[mi
         super().__init__(
             dataset_id,
             client,
-            filter_criteria,
-            metadata_query,
-            strict_query,
-            decode,
-            transform,
-            columns,
-            on_failure,
-            memory,
+            filter_criteria=filter_criteria,
+            metadata_query=metadata_query,
+            strict_query=strict_query,
+            decode=decode,
+            transform=transform,
+            columns=columns,
+            on_failure=on_failure,
+            memory=memory,
         )
         self._seed = shuffle
         self._batch_size = batch_size

@@ -142,7 +142,11 @@ async def get_object(request: web.Request) -> web.StreamResponse:
 
 
 def _find_object(connection: sa.Connection, request: web.Request) -> sa.Row[Any] | None:
-    statement = (
+    return connection.execute(_asset_of(request)).one_or_none()
+
+
+def _asset_of(request: web.Request) -> sa.Select[Any]:
+    return (
         sa.select(asset)
         .join(dataset, dataset.c.seq == asset.c.dataset_seq)
         .where(
@@ -151,7 +155,6 @@ def _find_object(connection: sa.Connection, request: web.Request) -> sa.Row[Any]
             dataset.c.deleted.is_(None),
         )
     )
-    return connection.execute(statement).one_or_none()
 
 
 async def get_thumbnail(request: web.Request) -> web.StreamResponse:
@@ -177,15 +180,5 @@ async def send_thumbnail(
 
 def _find_pictured(connection: sa.Connection, request: web.Request) -> sa.Row[Any] | None:
     """Return the asset of a thumbnail, unless its bytes were replaced since."""
-    statement = (
-        sa.select(asset)
-        .join(dataset, dataset.c.seq == asset.c.dataset_seq)
-        .where(
-            asset.c.id == request.match_info["asset"],
-            asset.c.blob == request.match_info["blob"],
-            asset.c.has_thumbnail.is_(True),
-            dataset.c.id == request.match_info["dataset"],
-            dataset.c.deleted.is_(None),
-        )
-    )
-    return connection.execute(statement).one_or_none()
+    pictured = (asset.c.blob == request.match_info["blob"], asset.c.has_thumbnail.is_(True))
+    return connection.execute(_asset_of(request).where(*pictured)).one_or_none()

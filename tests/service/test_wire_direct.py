@@ -111,6 +111,7 @@ async def test_addresses_of_a_listing_lead_to_the_store_and_end_in_the_name(dire
     assert (await api.raw("GET", url)).status == 404
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("through", ["redirect", "through"])
 async def test_downloads_are_as_a_setting_says(
     start_service: Any, connect: Any, store: dict[str, Any], picture: Any, through: str
@@ -144,6 +145,7 @@ async def test_what_is_sent_after_the_address_has_ended_is_given_up_later(
     ]
 
 
+@pytest.mark.large
 async def test_an_address_that_has_ended_is_said_to_have_expired(
     start_service: Any, connect: Any, store: dict[str, Any], picture: Any
 ) -> None:

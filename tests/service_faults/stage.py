@@ -31,7 +31,9 @@ class Inspector:
     def __init__(self, **_: Any) -> None:
         self._decode = decoding.Decoder(InspectionLimits())
 
-    async def inspect(self, jobs: list[InspectionJob], found: dict[int, Verdict] | None = None) -> list[Verdict]:
+    async def inspect(
+        self, jobs: list[InspectionJob], found: dict[int, Verdict] | None = None, *, urgent: bool = False
+    ) -> list[Verdict]:
         verdicts = [self._look(job) for job in jobs]
         if found is not None:
             found.update(enumerate(verdicts))

@@ -66,7 +66,7 @@ async def test_a_file_that_hangs_holds_back_no_ingestion(
     class Patient(Inspector):
         """Looks at everything, but at black pictures only when it is told to."""
 
-        async def inspect(self, jobs: Any, found: Any = None) -> Any:
+        async def inspect(self, jobs: Any, found: Any = None, *, urgent: bool = False) -> Any:
             slow = [index for index, job in enumerate(jobs) if job.size == len(BLACK)]
             quick = [index for index in range(len(jobs)) if index not in slow]
             verdicts = dict(zip(quick, await super().inspect([jobs[index] for index in quick]), strict=True))
@@ -118,3 +118,30 @@ async def test_slow_holders_make_room_within_bounds() -> None:
     assert sorted(entered) == [0, 1, 2, 3, 4, 5]
     async with slots.hold():
         pass
+
+
+async def test_what_is_urgent_takes_a_spare_slot_when_all_are_held() -> None:
+    slots = Slots(1, 1)
+    async with slots.hold(urgent=True), slots.hold(urgent=True):
+        third = asyncio.create_task(slots.hold(urgent=True).__aenter__())
+        await asyncio.sleep(0)
+        assert slots.wanted, "there is no other spare one"
+    await third
+
+
+async def test_a_small_upload_waits_for_no_file_of_another(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The only decoder is busy and will not make room, as one with many small files of a large upload does not."""
+    monkeypatch.setattr("vi.server.inspection.inspector._SLOW", 3600.0)
+    inspector = Inspector(workers=1, limits=InspectionLimits(seconds_per_file=60))
+    busy = asyncio.create_task(inspector.inspect([box.hanging()]))
+    try:
+        async with asyncio.timeout(30):
+            while not inspector._busy:
+                await asyncio.sleep(0.01)
+            (verdict,) = await inspector.inspect([box.job(picture(1))], urgent=True)
+        assert verdict.error is None
+        assert not busy.done()
+    finally:
+        busy.cancel()
+        await asyncio.gather(busy, return_exceptions=True)
+        await inspector.aclose()

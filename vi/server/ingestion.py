@@ -281,13 +281,15 @@ class Ingestion:
         while True:
             await self._queued.wait()
             if batch := self._queue.take_few(_FEW):
-                await self._inspect_batch(batch, lambda: None)
+                await self._inspect_batch(batch, lambda: None, urgent=True)
             else:
                 self._queued.clear()
 
-    async def _inspect_batch(self, batch: Sequence[Arrival], make_room: Callable[[], None]) -> None:
+    async def _inspect_batch(
+        self, batch: Sequence[Arrival], make_room: Callable[[], None], *, urgent: bool = False
+    ) -> None:
         try:
-            await self._inspect(batch, make_room)
+            await self._inspect(batch, make_room, urgent)
         except (InspectionUnavailableError, StoreUnavailableError) as error:
             logger.error("No inspection: %s", error)
             await self._give_back(batch, failed=False)
@@ -299,7 +301,7 @@ class Ingestion:
         finally:
             self._queue.done(batch)
 
-    async def _inspect(self, batch: Sequence[Arrival], make_room: Callable[[], None]) -> None:
+    async def _inspect(self, batch: Sequence[Arrival], make_room: Callable[[], None], urgent: bool) -> None:
         announced = await self._database.read(partial(_announced, batch=batch))
         wanted: list[_Wanted] = []
         refused: list[settling.Finding] = []
@@ -324,15 +326,17 @@ class Ingestion:
         await self._apply(refused)
         for group in _groups(wanted, self._blobs.most_copied):
             async with self._blobs.local([(one.blob, one.item.size) for one in group]) as paths:
-                await self._look(group, paths, make_room)
+                await self._look(group, paths, make_room, urgent)
 
-    async def _look(self, group: Sequence[_Wanted], paths: Sequence[Path], make_room: Callable[[], None]) -> None:
+    async def _look(
+        self, group: Sequence[_Wanted], paths: Sequence[Path], make_room: Callable[[], None], urgent: bool
+    ) -> None:
         jobs = [
             InspectionJob(str(path), one.item.kind, one.item.mime, one.item.size, one.item.crc32c)
             for one, path in zip(group, paths, strict=True)
         ]
         found: dict[int, Verdict] = {}
-        looking = asyncio.ensure_future(self._inspector.inspect(jobs, found))
+        looking = asyncio.ensure_future(self._inspector.inspect(jobs, found, urgent=urgent))
         try:
             while not looking.done() or found:
                 await asyncio.wait({looking}, timeout=_SLOW)

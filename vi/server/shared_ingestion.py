@@ -169,10 +169,10 @@ class SharedIngestion(Ingestion):
             logger.warning("Claims could not be given back, and lapse: %r", error)
         self._held -= places
 
-    async def _inspect(self, batch: Sequence[Arrival], make_room: Callable[[], None]) -> None:
+    async def _inspect(self, batch: Sequence[Arrival], make_room: Callable[[], None], urgent: bool) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        await super()._inspect(batch, make_room)
+        await super()._inspect(batch, make_room, urgent)
         for_each = max((loop.time() - began) / len(batch), 0.001)
         self._most = max(1, min(_MOST, 2 * self._most, int(_CLAIM_SECONDS / for_each)))
         self._held.difference_update((arrival.session_seq, arrival.index) for arrival in batch)

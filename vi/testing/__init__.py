@@ -75,7 +75,7 @@ async def vi_async_client(vi_service: TestedService) -> AsyncIterator[AsyncClien
 
 @pytest.fixture
 def vi_dataset(vi_service: TestedService, request: pytest.FixtureRequest) -> Dataset:
-    """An empty dataset of `vi_service`, of this test alone."""
+    """An empty dataset of `vi_service`, private to this test."""
     with vi_service.client() as client:
         return client.datasets.create(name=request.node.name[:100])
 

@@ -103,11 +103,16 @@ class Inspector:
         starts = self._starts
         return InspectionState(starts.reason, dict(starts.missing), dict(starts.walls) or walls.available())
 
-    async def inspect(self, jobs: Sequence[InspectionJob], found: dict[int, Verdict] | None = None) -> list[Verdict]:
-        """Return one verdict per job, in order; each also enters *found*, by its index, as soon as it is known."""
-        round_ = _Round(list(jobs), min(self._workers, len(jobs)), {} if found is None else found)
+    async def inspect(
+        self, jobs: Sequence[InspectionJob], found: dict[int, Verdict] | None = None, *, urgent: bool = False
+    ) -> list[Verdict]:
+        """Return one verdict per job, in order; each also enters *found*, by its index, as soon as it is known.
+
+        Those that are *urgent* wait for no other: a worker of their own looks at them, while there is room for one.
+        """
+        round_ = _Round(list(jobs), 1 if urgent else min(self._workers, len(jobs)), {} if found is None else found)
         if round_.lanes == 1:
-            await self._serve(round_)
+            await self._serve(round_, urgent=urgent)
         elif round_.lanes:
             try:
                 async with asyncio.TaskGroup() as group:
@@ -130,11 +135,11 @@ class Inspector:
         self._idle_alone.clear()
         await self._measurer.aclose()
 
-    async def _serve(self, round_: _Round) -> None:
+    async def _serve(self, round_: _Round, *, urgent: bool = False) -> None:
         while batch := round_.take():
             if self._closed:
                 raise InspectionUnavailableError("The inspector is closed.")
-            async with self._slots.hold() as make_room:
+            async with self._slots.hold(urgent=urgent) as make_room:
                 await self._serve_batch(round_, batch, make_room)
 
     async def _serve_batch(self, round_: _Round, batch: list[int], make_room: Callable[[], None]) -> None:

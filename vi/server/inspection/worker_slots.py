@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 
 class Slots:
-    """*count* slots. Who turns out slow makes room for another, at most *spare* of them at a time."""
+    """*count* slots, and *spare* ones: for others while somebody turns out slow, and for what cannot wait."""
 
     def __init__(self, count: int, spare: int) -> None:
         self._free = asyncio.Semaphore(count)
@@ -18,9 +18,12 @@ class Slots:
         self._left = asyncio.Event()
 
     @asynccontextmanager
-    async def hold(self) -> AsyncIterator[Callable[[], None]]:
-        """Wait for a slot and hold it; yields what to call when the work in it is slow."""
-        lent = False
+    async def hold(self, *, urgent: bool = False) -> AsyncIterator[Callable[[], None]]:
+        """Wait for a slot and hold it; yields what to call when the work in it is slow.
+
+        What is *urgent* takes a spare slot at once, if there is one and no other is free.
+        """
+        lent = urgent and self._spare > 0 and self._free.locked()
 
         def make_room() -> None:
             nonlocal lent
@@ -31,7 +34,10 @@ class Slots:
 
         self._users += 1
         try:
-            await self._free.acquire()
+            if lent:
+                self._spare -= 1
+            else:
+                await self._free.acquire()
             self._holders += 1
             try:
                 yield make_room

@@ -74,13 +74,17 @@ class Site:
         assert count(self.engine, garbage) == 0
 
 
-@pytest.fixture(params=["through"])
+@pytest.fixture
 async def site(request: pytest.FixtureRequest, postgres: Any, seaweed: Seaweed, tmp_path: Path) -> AsyncIterator[Site]:
     make_samples(tmp_path / "pictures", count=FILES, size=(60, 40))
     ports = free_ports(3)
     with Nginx.started(ports) as nginx:
         cluster = Cluster(
-            tmp_path, postgres.create(), nginx.url, seaweed.create(), ("--drain", "2", "--uploads", request.param)
+            tmp_path,
+            postgres.create(),
+            nginx.url,
+            seaweed.create(),
+            ("--drain", "2", "--uploads", getattr(request, "param", "through")),
         )
         made = Site(cluster, nginx, ports, tmp_path / "pictures")
         try:
@@ -91,7 +95,12 @@ async def site(request: pytest.FixtureRequest, postgres: Any, seaweed: Seaweed, 
             made.engine.dispose()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "ended"])
+@pytest.mark.parametrize(
+    ("site", "number"),
+    [("through", signal.SIGKILL), ("direct", signal.SIGKILL), ("through", signal.SIGTERM)],
+    indirect=["site"],
+    ids=["killed", "killed-direct", "ended"],
+)
 async def test_services_that_end_lose_nothing(site: Site, seaweed: Seaweed, number: signal.Signals) -> None:
     sending = site.begin()
     shares = (0.05, 0.75) if number == signal.SIGKILL else (0.1, 0.3, 0.6)

@@ -224,6 +224,7 @@ twins = st.lists(
 
 
 class TestTwins:
+    @example(names=["\u00c9.png", "\u00c9.PNG"], rules=NameRules(folds=True, form="NFD"))
     @given(twins, st.sampled_from([FOLDING, NameRules(folds=True, form="NFC"), NameRules(folds=True, form="NFD")]))
     def test_every_name_has_a_path_of_its_own_on_a_folding_file_system(
         self, names: list[str], rules: NameRules

@@ -130,11 +130,11 @@ def _unheld(part: str, rules: NameRules, folded: bool, dotted: bool = False) -> 
         flags.add(0)
     if rules.encoding != "utf-8" and not part.isascii():
         flags |= {at for at, c in enumerate(part) if not _is_held(c, rules.encoding)}
+    if rules.form is not None and unicodedata.normalize(rules.form, part) != part:
+        flags |= {at for at, c in enumerate(part) if not c.isascii()}
     if folded:  # one more than the plain form has, also where nothing could be folded
         free = [at for at in range(len(part)) if at not in flags]
         flags |= (_foldable(part) - flags) or set(free[:1])
-    elif rules.form is not None and unicodedata.normalize(rules.form, part) != part:
-        flags |= {at for at, c in enumerate(part) if not c.isascii()}
     if dotted:  # one more than a file of this name has, the dot of the extension if it can be
         free = [at for at in range(len(part)) if at not in flags]
         flags |= {max(free, key=lambda at: (part[at] == ".", at))} if free else set()
@@ -295,7 +295,7 @@ class LocalNames:
     def _plain_one(self, parts: set[str], there: Collection[str]) -> str:
         """Return the one of several twins that keeps its name: what is on disk, else what nothing would fold."""
         held = [part for part in parts if _part(part, self._rules) in there]
-        stable = [part for part in parts if not _foldable(part)]
+        stable = [part for part in parts if not _foldable(part) - _unheld(part, self._rules, folded=False)]
         return min(held or stable or parts)
 
     def _path(self, name: str, *, is_file: bool = False) -> str:

@@ -96,7 +96,7 @@ class RetryPolicy:
 
 @attrs.frozen
 class TransferLimits:
-    """What transfers may use at once; with what each costs in memory.
+    """What transfers may use at once, with what each costs in memory.
 
     Up to *max_concurrency* transfers run at a time; concurrency adapts up to this limit. Each holds up to 256 KiB, a
     larger file counts for several and holds up to *parts_per_file* times 3 MiB. A file of *multipart_threshold* bytes

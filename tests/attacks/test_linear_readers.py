@@ -60,6 +60,7 @@ PATTERNS: dict[str, tuple[str, ...]] = {
     "vi.api.resources.datasets.assets.metadata.csv_files._BREAK": ("\r", "\r\n"),
     "vi.api.resources.datasets.assets.metadata.csv_files._END": ("\r", "\r\n"),
     "vi.cli.options._ID": ("0a_-",),
+    "vi.cli.refusals.ADVICE": ("a_", "overwrite=True", "names='a-", 'names="'),
     "vi.cli.refusals._PARAMETER": ("dataset", "dataset_id ", "overwrite'"),
     "vi.config._KEY": ("dtvi_",),
     "vi.config._LOOPBACK": (".localhost", "127.0", "localhost"),
@@ -90,7 +91,7 @@ PATTERNS: dict[str, tuple[str, ...]] = {
 }
 SCANNING = {
     *("_ranges._TAG", "server.inspection.jpeg._MARKER", "server.inspection.jpeg._RESTART", "server.gallery.archive._UNSAFE"),
-    *("server.store.query_grammar._ESCAPE", "errors._COMPOSITE", "_routes._FIELD", "cli.refusals._PARAMETER"),
+    *("server.store.query_grammar._ESCAPE", "errors._COMPOSITE", "_routes._FIELD", "cli.refusals._PARAMETER", "cli.refusals.ADVICE"),
     *("api.resources.datasets.assets.metadata.csv_files._BREAK", "_redact._SIGNATURE", "_redact._RUN", "_redact._KEY", "server.store.json_text._FIELD"),
     *("_redact._BEARER", "_redact._URL", "_connections._NOT_OF_URLS", "_transfer.storage._EXPIRED", "_transfer.storage._CODE"),
     *("_transfer.names._WRITTEN", "_transfer.names._ALWAYS", "_transfer.names._SPECIAL"),
@@ -111,6 +112,8 @@ READERS: dict[tuple[str, str], str] = {
     ("vi._connections.exact_url", "urlsplit"): "transfer url",
     ("vi._http.Http._failure", "json.loads"): "json",
     ("vi._http.Http._url", "URL"): OWN,
+    ("vi._optional._checkout", "json.loads"): OWN,
+    ("vi._optional._checkout", "urlsplit"): OWN,
     ("vi._optional._numbers", "re.findall"): "the version of an installed package",
     ("vi._proxies._address", "ipaddress.ip_address"): OWN,
     ("vi._proxies.read_proxy", "unquote"): OWN,

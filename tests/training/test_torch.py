@@ -84,7 +84,7 @@ class TestImages:
         by_name = {sample["filename"]: sample for sample in images.__getitems__(range(COUNT))}
         assert by_name.keys() == stored.files.keys()
         sample = by_name["0007.png"]
-        assert sample["image"].getpixel((0, 0)) == (7, 0, 9)
+        assert sample["image"].getpixel((0, 0)) == (7, 0, 7)
         assert (sample["label"], by_name["0005.png"]["label"]) == (1, None)
         assert client.assets.get(stored.dataset_id, sample["asset_id"]).filename == "0007.png"
         assert images[-1]["filename"] == images[COUNT - 1]["filename"]

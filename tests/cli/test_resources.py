@@ -205,3 +205,12 @@ def test_metadata_is_set_from_a_table(run: Run, home: Path, filled: str, client:
     assert run("assets", "set-metadata", filled, "labels.csv").code == 2
     ignored = run("assets", "set-metadata", filled, "labels.csv", "--on-unmatched", "ignore", "--quiet")
     assert (ignored.code, ignored.out) == (0, "other.png\n")
+
+
+def test_records_stand_apart_and_a_dry_run_has_its_total(run: Run, client: vi.Client, dataset: str, home: Path) -> None:
+    client.assets.upload(dataset, home / "images", show_progress=False)
+    ids = [asset.asset_id for asset in client.assets.list(dataset).items]
+    shown = run("assets", "show", dataset, *ids[:2]).out
+    assert [block.split()[1] for block in shown.split("\n\n")] == ids[:2]
+    planned = run("assets", "rm", dataset, "--all", "--dry-run")
+    assert planned.err.splitlines() == ["Would delete 4 assets. Dry run: nothing was changed."]

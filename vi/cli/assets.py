@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from .._paths import as_path
-from .._show.console import complain
+from .._show.console import complain, say
 from .._show.text import printable
 from .._show.units import several
 from ..errors import ViNotFoundError
@@ -193,19 +193,19 @@ def _listed(client: Any, given: argparse.Namespace) -> Any:
 def show(given: argparse.Namespace) -> int:
     """Show assets."""
     with options.open_client(given) as client:
-        for asset_id in given.assets:
+        for number, asset_id in enumerate(given.assets):
             asset = client.assets.get(given.dataset, asset_id)
             if given.json or given.quiet:
                 show_items(given, [asset], COLUMNS, none="")
             else:
+                if number:
+                    say("")
                 asset.info()
     return exits.DONE
 
 
 def count(given: argparse.Namespace) -> int:
     """Count assets."""
-    from .._show.console import say
-
     with options.open_client(given) as client:
         number = client.assets.count(given.dataset, **options.selection(given))
     if given.json:
@@ -280,9 +280,11 @@ def rm(given: argparse.Namespace) -> int:
         if given.dry_run:
             gone = set(found.missing)
             there = (client.assets.get(given.dataset, asset_id) for asset_id in given.assets if asset_id not in gone)
-            show_items(
+            shown = show_items(
                 given, there if given.assets else _listed(client, given), COLUMNS, none="Nothing would be deleted."
             )
+            if shown and not given.json and not given.quiet:
+                complain(f"Would delete {several(shown, 'asset')}. Dry run: nothing was changed.")
             return missing
         question = f"Delete {several(found.count, 'asset')} of dataset {given.dataset} permanently?"
         if found.count and not options.confirm(question, given):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,28 @@ def test_what_is_at_the_place_to_move_to_stays(client: vi.Client, dataset: str, 
     assert (done / first).read_bytes() == b"mine"
     assert [path.name for path in images.iterdir()] == [first]
     assert len(names(client, dataset)) == 4
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_no_link_is_followed_or_replaced_where_files_are_moved_to(
+    client: vi.Client, dataset: str, images: Path, tmp_path: Path
+) -> None:
+    done, outside = tmp_path / "done", tmp_path / "outside"
+    done.mkdir()
+    outside.mkdir()
+    (images / "below").mkdir()
+    paths = sorted(path for path in images.iterdir() if path.is_file())
+    for path in paths[2:]:
+        path.unlink()
+    paths[0].rename(images / "below" / paths[0].name)
+    (done / "below").symlink_to(outside)
+    (done / paths[1].name).symlink_to(outside / "nothing")
+    with client.assets.watch(dataset, images, settle=0.1, move_to=done) as watching:
+        events = [next(watching) for _ in range(4)]
+    assert sorted(event.kind for event in events) == ["failed", "failed", "stored", "stored"]
+    assert list(outside.iterdir()) == []
+    assert (done / paths[1].name).is_symlink()
+    assert {path.name for path in images.rglob("*.*")} == {path.name for path in paths[:2]}
 
 
 def test_ignored_files_are_left(client: vi.Client, dataset: str, images: Path) -> None:

@@ -6,6 +6,7 @@ elsewhere (Windows) the real path of the folder is compared each time. Everythin
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -84,6 +85,25 @@ class OpenFolder:
         """Put a file in the place of another."""
         with self._at(path) as (name, folder), self._at(other) as (new, beside):
             when_free(os.replace, name, new, src_dir_fd=folder, dst_dir_fd=beside)
+
+    def bring(self, source: str, path: str) -> None:
+        """Move a file of the same file system from outside to *path*; fails if that is taken, in one step if it can."""
+        with self._at(path) as (name, folder):
+            try:
+                os.link(source, name, dst_dir_fd=folder, follow_symlinks=False)
+            except FileExistsError:
+                raise
+            except (OSError, NotImplementedError):  # a file system without second names
+                with contextlib.suppress(FileNotFoundError):
+                    os.stat(name, dir_fd=folder, follow_symlinks=False)
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path) from None
+                when_free(os.rename, source, name, dst_dir_fd=folder)
+                return
+            try:
+                when_free(os.unlink, source)
+            except OSError:
+                os.unlink(name, dir_fd=folder)
+                raise
 
     def unlink(self, path: str, *, patient: bool = True) -> None:
         """Remove a file; *patient*, wait a moment for whoever has it open."""

@@ -17,6 +17,7 @@ from ....._optional import require
 from ....._redact import brief
 from ....._transfer.filters import Filters
 from ....._transfer.inventory import Inventory, Naming, check_naming
+from ....._transfer.open_folder import OpenFolder
 from ....._transfer.progress import ProgressTracker
 from ....._transfer.settled import Settling
 from ....._transfer.sources.local import PathSource, Stamp, examine_path
@@ -231,7 +232,7 @@ class AssetWatch:
                 self._again(path, FileCode.ECORRUPT, f"{path}: the service does not confirm its digest.")
                 return
             below = Path(path).relative_to(self._options.folder)
-            await to_end_in_thread(_move, Path(path), self._options.move_to / below)
+            await to_end_in_thread(_move, path, self._options.move_to, below)
         except (OSError, ViError) as error:
             self._fail(path, stamp, FileCode.EIO, f"{path} was stored and not moved: {error}.")
             return
@@ -364,8 +365,12 @@ def _look(options: WatchOptions) -> tuple[dict[str, Stamp], dict[str, str], list
     return found, filenames, broken
 
 
-def _move(path: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        raise FileExistsError(f"{target} exists: move it away")
-    path.rename(target)
+def _move(path: str, folder: Path, below: Path) -> None:
+    opened, target = OpenFolder(folder), str(folder / below)
+    try:
+        opened.make_folders(target)
+        opened.bring(path, target)
+    except FileExistsError:
+        raise FileExistsError(f"{target} exists: move it away") from None
+    finally:
+        opened.close()

@@ -161,7 +161,7 @@ _COMPOSITE = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}_(?=[0-9A
 """The organization within the id of a dataset, which users leave out."""
 
 
-_LONG_WORD = re.compile(r"\S{600,}")
+_LONG_WORD = re.compile(r"(?<!\S)\S{600,}")
 """What no path of most systems, name or id is; the rest of the sentence is to be read."""
 
 

@@ -65,6 +65,7 @@ PATTERNS: dict[str, tuple[str, ...]] = {
     "vi.config._KEY": ("dtvi_",),
     "vi.config._LOOPBACK": (".localhost", "127.0", "localhost"),
     "vi.contract.report._WORD": ("a/", "-"),
+    "vi.errors._LONG_WORD": ("a", "a" * 60 + " "),
     "vi.errors._COMPOSITE": ("00000000-0000-", "00000000-0000-0000-0000-000000000000_"),
     "vi.fastapi._ETAG": ('"a"',),
     "vi.server.disk.blobs._FOLDER": ("0f",),
@@ -91,7 +92,7 @@ PATTERNS: dict[str, tuple[str, ...]] = {
 }
 SCANNING = {
     *("_ranges._TAG", "server.inspection.jpeg._MARKER", "server.inspection.jpeg._RESTART", "server.gallery.archive._UNSAFE"),
-    *("server.store.query_grammar._ESCAPE", "errors._COMPOSITE", "_routes._FIELD", "cli.refusals._PARAMETER", "cli.refusals.ADVICE"),
+    *("server.store.query_grammar._ESCAPE", "errors._COMPOSITE", "errors._LONG_WORD", "_routes._FIELD", "cli.refusals._PARAMETER", "cli.refusals.ADVICE"),
     *("api.resources.datasets.assets.metadata.csv_files._BREAK", "_redact._SIGNATURE", "_redact._RUN", "_redact._KEY", "server.store.json_text._FIELD"),
     *("_redact._BEARER", "_redact._URL", "_connections._NOT_OF_URLS", "_transfer.storage._EXPIRED", "_transfer.storage._CODE"),
     *("_transfer.names._WRITTEN", "_transfer.names._ALWAYS", "_transfer.names._SPECIAL"),

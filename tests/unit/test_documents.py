@@ -112,3 +112,5 @@ def test_a_field_takes_instances_only() -> None:
     assert json.loads(Holder(asset=ASSET).model_dump_json())["asset"] == ASSET.to_dict()
     with pytest.raises(pydantic.ValidationError):
         Holder(asset={"asset_id": "a"})  # type: ignore[arg-type]
+    with pytest.raises(pydantic.ValidationError, match="Asset is not read from JSON: give its id"):
+        Holder.model_validate_json(json.dumps({"asset": ASSET.to_dict()}))

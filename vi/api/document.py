@@ -31,8 +31,9 @@ class Serialized:
     def __get_pydantic_core_schema__(cls, source: Any, _handler: Any) -> Any:
         from pydantic_core import core_schema
 
-        return core_schema.is_instance_schema(
-            cls,
+        return core_schema.json_or_python_schema(
+            core_schema.no_info_plain_validator_function(partial(_refuse_json, cls)),
+            core_schema.is_instance_schema(cls),
             serialization=core_schema.plain_serializer_function_ser_schema(_plain),
             metadata={"pydantic_js_functions": [partial(_json_schema, cls, source)]},
         )
@@ -60,6 +61,10 @@ class Document(Serialized):
 _SIGNED = "signed"
 SIGNED = {_SIGNED: True}
 """The metadata of a field that holds signed URLs."""
+
+
+def _refuse_json(cls: type[Serialized], _value: Any) -> Any:
+    raise ValueError(f"{cls.__name__} is not read from JSON: give its id, and get it from the service")
 
 
 def _plain(document: Serialized) -> dict[str, Any]:

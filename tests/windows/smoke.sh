@@ -17,7 +17,7 @@ site=$win/Lib/site-packages
 export WINEPREFIX=$work/prefix WINEDEBUG=-all WINEARCH=win64
 
 for program in wine uv python3.13; do
-    command -v "$program" >/dev/null || { echo "skipped: $program is not installed" >&2; exit 77; }
+    "$program" --version >/dev/null 2>&1 || { echo "skipped: $program is not installed" >&2; exit 77; } # a shim may run nothing
 done
 
 if [ ! -e "$win/ready" ]; then

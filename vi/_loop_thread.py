@@ -5,9 +5,8 @@ the task there and waits a moment for its clean-up, and the `KeyboardInterrupt` 
 what was reached as ``partial_result``; a second Ctrl+C leaves at once. Callbacks that a caller passes in run in the
 loop thread.
 
-A call is cancelled as ``Task.cancel`` does it, as in the loop of a caller. anyio's portal is not used: handing over a
-call would wait for the loop, in a sleep that Ctrl+C does not end; and importing its backend is a tenth of what a short
-command costs.
+anyio runs the loop and cancels in it. Its portal is not used: handing over a call would wait for the loop, in a sleep
+that Ctrl+C does not end.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from typing import Any, Generic, TypeVar, cast
 
+import anyio
 import attrs
 
 from ._connections import client_is_closed
@@ -65,8 +65,7 @@ class LoopInThread:
 
         def run() -> None:
             try:
-                with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                    runner.run(serve())
+                anyio.run(serve, backend_options={"loop_factory": loop_factory()})
             except BaseException as error:
                 if not started.done():
                     started.set_exception(error)
@@ -175,7 +174,7 @@ class _UnderWay(Generic[R]):
 
     def __init__(self, call: Callable[[], Coroutine[Any, Any, R]]) -> None:
         self._call: Callable[[], Coroutine[Any, Any, R]] | None = call
-        self._task: asyncio.Task[Any] | None = None
+        self._scope: anyio.CancelScope | None = None
         self._given_up = False
         self._ended = threading.Event()
         self._notes: list[str] = []
@@ -185,38 +184,39 @@ class _UnderWay(Generic[R]):
 
     async def run(self) -> R:
         leave.set(self._leave)
-        self._task = asyncio.current_task()
-        # Timers of connections keep the context, and with it this object, longer than the call: not its arguments too,
-        # which may be many files in memory.
-        call, self._call = self._call, None
-        assert call is not None  # it runs once
         try:
-            if not self._given_up:
-                return await call()
-        except (SystemExit, KeyboardInterrupt) as error:
-            self.left = error
-        except asyncio.CancelledError as error:
-            self._notes += getattr(error, "__notes__", ())
-            self._partial_result = getattr(error, "partial_result", None)
-            if not self._given_up and self.left is None:
-                raise
+            with anyio.CancelScope() as self._scope:
+                if self._given_up:
+                    self._scope.cancel()
+                # Timers of connections keep the context, and with it this object, longer than the call: not its
+                # arguments too, which may be many files in memory.
+                call, self._call = self._call, None
+                assert call is not None  # it runs once
+                try:
+                    return await call()
+                except (SystemExit, KeyboardInterrupt) as error:
+                    self._leave(error)
+                except asyncio.CancelledError as error:
+                    self._notes += getattr(error, "__notes__", ())
+                    self._partial_result = getattr(error, "partial_result", None)
+                    raise
         finally:
             self._ended.set()
         return cast("R", None)  # given up: nobody waits for it
 
     def _leave(self, error: BaseException) -> None:
         self.left = error
-        assert self._task is not None  # it runs
-        self._task.cancel()
+        assert self._scope is not None  # it runs
+        self._scope.cancel()
 
     def stop(self, reason: BaseException, loop: asyncio.AbstractEventLoop) -> bool:
         """Cancel the call and wait for its clean-up; *reason* then says how to resume. False if still running."""
         if self._ended.is_set():
             return True
         self._given_up = True
-        if self._task is not None:
+        if self._scope is not None:
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._task.cancel)
+                loop.call_soon_threadsafe(self._scope.cancel)
         ended = self._ended.wait(CLEAN_UP_SECONDS)
         for note in self._notes:
             reason.add_note(note)
@@ -255,8 +255,6 @@ class LoopThread:
         try:
             result = loop.wait_for(loop.call(under_way.run()))
         except CancelledError:
-            if under_way.left is not None:  # by the last thing that the call did
-                raise under_way.left from None
             raise ViOperationError("The client was closed while the call was running.") from None
         except ViError:
             raise  # the call's own, or it could not begin

@@ -6,6 +6,7 @@ of a dataset is held as Arrow, a few hundred bytes an asset, and goes to workers
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import io
@@ -14,7 +15,7 @@ import os
 import weakref
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from warnings import warn
 
 from ._optional import require
@@ -217,7 +218,12 @@ class _Reading:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        for counters in (value for value in state.values() if isinstance(value, torch.Tensor)):
+            counters.share_memory_()  # a plain pickle does not keep it so
         weakref.finalize(self, self._client.close)  # a copy has a client of its own
+
+    def __copy__(self) -> Self:
+        return copy.deepcopy(self)
 
     @property
     def skipped(self) -> int:
@@ -387,10 +393,20 @@ class ImageStream(_Reading, IterableDataset[dict[str, Any]]):  # type: ignore[mi
         self._share_loaded = False
         self._counted = False
         self._in_workers = torch.zeros(1, dtype=torch.int64).share_memory_()
+        self._told = torch.zeros(3, dtype=torch.int64).share_memory_()
+        """The epoch and its first sample, for workers that live longer than an epoch, and how often they were told."""
+        self._heard = 0
+        self._unfinished = False
 
     def set_epoch(self, epoch: int) -> None:
         """Begin *epoch*, counted from 0, at its first sample."""
-        self._epoch, self._begin, self._taken = epoch, 0, 0
+        self._start(epoch, 0)
+
+    def _start(self, epoch: int, begin: int) -> None:
+        self._epoch, self._begin, self._taken = epoch, begin, 0
+        if get_worker_info() is None:
+            self._heard += 1
+            self._told.copy_(torch.tensor([epoch, begin, self._heard]))
 
     def order(self, epoch: int) -> torch.Tensor:
         """Return the positions of the index in the order of *epoch*, for all ranks together."""
@@ -403,12 +419,22 @@ class ImageStream(_Reading, IterableDataset[dict[str, Any]]):  # type: ignore[mi
     def __iter__(self) -> Iterator[dict[str, Any]]:
         if get_worker_info() is not None:
             self._in_workers[0] = 1
+            epoch, begin, told = self._told.tolist()
+            if told != self._heard and not self._share_loaded:
+                self._epoch, self._begin = epoch, begin
+            elif self._unfinished and not self._share_loaded:
+                self.set_epoch(self._epoch + 1)  # as the workers that had finished, reading ahead of the loop
+            self._heard, self._unfinished = told, True
         # Only the state of a worker says how much of its own share is done.
-        skip = self._taken if self._share_loaded else 0
+        self._taken = self._taken if self._share_loaded else 0
         self._share_loaded = False
-        for number, (_, sample) in enumerate(self._samples(self._share().tolist()[skip:], self._ahead), skip + 1):
-            self._taken = number
+        share = self._share().tolist()[self._taken :]
+        places = iter(enumerate(share, self._taken + 1))
+        for position, sample in self._samples(share, self._ahead):
+            # What was skipped before it is done as well.
+            self._taken = next(number for number, place in places if place == position)
             yield sample
+        self._unfinished = False
         self.set_epoch(self._epoch + 1)
 
     def batches(self, loader: Iterable[Any]) -> Iterator[Any]:
@@ -418,9 +444,12 @@ class ImageStream(_Reading, IterableDataset[dict[str, Any]]):  # type: ignore[mi
         """
         self._counted = True
         begin, epoch = self._begin, self._epoch
-        mine = len(self._share(alone=True))
+        self._start(epoch, begin)
         for number, batch in enumerate(loader, 1):
-            self._begin, self._epoch, self._taken = begin, epoch, min(number * self._batch_size, mine)
+            done = number * self._batch_size
+            if self._place()[1] == 1:  # else the state of one rank is that of all, and counts what each has taken
+                done = max(done, self._taken if self._epoch == epoch else len(self.index))
+            self._begin, self._epoch, self._taken = begin, epoch, done
             yield batch
         self.set_epoch(epoch + 1)
 
@@ -441,7 +470,9 @@ class ImageStream(_Reading, IterableDataset[dict[str, Any]]):  # type: ignore[mi
                 "Workers read ahead of the loop, so the samples done are not known.",
                 suggestion="Iterate stream.batches(loader) instead of the loader.",
             )
-        return {**state, "samples": min(self._begin + self._taken * world, len(self.index))}
+        # Ranks take whole batches in turn: within one, only a rank that is alone knows what is done.
+        taken = self._taken if world == 1 else self._taken // self._batch_size * self._batch_size
+        return {**state, "samples": min(self._begin + taken * world, len(self.index))}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume where *state* was taken, with any number of workers and ranks."""
@@ -460,8 +491,7 @@ class ImageStream(_Reading, IterableDataset[dict[str, Any]]):  # type: ignore[mi
                     problem, suggestion='Start without the state, or pass pinned="warn" to continue.'
                 )
             warn(problem, stacklevel=2)
-        self.set_epoch(epoch)
-        self._begin = samples
+        self._start(epoch, samples)
         if (share := state.get("share")) is not None:
             info = get_worker_info()
             if info is None or list(share) != [*self._place(), info.id, info.num_workers]:
@@ -478,10 +508,10 @@ class ImageStream(_Reading, IterableDataset[dict[str, Any]]):  # type: ignore[mi
             return torch.distributed.get_rank(), torch.distributed.get_world_size()
         return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
-    def _share(self, *, alone: bool = False) -> torch.Tensor:
-        """Return what is left of the epoch for this rank, and for this worker unless *alone*: whole batches in turn."""
+    def _share(self) -> torch.Tensor:
+        """Return what is left of the epoch for this rank and this worker: whole batches in turn."""
         rank, world = self._place()
-        info = None if alone else get_worker_info()
+        info = get_worker_info()
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
         left = self.order(self._epoch)[self._begin :]
         batches = torch.arange(len(left)) // self._batch_size

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
@@ -233,6 +234,72 @@ class TestStream:
         again = self.stream(client, stored)
         assert found + rest == names(again.batches(self.loader(again)))
         assert resumed.state_dict()["epoch"] == 1
+
+    def test_workers_that_stay_hear_of_each_epoch(self, client: vi.Client, stored: Stored) -> None:
+        """Reading ahead, some have finished the epoch that the loop leaves, and others have not."""
+        stream = self.stream(client, stored)
+        loader = data.DataLoader(
+            stream, batch_size=8, num_workers=2, collate_fn=keep, persistent_workers=True, prefetch_factor=6
+        )
+        listed = [asset.filename for asset in client.assets.list(stored.dataset_id).all_items()]
+        first, second, third = ([listed[place] for place in stream.order(epoch)] for epoch in range(3))
+        for number, _ in enumerate(stream.batches(loader), 1):
+            if number == 15:
+                state = stream.state_dict()
+                break
+        assert names(stream.batches(loader)) == first
+        assert names(stream.batches(loader)) == second
+        stream.set_epoch(0)
+        assert names(stream.batches(loader)) == first
+        stream.load_state_dict(state)
+        assert names(stream.batches(loader)) == first[120:]
+        stream.set_epoch(0)
+        for number, _ in enumerate(loader, 1):  # nobody counts
+            if number == 15:
+                break
+        assert names(loader) == second
+        assert names(loader) == third
+
+    @pytest.mark.parametrize("loaded", [True, False])
+    def test_what_was_skipped_is_done(
+        self, tested: TestedService, client: vi.Client, stored: Stored, loaded: bool
+    ) -> None:
+        stream, resumed = (self.stream(client, stored, on_failure="skip") for _ in range(2))
+        lost = client.assets.get(stored.dataset_id, stream.index.asset(int(stream.order(0)[1])).asset_id).filename
+        tested.faults.corrupt(5, path=f"*/{lost}", times=None)
+        found = []
+        for sample in (
+            (sample for batch in stream.batches(self.loader(stream)) for sample in batch) if loaded else stream
+        ):
+            found.append(sample["filename"])
+            if len(found) == 16:
+                break
+        resumed.load_state_dict(stream.state_dict())
+        rest = [sample["filename"] for sample in resumed]
+        assert sorted([*found, *rest, lost]) == sorted(stored.files)
+
+    def test_ranks_that_stop_within_a_batch_lose_nothing(self, client: vi.Client, stored: Stored) -> None:
+        found = []
+        for rank in range(2):
+            stream = self.stream(client, stored, rank=rank, world_size=2)
+            samples = iter(stream)
+            found += [next(samples)["filename"] for _ in range(11)]
+        assert stream.state_dict()["samples"] == 16
+        rest = self.stream(client, stored)
+        rest.load_state_dict(stream.state_dict())
+        assert {*found, *(sample["filename"] for sample in rest)} == stored.files.keys()
+
+    @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda stream: pickle.loads(pickle.dumps(stream))])
+    def test_a_copy_counts_what_its_workers_skip(
+        self, tested: TestedService, client: vi.Client, stored: Stored, again: Callable[[ImageStream], ImageStream]
+    ) -> None:
+        tested.faults.corrupt(5, path="*/0042.png", times=None)
+        stream = self.stream(client, stored, on_failure="skip")
+        other = again(stream)
+        assert len(names(other.batches(self.loader(other, 1, "fork")))) == COUNT - 1
+        assert (other.skipped, stream.skipped) == (1, 0)
+        del other
+        assert next(iter(stream))
 
     def test_ranks_are_disjoint_and_a_state_holds_for_others(self, client: vi.Client, stored: Stored) -> None:
         done: list[str] = []

@@ -190,6 +190,23 @@ def test_demo_leaves_out_what_cannot_be_decoded_here(run: Run, monkeypatch: pyte
     assert "2 HEIF images left out: pi-heif is not installed." in shown.err
 
 
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [(["upload"], "assets upload"), (["split"], "plan split"), (["keys", "add"], "server keys add"), ([], "")],
+)
+def test_help_finds_a_command_whose_group_is_left_out(
+    words: list[str], shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["help", *words])
+    assert capsys.readouterr().out.startswith(f"usage: {f'vi-sdk {shown}'.strip()} [-h]")
+
+
+def test_help_asks_for_the_group_where_several_have_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", "ls"]) == 2
+    assert "there is no command 'ls'; did you mean datasets ls?" in capsys.readouterr().err
+
+
 def test_help_holds_the_table_of_exit_codes() -> None:
     told = build_parser().format_help()
     assert [line for line in exits.TEXT.splitlines() if line not in told] == []

@@ -21,7 +21,7 @@ from .._show.console import complain, log_as_asked, report
 from .._version import __version__
 from ..errors import ViError
 from . import exits, refusals
-from .options import VerbParser, add_commands, add_group, add_verb
+from .options import VerbParser, add_commands, add_group, add_verb, commands_within, groups_of
 
 EXAMPLE = """example:
   vi-sdk serve --data ./vi-data --env-file ./vi-data/.env --detach     # a service of your own
@@ -77,9 +77,17 @@ def build_parser(command: str | None = None) -> VerbParser:
             importlib.import_module(f".{name}", __name__).add_to(group)
     about = add_verb(verbs, "help", "show the help of a command", "  vi-sdk help assets upload\n")
     about.add_argument("words", nargs="*", metavar="COMMAND", help="the command")
-    about.set_defaults(run=lambda given: parser.parse_args([*given.words, "--help"]))
+    about.set_defaults(run=lambda given: parser.parse_args([*_whole(parser, given.words), "--help"]))
     parser.set_defaults(whole=parser)  # completion describes it
     return parser
+
+
+def _whole(parser: VerbParser, words: Sequence[str]) -> list[str]:
+    """Return the words of a command with its group, if they leave it out and one group alone has the command."""
+    for commands in groups_of(parser) if words else ():
+        if words[0] not in commands.choices and len(found := commands_within(commands, words[0])) == 1:
+            return [*found[0], *words[1:]]
+    return list(words)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -92,7 +92,7 @@ class VerbParser(argparse.ArgumentParser):
             raise argparse.ArgumentError(
                 action, f"expected one of {', '.join(known)}, got {brief(value)}{near(value, known)}"
             )
-        below = [f"{name} {value}" for name, parser in action.choices.items() if value in _commands(parser)]
+        below = [" ".join(path) for path in commands_within(action, value)]
         ours = [word for word in OTHER_WORDS.get(value, ()) if word in known]
         ours += [f"--{value}"] * (f"--{value}" in self._option_string_actions)
         meant = f"; did you mean {(below + ours)[0]}?" if below or ours else near(value, known)
@@ -105,11 +105,15 @@ class VerbParser(argparse.ArgumentParser):
         raise exits.WrongUseError(text, see=f"{self.prog} --help")
 
 
-def _commands(parser: argparse.ArgumentParser) -> set[str]:
-    """Return the commands of a parser."""
-    return {
-        name for action in parser._actions if isinstance(action, argparse._SubParsersAction) for name in action.choices
-    }
+def groups_of(parser: argparse.ArgumentParser) -> list[Verbs[Any]]:
+    """Return what holds the commands of a parser."""
+    return [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+
+
+def commands_within(action: Verbs[Any], word: str) -> list[tuple[str, str]]:
+    """Return the groups that have a command *word*, each with it."""
+    inner = {name: groups_of(parser) for name, parser in action.choices.items()}
+    return [(name, word) for name, groups in inner.items() if any(word in group.choices for group in groups)]
 
 
 def near(word: str, known: Iterable[str]) -> str:

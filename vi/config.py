@@ -308,10 +308,15 @@ def find_settings(
         path = _file_of_profiles(profile, environ)
         sources.append((f"profile {profile!r} of {path}", _read_file(path, profile)))
     sources.append((ENVIRONMENT, concealed({name: environ.get(variable) for name, variable in _VARIABLES.items()})))
-    if config_file is None and profile is None and not all(_pick(sources, name).value for name in given):
-        default = default_config_path(environ)
-        if default is not None and (default.is_file() or environ.get(CONFIG_VARIABLE)):
-            sources.append((f"the file {default}", _read_file(default, environ.get(PROFILE_VARIABLE))))
+    if config_file is None and profile is None:
+        selected = environ.get(PROFILE_VARIABLE)
+        if selected and not all(given.values()):  # also with a whole environment: an unknown profile is refused
+            path = _file_of_profiles(selected, environ)
+            sources.append((f"the file {path}", _read_file(path, selected, PROFILE_VARIABLE)))
+        elif not all(_pick(sources, name).value for name in given):
+            default = default_config_path(environ)
+            if default is not None and (default.is_file() or environ.get(CONFIG_VARIABLE)):
+                sources.append((f"the file {default}", _read_file(default, None)))
     return {name: _pick(sources, name) for name in given}
 
 
@@ -332,9 +337,18 @@ def _pick(sources: list[tuple[str, Mapping[str, str | None]]], name: str) -> Fou
     return FoundSetting(None, "the default" if name == "endpoint" else "nowhere")
 
 
-def _read_file(path: Path, profile: str | None) -> dict[str, str | None]:
-    """Read a settings file: TOML with profiles, or the JSON object of the published client."""
-    section = _profile_of(read_document(path), path, profile)
+def _read_file(path: Path, profile: str | None, variable: str = "") -> dict[str, str | None]:
+    """Read a settings file: TOML with profiles, or the JSON object of the published client.
+
+    *variable* is what names the profile where no argument does.
+    """
+    if variable and not path.exists():
+        raise ViConfigurationError(
+            f"{variable} names the profile {brief(profile)}, and there is no settings file {path}.",
+            path=str(path),
+            suggestion=f"Unset {variable}, or create the profile with vi-sdk login.",
+        )
+    section = _profile_of(read_document(path), path, profile, variable)
     if "secret_key" in section:
         warn_of_others(path)
     values: dict[str, str | None] = {}
@@ -372,16 +386,18 @@ def _parsed(path: Path) -> tuple[dict[str, Any], str | None]:
     return concealed(document), None
 
 
-def _profile_of(document: dict[str, Any], path: Path, profile: str | None) -> dict[str, Any]:
+def _profile_of(document: dict[str, Any], path: Path, profile: str | None, variable: str) -> dict[str, Any]:
     profiles = document.get("profiles", {})
     name = profile or document.get("profile")
-    if name is None:
+    if name is None or (name == "default" and any(field in document for field in _VARIABLES)):
         section = profiles.get("default", {}) if isinstance(profiles, dict) else {}
         return {**section, **document} if isinstance(section, dict) else document
     if not isinstance(profiles, dict) or not isinstance(profiles.get(name), dict):
         known = ", ".join(sorted(profiles)) if isinstance(profiles, dict) and profiles else "none"
         raise ViConfigurationError(
-            f"No profile {brief(name)} in {path}; it has: {known}.", path=str(path), suggestion=NO_FILE
+            f"No profile {brief(name)}{f' ({variable})' if variable else ''} in {path}; it has: {known}.",
+            path=str(path),
+            suggestion=NO_FILE,
         )
     return dict(profiles[name])
 

@@ -146,6 +146,25 @@ class TestFiles:
         with pytest.raises(ViConfigurationError, match=r"No profile 'play' in .*; it has: default, work"):
             load_settings(profile="play", environ=environ)
 
+    @pytest.mark.parametrize("there", [True, False], ids=["a file", "no file"])
+    def test_an_unknown_profile_of_the_variable_is_refused_beside_a_whole_environment(
+        self, there: bool, default_file: Path, environ: dict[str, str]
+    ) -> None:
+        whole = {KEY_VARIABLE: key("e"), ORGANIZATION_VARIABLE: "env", ENDPOINT_VARIABLE: "https://e.example"}
+        environ |= {**whole, PROFILE_VARIABLE: "play"}
+        if there:
+            default_file.write_text(as_toml({"organization_id": "work"}, "[profiles.work]\n"))
+        with pytest.raises(ViConfigurationError, match=r"play.*it has: work" if there else "VI_PROFILE names .*'play'"):
+            load_settings(environ=environ)
+        given = load_settings(key("a"), "argument", "https://a.example", environ=environ)
+        assert given.organization_id == "argument"  # a login makes the profile
+        if there:
+            assert load_settings(environ={**environ, PROFILE_VARIABLE: "work"}).organization_id == "env"
+
+    def test_the_profile_default_may_be_the_top_of_the_file(self, default_file: Path, environ: dict[str, str]) -> None:
+        default_file.write_text(as_toml({"secret_key": key("d"), "organization_id": "top"}, ""))
+        assert load_settings(environ={**environ, PROFILE_VARIABLE: "default"}).organization_id == "top"
+
     def test_a_named_profile_comes_before_the_environment(self, default_file: Path, environ: dict[str, str]) -> None:
         default_file.write_text(as_toml({"secret_key": key("w"), "organization_id": "work"}, "[profiles.work]\n"))
         environ |= {KEY_VARIABLE: key("e"), ORGANIZATION_VARIABLE: "env"}

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 import attrs
@@ -79,6 +80,7 @@ class Http:
         )
         self.running: Running = Running()
         self.honours_keys: bool = False
+        self.has_answered: bool = False
         """Whether an answer has shown that the service honours ``Idempotency-Key``."""
         self.additions: frozenset[str] = frozenset()
         """What answers have said that the service has beside the protocol."""
@@ -218,6 +220,7 @@ class Http:
                 self.connections.hooks.tell(_event(method, url, answer, failure, number, took))
             if answer is not None and 200 <= answer.status < 300:
                 logger.debug("%s: %d in %.3f s, request %s", doing, answer.status, took, answer.request_id)
+                self.has_answered = True
                 return answer
             if answer is not None and answer.status == 404 and method == "DELETE" and uncertain:
                 # An earlier attempt, whose answer was lost, has deleted it.
@@ -309,7 +312,19 @@ class Http:
             body: object = json.loads(text)
         except (ValueError, RecursionError):
             body = text if "<html" not in text[:500].lower() else None
-        return errors.from_response(answer.status, body, retry_after=retry_after, request_id=answer.request_id)
+        error = errors.from_response(answer.status, body, retry_after=retry_after, request_id=answer.request_id)
+        if answer.status == 404 and not self.has_answered:
+            error.suggestion = self._doubt_of_endpoint(body) or error.suggestion
+        return error
+
+    def _doubt_of_endpoint(self, body: object) -> str | None:
+        """Return advice where the endpoint itself may be what is not there; None where an id is."""
+        endpoint = self.settings.endpoint
+        if base := urlsplit(endpoint).path:
+            return f"The path {base} of the endpoint {endpoint} may be wrong; if it is right, check the ids."
+        if not isinstance(body, dict):
+            return f"Check the endpoint {endpoint}: this is not the answer of a Vi service."
+        return None
 
     def _check_values(self, answer: Answer, doing: str) -> None:
         if len(answer.body) > MAX_VALUES and sum(map(answer.body.count, (b",", b"[", b"{"))) > MAX_VALUES:

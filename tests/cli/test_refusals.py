@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import ast
 import fnmatch
+import http.server
 import json
 import re
 import shlex
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -295,6 +297,28 @@ def test_with_json_an_error_is_a_document(command: str, run: Run, dataset: str) 
     error = json.loads(line)["error"]
     assert error["exit_code"] == ended.code
     assert error["message"].rstrip(".") in plain.err
+
+
+def test_a_404_of_a_service_that_never_answered_doubts_the_endpoint(run: Run, service: Any) -> None:
+    class Website(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    wrong = run("datasets", "ls", "--endpoint", f"{service.url}/wrong")
+    assert wrong.code == 4
+    assert (
+        f"The path /wrong of the endpoint {service.url}/wrong may be wrong; if it is right, check the ids." in wrong.err
+    )
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Website) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        other = run("datasets", "ls", "--endpoint", address)
+        server.shutdown()
+    assert f"Check the endpoint {address}: this is not the answer of a Vi service." in other.err
+    assert "datasets ls" not in wrong.err + other.err
 
 
 def test_every_phrase_that_is_translated_is_still_said() -> None:

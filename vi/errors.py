@@ -148,7 +148,8 @@ class ViError(Exception):
             about.append(f"request {self.request_id}")
         if about:
             text = f"{text.removesuffix('.')} ({', '.join(about)})."
-        return f"{text} {self.suggestion}" if self.suggestion else text
+        gap = "\n" if "\n" in text else " "
+        return f"{text}{gap}{self.suggestion}" if self.suggestion else text
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.message!r}, error_code={str(self.error_code)!r})"

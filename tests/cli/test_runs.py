@@ -20,6 +20,7 @@ def test_tasks_of_an_array_carry_out_a_run(
     made = run("plan", "split", "./run", dataset, "./images", "--shards", "3", "--metadata", "lot=7", "--quiet")
     assert (made.code, made.out) == (0, "3\n")
     assert run("plan", "run", "./run").code == 2
+    assert run("plan", "status", "./run").err.splitlines()[0] == "3 shards: 3 missing"  # not "nothing to do"
     nowhere = run("plan", "status", "./nowhere")
     assert (nowhere.code, nowhere.err.endswith("is missing. Make one with: vi-sdk plan split.\n")) == (2, True)
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")

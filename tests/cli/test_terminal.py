@@ -60,6 +60,13 @@ class Terminal:
         with self._more:
             assert self._more.wait_for(lambda: text.encode() in self.shown, 30), self.shown
 
+    def resize(self, columns: int) -> None:
+        import fcntl
+        import struct
+        import termios
+
+        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+
     def type(self, text: str) -> None:
         os.write(self.master, text.encode())
 
@@ -356,14 +363,10 @@ class TestSilence:
 def test_a_table_fits_the_terminal_and_is_whole_in_a_pipe(
     columns: int, start: Start, run: Any, terminal: Terminal, client: vi.Client
 ) -> None:
-    import fcntl
-    import struct
-    import termios
-
     dataset = client.datasets.create(name="wide").dataset_id
     name = f"{'north camera of the harbour at night ' * 3}0001.png"
     client.assets.upload(dataset, [(name, next(Path("images").glob("*.png")).read_bytes())], show_progress=False)
-    fcntl.ioctl(terminal.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    terminal.resize(columns)
     process = start("assets", "ls", dataset, stdout=terminal.slave)
     assert process.wait(30) == 0
     lines = [line for line in terminal.end().replace("\r", "").split("\n") if line]
@@ -372,6 +375,37 @@ def test_a_table_fits_the_terminal_and_is_whole_in_a_pipe(
     assert all(len(line) <= columns for line in lines)
     assert "…" in lines[1]
     assert name in run("assets", "ls", dataset).out
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_failures_and_errors_are_broken_between_words(
+    columns: int,
+    home: Path,
+    terminal: Terminal,
+    dataset: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In this process, with the terminal as stderr; a pipe gets each on one line, in the same words."""
+    from vi.cli import main
+
+    folder = home / "other"
+    folder.mkdir()
+    (folder / "holds something else.png").write_bytes(next(Path("images").glob("*.jpg")).read_bytes())
+    commands = [["assets", "upload", dataset, "other"], ["assets", "ls", "there is no dataset of this name here"]]
+    terminal.resize(columns)
+    with open(terminal.slave, "w", closefd=False) as stream, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stream)
+        codes = [main(words if number else [*words, "--no-progress"]) for number, words in enumerate(commands)]
+    lines = re.sub("\x1b\\[[0-9]*m", "", terminal.end()).replace("\r", "").splitlines()
+    assert codes == [1, 4]
+    assert all(len(line) <= columns for line in lines)
+    told = " ".join(" ".join(lines).split())
+    assert "give --detect content. [EBADMIME]" in told
+    capsys.readouterr()
+    main(commands[1])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told.endswith(line)
 
 
 class TestLog:

@@ -193,7 +193,7 @@ def test_the_repr_of_a_resource_says_whose_it_is() -> None:
 
 @pytest.mark.parametrize(
     ("columns", "heads"),
-    [(None, "ID NAME TYPE CREATED"), (120, "ID NAME TYPE CREATED"), (72, "ID NAME TYPE"), (40, "ID NAME")],
+    [(None, "ID NAME TYPE CREATED"), (120, "ID NAME TYPE CREATED"), (72, "ID NAME TYPE …"), (40, "ID NAME …")],
 )
 def test_a_narrow_table_leaves_out_columns_before_it_cuts_what_can_be_read(columns: int | None, heads: str) -> None:
     rows = [
@@ -203,7 +203,33 @@ def test_a_narrow_table_leaves_out_columns_before_it_cuts_what_can_be_read(colum
     head, line = text.aligned(rows, left={0, 1, 2, 3}, columns=columns)
     assert head.split() == heads.split()
     assert "street signs" in line
-    assert columns is None or len(line) <= columns
+    assert columns is None or max(len(head), len(line)) <= columns
+
+
+@given(st.lists(st.text("abc.日é", min_size=1, max_size=9), min_size=1), st.integers(12, 60), st.integers(0, 4))
+def test_a_long_line_is_broken_between_words_and_nothing_is_lost(words: list[str], columns: int, indent: int) -> None:
+    lines = text.wrapped(" " * indent + " ".join(words), columns)
+    assert " ".join(lines).split() == words
+    assert all(text._width(line) <= columns or len(line.split()) == 1 for line in lines)
+    assert all(line.startswith(" " * (indent + 2)) for line in lines[1:])
+
+
+def test_a_long_value_continues_below_itself_or_where_it_has_room() -> None:
+    rows = [("name", "north camera of the old harbour"), ("organization", "c64a1234-f5dd-4230-bddd-de80e63c78f8")]
+    assert list(text.named(rows, 40)) == [
+        "name          north camera of the old",
+        "              harbour",
+        "organization",
+        "  c64a1234-f5dd-4230-bddd-de80e63c78f8",
+    ]
+    assert [line.split(maxsplit=1) for line in text.named(rows, None)] == [list(row) for row in rows]
+
+
+@pytest.mark.parametrize(("done", "moved", "part"), [(4, 0, 1.0), (2, 0, 0.25), (4, 90, 1.0), (0, 50, 0.25)])
+def test_a_bar_is_full_once_every_file_is_settled(done: int, moved: int, part: float) -> None:
+    """Files that are there already move none of the bytes."""
+    progress = TransferProgress("download", "sending", 4, done, 0, 100, moved, 1.0, done == 4, done)
+    assert units.portion(progress) == part
 
 
 @pytest.mark.parametrize("kind", [AssetUploadResult, lambda **given: AssetDownloadResult(Path("x"), **given)])

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from .._redact import brief, redact
 from ..errors import ViConfigurationError
-from .text import described, printable, styled
-from .writer import MESSAGE_SECONDS, is_terminal, put
+from .text import described, printable, styled, wrapped
+from .writer import MESSAGE_SECONDS, columns_of, is_terminal, put
 
 if TYPE_CHECKING:
     from .sheet import Sheet
@@ -29,7 +29,7 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 
 def show(sheet: Sheet) -> None:
     """Print a sheet to stdout."""
-    put(sys.stdout, described(sheet))
+    put(sys.stdout, described(sheet, columns_of(sys.stdout)))
 
 
 def say(text: str) -> bool:
@@ -42,12 +42,20 @@ def say(text: str) -> bool:
 
 def complain(text: str) -> None:
     """Print anything else to stderr."""
-    put(sys.stderr, printable(redact(text), keep="\n"), MESSAGE_SECONDS)
+    put(sys.stderr, _fitted(text), MESSAGE_SECONDS)
 
 
 def report(error: str) -> None:
     """Print what went wrong to stderr; text from outside must have been made printable."""
-    put(sys.stderr, f"{styled('error:', 'red', sys.stderr)} {printable(redact(error), keep=chr(10))}", MESSAGE_SECONDS)
+    text = _fitted(f"error: {error}").removeprefix("error:")
+    put(sys.stderr, styled("error:", "red", sys.stderr) + text, MESSAGE_SECONDS)
+
+
+def _fitted(text: str) -> str:
+    """Return a message printable, without secrets, and broken between words where a terminal ends."""
+    columns = columns_of(sys.stderr)
+    lines = printable(redact(text), keep="\n").split("\n")
+    return "\n".join(part for line in lines for part in wrapped(line, columns))
 
 
 def can_ask() -> bool:

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from typing import Any, TextIO
+from typing import Any
 
 from .._events import Listener, TransferProgress
 from .._kernel import in_kernel
@@ -17,7 +17,7 @@ from ..errors import ViConfigurationError, ViInvalidParameterError
 from .text import redraws, styled
 from .ticks import Ticks
 from .units import portion, progress_line, progress_words
-from .writer import put
+from .writer import put, size_of
 
 logger = logging.getLogger("vi.progress")
 
@@ -84,7 +84,7 @@ class Bar(Ticks):
             logger.debug("the progress bar cannot be drawn: %s", error)
 
     def _draw(self, progress: TransferProgress) -> None:
-        width, height = _size(sys.stderr)
+        width, height = size_of(sys.stderr)
         columns = width or UNKNOWN_SIZE[0]
         part, line = portion(progress), bar_format(progress, columns)
         if self._bar is None:
@@ -172,12 +172,3 @@ class Lines:
 
     def _print(self, progress: TransferProgress, seconds: float) -> None:
         put(sys.stderr, progress_line(progress, seconds), 0)
-
-
-def _size(stream: TextIO | None) -> tuple[int, int]:
-    """Return columns and lines of a terminal, 0 where it does not say: tqdm would draw nothing there."""
-    try:
-        assert stream is not None
-        return os.get_terminal_size(stream.fileno())
-    except Exception:  # noqa: BLE001 - what stands in for a stream may have no descriptor
-        return 0, 0

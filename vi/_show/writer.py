@@ -26,6 +26,20 @@ def is_terminal(stream: Any) -> bool:
         return False
 
 
+def size_of(stream: Any) -> tuple[int, int]:
+    """Return columns and lines of a terminal, 0 where it does not say; what is none has no size."""
+    with contextlib.suppress(Exception):  # what stands in for a stream may have no descriptor
+        if is_terminal(stream):
+            size = os.get_terminal_size(stream.fileno())
+            return size.columns, size.lines
+    return 0, 0
+
+
+def columns_of(stream: Any) -> int | None:
+    """Return the columns of a terminal; None if it is none or does not say: a pipe gets lines as they are."""
+    return size_of(stream)[0] or None
+
+
 def put(stream: TextIO | None, text: str, seconds: float | None = None, *, end: str = "\n") -> OSError | None:
     """Write *text* and *end*, waiting at most *seconds* for the reader, and return why it could not be written."""
     if stream is None:

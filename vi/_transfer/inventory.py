@@ -214,7 +214,7 @@ class Inventory:
         lines += [f"  {shown(name)}: {_sources(where)}" for name, where in list(pairs.items())[:LISTED_NAMES]]
         lines += [f"  and {len(pairs) - LISTED_NAMES:,} more"] * (len(pairs) > LISTED_NAMES)
         raise ViInvalidParameterError(
-            "\n".join(lines) + ".\n",
+            "\n".join(lines) + ".",
             parameter="paths",
             suggestion=self._way_out(pairs),
             details={"names": {name: where[:10] for name, where in list(pairs.items())[:1000]}},

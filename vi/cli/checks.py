@@ -196,10 +196,10 @@ def open_files() -> Check:
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= FEW_FILES:
-        return Check("open files", "ok", "no limit" if soft == resource.RLIM_INFINITY else f"{soft} at once")
+        return Check("open files", "ok", "no limit" if soft == resource.RLIM_INFINITY else f"{soft:,} at once")
     most = "4096" if hard == resource.RLIM_INFINITY else str(min(hard, 4096))
     state: State = "fail" if soft < TOO_FEW_FILES else "warn"
-    return Check("open files", state, f"{soft} at once: fewer transfers run side by side", f"Run: ulimit -n {most}")
+    return Check("open files", state, f"{soft:,} at once: fewer transfers run side by side", f"Run: ulimit -n {most}")
 
 
 def decoders() -> Iterator[Check]:

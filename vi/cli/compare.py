@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .._show.console import complain, say
-from .._show.text import aligned, printable
+from .._show.text import printable
 from . import exits, options, output, plans
 from .output import show_document
 
@@ -193,7 +193,7 @@ def verify(given: argparse.Namespace) -> int:
             for name in names
         ]
         if rows:
-            say("\n".join(aligned(rows, left={0, 1})))
+            output.show_rows(rows)
         complain(printable(str(result)))
         output.tell_notes(result.notes)
     output.tell_failures(result.failures)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._show.console import complain, say
-from .._show.text import aligned, styled
+from .._show.text import aligned, styled, wrapped
+from .._show.writer import columns_of
 from . import exits, options
 from .output import as_json
 
@@ -72,10 +73,14 @@ def run(given: argparse.Namespace) -> int:
 def _show(one: Finding) -> None:
     state = one.means if one.outcome == "differs" else one.outcome
     (line,) = aligned([(one.rule, one.came)], left={0, 1}, widths=_WIDTHS)
-    say(f"{styled(f'{state:<8}', _COLOURS.get(state, 'bold'), sys.stdout)}  {line}")
+    columns = columns_of(sys.stdout)
+    first, *rest = wrapped(f"{state:<8}  {line}", columns, hang=10)
+    say("\n".join([styled(first[:8], _COLOURS.get(state, "bold"), sys.stdout) + first[8:], *rest]))
     if one.outcome == "differs":
         touches = f"; touches {one.feature}" if one.feature else ""
-        say(f"{'':<10}{'':<{_WIDTHS[0] + 2}}{one.asked}: contract {one.section} says {one.expected}{touches}")
+        begin = " " * (10 if columns and columns < 100 else 12 + _WIDTHS[0])
+        told = f"{begin}{one.asked}: contract {one.section} says {one.expected}{touches}"
+        say("\n".join(wrapped(told, columns)))
 
 
 def _save(report: Report, path: Path) -> None:

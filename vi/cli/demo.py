@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from .._paths import as_path
 from .._show.console import complain, say
 from .._show.text import aligned
 from .._show.units import several, size, skipped
+from .._show.writer import columns_of
 from . import exits, options
 from .output import tell_failures
 
@@ -108,7 +110,8 @@ def _tour(given: argparse.Namespace, scratch: Path) -> int:
                 if not _same(folder / asset.filename, copy):
                     different.append(asset.filename)
                 row.files, row.bytes = row.files + 1, row.bytes + asset.metadata.file_size
-    say("\n".join(aligned([("step", "files", "size", "seconds", "rate"), *(s.row() for s in steps)])))
+    table = [("step", "files", "size", "seconds", "rate"), *(s.row() for s in steps)]
+    say("\n".join(aligned(table, columns=columns_of(sys.stdout))))
     tell_failures([*sent.failures, *received.failures])
     for name in different:
         complain(f"{name}: came back different")

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .._show.console import say
-from .._show.text import aligned, printable, styled
+from .._show.text import aligned, printable, styled, wrapped
+from .._show.writer import columns_of
 from .._version import __version__
 from ..errors import ViError
 from . import contract, exits, options
@@ -17,6 +18,9 @@ from .output import as_json, fields_of
 
 if TYPE_CHECKING:
     from .checks import Check
+
+NAMES = 17
+"""How wide the names of the checks are: ``extra distributed`` is the longest."""
 
 _COLOURS = {"ok": "green", "note": "bold", "warn": "yellow", "fail": "red"}
 
@@ -51,10 +55,14 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _show(check: Check) -> None:
-    (line,) = aligned([(check.name, check.found)], left={0, 1}, widths=[14, 0])
-    say(f"{styled(f'{check.state:<4}', _COLOURS[check.state], sys.stdout)}  {line}")
+    columns = columns_of(sys.stdout)
+    begin = len(check.state.ljust(4)) + 2 + NAMES + 2
+    hang = begin if columns is None or columns >= 2 * begin else 6
+    (line,) = aligned([(f"{check.state:<4}", check.name, check.found)], left={0, 1, 2}, widths=[4, NAMES, 0])
+    first, *rest = wrapped(line, columns, hang=hang)
+    say("\n".join([styled(first[:4], _COLOURS[check.state], sys.stdout) + first[4:], *rest]))
     if check.advice and check.state != "ok":
-        say(f"      {'':<14}  {printable(check.advice)}")
+        say("\n".join(wrapped(" " * hang + printable(check.advice), columns, hang=hang)))
 
 
 def look(given: argparse.Namespace) -> Iterator[Check]:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import datetime as dt
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .._show.console import complain, say
-from .._show.text import aligned, details, printable
+from .._show.text import aligned, details, named, printable
 from .._show.units import size as size
-from .._show.writer import is_terminal
+from .._show.writer import columns_of
 from .refusals import in_words_of_the_command_line
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ def show_items(given: argparse.Namespace, items: Iterable[T], columns: Columns, 
     shown = 0
     rest = iter(items)
     widths: list[int] = []
-    room = terminal_columns()
+    room = columns_of(sys.stdout)
     while block := list(islice(rest, BLOCK)):
         if given.json:
             taken = say("\n".join(as_json(columns.document(item)) for item in block))
@@ -62,15 +60,6 @@ def show_items(given: argparse.Namespace, items: Iterable[T], columns: Columns, 
     return shown
 
 
-def terminal_columns() -> int | None:
-    """Return the columns of the terminal that reads stdout; None if it is none: a pipe gets everything."""
-    if not is_terminal(sys.stdout):
-        return None
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        return os.get_terminal_size(sys.stdout.fileno()).columns or None
-    return None
-
-
 def show_document(document: dict[str, Any]) -> None:
     """Print one JSON object on one line."""
     say(as_json(document))
@@ -78,7 +67,7 @@ def show_document(document: dict[str, Any]) -> None:
 
 def show_rows(rows: Iterable[tuple[str, str]]) -> None:
     """Print names and values below each other."""
-    say("\n".join(aligned([list(row) for row in rows], left={0, 1})))
+    say("\n".join(named(list(rows), columns_of(sys.stdout))))
 
 
 def fields_of(item: Any) -> dict[str, Any]:
@@ -109,7 +98,7 @@ def tell_details(table: Table | None) -> None:
     """Say on stderr, by name, what did not go as asked."""
     if table is None:
         return
-    for line in details(table, LISTED):
+    for line in details(table, LISTED, in_words_of_the_command_line):
         complain(line)
     if table.total > LISTED:
         complain(f"  and {table.total - LISTED:,} more; --json lists them all")

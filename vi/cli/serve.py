@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._show.console import complain, say
-from .._show.text import aligned, printable
+from .._show.text import named, printable
+from .._show.writer import columns_of
 from . import exits, options
 
 if TYPE_CHECKING:
@@ -126,13 +127,13 @@ def _ready(service: LocalService, warning: str | None, given: argparse.Namespace
             service.secret_key, service.organization_id, service.url, profile=given.profile, config_file=given.config
         )
         name = shlex.quote(given.profile)
-        rows.append(("profile", f"{given.profile}: vi-sdk datasets ls --profile {name}; vi.Client(profile=...)"))
+        rows.append(("profile", f"--profile {name}, or vi.Client(profile={given.profile!r})"))
     if given.env_file:
         rows.append(("settings", f"{given.env_file}: set -a; . {shlex.quote(str(Path.cwd() / given.env_file))}"))
     where = f"secret_key in {service.data / 'identity.json'}"
     rows.append(("key", where if given.database is None else "in the database; --env-file FILE or --profile saves it"))
     rows.append(("stop", _stop() if given.in_background else "Ctrl+C"))
-    lines = aligned([(f"  {name}", value) for name, value in rows], left={0, 1})
+    lines = named(rows, columns_of(sys.stdout), indent="  ")
     say("\n".join([printable(f"Serving {service.data}"), *lines]))
     if warning is not None:
         say(printable(warning))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime as dt
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._show.console import complain, say
 from .._show.text import aligned
+from .._show.writer import columns_of
 from . import exits, options
+from .output import when
 
 if TYPE_CHECKING:
     from ..server.identity import Identity, IdentityStore
@@ -146,13 +149,13 @@ def _add(given: argparse.Namespace) -> int:
 
 
 def _list(given: argparse.Namespace) -> int:
-    rows = [("NAME", "ACCESS", "CREATED")]
+    rows = [("NAME", "ACCESS", "CREATED (UTC)")]
     with _store(given) as store:
         identity = store.read()
     for key in identity.all_keys():
         made = dt.datetime.fromtimestamp(key.created / 1000, dt.UTC)
-        rows.append((key.name, "read-only" if key.read_only else "full", f"{made:%Y-%m-%d %H:%M}"))
-    say("\n".join(aligned(rows, left={0, 1, 2})))
+        rows.append((key.name, "read-only" if key.read_only else "full", when(made)))
+    say("\n".join(aligned(rows, left={0, 1, 2}, columns=columns_of(sys.stdout))))
     return exits.DONE
 
 

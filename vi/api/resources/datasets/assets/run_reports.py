@@ -167,7 +167,7 @@ class RunStatus(Report):
         return Sheet(
             f"{several(self.shards, 'shard')}: "
             + (", ".join(f"{count:,} {word}" for count, word in counted_shards) or "nothing to do")
-            + f". {self.result._sheet().headline}",
+            + (f". {self.result._sheet().headline}" if self.done or self.failed else ""),
             counts,
             details=Table.of(("Shard", "Why"), lines, tuple, where=".errors")
             if lines

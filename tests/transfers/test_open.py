@@ -92,6 +92,10 @@ class TestAsync:
             assert first + rest == stored.large
             assert await stream.read(10) == b""
             assert await stream.read() == b""
+            await stream.select(10)
+            assert await stream.read(None) == rest
+            with pytest.raises(TypeError):
+                await stream.read(1.5)  # type: ignore[arg-type]
 
     @pytest.mark.parametrize(
         ("start", "end"), [(0, 5), (100, 200), (1_000_000, None), (2_999_999, 99_999_999), (7, 7), (3_000_054, None)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import operator
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -93,14 +94,14 @@ class AssetStream:
         self.start, self.end = start, end
         self._stream = self._begin(start, end)
 
-    async def read(self, size: int = -1) -> bytes:
-        """Return *size* bytes, fewer only at the end; everything that is left if *size* is negative.
+    async def read(self, size: int | None = -1) -> bytes:
+        """Return exactly *size* bytes, fewer only at the end and none after it; all that is left if negative or None.
 
-        Iterate instead to take pieces as they come. A read that fails or is cancelled loses nothing: the next one
-        begins where it began.
+        So fewer bytes than *size* mean that the asset, or the range, has ended. Iterate instead to take pieces as they
+        come. A read that fails or is cancelled loses nothing: the next one begins where it began.
         """
         pieces: list[bytes] = []
-        left = size
+        left = size = -1 if size is None else operator.index(size)
         try:
             while left and (piece := await self.read_some(left)):
                 pieces.append(piece)

@@ -70,6 +70,29 @@ def test_a_refused_file_is_named_and_stays(client: vi.Client, dataset: str, imag
     assert (images / "text.png").exists()
 
 
+def test_what_cannot_be_read_is_named_and_stored_once_it_can(client: vi.Client, dataset: str, images: Path) -> None:
+    below = images / "below"
+    below.mkdir()
+    (below / "inside.png").write_bytes(tiny(7))
+    locked = images / "locked.png"
+    locked.write_bytes(tiny(8))
+    locked.chmod(0)
+    if os.access(locked, os.R_OK):
+        pytest.skip("this user reads everything")
+    below.chmod(0)
+    try:
+        with client.assets.watch(dataset, images, settle=0.1) as watching:
+            events = [next(watching) for _ in range(6)]
+            assert {event.filename for event in events if event.kind == "failed"} == {"below", "locked.png"}
+            assert {event.code for event in events if event.kind == "failed"} == {"EACCES"}
+            locked.chmod(0o600)
+            assert next(watching).filename == "locked.png"
+            below.chmod(0o700)
+            assert next(watching).filename == "inside.png"
+    finally:
+        below.chmod(0o700)
+
+
 def test_what_is_at_the_place_to_move_to_stays(client: vi.Client, dataset: str, images: Path, tmp_path: Path) -> None:
     done = tmp_path / "done"
     done.mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -24,7 +25,7 @@ from ....._transfer.sources.local import PathSource, Stamp, examine_path
 from ....._transfer.threads.stopping import in_thread, to_end_in_thread
 from .....codes import CUT_SHORT, TEMPORARY, FileCode
 from .....config import TransferLimits
-from .....errors import ViError, ViInvalidParameterError
+from .....errors import ViError, ViInvalidParameterError, ViOperationError
 from ....pagination import Run
 from ...deadline import deadline
 from ...shared import choose
@@ -39,6 +40,8 @@ from .upload.context import UploadOptions
 AT_ONCE = 500
 TRIES = 5
 TICK_MS = 200
+LOOK_BY_SECONDS = 60.0
+"""The system does not tell of every change: not in a folder that could not be read at first, nor when many come."""
 LOOKING_SHARE = 10
 """After a look that took a second, the next one comes ten seconds later."""
 
@@ -88,6 +91,7 @@ class AssetWatch:
         self._ended = False
         self._is_dirty = True
         self._next_look = 0.0
+        self._look_by = 0.0
         self._filenames: dict[str, str] = {}
         self._first: set[str] | None = None
         self._named: set[tuple[str, str]] = set()
@@ -144,12 +148,19 @@ class AssetWatch:
                 await in_thread(scan_folder, self._options.folder, self._options.names, self._options.filters)
             await self._calls.dataset()
             self._ticks = _changes(self._options.folder, self._stop)
-        changes = await anext(self._ticks, None)
+        try:
+            changes = await anext(self._ticks, None)
+        except OSError as error:  # the kernel's limit of watches, for one
+            raise ViOperationError(
+                f"{self._options.folder} cannot be watched: {brief(str(error))}.",
+                suggestion="Set WATCHFILES_FORCE_POLLING=1 to look for changes without the system's help.",
+            ) from None
         if changes is None:
             self._ended = True
             return
         self._is_dirty = self._is_dirty or bool(changes)
-        if (self._is_dirty or self._settling.waits) and time.monotonic() >= self._next_look:
+        now = time.monotonic()
+        if (self._is_dirty or self._settling.waits or now >= self._look_by) and now >= self._next_look:
             await self._look()
         if ready := self._settling.due(time.monotonic(), AT_ONCE):
             await self._send(ready)
@@ -165,6 +176,7 @@ class AssetWatch:
         if self._first is None:
             self._first = set(found)
         self._next_look = now + LOOKING_SHARE * (now - began)
+        self._look_by = now + LOOK_BY_SECONDS
 
     def _fail_once(self, path: str, filename: str, code: str, message: str) -> None:
         if (path, message) not in self._named:
@@ -335,7 +347,13 @@ def _changes(folder: Path, stop: threading.Event) -> AsyncGenerator[set[Any], No
     watchfiles = require("watchfiles", "Watching a folder")
     event: Any = stop  # it asks for those of the event loops, and needs `is_set` alone
     found: Any = watchfiles.awatch(
-        folder, watch_filter=None, debounce=TICK_MS, rust_timeout=TICK_MS, yield_on_timeout=True, stop_event=event
+        folder,
+        watch_filter=None,
+        debounce=TICK_MS,
+        rust_timeout=TICK_MS,
+        yield_on_timeout=True,
+        stop_event=event,
+        ignore_permission_denied=True,  # a look names what cannot be read
     )
     return found  # type: ignore[no-any-return]
 
@@ -357,11 +375,15 @@ def _look(options: WatchOptions) -> tuple[dict[str, Stamp], dict[str, str], list
             message = f"{places[0]} and {places[1]} have the same name: give names='relative' (--names relative)."
             broken += [(path, filename, FileCode.EBADNAME, message) for path in places]
             continue
+        may_be_read = os.access(places[0], os.R_OK)
         try:
-            found[places[0]] = Stamp.of(os.stat(places[0]))  # noqa: PTH116
+            stamp = Stamp.of(os.stat(places[0]))  # noqa: PTH116
         except OSError:
             continue  # gone, or named by a later look
-        filenames[places[0]] = filename
+        if may_be_read:
+            found[places[0]], filenames[places[0]] = stamp, filename
+        else:  # neither its size nor its time will tell when it may
+            broken.append((places[0], filename, FileCode.EACCES, f"{places[0]}: {os.strerror(errno.EACCES)}."))
     return found, filenames, broken
 
 

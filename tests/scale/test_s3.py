@@ -202,7 +202,7 @@ async def test_bytes_that_change_on_the_way_to_the_store_are_refused(settings: d
         with pytest.raises(StoreUnavailableError, match="BadDigest"):
             await bucket.put("a", b"others", _checksums.crc32c(b"bytes"))
         with pytest.raises(FileNotFoundError):
-            await bucket.read("a")
+            await bucket.read("a", 10)
 
 
 @pytest.mark.parametrize("deleted", [False, True], ids=["kept", "dataset deleted"])

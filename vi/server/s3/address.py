@@ -32,9 +32,10 @@ class StoreAddress:
         scheme, _, rest = given.partition("://")
         bucket, _, prefix = rest.partition("/")
         prefix = prefix.strip("/")
+        shown = given.rpartition("@")[2][:80]  # some write the keys of the store before it
         if scheme != "s3" or not _BUCKET.fullmatch(bucket) or not (prefix == "" or _PREFIX.fullmatch(prefix)):
             raise ViConfigurationError(
-                f"--store must be s3://BUCKET or s3://BUCKET/PREFIX, got {given[:80]!r}.",
+                f"--store must be s3://BUCKET or s3://BUCKET/PREFIX, got {shown!r}.",
                 suggestion="Buckets have lower-case names of 3 to 63 characters; a prefix has letters, digits, . _ - and /",
             )
         return cls(

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
@@ -21,11 +22,13 @@ import attrs
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.parsers import ResponseParserError
 
 from ... import _checksums
 from ...errors import ViConfigurationError
 from ..objects import StoreUnavailableError
 from .address import StoreAddress
+from .answers import AnswerError, BoundedSession
 from .presigning import Presigner
 
 _ATTEMPTS = 3
@@ -39,12 +42,17 @@ _DELETED_AT_ONCE = 1000
 _COPIED_AT_ONCE = 8
 _REPEATED = 10
 """How many versions of a part are looked at."""
+_MOST_PAGES = 2000
+"""Pages of a listing, of a thousand keys each: a session has far fewer, and a store may never say that it was all."""
 _EXAMPLE = "example"
 _NO_OBJECT = frozenset(
     {"NoSuchKey", "NotFound", "404", "PreconditionFailed", "412", "NoSuchUpload", "InvalidPart", "InvalidPartOrder"}
 )
 """That which was asked for is not there, or not any more."""
+_UNREADABLE = (AnswerError, ResponseParserError, ValueError, TypeError, KeyError)
+"""What is raised where an answer is read that is none of S3."""
 _FULL = frozenset({"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "507"})
+_CODE = re.compile(r"[A-Za-z0-9]{1,64}", re.ASCII)
 _LINK_SECONDS = 300
 """How long a download address lives: a client follows the redirect at once, and clocks may differ a little."""
 
@@ -86,6 +94,7 @@ class Bucket:
             # Sums are given by the service, as headers; trailers are not understood by every store.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
+            http_session_cls=BoundedSession,
             s3={"addressing_style": "path" if address.endpoint else "auto"},
         )
         async with AsyncExitStack() as parts:
@@ -104,7 +113,7 @@ class Bucket:
                     f"There are no keys for the store {address}.",
                     suggestion="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.",
                 ) from None
-            except (BotoCoreError, ClientError, aiohttp.ClientError, OSError) as error:
+            except (BotoCoreError, ClientError, aiohttp.ClientError, OSError, *_UNREADABLE) as error:
                 raise _cannot_open(address, error) from None
             return cls(address, client, public, await session.get_credentials(), parts.pop_all())
 
@@ -191,43 +200,70 @@ class Bucket:
         while True:
             page = await self._call("list_multipart_uploads", **place, **more)
             for one in page.get("Uploads", ()):
+                if not one["Key"].startswith(place["Prefix"]):
+                    continue  # of somebody else: not every store looks at the prefix
                 with contextlib.suppress(FileNotFoundError):
                     abort = {"Bucket": self._address.bucket, "Key": one["Key"], "UploadId": one["UploadId"]}
                     await self._call("abort_multipart_upload", **abort)
             if not page.get("IsTruncated"):
                 return
-            more = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+            following = {
+                "KeyMarker": page.get("NextKeyMarker", ""),
+                "UploadIdMarker": page.get("NextUploadIdMarker", ""),
+            }
+            more = _onward(more, following)
 
-    async def read(self, key: str, start: int | None = None, length: int | None = None) -> bytes:
-        """Return an object, or a stretch of it; raises `FileNotFoundError`."""
-        pieces = [piece async for piece in self.pieces(key, start, length)]
-        return b"".join(pieces)
+    async def read(self, key: str, most: int) -> bytes:
+        """Return an object of at most *most* bytes; raises `FileNotFoundError`."""
+        return b"".join([piece async for piece in self.pieces(key, most)])
 
-    async def pieces(self, key: str, start: int | None = None, length: int | None = None) -> AsyncIterator[bytes]:
-        """Yield an object, or a stretch of it, as it comes; raises `FileNotFoundError`."""
-        span = {} if start is None or length is None else {"Range": f"bytes={start}-{start + length - 1}"}
+    async def read_range(self, key: str, start: int, length: int) -> bytes:
+        """Return a stretch of an object; raises `FileNotFoundError`."""
+        return b"".join([piece async for piece in self.pieces(key, length, start)])
+
+    async def pieces(self, key: str, most: int, start: int | None = None) -> AsyncIterator[bytes]:
+        """Yield an object as it comes, or *most* bytes of it from *start* on; raises `FileNotFoundError`.
+
+        Raises `TooLongError` after *most* bytes when the store sends more.
+        """
+        span = {} if start is None else {"Range": f"bytes={start}-{start + most - 1}"}
         answer = await self._call("get_object", **self._place(key), **span)
         try:
             body = answer["Body"]
             async with body:  # in older releases it gives the response below it, which has no `iter_chunks`
                 async for piece in body.iter_chunks(1 << 20):
-                    yield piece
+                    yield piece[:most]
+                    if len(piece) > most:
+                        raise TooLongError("more bytes than the object has")
+                    most -= len(piece)
         except (BotoCoreError, aiohttp.ClientError, OSError, TimeoutError) as error:
             raise StoreUnavailableError(type(error).__name__) from None
 
     async def listed(self, below: str, most: int | None = None) -> list[Listed]:
         """Return the objects whose keys begin with *below*, or the first *most* of them."""
         found: list[Listed] = []
-        prefix = self._address.prefix
         at_once = {} if most is None else {"MaxKeys": most}
+        count = 0
         async for page in self._pages(below, **at_once):
-            found += [
+            found += self._read_listing(page, below)
+            count += 1
+            if count > _MOST_PAGES:
+                raise StoreUnavailableError("a listing without an end")
+            if most is not None and len(found) >= most:
+                return found[:most]
+        return found
+
+    def _read_listing(self, page: Any, below: str) -> list[Listed]:
+        """Read a page, but for keys that were not asked for: what is listed may be removed."""
+        prefix = self._address.prefix
+        try:
+            return [
                 Listed(one["Key"].removeprefix(prefix), one["Size"], one["ETag"], one["LastModified"].timestamp())
                 for one in page.get("Contents", ())
+                if one["Key"].startswith(prefix + below)
             ]
-            if most is not None and len(found) >= most:
-                break
-        return found
+        except (KeyError, OverflowError):
+            raise StoreUnavailableError("a listing that cannot be read") from None
 
     async def folders(self, below: str) -> AsyncIterator[list[str]]:
         """Yield, some at once, the texts between *below* and the next slash of keys that have one."""
@@ -243,7 +279,7 @@ class Bucket:
             yield page
             if not page.get("IsTruncated"):
                 return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+            more = _onward(more, {"ContinuationToken": page.get("NextContinuationToken", "")})
 
     async def remove(self, keys: Sequence[str]) -> None:
         """Remove objects; those that are missing are no error."""
@@ -252,9 +288,9 @@ class Bucket:
             answer = await self._call(
                 "delete_objects", Bucket=self._address.bucket, Delete={"Objects": doomed, "Quiet": True}
             )
-            failed = [one.get("Code", "") for one in answer.get("Errors", ())]
-            if any(code not in _NO_OBJECT for code in failed):
-                raise StoreUnavailableError(failed[0])
+            failed = [_shown(one.get("Code", "")) for one in answer.get("Errors", ())]
+            if refused := [code for code in failed if code not in _NO_OBJECT]:
+                raise StoreUnavailableError(refused[0])
 
     async def link(self, key: str, mime: str, method: str) -> str:
         """Return a signed address of an object for *method*, GET or HEAD, which the store answers with type *mime*."""
@@ -294,6 +330,19 @@ class Bucket:
             raise _translated(error) from None
         except (BotoCoreError, aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _StoreAwayError(type(error).__name__) from None
+        except _UNREADABLE as error:
+            raise StoreUnavailableError(type(error).__name__) from None
+
+
+def _onward(before: dict[str, str], following: dict[str, str]) -> dict[str, str]:
+    """Return where a listing goes on; raises `StoreUnavailableError` when that is where it was."""
+    if following == before:
+        raise StoreUnavailableError("a listing without an end")
+    return following
+
+
+class TooLongError(StoreUnavailableError):
+    """The store has sent more than was asked for."""
 
 
 class _StoreAwayError(StoreUnavailableError):
@@ -301,7 +350,14 @@ class _StoreAwayError(StoreUnavailableError):
 
 
 def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", "unknown"))[:80]
+    return _shown(error.response.get("Error", {}).get("Code", ""))
+
+
+def _shown(code: object) -> str:
+    code = str(code)
+    return (
+        code if _CODE.fullmatch(code) else "unknown"
+    )  # a code goes into the log, and a store could write anything there
 
 
 def _translated(error: ClientError) -> Exception:

@@ -22,6 +22,7 @@ from typing import Any, TypeVar, TypeVarTuple
 
 from ... import _checksums
 from ..._disk import open_private, write_all
+from ..._redact import brief
 from ...errors import ViConfigurationError
 from ..disk.blobs import PARTS, Staging
 from ..disk.own import make_own_folder
@@ -29,7 +30,7 @@ from ..disk.previews import Previews
 from ..objects import StoreUnavailableError, picture_type
 from . import keys
 from .address import StoreAddress
-from .bucket import Bucket
+from .bucket import Bucket, TooLongError
 from .direct import S3Direct
 
 T = TypeVar("T")
@@ -39,6 +40,8 @@ MARKER = "service.json"
 """Says whose bytes a prefix holds, and up to when sessions are swept."""
 _SMALLEST_PART = 5 << 20
 _PIECE = 8 << 20
+_PICTURE = 4 << 20
+_NOTE = 64 << 10
 _MOST_PARTS = 10_000
 _COPIED = 1 << 30
 _FETCHED_AT_ONCE = 16
@@ -94,24 +97,26 @@ class S3Store:
         paths = [self._staging / self._fresh_name() for _ in objects]
         places = asyncio.Semaphore(_FETCHED_AT_ONCE)
 
-        async def fetch(blob: str, path: Path) -> None:
+        async def fetch(blob: str, size: int, path: Path) -> None:
             async with places:
-                await self._fetch(blob, path)
+                await self._fetch(blob, path, size)
 
         async with self._room.taking(sum(size for _, size in objects)):
             try:
-                await _together(fetch(blob, path) for (blob, _), path in zip(objects, paths, strict=True))
+                await _together(fetch(blob, size, path) for (blob, size), path in zip(objects, paths, strict=True))
                 yield paths
             finally:
                 await self._hop(_drop_all, paths)
 
-    async def _fetch(self, blob: str, path: Path) -> None:
+    async def _fetch(self, blob: str, path: Path, size: int) -> None:
         for attempt in range(1, _TRIES + 1):
             try:
                 file = await self._hop(_create, path)
                 try:
-                    async for piece in self._bucket.pieces(keys.key_of(blob)):
+                    async for piece in self._bucket.pieces(keys.key_of(blob), size):
                         await self._hop(write_all, file, piece)
+                except TooLongError:
+                    await self._hop(write_all, file, b"\0")  # so it is refused for its size, and read no further
                 finally:
                     await self._hop(file.close)
             except FileNotFoundError:
@@ -125,7 +130,7 @@ class S3Store:
 
     async def read(self, blob: str, start: int, length: int) -> bytes:
         """Return a stretch of an object; raises `FileNotFoundError` when it is gone."""
-        return await self._bucket.read(keys.key_of(blob), start, length)
+        return await self._bucket.read_range(keys.key_of(blob), start, length)
 
     async def download_url(self, blob: str, mime: str, method: str) -> str:
         """Return a signed address of an object for the next minutes."""
@@ -184,7 +189,7 @@ class S3Store:
     async def thumbnail(self, blob: str) -> bytes | None:
         """Return the thumbnail of an object; None when it is missing."""
         try:
-            return await self._bucket.read(keys.key_of(blob) + keys.THUMBNAIL)
+            return await self._bucket.read(keys.key_of(blob) + keys.THUMBNAIL, _PICTURE)
         except FileNotFoundError:
             return None
 
@@ -229,7 +234,7 @@ class S3Store:
         staged = self.stage()
         try:
             for key in sources:
-                await staged.write(await self._bucket.read(key))
+                await staged.write(await self._bucket.read(key, sizes.get(key, 0)))
             await staged.finish()
             return await self.adopt(staged, session)
         except BaseException:
@@ -261,7 +266,8 @@ class S3Store:
 
     async def swept(self) -> int:
         """Return when the last session ended of those that are swept, in milliseconds since 1970."""
-        return int(json.loads(await self._bucket.read(MARKER)).get("swept", 0))
+        swept = (await _noted(self._bucket)).get("swept", 0)
+        return swept if type(swept) is int and 0 <= swept < 1 << 53 else 0
 
     async def note_swept(self, organization_id: str, ended: int) -> None:
         """Keep that every session that ended by this time is swept."""
@@ -316,7 +322,7 @@ async def _claim(bucket: Bucket, address: StoreAddress, organization_id: str) ->
     """Note whose bytes a prefix holds; raises `ViConfigurationError` when they are another organization's."""
     try:
         try:
-            owner = json.loads(await bucket.read(MARKER))["organization_id"]
+            owner = (await _noted(bucket)).get("organization_id")
         except FileNotFoundError:
             await _mark(bucket, organization_id, 0)
             owner = organization_id
@@ -327,8 +333,19 @@ async def _claim(bucket: Bucket, address: StoreAddress, organization_id: str) ->
         ) from None
     if owner != organization_id:
         raise ViConfigurationError(
-            f"The store {address} belongs to organization {owner}.", suggestion="Give another prefix."
+            f"The store {address} belongs to organization {brief(owner)}.", suggestion="Give another prefix."
         )
+
+
+async def _noted(bucket: Bucket) -> dict[str, Any]:
+    """Return what the marker says; raises `FileNotFoundError`, and `StoreUnavailableError` for what is no marker."""
+    try:
+        found = json.loads(await bucket.read(MARKER, _NOTE))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise StoreUnavailableError(f"{MARKER} is not what a service has written")
+    return found
 
 
 async def _mark(bucket: Bucket, organization_id: str, swept: int) -> None:

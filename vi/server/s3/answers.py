@@ -1,0 +1,64 @@
+"""How answers of a store are taken: no redirect is followed, and what is read whole has a limit of bytes and of time.
+
+A store may be anybody's, and what it says is a document like any other foreign one. A redirect would send the request
+of the service, session token included, to wherever the store names, and take what is there for an object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aiobotocore.httpsession import AIOHTTPSession
+
+MOST = 16 << 20
+"""Bytes of an answer that is no object: a listing of a thousand keys has 1 MiB or less."""
+SECONDS = 60.0
+
+
+class AnswerError(Exception):
+    """An answer of the store that is longer than one can be."""
+
+
+class BoundedSession(AIOHTTPSession):  # type: ignore[misc] # aiobotocore has no types
+    """The HTTP of aiobotocore, within limits."""
+
+    async def _get_session(self, proxy_url: str | None) -> Any:
+        return _Straight(await super()._get_session(proxy_url))
+
+    async def send(self, request: Any) -> Any:
+        """Send a request; an answer that is no object comes with its body."""
+        streams, request.stream_output = request.stream_output, True
+        try:
+            response = await super().send(request)
+        finally:
+            request.stream_output = streams
+        if not streams or response.status_code >= 300:
+            response._content = await _read(response.raw)
+        return response
+
+
+class _Straight:
+    """A session of aiohttp that follows no redirect."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    async def request(self, method: str, **settings: Any) -> Any:
+        return await self._session.request(method, **{**settings, "allow_redirects": False})
+
+
+async def _read(response: Any) -> bytes:
+    found: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(SECONDS):
+            while piece := await response.content.readany():
+                found.append(piece)
+                size += len(piece)
+                if size > MOST:
+                    raise AnswerError
+    except BaseException:
+        response.close()
+        raise
+    return b"".join(found)

@@ -21,14 +21,14 @@ CSV = '''\
 filename,lot,height,night,id,note,code
 image-000.png,41,1.5,true,9223372036854775807,"a, ""b""",007
 image-001.png,,,FALSE,18446744073709551615,"42",
-image-002.png,-3,1e-05,,, plain ,""
+image-002.png, -3,1e-05 ,  ,, plain ,""
 '''
 TYPED: dict[str, dict[str, Any]] = {
     "image-000.png": {
         "lot": 41, "height": 1.5, "night": True, "id": 2**63 - 1, "note": 'a, "b"', "code": "007",
     },
     "image-001.png": {"night": False, "id": 2**64 - 1, "note": "42"},
-    "image-002.png": {"lot": -3, "height": 1e-05, "note": "plain", "code": ""},
+    "image-002.png": {"lot": -3, "height": 1e-05, "note": " plain ", "code": ""},
 }  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def test_ten_thousand_rows_come_back_with_their_types(tmp_path: Path) -> None:
     rng = random.Random(15)
     kinds = (
         lambda: rng.randrange(-(2**63), 2**64), lambda: rng.random() * 10.0 ** rng.randrange(-20, 20),
-        lambda: rng.random() < 0.5, lambda: f"text {rng.randrange(100)}, \"quoted\"\nand more", lambda: None,
+        lambda: rng.random() < 0.5, lambda: f"text {rng.randrange(100)}, \"quoted\"\nand more", lambda: f" {rng.randrange(9)}th ", lambda: None,
     )  # fmt: skip
     expected: dict[str, dict[str, Any]] = {}
     path = tmp_path / "large.csv"

@@ -28,22 +28,25 @@ class Cell:
     quoted: bool
 
     def typed(self) -> str | int | float | bool | None:
-        """Read what was not quoted: a JSON number, true or false, None for nothing and NaN, anything else as text."""
-        text = self.text
+        """Read what was not quoted: a JSON number, true or false, None for nothing and NaN, anything else as text.
+
+        Spaces belong to a text (RFC 4180), as pandas and Python's csv write it; around the others they say nothing.
+        """
         if self.quoted:
-            return text
+            return self.text
+        text = self.text.strip(" ")
         if text in ("", "NaN", "nan"):
             return None
         if text in ("true", "True", "TRUE", "false", "False", "FALSE"):
             return text[0] in "tT"
         if _NUMBER.fullmatch(text) is None:
-            return text
+            return self.text
         try:
             value = json.loads(text)
         except ValueError:
-            return text  # more digits than Python reads
+            return self.text  # more digits than Python reads
         assert isinstance(value, (int, float))
-        return value if math.isfinite(value) else text
+        return value if math.isfinite(value) else self.text
 
 
 def read_cells(text: str, delimiter: str, file: str, parameter: str) -> Iterator[tuple[int, list[Cell]]]:
@@ -59,12 +62,11 @@ def read_cells(text: str, delimiter: str, file: str, parameter: str) -> Iterator
             else:
                 cell = bare.match(text, at)
                 assert cell is not None
-                content = cell[0].strip(" ")
-                if content.startswith('"'):
+                if cell[0].lstrip(" ").startswith('"'):
                     raise ViInvalidParameterError(
                         f"{file}, line {line}: a quoted cell has no end.", parameter=parameter
                     )
-                cells.append(Cell(content, False))
+                cells.append(Cell(cell[0], False))
             at = cell.end()
             if text.startswith(delimiter, at):
                 at += 1

@@ -112,7 +112,7 @@ def _text(path: Path, parameter: str) -> str:
 def _csv(path: Path, delimiter: str, parameter: str) -> Iterator[Row]:
     rows = csv_files.read_cells(_text(path, parameter), delimiter, str(path), parameter)
     line, head = next(rows, (1, []))
-    columns = [cell.text for cell in head]
+    columns = [cell.text if cell.quoted else cell.text.strip(" ") for cell in head]
     for column in columns:
         if not column or columns.count(column) > 1:
             problem = f"the column {shown(column)} stands there twice" if column else "a column has no name"

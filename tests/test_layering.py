@@ -24,6 +24,7 @@ LAYERS: dict[str, int] = {
     "_samples": 0,
     "profiles": 1,
     "_directories": 4,
+    "_stream_state": 4,
     **dict.fromkeys(
         (
             "cli",

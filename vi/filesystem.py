@@ -13,6 +13,7 @@ import contextlib
 import datetime as dt
 import io
 import os
+import secrets
 import stat
 import tempfile
 import threading
@@ -25,6 +26,7 @@ from typing import Any, cast
 from ._directories import Entry, Names
 from ._disk import when_free
 from ._optional import require
+from ._secret import concealed
 from .api.resources.datasets.assets.reading.stream import AssetFile
 from .client import AsyncClient
 from .errors import ViNotFoundError
@@ -92,7 +94,7 @@ class ViFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
     def __init__(self, *args: Any, listings_expiry_time: float | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
         self._process = os.getpid()
-        self._settings = {name: options[name] for name in _SETTINGS if options.get(name) is not None}
+        self._settings = concealed({name: options[name] for name in _SETTINGS if options.get(name) is not None})
         self._listings_expiry_time = listings_expiry_time
         self._listings: dict[str, Names] = {}
         self._lookups: dict[str, int] = {}
@@ -111,6 +113,22 @@ class ViFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
     def client(self) -> AsyncClient:
         """The client of this process."""
         return _client(self._settings)
+
+    @property
+    def storage_options(self) -> dict[str, Any]:
+        """The options that it was made with; the repr of a key is masked."""
+        return self._storage_options
+
+    @storage_options.setter
+    def storage_options(self, options: dict[str, Any]) -> None:
+        self._storage_options: dict[str, Any] = concealed(options)
+
+    def to_dict(self, *, include_password: bool = True) -> dict[str, Any]:
+        """Return what `from_dict` makes it of again; without *include_password*, the key is left out."""
+        found: dict[str, Any] = super().to_dict(include_password=include_password)
+        if not include_password:
+            found.pop("secret_key", None)
+        return found
 
     @property
     def fsid(self) -> str:
@@ -279,6 +297,8 @@ class ViFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
 
     async def _get_file(self, rpath: str, lpath: Any, callback: Callback = DEFAULT_CALLBACK, **kwargs: Any) -> None:
         rpath = self._strip_protocol(rpath)
+        if _climbs(rpath) and not hasattr(lpath, "write") and _climbs(os.fspath(lpath)):
+            raise ValueError(f"{rpath!r} names a folder above its own: it would be saved outside the destination.")
         if await self._isdir(rpath):
             await asyncio.to_thread(Path(lpath).mkdir, parents=True, exist_ok=True)
             return
@@ -288,9 +308,9 @@ class ViFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
         target = None if hasattr(lpath, "write") else Path(lpath)
         if target is not None:
             target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.{os.getpid()}.vi-part") if target is not None else None
+        part = target.with_name(f".{secrets.token_hex(8)}.vi-part") if target is not None else None
         try:
-            file = lpath if part is None else part.open("wb")
+            file = lpath if part is None else part.open("xb")
             try:
                 async with self.client.assets.open(dataset, asset) as stream:
                     async for piece in stream:
@@ -490,3 +510,8 @@ def _again(cls: type[ViFileSystem], args: Any, options: dict[str, Any], listings
     for dataset, names in listings.items():
         fs._listings.setdefault(dataset, names)
     return fs
+
+
+def _climbs(path: str) -> bool:
+    """Tell whether a path has a part `..`; fsspec appends names to the destination, in some releases unchecked."""
+    return ".." in path.replace("\\", "/").split("/")

@@ -20,6 +20,7 @@ from warnings import warn
 
 from ._optional import require
 from ._redact import brief
+from ._stream_state import StreamState
 from .api.resources.datasets.assets.reading.many import AHEAD, MEMORY, OnFailure
 from .api.resources.datasets.assets.responses import Asset, AssetContents, AssetHash, AssetMetadata, Contents
 from .client import Client
@@ -476,30 +477,28 @@ class ImageStream(_Reading, IterableDataset[dict[str, Any]]):  # type: ignore[mi
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume where *state* was taken, with any number of workers and ranks."""
-        try:
-            epoch, samples, seed, index = state["epoch"], state["samples"], state["seed"], state["index"]
-        except (KeyError, TypeError):
-            raise ViInvalidParameterError("The state is not one of an ImageStream.", parameter="state") from None
-        if seed != self._seed:
+        found = StreamState.read(state)
+        if found.seed != self._seed:
             raise ViInvalidParameterError(
-                f"The state was taken with shuffle={seed!r}, and this stream has {self._seed!r}.", parameter="shuffle"
+                f"The state was taken with shuffle={brief(found.seed)}, and this stream has {self._seed!r}.",
+                parameter="shuffle",
             )
-        if index != self.index.fingerprint:
+        if found.index != self.index.fingerprint:
             problem = "The dataset has changed since the state was taken, so its samples are others."
             if self._pinned == "error":
                 raise ViOperationError(
                     problem, suggestion='Start without the state, or pass pinned="warn" to continue.'
                 )
             warn(problem, stacklevel=2)
-        self._start(epoch, samples)
-        if (share := state.get("share")) is not None:
+        self._start(found.epoch, found.samples)
+        if found.share is not None:
             info = get_worker_info()
-            if info is None or list(share) != [*self._place(), info.id, info.num_workers]:
+            if info is None or found.share != [*self._place(), info.id, info.num_workers]:
                 raise ViOperationError(
                     "The state is that of one worker, and holds for the same number of workers and ranks.",
                     suggestion="Take the state of the stream itself, while iterating stream.batches(loader).",
                 )
-            self._taken, self._share_loaded = state["taken"], True
+            self._taken, self._share_loaded = found.taken, True
 
     def _place(self) -> tuple[int, int]:
         if self._rank is not None:

@@ -335,7 +335,7 @@ class Bucket:
 
 
 def _onward(before: dict[str, str], following: dict[str, str]) -> dict[str, str]:
-    """Return where a listing goes on; raises `StoreUnavailableError` when that is where it was."""
+    """Return where the next page of a listing begins; raises `StoreUnavailableError` when it is the same page."""
     if following == before:
         raise StoreUnavailableError("a listing without an end")
     return following

@@ -83,7 +83,7 @@ class TestUpload:
         assert set(map(str, found.values())) == {"{}"}
         (home / "metadata.csv").write_text(f"filename,lot,camera\n{name},2,\nother.png,3,north\n")
         refused = run("assets", "upload", dataset, "images", "--metadata-file", "metadata.csv")
-        assert (refused.code, "'other.png'" in refused.err, "on_unmatched" in refused.err) == (2, True, True)
+        assert (refused.code, "'other.png'" in refused.err, "--on-unmatched ignore" in refused.err) == (2, True, True)
         given = ("--metadata-file", "metadata.csv", "--on-unmatched", "ignore")
         assert run("assets", "upload", dataset, "images", *given).code == 0
         found = {a.filename: a.metadata.custom_metadata for a in client.assets.list(dataset).all_items()}

@@ -170,4 +170,4 @@ class TestNames:
         run("datasets", "create", "harbour cranes")
         refused = run("assets", "count", "harbor cranes")
         assert refused.code == 4
-        assert "Did you mean harbour cranes?" in refused.err
+        assert "Did you mean 'harbour cranes'?" in refused.err

@@ -245,7 +245,7 @@ async def test_of_files_that_take_long_fewer_are_claimed_at_once(
 ) -> None:
     actual = Inspector.inspect
 
-    async def slow(self: Any, jobs: Any, found: Any = None) -> Any:
+    async def slow(self: Any, jobs: Any, found: Any = None, **_options: Any) -> Any:
         verdicts = await actual(self, jobs, found)
         await asyncio.sleep(0.05 * len(jobs))
         return verdicts

@@ -159,7 +159,7 @@ def test_a_file_is_not_taken_for_another_that_was_stored(
     (images / "slow.png").write_bytes(png(2, side=40))
     inspect = Inspector.inspect
 
-    async def inspect_all_but_one(self: Inspector, jobs: Any, found: Any = None) -> Any:
+    async def inspect_all_but_one(self: Inspector, jobs: Any, found: Any = None, **_options: Any) -> Any:
         if any(job.size == (images / "slow.png").stat().st_size for job in jobs):
             await released()
         return await inspect(self, jobs, found)

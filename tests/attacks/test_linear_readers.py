@@ -39,6 +39,7 @@ PATTERNS: dict[str, tuple[str, ...]] = {
     "vi._redact._URL": ("http://", "http://a@", "http://a?)", "https://a/%2F", "@", "?"),
     "vi._redact._SIGNATURE": ("sig=", "signature=a", "sig%3d&", "x-amz-credential"),
     "vi._redact._RUN": ("a" * 15 + "-", "a" * 17 + "-"),
+    "vi._show.text._WORD": (" ", "a ", " a"),
     "vi._routes._FIELD": ("{", "{a", "{a}"),
     "vi._routes._IDENTIFIER": ("_-",),
     "vi._transfer.dictated._HEADER": ("x-goog-", "content-", "if-"),
@@ -96,7 +97,7 @@ SCANNING = {
     *("server.store.query_grammar._ESCAPE", "errors._COMPOSITE", "errors._LONG_WORD", "_routes._FIELD", "cli.refusals._PARAMETER", "cli.refusals.ADVICE"),
     *("api.resources.datasets.assets.metadata.csv_files._BREAK", "_redact._SIGNATURE", "_redact._RUN", "_redact._KEY", "server.store.json_text._FIELD"),
     *("_redact._BEARER", "_redact._URL", "_connections._NOT_OF_URLS", "_transfer.storage._EXPIRED", "_transfer.storage._CODE"),
-    *("_transfer.names._WRITTEN", "_transfer.names._ALWAYS", "_transfer.names._SPECIAL"),
+    *("_transfer.names._WRITTEN", "_transfer.names._ALWAYS", "_transfer.names._SPECIAL", "_show.text._WORD"),
 }  # fmt: skip
 """Patterns that look for their beginning in the whole text, without "vi."; others begin where the text does."""
 
@@ -112,6 +113,7 @@ READERS: dict[tuple[str, str], str] = {
     ("vi._connections.Connections.proxy_for", "URL"): OWN,
     ("vi._connections.exact_url", "URL"): "transfer url",
     ("vi._connections.exact_url", "urlsplit"): "transfer url",
+    ("vi._http.Http._doubt_of_endpoint", "urlsplit"): OWN,
     ("vi._http.Http._failure", "json.loads"): "json",
     ("vi._http.Http._url", "URL"): OWN,
     ("vi._optional._checkout", "json.loads"): OWN,

@@ -26,7 +26,7 @@ READABLE, NARROW = 20, 8
 LEFT_OUT = "  …"
 """What follows the heads of a table of which columns are left out."""
 
-_WORD = re.compile("( *)([^ ]+)")
+_WORD = re.compile("(?<! )( *+)([^ ]++)")
 _STYLES = {"bold": "1", "red": "31", "green": "32", "yellow": "33"}
 _OFF = ("", "0", "false", "no")
 

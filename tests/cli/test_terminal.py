@@ -249,6 +249,7 @@ class TestCtrlC:
         assert run("assets", "upload", dataset, "images").code == 0
         assert run("assets", "count", dataset).out == "4\n"
         assert run("transfers", "ls").err == "There are no unfinished transfers.\n"
+        assert run("transfers", "forget", "--all", "--yes").err == "There are no unfinished transfers.\n"
 
     def test_a_watch_finishes_what_is_in_hand(
         self, recorded: RecordedService, start: Start, run: Any, home: Path
@@ -397,8 +398,10 @@ def test_failures_and_errors_are_broken_between_words(
     with open(terminal.slave, "w", closefd=False) as stream, monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", stream)
         codes = [main(words if number else [*words, "--no-progress"]) for number, words in enumerate(commands)]
-    lines = re.sub("\x1b\\[[0-9]*m", "", terminal.end()).replace("\r", "").splitlines()
-    assert codes == [1, 4]
+        codes.append(main([*commands[1], "--json"]))
+    *lines, document = re.sub("\x1b\\[[0-9]*m", "", terminal.end()).replace("\r", "").splitlines()
+    assert codes == [1, 4, 4]
+    assert json.loads(document)["error"]["exit_code"] == 4  # a program reads it, also from a terminal
     assert all(len(line) <= columns for line in lines)
     told = " ".join(" ".join(lines).split())
     assert "give --detect content. [EBADMIME]" in told

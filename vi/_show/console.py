@@ -40,9 +40,10 @@ def say(text: str) -> bool:
     return problem is None
 
 
-def complain(text: str) -> None:
-    """Print anything else to stderr."""
-    put(sys.stderr, _fitted(text), MESSAGE_SECONDS)
+def complain(text: str, *, whole: bool = False) -> None:
+    """Print anything else to stderr; lines stay *whole* on a narrow terminal too if a program may read them."""
+    shown = printable(redact(text), keep="\n") if whole else _fitted(text)
+    put(sys.stderr, shown, MESSAGE_SECONDS)
 
 
 def report(error: str) -> None:

@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return exits.FATAL
     except Exception:  # noqa: BLE001 - whatever it is, its text may hold a secret, and a script needs an exit code
         report("a defect of vi-sdk; please report it with these lines:")
-        complain(redact(traceback.format_exc()))
+        complain(redact(traceback.format_exc()), whole=True)
         return exits.FATAL
     return code
 

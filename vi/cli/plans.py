@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 COLUMNS = Columns(
     ("ACTION", "NAME", "SIZE", "REASON"),
-    lambda entry: (entry.action, entry.filename, output.size(entry.size), entry.reason),
+    lambda entry: (entry.action.replace("_", " "), entry.filename, output.size(entry.size), entry.reason),
     lambda entry: str(entry.asset_id or entry.filename),
     frozenset({2}),
     lambda entry: {name: value for name, value in output.fields_of(entry).items() if value is not None},

@@ -95,7 +95,7 @@ def _as_option(found: re.Match[str]) -> str:
 def tell(error: BaseException, code: int, *, as_json: bool) -> None:
     """Say on stderr what went wrong, as JSON if that was asked for; *code* is the exit code."""
     if as_json:
-        complain(json.dumps(document_of(error, code), default=str))
+        complain(json.dumps(document_of(error, code), default=str), whole=True)
     elif isinstance(error, ViError):
         report(text_of(error))
     elif isinstance(error, OSError):

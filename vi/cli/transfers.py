@@ -29,6 +29,8 @@ def _cells(transfer: Any) -> tuple[str, ...]:
     )
 
 
+NONE = "There are no unfinished transfers."
+
 COLUMNS = Columns(
     ("TRANSFER", "DATASET", "WAY", "STATE", "BEGAN (UTC)", "FILES SENT", "IN PARTS", "SERVICE OR FOLDER"),
     _cells,
@@ -70,7 +72,7 @@ def ls(given: argparse.Namespace) -> int:
     """List what was left unfinished."""
     import vi.transfers
 
-    show_items(given, vi.transfers.unfinished(), COLUMNS, none="There are no unfinished transfers.")
+    show_items(given, vi.transfers.unfinished(), COLUMNS, none=NONE)
     return exits.DONE
 
 
@@ -103,6 +105,8 @@ def forget(given: argparse.Namespace) -> int:
     gone = [transfer for transfer in chosen if vi.transfers.forget(transfer.id)]
     if given.json or given.quiet:
         show_items(given, gone, COLUMNS, none="")
-    elif gone or not code:
+    elif gone:
         complain(f"Forgot {several(len(gone), 'unfinished transfer')}.")
+    elif not code:
+        complain(NONE)
     return code

@@ -119,18 +119,25 @@ def test_A20_a_download_writes_and_finish_deletes_nothing_that_was_not_planned(
     assert not (home / "copy" / "surplus.png").exists()
 
 
+FILE = "is not a regular file"
+
+
 @pytest.mark.skipif(os.name == "nt", reason="pipes and devices are no files there")
 @pytest.mark.parametrize("name", ["plan.json", "shard-00000.jsonl", "report-00000.json"])
-@pytest.mark.parametrize("kind", ["pipe", "device"])
+@pytest.mark.parametrize(("kind", "reason"), [("pipe", FILE), ("device", FILE), ("endless", "is longer than")])
 def test_A20_a_pipe_or_device_in_a_run_holds_nobody_up(
-    run: Run, dataset: str, home: Path, name: str, kind: str
+    run: Run, dataset: str, home: Path, name: str, kind: str, reason: str
 ) -> None:
     assert run("plan", "split", "run", dataset, "images", "--shards", "1").code == 0
     path = home / "run" / name
     path.unlink(missing_ok=True)
-    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+    if kind == "endless":
+        path.touch()
+        os.truncate(path, 1 << 40)  # takes no place on the disk
+    else:
+        os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
     refused = run("plan", "run", "run", "--shard", "0")
-    assert (refused.code, "is not a regular file" in refused.err) == (2, True)
+    assert (refused.code, reason in refused.err) == (2, True)
 
 
 ODD = "a\x1b]0;x\x07\x1b[2J\u202eb\r\nc"

@@ -84,6 +84,7 @@ PATTERNS: dict[str, tuple[str, ...]] = {
     "vi.server.s3.address._PREFIX": ("a/", "a-"),
     "vi.server.s3.bucket._CODE": ("a", "a "),
     "vi.server.s3.keys._BLOB": ("000000-", "a/", "a."),
+    "vi.server.s3.keys._PARTS": ("parts/", "parts/a", "a/"),
     "vi.server.s3.keys._INDEX": ("1", "a"),
     "vi.server.store.json_text._FIELD": ('"{=', "{a", '"{=a}'),
     "vi.server.middleware._HOST": ("[::", "a.b", ":80"),

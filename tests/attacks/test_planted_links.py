@@ -12,6 +12,8 @@ import pytest
 import vi
 from vi import TransferLimits
 from vi._transfer import files, open_folder
+from vi._transfer.journals.digests import _check_private
+from vi._transfer.journals.locked_lines import lock
 from vi._transfer.open_folder import OpenFolder
 
 HEAD = b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isomiso2"
@@ -105,3 +107,14 @@ def test_A19_no_path_leads_out(path: str, relative: bool, tmp_path: Path, monkey
         with pytest.raises(OSError):
             call(str(tmp_path / "in") + "/" + path)
     folder.close()
+
+
+def test_A19_a_journal_with_a_second_name_is_left_alone(tmp_path: Path) -> None:
+    precious, planted = tmp_path / "precious", tmp_path / "upload.00000000.jsonl"
+    precious.write_text("{}\n")
+    planted.hardlink_to(precious)
+    assert lock(planted) is None
+    planted.rename(tmp_path / "digests.db")
+    with pytest.raises(PermissionError, match="a second name"):
+        _check_private(tmp_path, tmp_path / "digests.db")
+    assert precious.read_text() == "{}\n"

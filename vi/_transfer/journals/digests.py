@@ -208,6 +208,8 @@ def _check_private(folder: Path, path: Path) -> None:
     try:
         if sys.platform == "win32":
             return
+        if os.fstat(descriptor).st_nlink > 1:
+            raise PermissionError(f"{path} has a second name (a hard link)")
         for status in (os.fstat(descriptor), folder.stat()):
             if status.st_uid != os.geteuid() or status.st_mode & 0o022:
                 raise PermissionError(f"others can write {path}")

@@ -73,14 +73,15 @@ def create(folder: Path, prefix: str) -> tuple[Path, int]:
 
 
 def lock(path: Path, flags: int = 0) -> int | None:
-    """Open and lock a file; None when a living run holds it, or its run has just removed it."""
+    """Open and lock a file; None when a living run holds it, its run has just removed it, or it is none of a run."""
     try:
         descriptor = os.open(path, _FLAGS | flags, 0o600)
     except FileNotFoundError:
         return None
     try:
         status = os.fstat(descriptor)
-        free = stat.S_ISREG(status.st_mode) and try_lock(descriptor) and os.fstat(descriptor).st_nlink
+        # One of a second name is not ours alone, and would be emptied; one of none was just removed.
+        free = stat.S_ISREG(status.st_mode) and try_lock(descriptor) and os.fstat(descriptor).st_nlink == 1
         if free and (flags & os.O_CREAT or not _is_written(path)):
             _held[descriptor] = str(path)
             return descriptor

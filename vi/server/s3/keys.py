@@ -10,6 +10,7 @@ import secrets
 SESSIONS = "sessions/"
 THUMBNAIL = ".thumbnail"
 _BLOB = re.compile(r"([0-9A-Za-z_-]{1,64})\.([0-9a-f]{20})", re.ASCII)
+_PARTS = re.compile(r"parts/([0-9A-Za-z_-]{1,64})/([0-9A-Za-z_-]{1,64})", re.ASCII)
 _INDEX = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 logger: logging.Logger = logging.getLogger("vi.server")
@@ -27,10 +28,20 @@ def blob_of_upload(session: str, upload: str) -> str:
 
 def is_blob(blob: str) -> bool:
     """Return whether an id is one of the service's, and say so in the log if it is none."""
-    if _BLOB.fullmatch(blob):
-        return True
-    logger.warning("The database names %r, which is not a name of the service: nothing is done with it", blob[:80])
-    return False
+    return _matches(_BLOB, blob) is not None
+
+
+def upload_of(name: str) -> tuple[str, str] | None:
+    """Return session and upload of a name of parts; None, and a line in the log, if it is none of the service's."""
+    found = _matches(_PARTS, name)
+    return None if found is None else (found[1], found[2])
+
+
+def _matches(pattern: re.Pattern[str], name: str) -> re.Match[str] | None:
+    found = pattern.fullmatch(name)
+    if found is None:
+        logger.warning("The database names %r, which is not a name of the service: nothing is done with it", name[:80])
+    return found
 
 
 def key_of(blob: str) -> str:

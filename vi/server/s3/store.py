@@ -206,7 +206,9 @@ class S3Store:
         doomed: list[str] = []
         for blob in blobs:
             if blob.startswith(PARTS):
-                _, session, upload = blob.split("/")
+                if (found := keys.upload_of(blob)) is None:
+                    continue
+                session, upload = found
                 doomed += [one.key for one in await self._bucket.listed(keys.part_of(session, upload, ""))]
                 await self._bucket.abort_all(keys.key_of(keys.blob_of_upload(session, upload)))
             elif keys.is_blob(blob):

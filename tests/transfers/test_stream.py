@@ -186,6 +186,17 @@ class TestStream:
             with pytest.raises(vi.ViServerError):
                 await client.assets.stream(few.dataset_id, on_failure="skip").next()
 
+    @pytest.mark.parametrize(("status", "error"), [(401, vi.ViAuthenticationError), (403, vi.ViPermissionError)])
+    async def test_a_refused_key_skips_nothing(
+        self, tested: TestedService, few: Stored, status: int, error: type[vi.ViError]
+    ) -> None:
+        tested.faults.expiry(method="GET", times=None)
+        tested.faults.status(status, to="api", after=1, times=None)
+        async with fast(tested) as client, client.assets.stream(few.dataset_id, on_failure="skip") as reader:
+            with pytest.raises(error):
+                await anext(reader)
+            assert reader.report.failures == []
+
     async def test_nothing_is_sent_before_the_first_is_wanted(self, tested: TestedService, few: Stored) -> None:
         sent = tested.faults.delay(0, times=None)
         async with fast(tested) as client:

@@ -27,11 +27,13 @@ from ......_transfer.threads.lanes import Lanes
 from ......_transfer.threads.pool import slots_for
 from ......codes import FileCode
 from ......errors import (
+    ViAuthenticationError,
     ViDownloadError,
     ViError,
     ViInvalidParameterError,
     ViNetworkError,
     ViOperationError,
+    ViPermissionError,
     ViTimeoutError,
 )
 from .....pagination import Page, Run
@@ -189,7 +191,8 @@ class AssetReader:
                 return head.asset, outcome
             self._held -= head.size if isinstance(head, _Entry) else 0
             assert isinstance(outcome, Failed)
-            if not self._skips:
+            # A key that is refused is no failure of this asset, and the others would be skipped as well.
+            if not self._skips or isinstance(outcome.error, ViAuthenticationError | ViPermissionError):
                 await self.aclose()
                 raise outcome.error
             asset = head.asset if isinstance(head, _Entry) else None

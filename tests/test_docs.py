@@ -258,3 +258,32 @@ def test_the_reference_of_the_command_line_has_every_command_and_option(monkeypa
             assert all(
                 f"{name} " in text or f"{name}\n" in text or f"{name}," in text for name in action.option_strings
             )
+
+
+def test_the_table_of_wheels_has_every_dependency_as_its_markers_and_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(DOCS))
+    wheels = importlib.import_module("wheels")
+    text = wheels.PAGE.read_text("utf-8")
+    _, below, after = re.split(f"{wheels.START}|{wheels.END}", text)
+    markers = {requirement.name: requirement.marker for requirement in wheels.requirements()}
+    assert sorted(re.findall(r"`([^`]+)`", below)) == sorted(markers), "run docs/wheels.py"
+
+    def using(cell: str) -> set[int]:
+        if cell in ("source", "none"):
+            return set(wheels.PYTHONS)
+        spans = re.findall(r"3\.(\d+)(?: to 3\.(\d+))?", cell)
+        return {minor for first, last in spans for minor in range(int(first), int(last or first) + 1)}
+
+    rows = [(name, row[1:]) for row in table("platforms.md", wheels.START.strip()) for name in row[0].split(", ")]
+    for name, cells in rows:
+        for platform, cell in zip(wheels.PLATFORMS, cells, strict=True):
+            marked = {
+                minor
+                for minor in wheels.PYTHONS
+                if (marker := markers[name]) is None or marker.evaluate(platform.environment(minor))
+            }
+            assert using(cell) == marked, (name, platform.title)
+    gaps = {name for name, cells in rows if set(cells) != {wheels.span(wheels.PYTHONS)}}
+    assert gaps <= set(re.findall(r"^\| `([^`]+)` \(", after, flags=re.MULTILINE))

@@ -121,3 +121,22 @@ def test_A18_a_key_is_text_that_only_its_repr_hides() -> None:
     assert f"{settings.secret_key}" == json.loads(json.dumps(settings.secret_key)) == KEY
     assert pickle.loads(pickle.dumps(settings)).secret_key == KEY
     assert repr(copy.deepcopy([settings.secret_key])) == "['dtvi_***']"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://u:PASSWORD@[::1/x",
+        "postgresql://u:PASSWORD@127.0.0.1:1/x",
+        "postgresql://u@127.0.0.1:1/x?password=PASSWORD",
+        "mysql://u:PASSWORD@127.0.0.1:1/x",
+        "host=h password=PASSWORD",
+    ],
+)
+def test_A18_an_error_of_a_database_shows_no_password(address: str) -> None:
+    pytest.importorskip("psycopg")
+    from vi.server.store.postgres import PostgresDatabase
+
+    with pytest.raises(vi.ViConfigurationError) as refused:
+        PostgresDatabase.open_blocking(address)
+    assert "PASSWORD" not in str(refused.value)

@@ -215,19 +215,26 @@ def _give_up_at() -> float:
     return time.monotonic() + _PATIENCE
 
 
+_NAMES = ("postgresql", "postgres", "postgresql+psycopg")
+
+
 def _shown(url: str) -> str:
-    return sa.make_url(url).render_as_string(hide_password=True)
+    address = sa.make_url(url)
+    shown = {name: value for name, value in address.query.items() if name in ("host", "port")}  # not a password
+    return address.set(query=shown).render_as_string(hide_password=True)
 
 
 def _engine(url: str, connections: int, isolation: Any, **settings: int) -> sa.Engine:
     require("psycopg", "A PostgreSQL database")
     try:
-        address = sa.make_url(url).set(drivername="postgresql+psycopg")
-    except sa.exc.ArgumentError:
-        raise ViConfigurationError("The database must be an address such as postgresql://user@host/name.") from None
+        address = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        address = None
+    if address is None or address.drivername not in _NAMES:
+        raise ViConfigurationError("The database must be an address such as postgresql://user@host/name.")
     options = " ".join(f"-c {name}={value}" for name, value in {"jit": "off", **settings}.items())
     return sa.create_engine(
-        address,
+        address.set(drivername="postgresql+psycopg"),
         pool_size=connections,
         max_overflow=0,
         hide_parameters=True,

@@ -58,7 +58,7 @@ def tests(session: nox.Session) -> None:
     once.append("attacks/test_linear_readers.py")
     spared = [f"tests/{name}" for name in once] if session.python != PYTHONS[0] else []
     # What ends a transfer, and how, has changed between Pythons: the oldest and the newest tell of those between.
-    between = ("faults", "resume", "attacks", "environments", "cli")
+    between = ("faults", "resume", "attacks", "environments", "cli", "service", "sync")
     spared += [f"tests/{name}" for name in between] if session.python in PYTHONS[1:-1] else []
     run += [f"--ignore={path}" for path in spared]
     try:

@@ -72,7 +72,7 @@ async def test_A22_what_needs_more_than_a_share_is_decoded_alone(box: Box) -> No
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to such a limit")
-@pytest.mark.parametrize("most", [3, 8])
+@pytest.mark.parametrize("most", [3, pytest.param(8, marks=pytest.mark.large)])
 async def test_A22_what_needs_more_than_one_may_take_is_not_called_damaged(most: int, box: Box) -> None:
     found = await inspected(box, InspectionLimits(share_bytes=2 << 20, memory_bytes=most << 20))
     assert {verdict.error for verdict in found.values()} <= {None, "EBADSIZE"}, found

@@ -89,7 +89,13 @@ def engine_of(cluster: Cluster) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("files", [200, pytest.param(2000, marks=pytest.mark.large)])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "ended"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGKILL, id="killed"),
+        pytest.param(signal.SIGTERM, id="ended", marks=pytest.mark.large),
+    ],
+)
 async def test_what_three_processes_store_is_stored_once_whatever_ends_them(
     cluster: Cluster, balancer: Balancer, engine_of: Any, tmp_path: Path, number: signal.Signals, files: int
 ) -> None:

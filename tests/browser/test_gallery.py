@@ -317,6 +317,10 @@ def test_the_ends_of_long_names_are_seen(browser: Browser, client: vi.Client, da
             " return box.width > 0 && box.right <= tile.right && tail.textContent; })"
         )
         assert [text[-8:] for text in seen] == ["1280.png", "1920.png"]
+        browser.one(".tile").click()
+        tail = browser.one(".stage") and browser.one(".crumbs li:last-child .tail")
+        assert tail.text == "re_1280.png"
+        assert tail.rect["x"] + tail.rect["width"] <= size[0]
 
 
 @pytest.mark.parametrize("by", ["drop", "client"])

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vi.server.gallery.html import Markup, escape, h, join
+from vi.server.gallery.layout import crumbs
 
 
 class Read(HTMLParser):
@@ -56,3 +57,9 @@ def test_an_address_leads_nowhere_else(address: str) -> None:
 def test_no_attribute_holds_a_script_or_a_style(name: str) -> None:
     with pytest.raises(ValueError, match="not for pages"):
         h("a", **{name: "x"})
+
+
+def test_a_long_name_on_the_way_to_a_page_keeps_its_end() -> None:
+    read = Read(crumbs(("Datasets", "/"), ("street signs of the north camera, second run", None)))
+    assert [attributes.get("class") for tag, attributes in read.tags if tag == "span"] == ["stem", "tail"]
+    assert read.text.endswith("street signs of the north camera, second run")

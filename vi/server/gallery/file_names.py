@@ -1,4 +1,4 @@
-"""How the name of a file fits into a tile: its ends stay visible, because names often differ there alone."""
+"""How a name fits into a tile or a line: its ends stay visible, because names often differ there alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 from .html import Child, Markup, h
 
 _SHORT = 16
-"""Characters that a tile shows in full."""
+"""Characters that are shown in full."""
 _TAIL = 11
 _JOINERS = "\u200d"
 
@@ -17,12 +17,13 @@ def tile_name(filename: str) -> Markup:
     folder, slash, base = filename.rpartition("/")
     return h(
         "bdi",
-        h("span", _ends(folder + slash), class_="folder") if folder else None,
-        h("span", _ends(base) if folder else _ends(filename), class_="base"),
+        h("span", ends(folder + slash), class_="folder") if folder else None,
+        h("span", ends(base) if folder else ends(filename), class_="base"),
     )
 
 
-def _ends(text: str) -> Child:
+def ends(text: str) -> Child:
+    """Return a name in two pieces, of which the style cuts the first; one piece if it is short."""
     if len(text) <= _SHORT:
         return text
     at = len(text) - _TAIL

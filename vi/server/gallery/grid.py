@@ -187,7 +187,7 @@ def _search(view: View, here: str) -> Markup:
             id="q",
             value=view.search,
             maxlength=MAX_SEARCH,
-            placeholder="any part of it",
+            placeholder="part of a file name",
         ),
         h("label", "Metadata", for_="metadata"),
         h(

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from ..context import CONTEXT
 from .access import TOKEN_FIELD, VISITOR
+from .file_names import ends
 from .html import Child, Markup, h
 from .paths import ALL_SESSIONS, HOME, LOGOUT, STATIC, path_to
 
@@ -79,7 +80,8 @@ def form(request: web.Request, action: str, *content: Child, **attributes: Child
 
 def crumbs(*steps: tuple[str, str | None]) -> Markup:
     """Return the way to a page: names with their addresses, the last without."""
-    items = [h("li", h("a", name_of(text), href=address) if address else name_of(text)) for text, address in steps]
+    named = [(h("bdi", ends(text)), address) for text, address in steps]
+    items = [h("li", h("a", name, href=address) if address else name) for name, address in named]
     return h("nav", h("ol", *items), class_="crumbs", aria_label="You are here")
 
 

@@ -191,7 +191,7 @@ class AssetReader:
                 return head.asset, outcome
             self._held -= head.size if isinstance(head, _Entry) else 0
             assert isinstance(outcome, Failed)
-            # A key that is refused is no failure of this asset, and the others would be skipped as well.
+            # A key that is refused does not concern this asset alone, and the others would be skipped as well.
             if not self._skips or isinstance(outcome.error, ViAuthenticationError | ViPermissionError):
                 await self.aclose()
                 raise outcome.error

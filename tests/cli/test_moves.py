@@ -293,7 +293,7 @@ class TestVerify:
 def test_sync_and_upload_set_metadata_of_what_is_there(run: Run, filled: str, home: Path, client: vi.Client) -> None:
     every = ("--metadata", "lot=7")
     planned = run("assets", "sync", filled, "images", *every, "--dry-run")
-    assert (planned.code, planned.out.count("set_metadata")) == (0, 4)
+    assert (planned.code, planned.out.count("set metadata")) == (0, 4)
     synced = run("assets", "sync", filled, "images", *every, "--keep-annotations", "--json")
     assert (synced.code, synced.json()["metadata_updated"]) == (0, 4)
     assert client.assets.count(filled, metadata_query="lot == 7") == 4

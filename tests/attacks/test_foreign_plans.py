@@ -10,27 +10,11 @@ from typing import Any
 import pytest
 
 import vi
+from tests.attacks.victims import untouched, victim  # noqa: F401 - a fixture
 from tests.cli.conftest import filled, home, run, samples  # noqa: F401 - fixtures
 from tests.cli.outcomes import Outcome
 
 Run = Callable[..., Outcome]
-
-
-@pytest.fixture
-def victim(home: Path) -> Path:
-    """A folder of the user's that no command names."""
-    folder = home.parent / "victim"
-    folder.mkdir()
-    (folder / "bridge.png").write_bytes(b"mine")
-    (folder / "holiday.jpg").write_bytes(b"mine too")
-    return folder
-
-
-def untouched(victim: Path) -> bool:
-    return {path.name: path.read_bytes() for path in victim.iterdir()} == {
-        "bridge.png": b"mine",
-        "holiday.jpg": b"mine too",
-    }
 
 
 def edit(plan: Path, change: Callable[[dict[str, Any]], None], *, head: bool = False) -> None:

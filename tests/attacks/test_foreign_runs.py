@@ -11,28 +11,12 @@ from typing import Any
 import pytest
 
 import vi
+from tests.attacks.victims import untouched, victim  # noqa: F401 - a fixture
 from tests.cli.conftest import filled, home, run, samples  # noqa: F401 - fixtures
 from tests.cli.outcomes import Outcome
 
 Run = Callable[..., Outcome]
 Edit = Callable[[dict[str, Any], Path], None]
-
-
-@pytest.fixture
-def victim(home: Path) -> Path:
-    """A folder of the user's that no command names."""
-    folder = home.parent / "victim"
-    folder.mkdir()
-    (folder / "bridge.png").write_bytes(b"mine")
-    (folder / "holiday.jpg").write_bytes(b"mine too")
-    return folder
-
-
-def untouched(victim: Path) -> bool:
-    return {one.name: one.read_bytes() for one in victim.iterdir()} == {
-        "bridge.png": b"mine",
-        "holiday.jpg": b"mine too",
-    }
 
 
 def lines(path: Path, change: Callable[[list[dict[str, Any]]], None]) -> None:

@@ -223,135 +223,48 @@ __all__ = [
 ]
 
 _HOMES = {
-    "._events": (
-        "Hooks",
-        "Listener",
-        "RequestEvent",
-        "RetryEvent",
-        "SilenceEvent",
-        "TransferProgress",
-    ),
-    "._transfer.inventory": ("Naming",),
-    "._transfer.record": (
-        "FileFailure",
-        "SkippedFile",
-    ),
-    "._transfer.remote_folders": ("RemotePath",),
-    ".api.pagination": (
-        "BadItem",
-        "Listing",
-        "Page",
-        "PaginatedResponse",
-    ),
-    ".api.resources.datasets.assets.arguments": ("Filter",),
-    ".api.resources.datasets.assets.events": (
-        "BlockingTransferEvents",
-        "TransferEvents",
-    ),
-    ".api.resources.datasets.assets.metadata.given": (
-        "CustomMetadata",
-        "OnUnmatched",
-    ),
-    ".api.resources.datasets.assets.metadata.tables": (
-        "ArrowTable",
-        "Table",
-    ),
-    ".api.resources.datasets.assets.plans": (
-        "PlannedTransfer",
-        "TransferPlan",
-    ),
-    ".api.resources.datasets.assets.reading.many": (
-        "AssetReader",
-        "BlockingAssetReader",
-        "ReadReport",
-    ),
-    ".api.resources.datasets.assets.reading.stream": (
-        "AssetFile",
-        "AssetOpening",
-        "AssetStream",
-    ),
-    ".api.resources.datasets.assets.resource": (
-        "Assets",
-        "AsyncAssets",
-    ),
+    "._events": "Hooks Listener RequestEvent RetryEvent SilenceEvent TransferProgress",
+    "._transfer.inventory": "Naming",
+    "._transfer.record": "FileFailure SkippedFile",
+    "._transfer.remote_folders": "RemotePath",
+    ".api.pagination": "BadItem Listing Page PaginatedResponse",
+    ".api.resources.datasets.assets.arguments": "Filter",
+    ".api.resources.datasets.assets.events": "BlockingTransferEvents TransferEvents",
+    ".api.resources.datasets.assets.metadata.given": "CustomMetadata OnUnmatched",
+    ".api.resources.datasets.assets.metadata.tables": "ArrowTable Table",
+    ".api.resources.datasets.assets.plans": "PlannedTransfer TransferPlan",
+    ".api.resources.datasets.assets.reading.many": "AssetReader BlockingAssetReader ReadReport",
+    ".api.resources.datasets.assets.reading.stream": "AssetFile AssetOpening AssetStream",
+    ".api.resources.datasets.assets.resource": "Assets AsyncAssets",
     ".api.resources.datasets.assets.responses": (
-        "Asset",
-        "AssetAnnotations",
-        "AssetContents",
-        "AssetDimensions",
-        "AssetForUpload",
-        "AssetGenerations",
-        "AssetHash",
-        "AssetIngestionError",
-        "AssetIngestionEventError",
-        "AssetIngestionEventOther",
-        "AssetIngestionEventProgress",
-        "AssetIngestionProgressCount",
-        "AssetIngestionSession",
-        "AssetIngestionSessionSpec",
-        "AssetIngestionSessionStatus",
-        "AssetMetadata",
-        "AssetPixelRatio",
-        "Contents",
-        "DeletedAsset",
-        "FailureMode",
-        "ResourceRetentionMode",
-        "UploadedAssetMetadata",
+        "Asset AssetAnnotations AssetContents AssetDimensions AssetForUpload AssetGenerations AssetHash "
+        "AssetIngestionError AssetIngestionEventError AssetIngestionEventOther AssetIngestionEventProgress "
+        "AssetIngestionProgressCount AssetIngestionSession AssetIngestionSessionSpec AssetIngestionSessionStatus "
+        "AssetMetadata AssetPixelRatio Contents DeletedAsset FailureMode ResourceRetentionMode "
+        "UploadedAssetMetadata"
     ),
     ".api.resources.datasets.assets.results": (
-        "AssetDownloadResult",
-        "AssetUploadResult",
-        "BulkDeletionResult",
-        "SetMetadataResult",
+        "AssetDownloadResult AssetUploadResult BulkDeletionResult SetMetadataResult"
     ),
-    ".api.resources.datasets.assets.run_plans": ("RunFolder", "RunPlan"),
-    ".api.resources.datasets.assets.run_reports": ("RunStatus", "ShardReport"),
-    ".api.resources.datasets.assets.sync.comparison": ("VerifyResult",),
-    ".api.resources.datasets.assets.sync.run": ("SyncResult",),
-    ".api.resources.datasets.assets.watching": ("AssetWatch", "BlockingAssetWatch", "WatchEvent"),
-    ".api.resources.datasets.assets.types": (
-        "AssetSortCriterion",
-        "SortCriterion",
-        "SortOrder",
-    ),
-    ".api.resources.datasets.resource": (
-        "AsyncDatasets",
-        "Datasets",
-    ),
-    ".api.resources.datasets.responses": (
-        "Dataset",
-        "DatasetAccess",
-        "DatasetStatistic",
-        "DeletedDataset",
-    ),
-    ".api.resources.datasets.types": ("DatasetType",),
-    ".api.resources.organizations.resource": (
-        "AsyncOrganizations",
-        "Organizations",
-    ),
-    ".api.resources.organizations.responses": ("Organization",),
-    ".api.resources.shared": (
-        "ConditionStatus",
-        "OperationStatus",
-        "ResourceCondition",
-        "ResourceMetadata",
-    ),
-    ".api.types": ("PaginationParams",),
-    ".client": (
-        "AsyncClient",
-        "Client",
-        "LocalClient",
-    ),
-    ".codes": ("FileCode",),
-    ".config": (
-        "RetryPolicy",
-        "Settings",
-        "Timeouts",
-        "TransferLimits",
-    ),
-    ".runs": ("finish", "run_shard", "run_shards"),
+    ".api.resources.datasets.assets.run_plans": "RunFolder RunPlan",
+    ".api.resources.datasets.assets.run_reports": "RunStatus ShardReport",
+    ".api.resources.datasets.assets.sync.comparison": "VerifyResult",
+    ".api.resources.datasets.assets.sync.run": "SyncResult",
+    ".api.resources.datasets.assets.watching": "AssetWatch BlockingAssetWatch WatchEvent",
+    ".api.resources.datasets.assets.types": "AssetSortCriterion SortCriterion SortOrder",
+    ".api.resources.datasets.resource": "AsyncDatasets Datasets",
+    ".api.resources.datasets.responses": "Dataset DatasetAccess DatasetStatistic DeletedDataset",
+    ".api.resources.datasets.types": "DatasetType",
+    ".api.resources.organizations.resource": "AsyncOrganizations Organizations",
+    ".api.resources.organizations.responses": "Organization",
+    ".api.resources.shared": "ConditionStatus OperationStatus ResourceCondition ResourceMetadata",
+    ".api.types": "PaginationParams",
+    ".client": "AsyncClient Client LocalClient",
+    ".codes": "FileCode",
+    ".config": "RetryPolicy Settings Timeouts TransferLimits",
+    ".runs": "finish run_shard run_shards",
 }
-_LAZY = {name: module for module, names in _HOMES.items() for name in names}
+_LAZY = {name: module for module, names in _HOMES.items() for name in names.split()}
 _MODULES = ("config", "contract", "fastapi", "otel", "profiles", "rows", "runs", "testing", "transfers")
 
 

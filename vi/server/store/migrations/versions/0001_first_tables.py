@@ -194,33 +194,3 @@ def upgrade() -> None:
         op.f("ix_multipart_upload_session_seq_state"), "multipart_upload", ["session_seq", "state"], unique=False
     )
     op.create_index(op.f("ix_multipart_upload_state"), "multipart_upload", ["state"], unique=False)
-
-
-def downgrade() -> None:
-    op.drop_index(op.f("ix_multipart_upload_state"), table_name="multipart_upload")
-    op.drop_index(op.f("ix_multipart_upload_session_seq_state"), table_name="multipart_upload")
-    op.drop_table("multipart_upload")
-    op.drop_table("multipart_part")
-    op.drop_index(op.f("ix_ingestion_session_state"), table_name="ingestion_session")
-    op.drop_index(op.f("ix_ingestion_session_dataset_seq_seq"), table_name="ingestion_session")
-    op.drop_table("ingestion_session")
-    op.drop_index(
-        "ix_ingest_item_error",
-        table_name="ingest_item",
-        sqlite_where=sa.text("error IS NOT NULL"),
-        postgresql_where=sa.text("error IS NOT NULL"),
-    )
-    op.drop_table("ingest_item")
-    op.drop_index(op.f("ix_idempotency_created"), table_name="idempotency")
-    op.drop_table("idempotency")
-    op.drop_table("garbage")
-    op.drop_index(op.f("ix_dataset_organization_id_seq"), table_name="dataset")
-    op.drop_table("dataset")
-    op.drop_index(op.f("ix_bulk_deletion_dataset_seq_seq"), table_name="bulk_deletion")
-    op.drop_table("bulk_deletion")
-    op.drop_index(op.f("ix_asset_dataset_seq_size_id"), table_name="asset")
-    op.drop_index(op.f("ix_asset_dataset_seq_seq"), table_name="asset")
-    op.drop_index(op.f("ix_asset_dataset_seq_id"), table_name="asset")
-    op.drop_index(op.f("ix_asset_dataset_seq_filename"), table_name="asset")
-    op.drop_index(op.f("ix_asset_dataset_seq_contents_updated_id"), table_name="asset")
-    op.drop_table("asset")

@@ -11,13 +11,7 @@ from alembic import op
 
 revision = "0002"
 down_revision = "0001"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
     op.add_column("ingest_item", sa.Column("reason", sa.Text(), nullable=True))
-
-
-def downgrade() -> None:
-    op.drop_column("ingest_item", "reason")

@@ -11,13 +11,7 @@ from alembic import op
 
 revision = "0003"
 down_revision = "0002"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
     op.add_column("bulk_deletion", sa.Column("reason", sa.Text(), nullable=True))
-
-
-def downgrade() -> None:
-    op.drop_column("bulk_deletion", "reason")

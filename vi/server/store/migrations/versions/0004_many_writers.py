@@ -15,8 +15,6 @@ from vi.server.store.schema import folded
 
 revision = "0004"
 down_revision = "0003"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
@@ -42,13 +40,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_visitor")),
     )
     op.create_index(op.f("ix_visitor_seen"), "visitor", ["seen"])
-
-
-def downgrade() -> None:
-    op.drop_table("visitor")
-    op.drop_table("service")
-    op.drop_column("multipart_upload", "claimed")
-    for column in ("claimed", "tries", "arriving"):
-        op.drop_column("ingest_item", column)
-    op.drop_index("ix_asset_dataset_seq_name_folded", "asset")
-    op.drop_column("asset", "name_folded")

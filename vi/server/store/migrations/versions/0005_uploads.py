@@ -11,17 +11,9 @@ from alembic import op
 
 revision = "0005"
 down_revision = "0004"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
     op.add_column("ingestion_session", sa.Column("upload", sa.Text(), nullable=True))
     op.add_column("ingestion_session", sa.Column("origin", sa.Text(), nullable=True))
     op.create_index("ix_ingestion_session_dataset_seq_upload", "ingestion_session", ["dataset_seq", "upload"])
-
-
-def downgrade() -> None:
-    op.drop_index("ix_ingestion_session_dataset_seq_upload", "ingestion_session")
-    op.drop_column("ingestion_session", "origin")
-    op.drop_column("ingestion_session", "upload")

@@ -13,17 +13,9 @@ from vi.server.store.query_postgres import WAITING_INDEX
 
 revision = "0006"
 down_revision = "0005"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
     op.add_column("visitor", sa.Column("access", sa.Text(), nullable=True))
     if op.get_bind().dialect.name == "postgresql":
         op.execute(WAITING_INDEX)
-
-
-def downgrade() -> None:
-    if op.get_bind().dialect.name == "postgresql":
-        op.execute("DROP INDEX ix_ingest_item_waiting")
-    op.drop_column("visitor", "access")

@@ -11,15 +11,8 @@ from alembic import op
 
 revision = "0007"
 down_revision = "0006"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
     op.add_column("ingestion_session", sa.Column("watched", sa.BigInteger(), nullable=True))
     op.add_column("multipart_upload", sa.Column("begun", sa.Text(), nullable=True))
-
-
-def downgrade() -> None:
-    op.drop_column("multipart_upload", "begun")
-    op.drop_column("ingestion_session", "watched")

@@ -12,14 +12,8 @@ from vi.server.store.query_postgres import FOLD_JSON
 
 revision = "0008"
 down_revision = "0007"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
         op.execute(FOLD_JSON)
-
-
-def downgrade() -> None:
-    """The function of before gives the same answers."""

@@ -52,6 +52,13 @@ def test_what_is_saved_is_read_back(plan: TransferPlan) -> None:
         assert len(path.read_text("utf-8").splitlines()) == 1 + len(plan.entries)
 
 
+@given(plans)
+def test_it_is_json_with_its_entries(plan: TransferPlan) -> None:
+    document = json.loads(json.dumps(plan.to_dict()))
+    assert [PlannedTransfer(**entry) for entry in document.pop("entries")] == plan.entries
+    assert TransferPlan(**document, entries=plan.entries) == plan
+
+
 @given(plans, st.integers(1, 9))
 def test_every_entry_but_deletions_is_in_exactly_one_shard(plan: TransferPlan, count: int) -> None:
     shards = [plan.shard(index, count) for index in range(count)]

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from .._schema import shown_fields
 from .._show import text
 from .._show.sheet import Sheet, Tile
-from .document import Serialized
+from .document import Serialized, plain_value
 
 
 class Displayed:
@@ -59,6 +60,14 @@ class Report(Serialized, Displayed):
     """Base of results: a headline, and what did not go as asked."""
 
     __slots__ = ()
+
+    _in_json: ClassVar[Sequence[str]] = ()
+    """The attributes that `to_dict` gives, in order; by default those that the result is made with."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON-ready data."""
+        names = self._in_json or [field.name for field in shown_fields(type(self))]
+        return {name: plain_value(getattr(self, name)) for name in names}
 
     def summary(self) -> str:
         """Describe the result in a few lines."""

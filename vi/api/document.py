@@ -75,20 +75,23 @@ def _json_schema(cls: type[Serialized], source: Any, _schema: Any, _handler: Any
     return cls._schema(source)
 
 
-def _value(value: Any, urls: bool) -> Any:
+def plain_value(value: Any, *, urls: bool = False) -> Any:
+    """Return what an attribute holds as JSON-ready values."""
     if isinstance(value, Document):
         return value.to_dict(urls=urls)
+    if isinstance(value, Serialized):
+        return value.to_dict()
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, dict):
-        return {key: _value(one, urls) for key, one in value.items()}
+        return {key: plain_value(one, urls=urls) for key, one in value.items()}
     if isinstance(value, list):
-        return [_value(one, urls) for one in value]
+        return [plain_value(one, urls=urls) for one in value]
     return _fields(value, urls) if attrs.has(type(value)) else value
 
 
 def _fields(value: Any, urls: bool) -> dict[str, Any]:
     return {
-        one.name: _value(getattr(value, one.name), urls)
+        one.name: plain_value(getattr(value, one.name), urls=urls)
         for one in shown_fields(type(value), without=None if urls else _SIGNED)
     }

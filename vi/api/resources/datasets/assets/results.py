@@ -151,27 +151,11 @@ class AssetUploadResult(Report):
             ],
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as JSON-ready data; sessions by id."""
-        return {
-            "total_files": self.total_files,
-            "total_succeeded": self.total_succeeded,
-            "total_existing": self.total_existing,
-            "metadata_updated": self.metadata_updated,
-            "metadata_differs": self.metadata_differs,
-            "total_failed": self.total_failed,
-            "total_cancelled": self.total_cancelled,
-            "total_skipped": self.total_skipped,
-            "success_rate": self.success_rate,
-            "bytes_sent": self.bytes_sent,
-            "seconds": self.seconds,
-            "session_ids": self.session_ids,
-            "failures": [attrs.asdict(failure) for failure in self.failures],
-            "cancelled": [attrs.asdict(entry) for entry in self.cancelled],
-            "skipped": [attrs.asdict(entry) for entry in self.skipped],
-            "skip_reasons": self.skip_reasons,
-            "notes": self.notes,
-        }
+    _in_json = (
+        *("total_files", "total_succeeded", "total_existing", "metadata_updated", "metadata_differs", "total_failed"),
+        *("total_cancelled", "total_skipped", "success_rate", "bytes_sent", "seconds", "session_ids", "failures"),
+        *("cancelled", "skipped", "skip_reasons", "notes"),
+    )
 
 
 @attrs.define
@@ -265,23 +249,14 @@ class AssetDownloadResult(Report):
             notes=[*notes, *noted(self.notes)],
         )
 
+    _in_json = (
+        *("save_dir", "total_files", "total_downloaded", "total_existing", "total_conflicts", "total_failed"),
+        *("total_cancelled", "bytes_received", "seconds", "failures", "conflicts", "renamed", "notes"),
+    )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON-ready data."""
-        return {
-            "save_dir": self.address or str(self.save_dir),
-            "total_files": self.total_files,
-            "total_downloaded": self.total_downloaded,
-            "total_existing": self.total_existing,
-            "total_conflicts": self.total_conflicts,
-            "total_failed": self.total_failed,
-            "total_cancelled": self.total_cancelled,
-            "bytes_received": self.bytes_received,
-            "seconds": self.seconds,
-            "failures": [attrs.asdict(failure) for failure in self.failures],
-            "conflicts": [attrs.asdict(conflict) for conflict in self.conflicts],
-            "renamed": self.renamed,
-            "notes": self.notes,
-        }
+        return {**super().to_dict(), "save_dir": self.address or str(self.save_dir)}
 
     def __str__(self) -> str:
         return shown(self.address or str(self.save_dir))
@@ -322,15 +297,7 @@ class SetMetadataResult(Report):
             else None,
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as JSON-ready data."""
-        return {
-            "total_changed": self.total_changed,
-            "total_unchanged": self.total_unchanged,
-            "total_unmatched": self.total_unmatched,
-            "unmatched": self.unmatched,
-            "dry_run": self.dry_run,
-        }
+    _in_json = ("total_changed", "total_unchanged", "total_unmatched", "unmatched", "dry_run")
 
 
 @attrs.define

@@ -114,10 +114,6 @@ class RunPlan(Report):
             notes=[*skipped(self.skipped), *noted(self.notes)],
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the plan as JSON-ready data."""
-        return attrs.asdict(self, filter=lambda field, _: not field.name.startswith("_"))
-
     @property
     def _sealed(self) -> Sealed:
         return Sealed(HEAD, _digest_of_head(self), self._seal)

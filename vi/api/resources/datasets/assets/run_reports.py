@@ -29,14 +29,6 @@ FORMAT = 1
 _LISTS: dict[str, Any] = {
     "failures": FileFailure, "cancelled": FileFailure, "conflicts": FileFailure, "skipped": SkippedFile
 }  # fmt: skip
-_UPLOAD = (
-    "total_succeeded", "total_existing", "total_failed", "total_cancelled", "total_skipped", "bytes_sent", "seconds",
-    "metadata_updated", "metadata_differs", "skip_reasons", "notes", "failures", "cancelled", "skipped",
-)  # fmt: skip
-_DOWNLOAD = (
-    "total_downloaded", "total_existing", "total_failed", "total_cancelled", "bytes_received", "seconds", "renamed",
-    "notes", "failures", "conflicts",
-)  # fmt: skip
 
 
 @attrs.define
@@ -64,18 +56,7 @@ class ShardReport(Report):
         what = f"stopped: {self.error}" if self.error else sheet.headline
         return attrs.evolve(sheet, headline=f"Shard {self.shard}: {what}")
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON-ready data."""
-        return {
-            "ok": self.ok,
-            "shard": self.shard,
-            "run_id": self.run_id,
-            "host": self.host,
-            "began_ms": self.began_ms,
-            "ended_ms": self.ended_ms,
-            "error": self.error,
-            "result": self.result.to_dict(),
-        }
+    _in_json = ("ok", "shard", "run_id", "host", "began_ms", "ended_ms", "error", "result")
 
 
 def write_report(folder: DocumentFolder, name: str, report: ShardReport) -> None:
@@ -175,20 +156,11 @@ class RunStatus(Report):
             notes=notes,
         )
 
+    _in_json = ("ok", "shards", "done", "failed", "missing", "array", "finished", "errors", "plan", "result")
+
     def to_dict(self) -> dict[str, Any]:
         """Return the status as JSON-ready data."""
-        return {
-            "ok": self.ok,
-            "shards": self.shards,
-            "done": self.done,
-            "failed": self.failed,
-            "missing": self.missing,
-            "array": self.array,
-            "finished": self.finished,
-            "errors": {str(shard): error for shard, error in self.errors.items()},
-            "plan": self.plan.to_dict(),
-            "result": self.result.to_dict(),
-        }
+        return {**super().to_dict(), "errors": {str(shard): error for shard, error in self.errors.items()}}
 
 
 def status_of(folder: DocumentFolder) -> RunStatus:
@@ -295,16 +267,19 @@ def _result(plan: TransferPlan, fields: dict[str, Any]) -> SyncResult:
 
 def _upload(fields: dict[str, Any]) -> AssetUploadResult:
     sessions = [AssetIngestionSession(str(session_id)) for session_id in fields["session_ids"]]
-    return AssetUploadResult(sessions=sessions, **_fields(fields, _UPLOAD))
+    return AssetUploadResult(sessions=sessions, **_fields(fields, AssetUploadResult))
 
 
 def _download(fields: dict[str, Any]) -> AssetDownloadResult:
     place = fields["save_dir"]
     address = place if is_remote(place) else ""
-    return AssetDownloadResult(Path("" if address else place), address=address, **_fields(fields, _DOWNLOAD))
+    return AssetDownloadResult(Path("" if address else place), address=address, **_fields(fields, AssetDownloadResult))
 
 
-def _fields(document: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+def _fields(document: dict[str, Any], result: type[AssetUploadResult | AssetDownloadResult]) -> dict[str, Any]:
+    """Read the attributes that a result is made with, but for its folder."""
     return {
-        name: [_LISTS[name](**one) for one in document[name]] if name in _LISTS else document[name] for name in names
+        name: [_LISTS[name](**one) for one in document[name]] if name in _LISTS else document[name]
+        for name in attrs.fields_dict(result)
+        if name in result._in_json and name != "save_dir"
     }

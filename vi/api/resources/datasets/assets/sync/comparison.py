@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
 
 import attrs
 
@@ -79,9 +78,7 @@ class VerifyResult(Report):
             notes=[*notes, *noted(self.notes)],
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as JSON-ready data."""
-        return {"ok": self.ok, **attrs.asdict(self)}
+    _in_json = ("ok", "matching", "uncompared", "different", "only_local", "only_remote", "failures", "notes")
 
 
 class Comparison:

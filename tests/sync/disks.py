@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from vi._transfer import open_folder
 from vi._transfer.names import key_of
 
 _ONE = (
@@ -30,6 +31,7 @@ _ONE = (
     "utime",
 )
 _TWO = ("rename", "replace", "link")
+_FOLDERS = ("src_dir_fd", "dst_dir_fd")
 _MAKES = ("open", "mkdir", *_TWO)
 
 
@@ -41,11 +43,13 @@ class OtherDisk:
 
     def __init__(self, root: str, form: str | None, *, windows: bool) -> None:
         self.root, self.form, self.windows = root, form, windows
-        self._lstat = os.lstat
+        self._lstat, self._readlink = os.lstat, os.readlink
         self._known: dict[str, dict[str, str]] = {}
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Take the place of the system's calls."""
+        if self.windows:  # which opens nothing relative to a folder
+            patch.setattr(open_folder, "RELATIVE", False)
         for name in (*_ONE, *_TWO):
             patch.setattr(os, name, self._wrapped(name, getattr(os, name)))
         for module in (builtins, io):
@@ -55,13 +59,19 @@ class OtherDisk:
         count = 2 if name in _TWO else 1
 
         def wrapper(*arguments: Any, **options: Any) -> Any:
-            if "dir_fd" in options and options["dir_fd"] is not None:
-                return call(*arguments, **options)
+            folders = [options.pop(option, None) for option in (_FOLDERS if count == 2 else ("dir_fd",))]
             makes = name in _MAKES and not (name == "open" and not arguments[1] & os.O_CREAT)
-            given = [self.real(one, makes=makes and at == count - 1) for at, one in enumerate(arguments[:count])]
+            given = [
+                self.real(self._whole(one, folders[at]), makes=makes and at == count - 1)
+                for at, one in enumerate(arguments[:count])
+            ]
             return call(*given, *arguments[count:], **options)
 
         return wrapper
+
+    def _whole(self, path: Any, folder: int | None) -> Any:
+        """Return the path of a name that is given relative to an open folder."""
+        return path if folder is None else f"{self._readlink(f'/proc/self/fd/{folder}')}/{os.fspath(path)}"
 
     def real(self, path: Any, *, makes: bool = False) -> Any:
         """Return the path that is really there, or under which something is really made."""

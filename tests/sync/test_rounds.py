@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 import vi
 from tests.support.counting_service import CountingService
@@ -29,14 +31,17 @@ ODD = (
 )  # fmt: skip
 
 
+LETTERS = ["a", "A", "b", "B", "\u00e9", "e\u0301", "\u00c9", "\u00df", "ss", "/", "/", ":", "?", "\\", " ", ".", "%", "{41}",
+           "%{41}", "%{+}", "\u3042", "\n", "con", "~", "_", "-", "\U0001f600", "x" * 60]  # fmt: skip
+ENDS = (".png", ".PNG")
+
+
 def random_names(count: int, seed: int) -> list[str]:
     """Names of all that is odd, many of which some file system takes for one."""
     chance = random.Random(seed)
-    letters = ["a", "A", "b", "B", "\u00e9", "e\u0301", "\u00c9", "\u00df", "ss", "/", "/", ":", "?", "\\", " ", ".", "%", "{41}",
-               "%{41}", "%{+}", "\u3042", "\n", "con", "~", "_", "-", "\U0001f600", "x" * 60]  # fmt: skip
     names = dict.fromkeys(ODD)
     while len(names) < count:
-        name = "".join(chance.choice(letters) for _ in range(chance.randint(1, 9))) + chance.choice((".png", ".PNG"))
+        name = "".join(chance.choice(LETTERS) for _ in range(chance.randint(1, 9))) + chance.choice(ENDS)
         if len(name) <= 300:
             names[name] = None
     return list(names)[:count]
@@ -219,3 +224,32 @@ def test_saved_plans_of_odd_names_do_what_they_say_on_every_disk(
             path.unlink()
         assert carry_out("up") == {"delete_asset": len(gone)}
         assert set(held_by(client, dataset)) == set(names[20:]) - gone
+
+
+any_name = st.sampled_from(ODD) | st.builds(
+    "{}{}".format, st.lists(st.sampled_from(LETTERS), min_size=1, max_size=6).map("".join), st.sampled_from(ENDS)
+)
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(names=st.lists(any_name, min_size=2, max_size=10, unique=True), disk=st.sampled_from(list(DISKS)))
+@example(names=["a.png", "A.png", "A/a.png", "\u00e9/a.png", "e\u0301/A.PNG"], disk="folding, NFD")
+@example(names=["con.png", "a:b.png", "end. /x.png", "B.png", "b.PNG"], disk="windows")
+def test_a_saved_plan_of_any_names_is_carried_out_on_any_disk(
+    client: vi.Client, tmp_path_factory: pytest.TempPathFactory, names: list[str], disk: str
+) -> None:
+    place = tmp_path_factory.mktemp("disk")
+    (folder := place / "copy").mkdir()
+    dataset = client.datasets.create(name="any").dataset_id
+    items = [(name, image(number)) for number, name in enumerate(names)]
+    client.assets.upload(dataset, items, names="relative", show_progress=False)
+    with pytest.MonkeyPatch.context() as patch:
+        if (other := DISKS[disk](folder)) is not None:
+            other.install(patch)
+        plan = client.assets.sync(dataset, folder, "down", dry_run=True, show_progress=False).plan
+        assert plan is not None
+        plan.save(place / "plan.jsonl")
+        assert client.assets.apply(TransferPlan.load(place / "plan.jsonl"), show_progress=False).ok
+        check_round(client, dataset, folder, len(names))
+    stored = {path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert stored == {contents for _, contents in items}

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from .._disk import write_private
 from .._event_loop import loop_factory
+from .._memory import reuse_freed_memory
 from .._optional import prefer
 from .._paths import as_path
 from ..config import is_loopback
@@ -40,6 +41,7 @@ def run(
     same user reads its memory or environment, where the system can prevent it.
     """
     hide_memory()
+    reuse_freed_memory()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_run(data, host, port, env_file, ready, config))
     return 0

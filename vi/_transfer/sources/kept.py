@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from ..._memory import reuse_freed_memory
 from .local import CHUNK, PathSource
 from .remote import COPIED_BYTES, COPIES, RemoteSource
 
@@ -65,6 +66,7 @@ class Keeping:
     """How much is kept for one upload; for its event loop alone."""
 
     def __init__(self) -> None:
+        reuse_freed_memory()
         self._left = LIMIT
         self._freed = asyncio.Event()
 

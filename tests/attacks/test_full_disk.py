@@ -108,7 +108,7 @@ def test_A13_the_reserve_counts_what_is_on_its_way(tmp_path: Path) -> None:
     with room.taking(left - (left >> 2)) as taking:
         with pytest.raises(OSError, match="No space"):
             room.require(left >> 1)
-        taking.written = taking.size
+        taking.wrote(taking.size)
         room.require(left >> 1)
     room.require(left >> 1)
 

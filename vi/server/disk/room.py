@@ -35,15 +35,17 @@ def is_full(error: BaseException) -> bool:
 
 @attrs.define(eq=False)
 class Taking:
-    """Bytes on their way to the disk."""
+    """Bytes on their way to the disk, counted in *room* until the disk counts them."""
 
     size: int
-    written: int = 0
-    """How many of them are already counted by the disk."""
+    _room: Room
+    _left: int = 0
 
-    @property
-    def left(self) -> int:
-        return max(0, self.size - self.written)
+    def wrote(self, size: int) -> None:
+        """Say that the disk counts the first *size* bytes by now."""
+        left = max(0, self.size - size)
+        self._room.on_way += left - self._left
+        self._left = left
 
 
 class Room:
@@ -53,7 +55,8 @@ class Room:
         self._root = root
         self._path = root / "ballast"
         self._lock = threading.Lock()
-        self._taken: set[Taking] = set()
+        self.on_way = 0
+        """Bytes that the disk does not count yet; changed by the event loop alone."""
         total = shutil.disk_usage(root).total
         self.reserve: int = min(_RESERVE, total // _RESERVE_SHARE)
         self._ballast = min(_BALLAST, total // _BALLAST_SHARE)
@@ -62,7 +65,7 @@ class Room:
     @property
     def free(self) -> int:
         """Free bytes, less those on their way to the disk."""
-        return shutil.disk_usage(self._root).free - sum(taking.left for taking in tuple(self._taken))
+        return shutil.disk_usage(self._root).free - self.on_way
 
     def require(self, size: int = 0) -> None:
         """Raise `OSError` (ENOSPC) if *size* more bytes would not leave the reserve free."""
@@ -74,12 +77,12 @@ class Room:
     def taking(self, size: int) -> Iterator[Taking]:
         """Reserve space for *size* bytes; raises `OSError` (ENOSPC) if the reserve would not stay free."""
         self.require(size)
-        taking = Taking(size)
-        self._taken.add(taking)
+        taking = Taking(size, self)
+        taking.wrote(0)
         try:
             yield taking
         finally:
-            self._taken.discard(taking)
+            taking.wrote(size)
 
     def prepare(self) -> None:
         """At a start: make the ballast, or remove it if the start needs its space. Blocking."""

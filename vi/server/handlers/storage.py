@@ -74,7 +74,7 @@ async def _receive(
     try:
         async for piece in pieces(request, limit, context.config):
             await staged.write(piece)
-            taking.written = staged.size
+            taking.wrote(staged.size)
         await staged.finish()
         return await context.blobs.adopt(staged, session), staged.size, staged.crc32c
     except BaseException:
@@ -96,7 +96,7 @@ async def put_part(request: web.Request) -> web.Response:
         with context.room.taking(size) as taking:
             async for piece in pieces(request, size, context.config):
                 await staged.write(piece)
-                taking.written = staged.size
+                taking.wrote(staged.size)
             await staged.finish()  # before its size is read: the last piece may still be being written
         if staged.size != size:
             raise ApiError(400, f"Part {number} must be {size} bytes, not {staged.size}")

@@ -32,9 +32,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     parser = options.add_verb(
         verbs, "whoami", "show the organization, the service, and where each setting came from", "  vi-sdk whoami\n"
     )
-    options.add_output(parser, ids="id of the organization only")
-    options.add_connection(parser)
-    parser.set_defaults(run=whoami)
+    options.finish(parser, whoami, ids="id of the organization only")
 
 
 def login(given: argparse.Namespace) -> int:

@@ -80,11 +80,11 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
     parser.add_argument("--desc", action="store_true", help="sort in descending order")
     parser.add_argument("--limit", type=options.count, metavar="N", help="take at most N")
     options.add_selection(parser)
-    _finish(parser, ls)
+    options.finish(parser, ls)
 
     parser = _verb(group, "show", "show assets", '  vi-sdk assets show "$DATASET" $ASSET\n')
     parser.add_argument("assets", nargs="+", metavar="ASSET", help="id of an asset")
-    _finish(parser, show)
+    options.finish(parser, show)
 
     parser = _verb(
         group,
@@ -93,7 +93,7 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
         '  vi-sdk assets count "$DATASET"\n  vi-sdk assets count "$DATASET" --query \'camera == "north"\'\n',
     )
     options.add_selection(parser)
-    _finish(parser, count, ids=None)
+    options.finish(parser, count, ids=None)
 
     parser = _verb(
         group,
@@ -106,7 +106,7 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
     parser.add_argument("names", nargs="+", metavar="NEW_NAME", help="id of the asset, and its new name")
     parser.add_argument("--filename", metavar="OLD_NAME", help="find the asset by its name instead of its id")
     parser.add_argument("--dry-run", action="store_true", help="show the asset, and rename nothing")
-    _finish(parser, rename)
+    options.finish(parser, rename)
 
     parser = _verb(
         group,
@@ -125,7 +125,7 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
     parser.add_argument("--dry-run", action="store_true", help="count what would change, and change nothing")
     options.add_unmatched(parser)
     parser.add_argument("--timeout", type=options.seconds, metavar="SECONDS", help="cancel after this time")
-    _finish(parser, set_metadata, ids="names of the table that no asset has")
+    options.finish(parser, set_metadata, ids="names of the table that no asset has")
 
     parser = _verb(
         group,
@@ -141,7 +141,7 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
     parser.add_argument("--timeout", type=options.seconds, metavar="SECONDS", help="give up waiting after this time")
     options.add_selection(parser)
     options.add_consent(parser)
-    _finish(parser, rm)
+    options.finish(parser, rm)
 
     parser = _verb(
         group,
@@ -153,19 +153,13 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
     )
     parser.add_argument("sessions", nargs="+", metavar="SESSION", help="id of an upload session")
     parser.add_argument("--timeout", type=options.seconds, metavar="SECONDS", help="stop waiting after this time")
-    _finish(parser, wait)
+    options.finish(parser, wait)
 
 
 def _verb(group: options.Verbs[options.VerbParser], name: str, about: str, example: str) -> options.VerbParser:
     parser = options.add_verb(group, name, about, example)
     options.add_dataset(parser)
     return parser
-
-
-def _finish(parser: options.VerbParser, run: Any, *, ids: str | None = "ids only") -> None:
-    options.add_output(parser, ids=ids)
-    options.add_connection(parser)
-    parser.set_defaults(run=run)
 
 
 def ls(given: argparse.Namespace) -> int:

@@ -51,9 +51,7 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
     options.add_metadata(parser)
     options.add_retention(parser)
     plans.add_to(parser)
-    options.add_output(parser, ids="print only failures")
-    options.add_connection(parser)
-    parser.set_defaults(run=sync)
+    options.finish(parser, sync, ids="print only failures")
 
     parser = options.add_verb(
         group,
@@ -67,9 +65,7 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
     parser.add_argument("--timeout", type=options.seconds, metavar="SECONDS", help="cancel after this time")
     options.add_patterns(parser)
     options.add_naming(parser)
-    options.add_output(parser, ids="print nothing; the exit code tells")
-    options.add_connection(parser)
-    parser.set_defaults(run=verify)
+    options.finish(parser, verify, ids="print nothing; the exit code tells")
 
     parser = options.add_verb(
         group,
@@ -93,9 +89,7 @@ def add_to(group: options.Verbs[options.VerbParser]) -> None:
     options.add_patterns(parser)
     options.add_naming(parser)
     options.add_retention(parser)
-    options.add_output(parser, ids="print only failures")
-    options.add_connection(parser)
-    parser.set_defaults(run=watch)
+    options.finish(parser, watch, ids="print only failures")
 
 
 def watch(given: argparse.Namespace) -> int:

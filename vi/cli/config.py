@@ -37,14 +37,11 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     parser = options.add_verb(
         group, "show", "show the settings in use and where each came from, without the key", "  vi-sdk config show\n"
     )
-    options.add_output(parser, ids=None)
-    options.add_connection(parser)
-    parser.set_defaults(run=show)
+    options.finish(parser, show, ids=None)
 
     parser = options.add_verb(group, "profiles", "list the profiles, without keys", "  vi-sdk config profiles\n")
     parser.add_argument("--config", metavar="FILE", help="settings file to use")
-    options.add_output(parser, ids="names only")
-    parser.set_defaults(run=profiles)
+    options.finish(parser, profiles, ids="names only", connects=False)
 
 
 def path(given: argparse.Namespace) -> int:

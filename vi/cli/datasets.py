@@ -38,7 +38,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
 
     parser = options.add_verb(group, "ls", "list the datasets", "  vi-sdk datasets ls\n  vi-sdk datasets ls --json\n")
     parser.add_argument("--limit", type=options.count, metavar="N", help="take at most N")
-    _finish(parser, ls)
+    options.finish(parser, ls)
 
     parser = options.add_verb(
         group,
@@ -59,11 +59,11 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     parser.add_argument(
         "--metadata", action="append", default=[], type=options.pair, metavar="KEY=VALUE", help="attribute; repeatable"
     )
-    _finish(parser, create)
+    options.finish(parser, create)
 
     parser = options.add_verb(group, "show", "show datasets", '  vi-sdk datasets show "$DATASET"\n')
     options.add_dataset(parser, several=True)
-    _finish(parser, show)
+    options.finish(parser, show)
 
     parser = options.add_verb(
         group,
@@ -74,13 +74,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     options.add_dataset(parser, several=True)
     parser.add_argument("--missing-ok", action="store_true", help="ignore datasets that do not exist")
     options.add_consent(parser)
-    _finish(parser, rm)
-
-
-def _finish(parser: options.VerbParser, run: Any) -> None:
-    options.add_output(parser)
-    options.add_connection(parser)
-    parser.set_defaults(run=run)
+    options.finish(parser, rm)
 
 
 def ls(given: argparse.Namespace) -> int:

@@ -34,10 +34,8 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
         "  vi-sdk doctor\n  vi-sdk doctor --contract\n",
         description="Check what transfers depend on, and say what to do; exit code 1 if anything fails.",
     )
-    options.add_output(parser, ids="failures only")
     contract.add_to(parser)
-    options.add_connection(parser)
-    parser.set_defaults(run=run)
+    options.finish(parser, run, ids="failures only")
 
 
 def run(given: argparse.Namespace) -> int:

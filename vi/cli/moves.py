@@ -54,9 +54,7 @@ def _add_upload(group: options.Verbs[options.VerbParser]) -> None:
     )
     options.add_metadata(parser)
     plans.add_to(parser)
-    options.add_output(parser, ids="ids of the upload sessions only")
-    options.add_connection(parser)
-    parser.set_defaults(run=upload)
+    options.finish(parser, upload, ids="ids of the upload sessions only")
 
 
 def _add_download(group: options.Verbs[options.VerbParser]) -> None:
@@ -78,9 +76,7 @@ def _add_download(group: options.Verbs[options.VerbParser]) -> None:
     options.add_selection(parser)
     options.add_patterns(parser)
     plans.add_to(parser)
-    options.add_output(parser, ids="print only failures")
-    options.add_connection(parser)
-    parser.set_defaults(run=download)
+    options.finish(parser, download, ids="print only failures")
 
 
 def expand_patterns(paths: Sequence[str], *, system: str = sys.platform) -> list[str]:

@@ -48,6 +48,8 @@ _ID = re.compile("[0-9a-f_-]{20,}")
 SIMILAR = 0.7
 """How alike two words must be, of 1, for one to be offered for the other."""
 
+Run = Callable[[argparse.Namespace], int]
+
 Verbs = argparse._SubParsersAction  # the type of what `add_subparsers` returns has no public name
 
 
@@ -212,14 +214,17 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_output(parser: argparse.ArgumentParser, *, ids: str | None = "ids only") -> None:
-    """Add how to print; *ids* says what ``--quiet`` leaves."""
+def finish(parser: VerbParser, run: Run, *, ids: str | None = "ids only", connects: bool = True) -> None:
+    """Let a verb call *run*; add how to print, where *ids* says what ``--quiet`` leaves, and where the service is."""
+    parser.set_defaults(run=run)
     group = parser.add_argument_group("output").add_mutually_exclusive_group()
     group.add_argument("--json", action="store_true", help="JSON, one line for each item of a list")
     if ids is not None:
         group.add_argument("--quiet", "-q", action="store_true", help=ids)
     else:
         parser.set_defaults(quiet=False)
+    if connects:
+        add_connection(parser)
 
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
@@ -411,15 +416,11 @@ def tell_of_silence(client: Client) -> None:
         else:
             return
         stop()
-        until = "trying again" if patience is None else f"until {_clock(patience)}"
+        end = dt.datetime.now().astimezone() + dt.timedelta(seconds=patience or 0)
+        until = "trying again" if patience is None else f"until {end:%H:%M:%S}"
         complain(f"Waiting for {place} ({reason}), {until}. Ctrl+C stops; --no-retry fails at once.")
 
     stop = client.hooks.add(hear)
-
-
-def _clock(seconds: float) -> str:
-    """Return the time of day *seconds* from now."""
-    return (dt.datetime.now().astimezone() + dt.timedelta(seconds=seconds)).strftime("%H:%M:%S")
 
 
 def selection(given: argparse.Namespace) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from .refusals import in_words_of_the_command_line
 
 if TYPE_CHECKING:
     from .._show.sheet import Sheet, Table
+    from ..api.display import Report
     from ..api.resources.datasets.assets.results import FileFailure
 
 T = TypeVar("T")
@@ -111,6 +112,15 @@ def tell_counts(given: argparse.Namespace, sheet: Sheet, notes: Iterable[str] = 
     complain(printable(sheet.headline))
     for note in notes:
         complain(printable(f"  {in_words_of_the_command_line(note)}"))
+
+
+def tell_result(given: argparse.Namespace, result: Report) -> None:
+    """Print a result as JSON, or say on stderr what it comes to and, by name, what did not go as asked."""
+    if given.json:
+        show_document(result.to_dict())
+    sheet = result._sheet()
+    tell_counts(given, sheet, sheet.notes)
+    tell_details(sheet.details)
 
 
 def tell_notes(notes: Sequence[str]) -> None:

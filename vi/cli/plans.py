@@ -14,7 +14,7 @@ from .._show.text import printable
 from .._show.units import several
 from ..errors import ViOperationError
 from . import exits, options, output, refusals
-from .output import Columns, show_document, show_items
+from .output import Columns, show_items
 
 if TYPE_CHECKING:
     from ..api.resources.datasets.assets.plans import TransferPlan
@@ -145,11 +145,7 @@ def _question(plan: TransferPlan) -> str:
 
 def tell(given: argparse.Namespace, result: SyncResult) -> int:
     """Report what became of a plan."""
-    if given.json:
-        show_document(result.to_dict())
-    sheet = result._sheet()
-    output.tell_counts(given, sheet, sheet.notes)
-    output.tell_details(sheet.details)
+    output.tell_result(given, result)
     code = exits.of_failures(result.all_failures)
     if code == exits.DONE and not result.ok:
         return exits.FAILED

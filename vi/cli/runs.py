@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from .._redact import brief
 from .._show.console import complain, say
-from .._show.text import printable
 from .._show.units import several
 from ..errors import ViOperationError
 from . import exits, options, output, refusals
 
 if TYPE_CHECKING:
-    from ..runs import ShardReport
+    from ..runs import RunStatus, ShardReport
 
 ARRAYS = ("SLURM_ARRAY_TASK_ID", "AWS_BATCH_JOB_ARRAY_INDEX", "JOB_COMPLETION_INDEX")
 """Variables in which a batch system tells a task its number."""
@@ -42,8 +41,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
         "--offset", type=index, default=0, metavar="K", help="add K to the number, for arrays that must be short"
     )
     parser.add_argument("--processes", type=options.count, metavar="N", help="carry out all shards, N at once")
-    options.add_output(parser, ids="print only failures")
-    parser.set_defaults(run=run)
+    options.finish(parser, run, ids="print only failures", connects=False)
 
     parser = options.add_verb(
         group,
@@ -56,8 +54,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
         description=f"Show how far a run is. Exit code {exits.FAILED} if a shard is left.",
     )
     _add_run(parser)
-    options.add_output(parser, ids="print only the shards that are left, such as 3,7-9")
-    parser.set_defaults(run=status)
+    options.finish(parser, status, ids="print only the shards that are left, such as 3,7-9", connects=False)
 
     parser = options.add_verb(
         group,
@@ -71,8 +68,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     )
     _add_run(parser)
     options.add_consent(parser, of_deletions=False)
-    options.add_output(parser, ids="print only failures")
-    parser.set_defaults(run=finish)
+    options.finish(parser, finish, ids="print only failures", connects=False)
 
 
 def _add_split(group: options.Verbs[options.VerbParser]) -> None:
@@ -104,9 +100,7 @@ def _add_split(group: options.Verbs[options.VerbParser]) -> None:
     options.add_naming(parser)
     options.add_metadata(parser)
     options.add_retention(parser)
-    options.add_output(parser, ids="print only the number of shards")
-    options.add_connection(parser)
-    parser.set_defaults(run=split)
+    options.finish(parser, split, ids="print only the number of shards")
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -174,11 +168,11 @@ def run(given: argparse.Namespace) -> int:
     if given.processes is not None:
         if given.shard is not None or given.offset:
             raise exits.WrongUseError("--processes carries out all shards: leave out --shard and --offset")
-        return _tell_status(given, runs.run_shards(given.folder, processes=given.processes))
+        return _tell(given, runs.run_shards(given.folder, processes=given.processes))
     number = given.shard if given.shard is not None else _number_of_task()
     if number is None:
         raise exits.WrongUseError(f"run needs --shard I, --processes N, or one of {', '.join(ARRAYS)}")
-    return _tell_report(given, runs.run_shard(given.folder, number + given.offset))
+    return _tell(given, runs.run_shard(given.folder, number + given.offset))
 
 
 def _number_of_task() -> int | None:
@@ -191,22 +185,9 @@ def _number_of_task() -> int | None:
     return None
 
 
-def _tell_report(given: argparse.Namespace, done: ShardReport) -> int:
-    if given.json:
-        output.show_document(done.to_dict())
-    sheet = done._sheet()
-    output.tell_counts(given, sheet, sheet.notes)
-    output.tell_details(sheet.details)
+def _tell(given: argparse.Namespace, done: ShardReport | RunStatus) -> int:
+    output.tell_result(given, done)
     return exits.DONE if done.ok else exits.of_failures(done.result.all_failures) or exits.FAILED
-
-
-def _tell_status(given: argparse.Namespace, found: Any) -> int:
-    if given.json:
-        output.show_document(found.to_dict())
-    sheet = found._sheet()
-    output.tell_counts(given, sheet, sheet.notes)
-    output.tell_details(sheet.details)
-    return exits.DONE if found.ok else exits.of_failures(found.result.all_failures) or exits.FAILED
 
 
 def status(given: argparse.Namespace) -> int:
@@ -214,14 +195,10 @@ def status(given: argparse.Namespace) -> int:
     from .. import runs
 
     found = runs.RunStatus.of(given.folder)
-    if given.json:
-        output.show_document(found.to_dict())
-    elif given.quiet:
+    if given.quiet:
         say(found.array)
-    sheet = found._sheet()
-    output.tell_counts(given, sheet, sheet.notes)
-    if not given.quiet:
-        output.tell_details(sheet.details)
+    else:
+        output.tell_result(given, found)
     return exits.DONE if found.ok else exits.FAILED
 
 
@@ -246,9 +223,5 @@ def finish(given: argparse.Namespace) -> int:
             complain("Nothing was deleted.")
             return exits.FAILED
     result = runs.finish(given.folder)
-    if given.json:
-        output.show_document(result.to_dict())
-    sheet = result._sheet()
-    output.tell_counts(given, sheet, map(printable, sheet.notes))
-    output.tell_details(sheet.details)
+    output.tell_result(given, result)
     return exits.DONE if result.ok else exits.of_failures(result.all_failures) or exits.FAILED

@@ -51,8 +51,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
         "  vi-sdk transfers ls\n",
         description="List unfinished uploads and downloads. Run the original command again to resume.",
     )
-    options.add_output(parser)
-    parser.set_defaults(run=ls)
+    options.finish(parser, ls, connects=False)
 
     parser = options.add_verb(
         group,
@@ -64,8 +63,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     parser.add_argument("transfers", nargs="*", metavar="TRANSFER", help="id of a transfer")
     parser.add_argument("--all", action="store_true", help="all that are not running")
     options.add_consent(parser)
-    options.add_output(parser)
-    parser.set_defaults(run=forget)
+    options.finish(parser, forget, connects=False)
 
 
 def ls(given: argparse.Namespace) -> int:

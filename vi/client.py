@@ -6,14 +6,13 @@ import os
 import ssl
 import threading
 import warnings
-from collections.abc import Coroutine, Generator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import attrs
 
+from ._closing import AsyncClosing, Closing, Opening
 from ._connections import Connections
 from ._events import Hooks
 from ._http import Http
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 C = TypeVar("C", bound="AsyncClient | Client")
 
 
-class AsyncClient:
+class AsyncClient(AsyncClosing):
     """The asynchronous client: ``client.assets``, ``client.datasets``, ``client.organizations``.
 
     Any number of tasks and event loops may share it. Connections are opened by the first request. Close it with
@@ -157,7 +156,7 @@ class AsyncClient:
         Raises:
             ViConfigurationError: The extra ``local`` is not installed, or the folder cannot be served.
         """
-        return LocalClient(data, timeouts, retries, limits)
+        return LocalClient(partial(_open_local, data, timeouts, retries, limits))
 
     @property
     def settings(self) -> Settings:
@@ -181,14 +180,6 @@ class AsyncClient:
         await self._connections.aclose()
         if self._following is not None:
             await self._following.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle only the settings: a copy opens its own connections, has no hooks, and joins a local service."""
@@ -265,50 +256,38 @@ def _follow(local_data: Path | None) -> Following | None:
     return Following(local_data)
 
 
-@attrs.define(eq=False)
-class LocalClient:
+class LocalClient(Opening[AsyncClient]):
     """An `AsyncClient` of the embedded service, to be awaited or entered."""
 
-    _data: str | os.PathLike[str]
-    _timeouts: Timeouts | None
-    _retries: RetryPolicy | int | None
-    _limits: TransferLimits | None
-    _client: AsyncClient | None = attrs.field(default=None, init=False)
 
-    def __await__(self) -> Generator[Any, Any, AsyncClient]:
-        return self._start().__await__()
+async def _open_local(
+    data: str | os.PathLike[str],
+    timeouts: Timeouts | None,
+    retries: RetryPolicy | int | None,
+    limits: TransferLimits | None,
+) -> AsyncClient:
+    from .server.following import Following
+    from .server.lifecycle import open_service
 
-    async def __aenter__(self) -> AsyncClient:
-        self._client = await self._start()
-        return self._client
-
-    async def __aexit__(self, *exc: object) -> None:
-        if self._client is not None:
-            await self._client.aclose()
-
-    async def _start(self) -> AsyncClient:
-        from .server.following import Following
-        from .server.lifecycle import open_service
-
-        service = await open_service(self._data)
-        client = AsyncClient.__new__(AsyncClient)
-        try:
-            settings = load_settings(
-                service.secret_key,
-                service.organization_id,
-                service.url,
-                timeouts=self._timeouts,
-                retries=self._retries,
-                limits=self._limits,
-            )
-            client._connect(settings, None, Following(service.data, service))
-        except ViError:
-            await service.aclose()
-            raise
-        return client
+    service = await open_service(data)
+    client = AsyncClient.__new__(AsyncClient)
+    try:
+        settings = load_settings(
+            service.secret_key,
+            service.organization_id,
+            service.url,
+            timeouts=timeouts,
+            retries=retries,
+            limits=limits,
+        )
+        client._connect(settings, None, Following(service.data, service))
+    except ViError:
+        await service.aclose()
+        raise
+    return client
 
 
-class Client:
+class Client(Closing):
     """The synchronous client: ``client.assets``, ``client.datasets``, ``client.organizations``, without ``await``.
 
     It runs an event loop in its own thread, which starts with the first call. So it works in scripts, notebooks and
@@ -423,12 +402,9 @@ class Client:
             for client in started:
                 await client.aclose()
 
-        def start() -> Coroutine[Any, Any, AsyncClient]:
-            return AsyncClient.local(data, timeouts=timeouts, retries=retries, limits=limits)._start()
-
         loop_thread = LoopThread(close, "vi-client")
         try:
-            started.append(loop_thread.run(start))
+            started.append(loop_thread.run(partial(_open_local, data, timeouts, retries, limits)))
         except BaseException:
             loop_thread.close()
             raise
@@ -449,14 +425,6 @@ class Client:
     def close(self) -> None:
         """Close connections, the loop's thread, and the service if this client runs it. Closing twice is allowed."""
         self._loop_thread.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle only the settings: a copy opens its own connections, has no hooks, and joins a local service."""

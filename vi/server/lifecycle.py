@@ -8,9 +8,9 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
+from .._closing import AsyncClosing
 from .._disk import flush_folder, open_private, write_all
 from .._optional import require
 from .._paths import as_path
@@ -42,7 +42,7 @@ def wall_clock() -> int:
     return time.time_ns() // 1_000_000
 
 
-class LocalService:
+class LocalService(AsyncClosing):
     """A service of a folder: one that this process runs (*owned*), or one that another does."""
 
     def __init__(self, url: str, identity: Identity, data: Path, running: Running | None) -> None:
@@ -84,14 +84,6 @@ class LocalService:
         running, self._running = self._running, None
         if running is not None:
             await running.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def __repr__(self) -> str:
         return f"LocalService(url={self.url!r}, organization_id={self.organization_id!r}, owned={self.owned})"

@@ -18,6 +18,7 @@ import anyio
 from ....._events import Listener, TransferProgress
 from ....._show.progress import check_listener
 from .....errors import ViOperationError
+from ....iterators import AsyncItems
 from ....pagination import Run
 
 A = TypeVar("A")
@@ -28,7 +29,7 @@ A_contra = TypeVar("A_contra", contravariant=True)
 CLEAN_UP_SECONDS = 5.0
 
 
-class TransferEvents(Generic[R]):
+class TransferEvents(AsyncItems[TransferProgress], Generic[R]):
     """A transfer and its progress: ``async with`` starts it, iterating gives `TransferProgress` until it finishes.
 
     `result` waits and returns the result of the transfer; awaiting the object itself does the same without events.
@@ -68,14 +69,6 @@ class TransferEvents(Generic[R]):
     async def _whole(self) -> R:
         async with self:
             return await self.result()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> TransferProgress:
-        if (event := await self.next()) is None:
-            raise StopAsyncIteration
-        return event
 
     async def next(self) -> TransferProgress | None:
         """Wait for the next event; None once the transfer has finished successfully."""

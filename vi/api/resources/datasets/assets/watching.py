@@ -7,10 +7,9 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import attrs
 
@@ -26,7 +25,7 @@ from ....._transfer.threads.stopping import in_thread, to_end_in_thread
 from .....codes import CUT_SHORT, TEMPORARY, FileCode
 from .....config import TransferLimits
 from .....errors import ViError, ViInvalidParameterError, ViOperationError
-from ....pagination import Run
+from ....iterators import BlockingItems, ClosingItems
 from ...deadline import deadline
 from ...shared import choose
 from . import arguments
@@ -73,7 +72,7 @@ class WatchOptions:
     move_to: Path | None
 
 
-class AssetWatch:
+class AssetWatch(ClosingItems[WatchEvent]):
     """The events of a watched folder, as an async iterator: `WatchEvent` after `WatchEvent` until `stop`.
 
     The work is done while the next event is waited for. Leaving the loop early cancels nothing that is stored; the next
@@ -100,14 +99,6 @@ class AssetWatch:
         """Finish the uploads that have started, then end the iteration. Any thread or signal handler may call it."""
         self._stop.set()
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> WatchEvent:
-        if (event := await self.next()) is None:
-            raise StopAsyncIteration
-        return event
-
     async def next(self) -> WatchEvent | None:
         """Wait for the next event; None once the watch was stopped."""
         while not self._events:
@@ -133,14 +124,6 @@ class AssetWatch:
         self._stop.set()
         if self._ticks is not None:
             await self._ticks.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def _step(self) -> None:
         if self._ticks is None:
@@ -269,40 +252,17 @@ class AssetWatch:
             self._first.discard(path)
 
 
-class BlockingAssetWatch:
+class BlockingAssetWatch(BlockingItems[WatchEvent]):
     """The events of a watched folder, as an iterator: `WatchEvent` after `WatchEvent` until `stop`.
 
     The work is done while the next event is waited for.
     """
 
-    def __init__(self, watch: AssetWatch, run: Run) -> None:
-        self._watch = watch
-        self._run = run
+    _items: AssetWatch
 
     def stop(self) -> None:
         """Finish the uploads that have started, then end the iteration. Any thread or signal handler may call it."""
-        self._watch.stop()
-
-    def __iter__(self) -> Iterator[WatchEvent]:
-        return self
-
-    def __next__(self) -> WatchEvent:
-        event: WatchEvent | None = self._run(self._watch.next)
-        if event is None:
-            raise StopIteration
-        return event
-
-    def close(self) -> None:
-        """End the watch; events that were not read are dropped. Closing twice is allowed."""
-        self._run(self._watch.aclose)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        self._items.stop()
 
 
 def watch_options(

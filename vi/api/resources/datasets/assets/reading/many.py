@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from itertools import islice
-from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import anyio
 import attrs
@@ -36,7 +35,8 @@ from ......errors import (
     ViPermissionError,
     ViTimeoutError,
 )
-from .....pagination import Page, Run
+from .....iterators import BlockingItems, ClosingItems
+from .....pagination import Page
 from ..calls import AssetCalls
 from ..download.remote_files import renew
 from ..responses import Asset
@@ -115,7 +115,7 @@ class _Entry:
     task: asyncio.Task[bytes | Failed]
 
 
-class AssetReader:
+class AssetReader(ClosingItems[tuple[Asset, bytes]]):
     """Assets and their verified bytes, ``(asset, bytes)``, in the order of the listing.
 
     Iterate it once, in one task. Left early, it asks for nothing more; `aclose` or ``async with`` also drops what is on
@@ -153,15 +153,6 @@ class AssetReader:
         """Bytes of the asset that the caller has now."""
         self._held = 0
         self.report: ReadReport = ReadReport()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> tuple[Asset, bytes]:
-        found = await self.next()
-        if found is None:
-            raise StopAsyncIteration
-        return found
 
     async def next(self) -> tuple[Asset, bytes] | None:
         """Return the next asset and its bytes, None after the last."""
@@ -215,14 +206,6 @@ class AssetReader:
         if tasks:
             with anyio.CancelScope(shield=True):
                 await asyncio.wait(tasks)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def _fill(self) -> None:
         """Start what there is room for, and ask for the next page in time."""
@@ -298,42 +281,19 @@ def _looked_at(task: asyncio.Task[Any]) -> None:
         task.exception()
 
 
-class BlockingAssetReader:
+class BlockingAssetReader(BlockingItems[tuple[Asset, bytes]]):
     """Assets and their verified bytes, ``(asset, bytes)``, in the order of the listing.
 
     Iterate it once. Left early, it asks for nothing more; `close` or ``with`` also drops what is on its way. *report*
     counts what was given and names what was skipped.
     """
 
-    def __init__(self, reader: AssetReader, run: Run) -> None:
-        self._reader = reader
-        self._run = run
+    _items: AssetReader
 
     @property
     def report(self) -> ReadReport:
         """What became of the assets so far."""
-        return self._reader.report
-
-    def __iter__(self) -> Iterator[tuple[Asset, bytes]]:
-        return self
-
-    def __next__(self) -> tuple[Asset, bytes]:
-        found: tuple[Asset, bytes] | None = self._run(self._reader.next)
-        if found is None:
-            raise StopIteration
-        return found
-
-    def close(self) -> None:
-        """Drop what is on its way; nothing more is given. Closing twice is allowed."""
-        self._run(self._reader.aclose)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        return self._items.report
 
 
 async def pages_of(assets: Iterable[Asset], calls: AssetCalls) -> AsyncIterator[Page[Asset]]:

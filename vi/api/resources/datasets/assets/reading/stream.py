@@ -9,12 +9,10 @@ from __future__ import annotations
 import contextlib
 import io
 import operator
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
 
-import attrs
-
+from ......_closing import AsyncClosing, Opening
 from ......_redact import brief
 from ......_transfer.download import RemoteFile
 from ......_transfer.outcomes import TargetGone, TransferFailed
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 
-class AssetStream:
+class AssetStream(AsyncClosing):
     """The bytes of an asset from *start* up to but excluding *end*, as an asynchronous iterator of pieces.
 
     Bytes are requested as they are read. Read whole and in order from its first byte, an asset is compared with its
@@ -139,14 +137,6 @@ class AssetStream:
         self._rest = b""
         await self._stream.aclose()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
     def __repr__(self) -> str:
         return f"AssetStream({self.asset.filename!r}, start={self.start}, end={self.end}, size={self.size})"
 
@@ -199,23 +189,8 @@ def check_range(start: int, end: int | None, size: int) -> tuple[int, int]:
     return start, end
 
 
-@attrs.define(eq=False)
-class AssetOpening:
+class AssetOpening(Opening[AssetStream]):
     """An asset about to be opened: enter it, or await it and close the stream yourself."""
-
-    _open: Callable[[], Coroutine[Any, Any, AssetStream]]
-    _stream: AssetStream | None = attrs.field(default=None, init=False)
-
-    def __await__(self) -> Generator[Any, Any, AssetStream]:
-        return self._open().__await__()
-
-    async def __aenter__(self) -> AssetStream:
-        self._stream = await self._open()
-        return self._stream
-
-    async def __aexit__(self, *exc: object) -> None:
-        if self._stream is not None:
-            await self._stream.aclose()
 
 
 class AssetFile(io.BufferedReader):

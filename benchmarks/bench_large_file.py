@@ -55,7 +55,7 @@ def one_line(answer: Answer, line: str, folder: Path, certificates: Path | None,
         curl_down = curl.down([(f"{store}/{NAME}", targets / "curl.mp4")], folder.parent, *ca)
 
         def up(run: Run) -> Cost:
-            # An object that is replaced would be there twice for a while, which memory may not bear.
+            # An object that is replaced would be there twice for a while, for which memory may not suffice.
             for path in kept.iterdir():
                 path.unlink()
             return run()

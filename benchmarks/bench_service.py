@@ -126,7 +126,7 @@ class Subject:
 
 
 def runs(subject: Subject, times: int) -> dict[str, Run]:
-    """Return the operations that both datasets bear."""
+    """Return the operations that both datasets allow."""
     plain, path = subject.plain, subject.path
     session = subject.open_one()
     asset = subject.take_ids(PAGE)[-1]  # deletes take the first ones

@@ -34,7 +34,7 @@ extensions = [
 exclude_patterns = ["_build", "examples", "**.ipynb_checkpoints"]
 default_role = "py:anywhere"
 nitpicky = True
-suppress_warnings = ["ref.python"]  # of several methods of one name the first is meant
+suppress_warnings = ["ref.python"]  # of several methods with the same name the first is meant
 # What is not ours is not looked up: the build needs no network. Type variables are documented nowhere.
 nitpick_ignore_regex = [("py:(class|data|exc|meth|func|attr)", r"(?!vi\.).*|vi\..*\.[A-Z](_co|_contra)?")]
 

@@ -161,7 +161,7 @@ def rows(packages: list[dict[str, Any]]) -> dict[str, list[str]]:
 
 
 def text(packages: list[dict[str, Any]], day: str) -> str:
-    """Return what stands in the page between the two marks."""
+    """Return the text of the page between the two marks."""
     table = rows(packages)
     ours = {canonicalize_name(one.name) for one in requirements()}
     compiled = {one["name"] for one in packages if not all(name.endswith("-any.whl") for name in file_names(one))}

@@ -1,4 +1,4 @@
-"""The one loop around a request that is repeated: whether, after how long, at whose cost, and who is told.
+"""The one loop around a request that is repeated: whether, after how long, at whose cost, and what listeners hear.
 
 `_retry` decides from what happened, `_pacing` holds the origin that asked for a wait and lowers the number of
 transfers, the budget keeps an outage from multiplying the load. API requests, uploads and downloads differ only in what

@@ -43,7 +43,7 @@ C = TypeVar("C", bound=AsyncClosing)
 
 
 class Opening(Generic[C]):
-    """What is about to be opened: to be entered, or awaited and closed by whoever awaits it."""
+    """What is about to be opened: to be entered, or awaited and then closed by the caller."""
 
     def __init__(self, open_it: Callable[[], Coroutine[Any, Any, C]]) -> None:
         self._open = open_it

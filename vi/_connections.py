@@ -4,7 +4,7 @@ A client may be used from any loop, so nothing here outlives or crosses its loop
 The storage session carries no API header, no cookie, no decompression and no ``.netrc`` password, and follows no
 redirect automatically. aiohttp's exceptions hold request headers and whole URLs, so they are read here and never
 chained. aiohttp would silently send an idempotent request a second time when its connection fails; here every attempt
-is one request on the wire, and a kept connection that has died is recognized. It would also send a session's
+is one request on the wire, and a kept connection that was closed is recognized. It would also send a session's
 own headers to a proxy, in the clear, so the key is in none of them.
 """
 
@@ -86,7 +86,7 @@ class LoopConnections:
         """Release the sockets without the loop's help.
 
         Closing one of the parent's here would take it out of the epoll set that both processes share, and the parent
-        would wait on it in vain; and a loop that has ended closes nothing. There the connector has to forget its
+        would wait for it forever; and a loop that has ended closes nothing. There the connector has to forget its
         sockets, or its finaliser tries.
         """
         for session in self._sessions:
@@ -315,7 +315,7 @@ def _os_reason(error: BaseException) -> str:
 
 
 def to_error(failure: Failure, doing: str) -> ViError:
-    """Make the error for a failure that no retry will mend."""
+    """Make the error for a failure that a retry does not help."""
     if failure.kind is FailureKind.TIMED_OUT:
         return ViTimeoutError(f"{doing} failed: {failure.reason}.")
     unknown = (
@@ -335,7 +335,7 @@ def client_is_closed() -> ViError:
 def exact_url(text: str) -> URL:
     """Return a URL exactly as it is given, but for a host in other letters, which gets its ASCII form.
 
-    Raises `ValueError` for text that is not a URL, or that could not stand in a line of HTTP. aiohttp would normalise
+    Raises `ValueError` for text that is not a URL, or that a line of HTTP cannot hold. aiohttp would normalise
     the query, and so break a signature.
     """
     if len(text) > MAX_URL or _NOT_OF_URLS.search(text) is not None:

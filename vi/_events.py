@@ -64,7 +64,7 @@ class TransferProgress:
     """How far a transfer has come. Totals are None while they are not known yet.
 
     A file is *done* once its end is known; an upload that waits has it checked by the service first. It is *sent* once
-    no byte of it has to be moved any more. *bytes_total* falls by what proves to be there already, or cannot be moved.
+    none of its bytes is left to move. *bytes_total* falls by what proves to be there already, or cannot be moved.
     *last_sent* and *last_checked* are the *seconds* at which bytes last moved and a check last ended, None before.
     """
 

@@ -37,7 +37,7 @@ MAX_VALUES = 4_000_000
 MAX_REDIRECTS = 5
 EXCERPT = 200
 SILENCE_SECONDS = 1.5
-"""After how long without an answer the listeners are told."""
+"""After how long without an answer the listeners are called."""
 
 # What the service may have done although no answer says so.
 _UNCERTAIN = frozenset({408, 500, 502, 503, 504})
@@ -318,7 +318,7 @@ class Http:
         return error
 
     def _doubt_of_endpoint(self, body: object) -> str | None:
-        """Return advice where the endpoint itself may be what is not there; None where an id is."""
+        """Return advice if the endpoint itself may be wrong; None if an id is."""
         endpoint = self.settings.endpoint
         if base := urlsplit(endpoint).path:
             return f"The path {base} of the endpoint {endpoint} may be wrong; if it is right, check the ids."

@@ -42,7 +42,7 @@ STUCK_SECONDS = 0.5
 
 
 class _Thread(threading.Thread):
-    """The thread of a client's loop, told from those that others run loops in."""
+    """The thread of a client's loop: a class of its own, because others run loops in threads too."""
 
 
 @attrs.frozen
@@ -291,7 +291,7 @@ class LoopThread:
 
 def _at_exit() -> ViError:
     return ViOperationError(
-        "The interpreter is shutting down; the client cannot be used any more.",
+        "The interpreter is shutting down; the client can no longer be used.",
         suggestion="Make the call before the program ends, or from an atexit function.",
     )
 

@@ -1,6 +1,6 @@
 """Libraries that may be missing, broken or too old: which extra brings each, and what is lost without it.
 
-`require` imports one at the moment it is needed, or raises one sentence that names it, what needs it and how to mend
+`require` imports one at the moment it is needed, or raises one sentence that names it, what needs it and how to fix
 it. `prefer` imports one that only makes things faster; what is wrong with it is logged once. Each is imported nowhere
 else, so a library that raises at its import, whatever it raises, costs only what needs it.
 """
@@ -65,7 +65,7 @@ _BY_MODULE = {library.module: library for library in LIBRARIES}
 
 @attrs.frozen
 class Fault:
-    """What is wrong with a library, said after its name, and how to mend it."""
+    """What is wrong with a library, said after its name, and how to fix it."""
 
     what: str
     advice: str

@@ -2,7 +2,7 @@
 
 aiohttp silently sends an idempotent request a second time when its connection fails, on a new connection and unseen
 by the caller; `one_attempt` ends that, so that an attempt is one request on the wire. `KeptConnector` knows whether a
-request went out on a connection kept from an earlier one: such a connection may have died since, and that is not a
+request went out on a connection kept from an earlier one: such a connection may be closed by now, and that is not a
 failure of the service. Names are looked up in daemon threads: a resolver that hangs holds up neither a request beyond
 its time nor the end of the program.
 """
@@ -44,7 +44,7 @@ class Watch(Protocol):
 
 
 watch: ContextVar[Watch | None] = ContextVar("vi_watch", default=None)
-"""Is told once the next request of this task has a connection: waiting for one is not the transfer's slowness."""
+"""Called once the next request of this task has a connection: the wait for one does not count as slowness."""
 
 
 class ConnectionLost(aiohttp.ClientError):
@@ -148,7 +148,7 @@ def nearness(address: str) -> Nearness:
 
 
 class Reach:
-    """Which addresses a transfer may have: those of the internet, and those that are no nearer than the service's own.
+    """Which addresses a transfer may have: those of the internet, and those no nearer than the service's own.
 
     How near the service is, is known from the addresses to which its connections went, the farthest of them; what a
     name of its own choosing resolves to proves nothing.

@@ -51,7 +51,7 @@ def read_page(body: bytes, cls: type[T]) -> DecodedPage[T] | None:
 
 
 def loads(body: bytes, parse_constant: Callable[[str], Any]) -> Any:
-    """Read JSON of any shape; what is not JSON raises what the standard library raises."""
+    """Read JSON of any shape; other text raises what the standard library raises."""
     if msgspec is not None:
         try:
             return msgspec.json.decode(body)

@@ -150,7 +150,7 @@ async def cancelled_on_disconnect(request: Request) -> AsyncIterator[None]:
 
 
 class _Messages:
-    """The one reader of a request's messages: the body goes to whoever asks for it, the disconnect to the watcher."""
+    """The one reader of a request's messages: the body goes to the endpoint, the disconnect to the watcher."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -223,7 +223,7 @@ async def asset_response(
     attachment of ``application/octet-stream``, since whoever chose its type could run a page of theirs in your origin.
 
     ``HEAD``, ``Range`` of one range with ``If-Range``, ``If-Match`` and ``If-None-Match`` are honoured. The digest is
-    checked on the way: a damaged asset breaks the connection off before it is complete.
+    checked on the way: if the asset is damaged, the connection is closed before the answer is complete.
     """
     stream = await client.assets.open(dataset_id, asset_id)
     shown = may_be_inline(stream.content_type)
@@ -248,7 +248,7 @@ async def asset_response(
     headers["Content-Length"] = str(stream.end - stream.start)
     if request.method == "HEAD":
         return Response(status_code=chosen.status, headers=headers, media_type=content_type)
-    # Asked for here, so that what the storage refuses is told by a status, not by an answer that breaks off.
+    # Asked for here, so that a refusal of the storage becomes a status, not a truncated answer.
     first = await stream.read_some(FIRST_PIECE)
     return _Streamed(
         _pieces(first, stream),

@@ -94,7 +94,7 @@ sys.modules["kept"] = Late(client)
     ended = program(code)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == (
-        "at exit: exit\nlate: The interpreter is shutting down; the client cannot be used any more.\n"
+        "at exit: exit\nlate: The interpreter is shutting down; the client can no longer be used.\n"
     )
 
 

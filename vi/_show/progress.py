@@ -77,7 +77,7 @@ class Bar(Ticks):
             return
         try:
             self._draw(progress)
-        except Exception as error:  # noqa: BLE001 - a TQDM_* variable, or what stands in for a stream
+        except Exception as error:  # noqa: BLE001 - a TQDM_* variable, or a replaced stream
             self._broken = True
             if self._bar is not None:
                 self._bar.disable = True  # or it is drawn once more when it is collected

@@ -105,7 +105,7 @@ def portion(progress: TransferProgress) -> float | None:
     if progress.files_total is None:
         return None
     settled = progress.files_done / progress.files_total if progress.files_total else 1.0
-    if settled >= 1 or not progress.bytes_total:  # what is there already moves no bytes
+    if settled >= 1 or not progress.bytes_total:  # an existing file moves no bytes
         return min(1.0, settled)
     return min(1.0, settled / 2 + progress.bytes_done / progress.bytes_total / 2)
 

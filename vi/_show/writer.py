@@ -1,8 +1,8 @@
 """The one way to the terminal. Output is decoration: what happens to it never reaches the work.
 
 A standard stream may be closed, None, an object with ``write`` alone, a full disk, a pipe without a reader, or a pipe
-whose reader does not read. Nothing here raises, and nothing waits for a reader longer than it is told to. What a stream
-has not taken is dropped from its buffer as well, or the interpreter would fail on it once more at exit.
+whose reader does not read. Nothing here raises, and nothing waits for a reader longer than the given time. What a
+stream has not taken is dropped from its buffer as well, or the interpreter would fail on it once more at exit.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ def is_terminal(stream: Any) -> bool:
     """Tell whether *stream* is a terminal; what cannot say is none."""
     try:
         return bool(stream.isatty())
-    except Exception:  # noqa: BLE001 - whatever stands in for a stream
+    except Exception:  # noqa: BLE001 - a replaced stream may raise anything
         return False
 
 
 def size_of(stream: Any) -> tuple[int, int]:
     """Return columns and lines of a terminal, 0 where it does not say; what is none has no size."""
-    with contextlib.suppress(Exception):  # what stands in for a stream may have no descriptor
+    with contextlib.suppress(Exception):  # a replaced stream may have no descriptor
         if is_terminal(stream):
             size = os.get_terminal_size(stream.fileno())
             return size.columns, size.lines

@@ -91,7 +91,7 @@ async def fetch(
     moved: Callable[[int], None],
     parts: PartJournal,
 ) -> None:
-    """Bring an object to *target*; *moved* is told the bytes of each range of a large one.
+    """Bring an object to *target*; *moved* is called with the bytes of each range of a large one.
 
     Raises `TransferFailed`, `TargetGone`, or the `OSError` of the disk; `FileExistsError` when the name was taken
     during the download and *replace* is false.

@@ -264,7 +264,7 @@ class LocalNames:
                 self._folders[path] = _part(part, self._rules, folded=path in self._parts, dotted=True)
 
     def _keep_apart(self, above: str, below: str, files: set[str], folders: set[str], there: Collection[str]) -> None:
-        """Keep the paths of names that were written out because of others, which may be gone from the dataset since."""
+        """Keep the paths of names that were written out because of others, which may have left the dataset since."""
         if not there:
             return
         listed = set(there)
@@ -339,7 +339,7 @@ class LocalNames:
     def choose(self, name: str, asset_id: str, there: Callable[[str], bool] = lambda path: False) -> str:
         """Return the path for an asset to be written: where it is *there* already, else the usual one.
 
-        A service that lists two assets of one name gets two paths: the second has the asset's id in it.
+        Two assets with the same name get two paths: the second has the asset's id in it.
         """
         path = self.path(name)
         if not there(path):

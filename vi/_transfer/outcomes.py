@@ -25,7 +25,7 @@ class TransferSignal(Exception):
 
 
 class TransferFailed(TransferSignal):
-    """A transfer that no retry will mend."""
+    """A transfer that a retry does not help."""
 
     def __init__(self, code: str, message: str, attempts: int = 0) -> None:
         super().__init__(message)

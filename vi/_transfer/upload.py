@@ -118,7 +118,7 @@ async def send_parts(
     moved: Callable[[int], None],
     done: Mapping[int, int] | None = None,
 ) -> None:
-    """Send a file in parts, several at once, each read at its offset; *moved* is told the bytes of each.
+    """Send a file in parts, several at once, each read at its offset; *moved* is called with the bytes of each.
 
     *done* holds the CRC32C of parts that the service has from an earlier run. The parts are dropped when the file turns
     out not to be storable; they are kept if the run is only cut short, so that a later one can resume.

@@ -200,7 +200,7 @@ class PaginatedResponse(Page[T]):
     def pages(self) -> Iterator[Page[T]]:
         """Iterate over every page, in order, this one included.
 
-        A page that was pickled has no client any more: more pages than itself raise `ViOperationError`.
+        A page that was pickled has no client: asking for further pages raises `ViOperationError`.
         """
         if self.next_page is None:
             yield self

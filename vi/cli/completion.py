@@ -90,7 +90,7 @@ def _annotate(parser: argparse.ArgumentParser) -> None:
 
 
 def dataset_names() -> list[str]:
-    """Return the names of datasets as commands take them: the id where several have one name."""
+    """Return the names of datasets as commands take them: the id where several have the same name."""
     import vi
 
     from ..api.types import MAX_PAGE_SIZE

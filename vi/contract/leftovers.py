@@ -43,7 +43,7 @@ class Note:
 
 
 async def remove_leftovers(probe: Probe) -> int:
-    """Remove the datasets of runs that died, and return how many there were."""
+    """Remove the datasets of checks that were killed, and return how many there were."""
     removed = 0
     for path in sorted(_folder().glob("contract.*.jsonl")):
         descriptor = locked_lines.lock(path)

@@ -60,7 +60,7 @@ class Reply:
 
 
 def dig(document: Any, *path: str) -> Any:
-    """Return what stands at a path of fields; None where there is nothing."""
+    """Return the value at a path of fields; None if there is none."""
     for name in path:
         document = document.get(name) if isinstance(document, dict) else None
     return document

@@ -301,7 +301,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "scalar": (str, int, float, bool),
 }
 _MOST = 50
-"""How many differences of one answer are told; a listing of other documents has the same ones a thousand times."""
+"""How many differences of one answer are reported; a listing of other documents has the same ones a thousand times."""
 
 
 def differences(value: object, shape: Shape) -> list[Difference]:

@@ -384,7 +384,7 @@ def _failures(session: Reply) -> dict[str, Any]:
 
 
 def refused() -> list[Picture]:
-    """Return the files that must end with a code: text, an image that is cut short, and one without its pixels."""
+    """Return the files that must end with a code: text, a truncated image, and one without its pixels."""
     whole = png(9, side=48)
     return [
         Picture("not-an-image.png", b"plain text\n" * 20),

@@ -1,4 +1,4 @@
-"""Which sessions somebody waits for, so that whoever looks for what they have received does it now."""
+"""Which sessions a client waits for, so that their received objects are looked for at once."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ class Keys:
     def expect(self, identity: Identity, now: int) -> bool:
         """Go by *identity*, but accept its new signing key only, for other processes may not have seen it yet.
 
-        True if that is so and `use` is to follow; the old key signs until then, unless it is not accepted any more.
+        True if that is so and `use` is to follow; the old key signs until then, unless it is no longer accepted.
         """
         old, new = self.signer.key, bytes.fromhex(identity.signing_key)
         self.use(identity)

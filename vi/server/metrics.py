@@ -80,7 +80,7 @@ class Metrics:
         return count
 
     async def get(self, request: web.Request) -> web.Response:
-        """Answer with all metrics in the text format, to whoever has a key of the service."""
+        """Answer with all metrics in the text format, to anyone with a key of the service."""
         context = request.app[CONTEXT]
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or context.keys.access(key.strip()) is None:

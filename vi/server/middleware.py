@@ -40,7 +40,7 @@ TRACE_HEADER = "x-cloud-trace-context"
 _ADDITIONS = ", ".join((SET_METADATA, UPLOAD_GROUPS, SESSION_WAIT, LOOKUP))
 
 _AFTER_OUTAGE = {"Retry-After": "5"}
-"""The service has waited itself before it says so: sooner is no use, and clients have few attempts."""
+"""The service has waited itself before it says so: an earlier attempt would fail too, and clients have few."""
 
 
 async def add_trace(request: web.Request, response: web.StreamResponse) -> None:

@@ -63,7 +63,7 @@ class DirectStore(Protocol):
         ...
 
     async def keep(self, session: str, received: Received) -> str | None:
-        """Make an object of what was sent and return its id; None when it is not there any more, or was replaced."""
+        """Make an object of what was sent and return its id; None if it is gone or was replaced."""
         ...
 
     async def forget(self, received: Sequence[Received]) -> None:

@@ -119,7 +119,7 @@ class Running:
             rest = parts.pop_all()
             outer = AsyncExitStack()
             if lock is not None:
-                # Last of all: whoever takes the folder next must find it at rest.
+                # Last of all: the next process of this folder must find it unused.
                 outer.callback(lock.release)
             outer.push_async_exit(rest)
             return cls(url, opened.identity, outer, app)

@@ -167,7 +167,7 @@ class KnownDigests:
                 with self._database:
                     return self._database.execute(statement, values).fetchall()
             except Exception as error:  # noqa: BLE001 - every error of SQLite means the same here
-                logger.info("Digests of unchanged files are not remembered any more: %s", error)
+                logger.info("Digests of unchanged files are no longer remembered: %s", error)
                 with contextlib.suppress(Exception):
                     self._database.close()
                 self._database = None

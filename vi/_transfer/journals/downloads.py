@@ -118,7 +118,7 @@ class PartJournal:
         """Through which everything is saved there; the journal closes it."""
         self._numbers = itertools.count()
         self._kept: dict[str, KeptPart] = {}
-        """What dead runs have left and no run has resumed, by the final name of the file."""
+        """What interrupted runs have left and no run has resumed, by the final name of the file."""
         self._begun: dict[str, KeptPart] = {}
         self._left: set[str] = set()
         """Part files that another program had open when they were to be removed: the next download does it."""
@@ -131,7 +131,7 @@ class PartJournal:
 
     @classmethod
     def open(cls, target: Path, key: JournalKey, folder: Path | None = None) -> PartJournal:
-        """Begin a journal, and take over those of dead downloads into *target*: their small parts are removed.
+        """Begin a journal, and take over those of interrupted downloads into *target*: their small parts are removed.
 
         Without a cache folder that can be written to nothing is noted: parts then have names of no known run.
         """
@@ -186,7 +186,7 @@ class PartJournal:
             locked_lines.release(descriptor)
 
     def _adopt(self, name: str, kept: KeptPart) -> bool:
-        """Give a part file of a dead run a name of this one, so that it is this run's business from here on."""
+        """Give a part file of an interrupted run a name of this run, which owns it from here on."""
         old, new = os.path.join(self._folder, name), self.path_for(str(self._folder / kept.name))  # noqa: PTH118
         try:
             found = self.folder.lstat(old)

@@ -244,7 +244,7 @@ def _begun_lines(upload: BegunMultipart) -> Iterator[dict[str, Any]]:
 
 
 def _take_over(found: Unfinished, key: JournalKey, path: Path) -> bool:
-    """Add what the journal of a dead run says; False when it is not one that we can read, and is to be left alone."""
+    """Add what the journal of an interrupted run says; False if it cannot be read, and must be left as it is."""
     dead = read_journal(path)
     if dead is None or dead.key not in (key, None):
         return False

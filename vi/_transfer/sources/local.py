@@ -189,7 +189,7 @@ class Reading:
 
     def _close(self, last: asyncio.Future[Any] | None) -> None:
         if last is not None and not last.cancelled():
-            last.exception()  # it may be that nobody waits for it any more
+            last.exception()  # the caller may be gone
         self.file.close()
 
     def read(self, count: int) -> asyncio.Future[bytes]:

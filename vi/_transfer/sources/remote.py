@@ -1,7 +1,7 @@
 """Remote files: whatever opens itself for reading, as paths of fsspec and universal_pathlib do.
 
-They are told by their shape, so nothing of those libraries is imported; only an address given as text (``s3://...``)
-needs universal_pathlib, to find out who can open it. Their calls block, so each runs in a thread.
+They are recognized by their shape, so nothing of those libraries is imported; only an address given as text
+(``s3://...``) needs universal_pathlib, to find out who can open it. Their calls block, so each runs in a thread.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ _stop: ContextVar[threading.Event | None] = ContextVar("vi_stop", default=None)
 
 
 class StoppedError(Exception):
-    """Nobody waits for this work any more."""
+    """The caller of this work is gone."""
 
 
 async def in_thread(call: Callable[[*Ts], R], *arguments: *Ts) -> R:
@@ -51,7 +51,7 @@ def _begun(call: Callable[[*Ts], R], *arguments: *Ts) -> asyncio.Future[R]:
 
 
 def still_wanted() -> None:
-    """Raise `StoppedError` in a call of `in_thread` that nobody waits for."""
+    """Raise `StoppedError` in a call of `in_thread` whose caller is gone."""
     stop = _stop.get()
     if stop is not None and stop.is_set():
         raise StoppedError

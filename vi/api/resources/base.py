@@ -112,7 +112,7 @@ def check_id(value: object, parameter: str) -> str:
 
 
 def check_pagination(pagination: object) -> None:
-    """Refuse what is not `PaginationParams`, before a request."""
+    """Refuse anything but `PaginationParams`, before a request."""
     if pagination is not None and not isinstance(pagination, PaginationParams):
         raise ViInvalidParameterError(
             f"pagination must be a PaginationParams, got {type(pagination).__name__}.", parameter="pagination"

@@ -5,7 +5,7 @@ script can read and no other site can send along. The service keeps only its dig
 `IDLE_SECONDS`, or the service ends, unless that is several processes. The cookie opens nothing but the gallery: the API
 asks for the key in its header as before, storage for a signature.
 
-A request that changes something must come from a page of this very origin, by what the browser says of it, and, once
+A request that changes something must come from a page of the same origin, by what the browser says of it, and, once
 logged in, carry a token that only such a page holds. Ports do not separate cookies, so a page of another local server
 is "same site": reading is refused to it as well, unless the user follows a link.
 """

@@ -36,7 +36,7 @@ class _Shelf:
 
 
 async def home(request: web.Request) -> web.Response:
-    """Show a page of datasets, newest first; a program is told how the service does."""
+    """Show a page of datasets, newest first; programs get the state of the service."""
     context = request.app[CONTEXT]
     if wants_json(request):
         return json_answer({"inspection": attrs.asdict(context.ingestion.inspection)})

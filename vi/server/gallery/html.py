@@ -23,7 +23,7 @@ Child = Any
 
 
 def escape(text: str) -> Markup:
-    """Return *text* as it stands in HTML, between tags or in quotes; control characters are shown as such."""
+    """Return *text* escaped for HTML, between tags or in quotes; control characters are shown as such."""
     return markupsafe.escape(text.translate(_CONTROLS).encode("utf-8", "replace").decode())
 
 

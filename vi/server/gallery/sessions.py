@@ -258,7 +258,7 @@ def _count(names: list[str]) -> Child:
 
 
 async def cancel(request: web.Request) -> web.Response:
-    """End an upload and show what came of it."""
+    """End an upload and show its result."""
     context = request.app[CONTEXT]
     await cancel_upload(context, context.dataset_name(request), request.match_info["session"])
     return web.Response(status=303, headers={"Location": path_to(SESSION, None, **request.match_info)})

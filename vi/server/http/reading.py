@@ -23,7 +23,7 @@ MAX_VALUES = 500_000
 async def body_chunks(request: web.Request, limit: int, config: ServiceConfig) -> AsyncIterator[bytes]:
     """Yield a body's bytes as they come; refuses one that is longer than *limit*, stalls, or trickles.
 
-    A body that is cut short raises instead of ending, so whoever reads to the end has the whole of it.
+    A truncated body raises instead of ending, so a reader that reaches the end has the whole body.
     """
     announced = request.content_length
     if announced is not None and announced > limit:

@@ -139,7 +139,7 @@ def hold_off(connection: sa.Connection, places: Collection[Place], until: int) -
 
 
 def ended(connection: sa.Connection, session_ids: Collection[str]) -> list[str]:
-    """Return those of *session_ids* that are not open any more."""
+    """Return those of *session_ids* that are no longer open."""
     among = ingestion_session.c.id == sa.any_(sa.literal(list(session_ids), sa.ARRAY(sa.Text)))
     open_ = sa.select(ingestion_session.c.id).where(among, ingestion_session.c.state == SessionState.OPEN)
     return list(set(session_ids) - set(connection.execute(open_).scalars()))

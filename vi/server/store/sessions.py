@@ -30,7 +30,7 @@ class Arrival:
     blob: str | None
     size: int
     crc32c: int | None
-    """None where nobody has told: such an object is never taken for one that came before."""
+    """None where it is unknown: such an object is never taken for an earlier one."""
     repeated: bool = False
     tries: int = 0
     """How often it was claimed, where several processes look at files."""

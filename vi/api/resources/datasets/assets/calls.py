@@ -150,7 +150,7 @@ class AssetCalls:
     async def open_session(self, spec: Mapping[str, Any], upload: str) -> Any:
         """Open an upload session; its document as it is, with a signed URL for each file.
 
-        A service that groups sessions is told to which *upload* this one belongs.
+        A service that groups sessions learns to which *upload* this one belongs.
         """
         headers = {_routes.UPLOAD: upload} if _routes.UPLOAD_GROUPS in self.http.additions else None
         return await self.http.document("POST", self.path(_routes.SESSIONS), body={"spec": spec}, headers=headers)

@@ -70,7 +70,7 @@ class TransferPlan(Report):
     notes: list[str] = attrs.Factory(list)
     """What is to be told beside the counts: patterns that matched nothing."""
     on_asset_overwritten: str = "RemoveLinkedResource"
-    """What happens to the annotations of assets that are replaced, unless `apply` is told otherwise."""
+    """What happens to the annotations of assets that are replaced, unless `apply` is given another value."""
 
     def __iter__(self) -> Iterator[PlannedTransfer]:
         return iter(self.entries)

@@ -1,4 +1,4 @@
-"""A download from a listing to verified files: list, name, compare with what is there, fetch, account."""
+"""A download from a listing to verified files: list, name, compare with existing files, fetch, account."""
 
 from __future__ import annotations
 

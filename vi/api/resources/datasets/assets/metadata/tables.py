@@ -115,7 +115,7 @@ def _csv(path: Path, delimiter: str, parameter: str) -> Iterator[Row]:
     columns = [cell.text if cell.quoted else cell.text.strip(" ") for cell in head]
     for column in columns:
         if not column or columns.count(column) > 1:
-            problem = f"the column {shown(column)} stands there twice" if column else "a column has no name"
+            problem = f"the column {shown(column)} occurs twice" if column else "a column has no name"
             raise ViInvalidParameterError(f"{path}, line {line}: {problem}.", parameter=parameter)
     if FILENAME not in columns:
         shown_columns = ", ".join(shown(column) for column in columns[:5])

@@ -38,7 +38,7 @@ def check(value: Any, where: str, parameter: str, *, key_word: str = "key") -> A
 
 
 def differing(wanted: AssetCustomMetadata | None, stored: Mapping[str, Any]) -> AssetCustomMetadata:
-    """Return what of *wanted* is not stored; 1 is 1.0, which not every service tells apart."""
+    """Return what of *wanted* is not stored; 1 equals 1.0, which some services do not distinguish."""
 
     def is_stored(key: str, value: Any) -> bool:
         there = stored.get(key)

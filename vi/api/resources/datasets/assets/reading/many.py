@@ -1,7 +1,7 @@
 """`client.assets.stream`: the verified bytes of many assets, in order, many in flight, in bounded memory.
 
 The listing's own URLs are used, so an asset costs one request. What is requested ahead waits in memory, bounded by
-number and by bytes; nothing more is started while nobody takes what is there.
+number and by bytes; nothing more is started until the caller takes some.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class AssetReader(ClosingItems[tuple[Asset, bytes]]):
         self._listed = False
         """Whether the last page has come."""
         self._broken: BaseException | None = None
-        """What the listing ended with; told after all that came before it."""
+        """The error that ended the listing; raised after all that was listed before it."""
         self._waiting: deque[Asset | Failed] = deque()
         self._queue: deque[_Entry | Failed] = deque()
         self._given = 0
@@ -276,7 +276,7 @@ class AssetReader(ClosingItems[tuple[Asset, bytes]]):
 
 
 def _looked_at(task: asyncio.Task[Any]) -> None:
-    """Take note of what failed, or asyncio complains of those that nobody waits for any more."""
+    """Retrieve the exception: asyncio logs those that nobody retrieves."""
     if not task.cancelled():
         task.exception()
 

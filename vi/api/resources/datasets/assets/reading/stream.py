@@ -42,8 +42,8 @@ class AssetStream(AsyncClosing):
     """The bytes of an asset from *start* up to but excluding *end*, as an asynchronous iterator of pieces.
 
     Bytes are requested as they are read. Read whole and in order from its first byte, an asset is compared with its
-    digest before the last piece is given; a damaged one is a `ViDownloadError` and never complete. Broken off, another
-    read continues where the last one ended.
+    digest before the last piece is given; a damaged one is a `ViDownloadError` and never complete. After a read
+    that failed, the next one continues where it began.
     """
 
     def __init__(self, calls: AssetCalls, storage: Storage, asset: Asset, remote: RemoteFile) -> None:

@@ -128,7 +128,7 @@ class Comparison:
 
 
 def pair(inventory: Inventory, index: RemoteIndex, folder: Path | RemoteFolder) -> None:
-    """Find the files of a folder among the assets, and refuse two of one name. Blocking."""
+    """Find the files of a folder among the assets, and refuse two with the same name. Blocking."""
     if isinstance(folder, Path):
         inventory.match(index.names, folder)
     inventory.check_names()

@@ -148,7 +148,7 @@ def _plan_deletions(plan: TransferPlan, records: dict[str, FileRecord], index: R
 
 
 def source_of(place: RemoteFolder, path: str) -> RemoteSource | None:
-    """Return the source of a planned upload; None for what is not below the folder."""
+    """Return the source of a planned upload; None if it is not below the folder."""
     below = place.below(path)
     return RemoteSource(place.file(below)) if below else None
 

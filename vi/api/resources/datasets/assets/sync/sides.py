@@ -27,7 +27,7 @@ from .remote import beside_remote, compare_remote, scan_remote
 
 
 def check_direction(direction: object, names: Naming, follow_links: bool, custom_metadata: object) -> None:
-    """Refuse what is not a direction, and what applies to uploads only."""
+    """Refuse an unknown direction, and what applies to uploads only."""
     if direction not in ("up", "down"):
         raise ViInvalidParameterError(
             f"direction must be 'up' or 'down', got {brief(direction)}.", parameter="direction"

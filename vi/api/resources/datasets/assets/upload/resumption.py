@@ -83,7 +83,7 @@ class Resumption:
         journal.resolved()
 
     async def stored(self, record: FileRecord) -> RemoteAsset | None:
-        """Return the asset of this very file if an earlier run has stored it, and the dataset still holds it."""
+        """Return the asset of this file if an earlier run has stored it, and the dataset still holds it."""
         identity = Identity.of(record)
         acknowledged = self._found.sent.pop(record.filename, None)
         # The last answer for a large file may have been lost with the run.

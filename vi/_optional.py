@@ -40,7 +40,7 @@ LIBRARIES: tuple[Library, ...] = (
     Library("sqlalchemy", "sqlalchemy", "2.0.36", ("local",), "no local service"),
     Library("alembic", "alembic", "1.14", ("local",), "folders of older releases are not served"),
     Library("markupsafe", "markupsafe", "2.1", ("local",), "no local service"),
-    Library("PIL", "pillow", "12.1.1", ("local", "torch"), "no local service, arrays or decoded pictures"),
+    Library("PIL", "pillow", "12.2", ("local", "torch"), "no local service, arrays or decoded pictures"),
     Library("pi_heif", "pi-heif", "1.0", ("local",), "the local service refuses HEIF"),
     Library("fastapi", "fastapi", "0.115", ("fastapi",), "no vi.fastapi"),
     Library("starlette", "starlette", "1.0.1", ("fastapi",), "no vi.fastapi"),

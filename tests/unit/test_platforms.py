@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import importlib.util
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,9 @@ from vi._show import console
 from vi._transfer.remote_folders import is_remote
 from vi._transfer.sources.remote import as_remote, local_path
 from vi.cli.moves import expand_patterns
+from vi.server import command
+
+PACKAGE = Path(vi.__file__).parent
 
 
 @pytest.fixture
@@ -104,3 +110,68 @@ def test_a_file_system_without_flush_is_none_of_our_faults(number: int, monkeypa
 
     monkeypatch.setattr(_disk, "_sync", refuse)
     _disk.flush(0)
+
+
+def test_every_flush_goes_through_the_one_that_knows_the_system() -> None:
+    flushing = {path.name for path in PACKAGE.rglob("*.py") if "fsync(" in path.read_text("utf-8")}
+    assert flushing == {"_disk.py"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fcntl")
+@pytest.mark.parametrize("refused", [None, errno.ENOTSUP, errno.ENOTTY])
+def test_a_mac_flushes_past_the_cache_of_the_drive(refused: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    calls: list[tuple[str, int]] = []
+
+    def control(descriptor: int, number: int) -> None:
+        calls.append(("F_FULLFSYNC", number))
+        if refused is not None:
+            raise OSError(refused, os.strerror(refused))
+
+    monkeypatch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(fcntl, "fcntl", control)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: calls.append(("fsync", descriptor)))
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "platform", "darwin")
+        spec = importlib.util.spec_from_file_location("vi._disk_of_a_mac", PACKAGE / "_disk.py")
+        assert spec is not None
+        assert spec.loader is not None
+        there = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(there)
+    there.flush(7)
+    assert calls == [("F_FULLFSYNC", 51)] + ([("fsync", 7)] if refused is not None else [])
+
+
+def test_the_database_flushes_past_the_cache_of_the_drive(tmp_path: Path) -> None:
+    pytest.importorskip("sqlalchemy")
+    from vi.server.store import database
+
+    engine = database._engine(tmp_path / "rows.db", 1, "BEGIN")
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA fullfsync").scalar() == 1
+    engine.dispose()
+
+
+def test_a_service_ends_when_a_program_on_windows_asks_it_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By Ctrl+Break, and without handlers in the event loop."""
+    number = getattr(signal, "SIGBREAK", None) or signal.SIGUSR1
+    before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT, number)}
+
+    def unknown(*_: Any) -> None:
+        raise NotImplementedError
+
+    async def wait() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "platform", "win32")
+            patch.setattr(signal, "SIGBREAK", number, raising=False)
+            patch.setattr(asyncio.get_running_loop(), "add_signal_handler", unknown)
+            ended = command._signalled()
+        signal.raise_signal(number)
+        await asyncio.wait_for(ended.wait(), 60)
+
+    try:
+        asyncio.run(wait())
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)

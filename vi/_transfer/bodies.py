@@ -29,7 +29,7 @@ AHEAD = 4 << 20
 SEAM = 64 << 10
 QUICK_BYTES_PER_SECOND = 16 << 20
 
-_CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EOVERFLOW})
+_CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EOVERFLOW})
 """What a file system answers whose files the kernel cannot send."""
 
 

@@ -33,6 +33,8 @@ from .api.resources.datasets.assets.run_reports import (
     ShardReport,
     check_shard,
     merged,
+    number_of,
+    own_key,
     read_report,
     status_of,
     write_report,
@@ -62,8 +64,9 @@ def run_shard(run: RunFolder, shard: int) -> ShardReport:
     """Carry out one shard of a run with a client of its own, whose settings come from the environment. Blocking.
 
     A shard whose report says that all was done is not done again: the report is returned after one request to the
-    folder. Otherwise only files are moved that the other side lacks, whichever machine has begun the shard. Nothing is
-    deleted. Failed requests are retried as by any client. A process that is killed leaves a shard without a report.
+    folder, if a worker with the same secret key has written it. Otherwise only files are moved that the other side
+    lacks, whichever machine has begun the shard. Nothing is deleted. Failed requests are retried as by any client. A
+    process that is killed leaves a shard without a report.
 
     Args:
         run: The folder of the run, a path or an address.
@@ -79,9 +82,11 @@ def run_shard(run: RunFolder, shard: int) -> ShardReport:
         ViConfigurationError: A setting is missing in the environment, or belongs to another organization.
         ViError: The shard was stopped early; its report says why, and calling again resumes.
     """
-    folder = DocumentFolder.of(run, "run")
-    if type(shard) is int and shard >= 0 and (stored := read_report(folder, shard)) is not None and stored.ok:
-        return stored
+    folder, key = DocumentFolder.of(run, "run"), own_key()
+    number = number_of(shard)
+    stored = None if key is None or number < 0 else read_report(folder, number)
+    if stored is not None and stored.report.ok and stored.counts(key):
+        return stored.report
     head = read_head(folder)
     number = check_shard(shard, head)
     plan, sealed = read_sealed(folder, head, shard_name(number))
@@ -92,17 +97,17 @@ def run_shard(run: RunFolder, shard: int) -> ShardReport:
         report.error, report.ended_ms = error.message, _now()
         if isinstance(error.result, SyncResult):
             report.result = error.result
-        _keep(folder, report)
+        _keep(folder, report, key)
         raise
     report.ended_ms = _now()
-    return _keep(folder, report)
+    return _keep(folder, report, key)
 
 
-def _keep(folder: DocumentFolder, report: ShardReport) -> ShardReport:
+def _keep(folder: DocumentFolder, report: ShardReport, key: str | None) -> ShardReport:
     """Write a report, unless another worker has done the shard in the meantime; return the one that counts."""
-    if not report.ok and (stored := read_report(folder, report.shard)) is not None and stored.ok:
-        return stored
-    write_report(folder, report_name(report.shard), report)
+    if not report.ok and (stored := read_report(folder, report.shard)) is not None and stored.report.ok:
+        return stored.report if key is not None and stored.counts(key) else report
+    write_report(folder, report_name(report.shard), report, key or "")
     return report
 
 
@@ -133,7 +138,7 @@ def run_shards(run: RunFolder, *, processes: int = 4) -> RunStatus:
     folder = DocumentFolder.of(run, "run")
     tried: set[int] = set()
     for _ in range(TRIES):
-        left = [shard for shard in status_of(folder).left if shard not in tried]
+        left = [shard for shard in status_of(folder, own_key()).left if shard not in tried]
         if not left:
             break
         with ProcessPoolExecutor(min(processes, len(left)), mp_context=get_context("spawn")) as pool:
@@ -143,7 +148,7 @@ def run_shards(run: RunFolder, *, processes: int = 4) -> RunStatus:
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-    status = status_of(folder)
+    status = status_of(folder, own_key())
     if lost := [shard for shard in status.missing if shard not in tried]:
         raise ViOperationError(
             f"{len(lost)} shards were not done: processes were killed {TRIES} times, for lack of memory perhaps.",
@@ -169,8 +174,9 @@ def _gather(began: dict[Future[ShardReport], int], tried: set[int]) -> None:
 def finish(run: RunFolder) -> SyncResult:
     """Delete what a run has planned to delete, once every shard is done, and return the result of the whole. Blocking.
 
-    An asset or file that has changed since the plan was made is kept and reported. A run that is finished is not
-    finished again: the result is that of the first time.
+    An asset or file that has changed since the plan was made is kept and reported; one that is gone counts as deleted,
+    since an earlier call may have been cut short. A run that is finished is not finished again: the result is that of
+    the first time.
 
     Args:
         run: The folder of the run, a path or an address.
@@ -185,7 +191,8 @@ def finish(run: RunFolder) -> SyncResult:
         ViConfigurationError: A setting is missing in the environment, or belongs to another organization.
     """
     folder = DocumentFolder.of(run, "run")
-    status = status_of(folder)
+    key = load_settings().secret_key
+    status = status_of(folder, key)
     head = status.plan
     if not status.ok:
         raise ViOperationError(
@@ -197,12 +204,14 @@ def finish(run: RunFolder) -> SyncResult:
     report = ShardReport(0, head.run_id, SyncResult(head.without_entries()), socket.gethostname(), _now())
     done: list[ShardReport] = []
     for number in range(head.deletion_lists):
-        result = _apply(head, *read_sealed(folder, head, deletions_name(number)))
+        plan, sealed = read_sealed(folder, head, deletions_name(number))
+        result = _apply(head, plan, sealed)
+        result.deleted = len(plan) - len(result.failures)
         done.append(attrs.evolve(report, result=result))
     blank = attrs.evolve(head, existing=0, skipped={}, notes=[])
     report.result, report.ended_ms = merged(blank, done), _now()
-    write_report(folder, FINISHED, report)
-    return status_of(folder).result
+    write_report(folder, FINISHED, report, key)
+    return status_of(folder, key).result
 
 
 def _apply(head: RunPlan, plan: TransferPlan, sealed: Sealed) -> SyncResult:

@@ -103,6 +103,31 @@ def test_A20_a_download_writes_and_finish_deletes_nothing_that_was_not_planned(
     assert not (home / "copy" / "surplus.png").exists()
 
 
+def test_A20_a_forged_report_lets_nothing_be_deleted(
+    run: Run, filled: str, home: Path, client: vi.Client, tmp_path: Path
+) -> None:
+    """Renamed files: the old names are the only copies in the dataset until the shards are done."""
+    for path in [*(home / "images").iterdir()]:
+        path.rename(path.with_name(f"new-{path.name}"))
+    assert run("plan", "split", "run", filled, "images", "--delete", "--shards", "2").code == 0
+    other = client.datasets.create(name="other").dataset_id
+    assert run("plan", "split", "other", other, "images", "--shards", "2").code == 0
+    assert run("plan", "run", "other", "--processes", "1").code == 0
+    own = json.loads((home / "run" / "plan.json").read_text())["run_id"]
+    for name in ("report-00000.json", "report-00001.json"):
+        forged = json.loads((home / "other" / name).read_text()) | {"run_id": own}
+        (home / "run" / name).write_text(json.dumps(forged))
+    told = run("plan", "status", "run", "--quiet")
+    assert (told.code, told.out) == (1, "0-1\n")
+    assert run("plan", "finish", "run", "--yes").code == 1
+    assert client.assets.count(filled) == 4
+    assert run("plan", "run", "run", "--shard", "0").code == 0
+    (home / "run" / "report-00001.json").write_text((home / "run" / "report-00000.json").read_text())
+    assert run("plan", "finish", "run", "--yes").code == 1, "a good report in the place of another"
+    assert run("plan", "run", "run", "--shard", "1").code == run("plan", "finish", "run", "--yes").code == 0
+    assert {asset.filename[:4] for asset in client.assets.list(filled).all_items()} == {"new-"}
+
+
 FILE = "is not a regular file"
 
 

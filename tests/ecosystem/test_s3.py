@@ -51,6 +51,8 @@ def test_a_run_between_buckets_needs_no_shared_disk(
     store.gets.clear()
     assert vi.run_shard(run, 0).ok
     assert store.gets == {"runs/up/report-00000.json": 1}, "one request"
+    store.fs.put_object(Bucket="bucket", Key="runs/up/report-00001.json", Body=b"")
+    assert vi.run_shard(run, 1).ok
     client.assets.download(dataset, "s3://bucket/copy", plan=back, shards=2)
     assert all(vi.run_shard(back, shard).ok for shard in range(2))
     assert client.assets.verify(dataset, "s3://bucket/copy", names="relative").matching == COUNT

@@ -19,6 +19,7 @@ from vi._transfer.document_folders import DocumentFolder
 from vi._transfer.inventory import Inventory
 from vi.api.resources.datasets.assets import run_plans
 from vi.api.resources.datasets.assets.responses import ResourceRetentionMode
+from vi.api.resources.datasets.assets.run_seals import Author
 
 inventory = Inventory("relative")
 for block in range({files} // 1000):
@@ -26,14 +27,14 @@ for block in range({files} // 1000):
 inventory.check_names()
 plan = run_plans.upload_plan("dataset", inventory, ResourceRetentionMode.REMOVE_LINKED_RESOURCE)
 folder = DocumentFolder.of({run!r}, "plan")
-made = asyncio.run(run_plans.save_uploads(folder, plan, "organization", None, inventory, lambda file: {{"lot": 7}}))
+made = asyncio.run(run_plans.save_uploads(folder, plan, Author("organization", "key"), None, inventory, lambda file: {{"lot": 7}}))
 assert made.counts == {{"upload": {files}}}
 """
 WORK = """
 from vi import runs
 folder = runs.DocumentFolder.of({run!r}, "run")
 head = runs.read_head(folder)
-assert len(runs.read_entries(folder, head, runs.shard_name(7))) > 500
+assert len(runs.read_sealed(folder, head, runs.shard_name(7))[0]) > 500
 """
 LOOK = """
 import vi

@@ -10,7 +10,8 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from io import FileIO
+from functools import partial
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from .sources.remote import is_file_address, local_path
 
 AT_ONCE = 8
 MOST = 1 << 30
-"""Bytes of a document on this machine: twenty times those of a shard of a million files."""
+"""Bytes of a document: several times those of a shard of a million files."""
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -57,27 +58,33 @@ class DocumentFolder:
                 return []
             return sorted(found)
 
-    def read(self, name: str) -> bytes | None:
-        """Return a document; None if it is missing."""
+    def read(self, name: str, most: int = MOST) -> bytes | None:
+        """Return a document; None if it is missing. One of more than *most* bytes is refused, and not read in full."""
         with self._told("read"):
             try:
-                return (
-                    self.place.read(name)
-                    if isinstance(self.place, RemoteFolder)
-                    else self._read_local(self.place / name)
-                )
+                if isinstance(self.place, RemoteFolder):
+                    data = self.place.read(name, most + 1)
+                else:
+                    data = self._read_local(self.place / name, most + 1)
             except FileNotFoundError:
                 return None
+        if len(data) <= most:
+            return data
+        raise ViPathError(
+            f"{name} in {self.address} is longer than {most >> 20} MiB, so it is not read.",
+            path=self.address,
+            suggestion="Find out who has written it, and remove it.",
+        )
 
-    def read_all(self, names: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
+    def read_all(self, names: Iterable[str], most: int = MOST) -> Iterator[tuple[str, bytes | None]]:
         """Yield several documents in order, a few of them read at once."""
         from concurrent.futures import ThreadPoolExecutor  # here: a client starts faster without it
 
         wanted = list(names)
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="vi-documents") as threads:
-            for start in range(0, len(wanted), 8 * AT_ONCE):
-                some = wanted[start : start + 8 * AT_ONCE]
-                yield from zip(some, threads.map(self.read, some), strict=True)
+            for start in range(0, len(wanted), AT_ONCE):
+                some = wanted[start : start + AT_ONCE]
+                yield from zip(some, threads.map(partial(self.read, most=most), some), strict=True)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a document, in place of one of the same name."""
@@ -100,15 +107,13 @@ class DocumentFolder:
             ) from None
 
     @staticmethod
-    def _read_local(path: Path) -> bytes:
-        """Read a regular file: others may have made the folder, and a pipe or device in it has no end."""
+    def _read_local(path: Path, most: int) -> bytes:
+        """Read up to *most* bytes of a regular file; a pipe or device in a folder that others have made has no end."""
         with FileIO(os.open(path, _READ), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise OSError(errno.EINVAL, f"{path.name} is not a regular file", str(path))
-            if status.st_size > MOST:
-                raise OSError(errno.EFBIG, f"{path.name} is longer than {MOST >> 20} MiB", str(path))
-            return file.readall()
+            with BufferedReader(file) as reader:
+                return reader.read(most)
 
     @staticmethod
     def _write_local(place: Path, name: str, data: bytes) -> None:

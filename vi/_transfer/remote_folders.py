@@ -68,12 +68,17 @@ class RemoteFolder:
         _asked(self.target(name), lambda: self.path.fs.rm_file(self._path(name)))
 
     def prepare(self) -> None:
-        """Make the folder if it is missing and prove that a file can be made and removed in it. Blocking."""
+        """Make the folder if it is missing and prove that a file can be made and removed in it. Blocking.
+
+        `FileExistsError` for a file, below which some stores would save too.
+        """
         fs = self._fs()
         probe = self._path(_temporary())
 
         def make() -> None:
             fs.invalidate_cache()
+            if fs.isfile(self.path.path) and not fs.isdir(self.path.path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self.label)
             try:
                 fs.pipe_file(probe, b"")
             except FileNotFoundError:
@@ -126,9 +131,21 @@ class RemoteFolder:
 
         return _asked(self.label, look)
 
-    def read(self, name: str) -> bytes:
-        """Return the bytes of a small file in it. Blocking."""
-        return bytes(_asked(self.target(name), lambda: self._fs().cat_file(self._path(name))))
+    def read(self, name: str, most: int) -> bytes:
+        """Return the first *most* bytes of a file in it, with one request. Blocking."""
+        fs, path = self._fs(), self._path(name)
+
+        def read() -> bytes:
+            try:
+                return bytes(fs.cat_file(path, start=0, end=most))
+            except FileNotFoundError:
+                raise
+            except Exception:
+                if fs.info(path).get("size") == 0:  # no part of an empty object can be had
+                    return b""
+                raise
+
+        return _asked(self.target(name), read)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a small file in it, in place of one of the same name. Blocking."""
@@ -136,11 +153,16 @@ class RemoteFolder:
 
         def write() -> None:
             try:
-                fs.pipe_file(temporary, data)
-            except FileNotFoundError:
-                fs.makedirs(self.path.path, exist_ok=True)
-                fs.pipe_file(temporary, data)
-            _move(fs, temporary, self._path(name))
+                try:
+                    fs.pipe_file(temporary, data)
+                except FileNotFoundError:
+                    fs.makedirs(self.path.path, exist_ok=True)
+                    fs.pipe_file(temporary, data)
+                _move(fs, temporary, self._path(name))
+            except BaseException:
+                with contextlib.suppress(Exception):  # it may never have come to be
+                    fs.rm_file(temporary)
+                raise
 
         _asked(self.target(name), write)
 

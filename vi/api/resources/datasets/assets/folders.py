@@ -120,7 +120,7 @@ class AsyncFolderTransfers(Resource):
             dry_run: Send nothing; the result's ``plan`` lists what would be sent.
             plan: Send nothing, and write a run for many machines into this folder, a path or an address
                 (``s3://...``); the result's ``run`` describes it, `vi.run_shard` carries it out.
-            shards: In how many shards. Default: of at most 64 MB or 2,000 files, and at least 200 if possible.
+            shards: In how many shards. Default: of about 64 MB or 2,000 files at most, and at least 240 if possible.
             max_concurrency: Upper limit of concurrent transfers. Default: ``TransferLimits.max_concurrency``.
             timeout: Seconds for the whole call. Default: no limit.
             show_progress: Draw progress on a terminal or in a notebook, and log it otherwise.

@@ -163,6 +163,10 @@ class TransferPlan(Report):
             )
         return plan
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON-ready data."""
+        return {**attrs.asdict(self), "counts": self.counts, "bytes": self.bytes, "deletions": self.deletions}
+
     def check(self) -> None:
         """Raise `ValueError` if a saved plan has the wrong shape."""
         texts = (self.dataset_id, self.folder)

@@ -11,17 +11,17 @@ import os
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
 from ....._redact import brief
 from ....._show.sheet import Sheet
 from ....._show.units import counted, noted, several, size, skipped
-from ....._transfer.document_folders import DocumentFolder
-from ....._transfer.inventory import Inventory
+from ....._transfer.document_folders import MOST, DocumentFolder
+from ....._transfer.inventory import Broken, Inventory
 from ....._transfer.record import FileRecord
 from ....._transfer.remote_folders import RemotePath, is_remote, without_password
 from ....._transfer.sources.local import PathSource
@@ -35,9 +35,13 @@ from .plans import DELETIONS, Direction, PlannedTransfer, TransferPlan, line_of,
 from .responses import ResourceRetentionMode
 from .run_seals import Author, Sealed, digest_of, seal
 
+T = TypeVar("T")
+
 FORMAT = 1
 HEAD = "plan.json"
 FINISHED = "finished.json"
+MOST_OF_HEAD = 16 << 20
+"""Bytes of a head, whatever the number of files."""
 
 _COUNTS = ("shards", "bytes", "existing", "created_ms", "deletion_lists")
 _TEXTS = ("run_id", "dataset_id", "organization_id", "folder", "on_asset_overwritten")
@@ -105,8 +109,14 @@ class RunPlan(Report):
         )
 
     def _sheet(self) -> Sheet:
-        moves = [(self.counts.get(action, 0), f"to {action.replace('_', ' ')}") for action in self.counts]
-        counts = [(count, word) for count, word in moves if count] + [(self.existing, "unchanged")]
+        counts = [
+            (self.counts.get("upload", 0), "to upload"),
+            (self.counts.get("download", 0), "to download"),
+            (self.counts.get("set_metadata", 0), "to get new metadata"),
+            (self.deletions, "to delete"),
+            (self.existing, "unchanged"),
+            (self.counts.get("keep", 0), "kept"),
+        ]
         moved = f", {size(self.bytes)} to transfer" if self.bytes else ""
         return Sheet(
             f"{several(self.shards, 'shard')} in {self.address}: {counted(counts) or 'nothing to do'}{moved}",
@@ -123,16 +133,19 @@ def write_run(
     folder: DocumentFolder,
     plan: TransferPlan,
     organization_id: str,
-    entries: Iterable[PlannedTransfer],
+    files: Iterable[T],
+    entry_of: Callable[[T], PlannedTransfer],
     *,
-    files: int,
+    count: int,
     total: int,
     shards: int | None,
+    deletions: Sequence[PlannedTransfer] = (),
     key: str = "",
 ) -> RunPlan:
-    """Write *entries*, about *files* of *total* bytes, as the shards of a new run, and the head last. Blocking.
+    """Write *files*, which are *count* of *total* bytes, as the shards of a new run, and the head last. Blocking.
 
-    They are sealed with the secret *key*; without one no worker carries them out.
+    They may be gone through twice; *entry_of* is asked once for each. Documents are sealed with the secret *key*;
+    without one no worker carries them out.
     """
     refuse_old_run(folder)
     head = RunPlan(
@@ -151,27 +164,31 @@ def write_run(
         created_ms=time.time_ns() // 1_000_000,
     )
     counts: Counter[str] = Counter()
-    deletions: list[PlannedTransfer] = []
 
-    def moving() -> Iterator[PlannedTransfer]:
-        for entry in entries:
+    def entries(some: Iterable[T]) -> Iterator[PlannedTransfer]:
+        for entry in map(entry_of, some):
             still_wanted()
             counts[entry.action] += 1
-            head.bytes += _bytes_of(entry)
-            if entry.action in DELETIONS:
-                deletions.append(entry)
-            else:
-                yield entry
+            head.bytes += _size_of(entry)
+            yield entry
 
-    for part in packed(moving(), _bytes_of, files=files, total=total, wanted=shards):
+    for part in packed(files, _size_of, files=count, total=total, wanted=shards):
         name = shard_name(head.shards)
-        folder.write(name, _document(head, name, part, key))
+        data = _document(head, name, entries(part), key)
+        if len(data) > MOST:
+            raise ViInvalidParameterError(
+                f"{name} of the run {folder.address} would be longer than {MOST >> 20} MiB.",
+                parameter="shards",
+                suggestion="Ask for more shards, in another folder.",
+            )
+        folder.write(name, data)
         head.shards += 1
     for start in range(0, len(deletions), SHARD_FILES):
         some = deletions[start : start + SHARD_FILES]
         name = deletions_name(head.deletion_lists)
         folder.write(name, _document(head, name, some, key))
         head.deletion_lists += 1
+        counts.update(entry.action for entry in some)
     head.counts = dict(counts)
     head._seal = seal(key, HEAD, _digest_of_head(head))
     fields = _fields_of(head)
@@ -205,9 +222,12 @@ async def open_run(run: object, shards: object, *, dry_run: bool) -> DocumentFol
 
 async def save_run(folder: DocumentFolder, plan: TransferPlan, author: Author, shards: int | None) -> RunPlan:
     """Write a plan that is in memory as a run."""
-    moving = [entry for entry in plan if entry.action not in DELETIONS]
-    write = partial(write_run, files=len(moving), total=plan.bytes, shards=shards, key=author.secret_key)
-    return await in_thread(write, folder, plan, author.organization_id, [_anywhere(entry) for entry in plan])
+    moving = [_anywhere(entry) for entry in plan if entry.action not in DELETIONS]
+    deletions = [_anywhere(entry) for entry in plan if entry.action in DELETIONS]
+    write = partial(write_run, count=len(moving), total=plan.bytes, shards=shards, deletions=deletions)
+    return await in_thread(
+        partial(write, key=author.secret_key), folder, plan, author.organization_id, moving, lambda entry: entry
+    )
 
 
 def upload_plan(dataset_id: str, inventory: Inventory, retention: ResourceRetentionMode) -> TransferPlan:
@@ -230,17 +250,27 @@ async def save_uploads(
     *plan* has no entries.
     """
 
-    def entries() -> Iterator[PlannedTransfer]:
-        for record in inventory:
-            wanted = None if metadata_of is None else metadata_of(record)
-            path = _path_of(record)
-            yield PlannedTransfer("upload", record.filename, path, max(record.size, 0), "given", custom_metadata=wanted)
-        for broken in inventory.broken:
-            yield PlannedTransfer("keep", broken.filename, broken.path, 0, broken.message, code=broken.code)
+    def entry_of(file: FileRecord | Broken) -> PlannedTransfer:
+        if isinstance(file, Broken):
+            return PlannedTransfer("keep", file.filename, file.path, 0, file.message, code=file.code)
+        wanted = None if metadata_of is None else metadata_of(file)
+        path = _path_of(file)
+        return PlannedTransfer("upload", file.filename, path, max(file.size, 0), "given", custom_metadata=wanted)
 
-    files = inventory.count + len(inventory.broken)
-    write = partial(write_run, files=files, total=inventory.bytes, shards=shards, key=author.secret_key)
-    return await in_thread(write, folder, plan, author.organization_id, entries())
+    count = inventory.count + len(inventory.broken)
+    write = partial(write_run, count=count, total=inventory.bytes, shards=shards, key=author.secret_key)
+    return await in_thread(write, folder, plan, author.organization_id, _Files(inventory), entry_of)
+
+
+@attrs.frozen
+class _Files:
+    """The files of an upload, from the first one on each time, and those that cannot be sent."""
+
+    inventory: Inventory
+
+    def __iter__(self) -> Iterator[FileRecord | Broken]:
+        yield from self.inventory
+        yield from self.inventory.broken
 
 
 def _path_of(record: FileRecord) -> str:
@@ -274,7 +304,7 @@ def refuse_old_run(folder: DocumentFolder) -> None:
 
 def read_head(folder: DocumentFolder) -> RunPlan:
     """Return the head of a run. Blocking."""
-    data = folder.read(HEAD)
+    data = folder.read(HEAD, MOST_OF_HEAD)
     if data is None:
         raise ViPathError(
             f"{folder.address} holds no run: {HEAD} is missing.",
@@ -288,11 +318,6 @@ def read_head(folder: DocumentFolder) -> RunPlan:
         return _checked(RunPlan(folder.address, **fields))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _unreadable(folder, HEAD) from None
-
-
-def read_entries(folder: DocumentFolder, head: RunPlan, name: str) -> TransferPlan:
-    """Return a shard, or a list of deletions, as a plan of its own. Blocking."""
-    return read_sealed(folder, head, name)[0]
 
 
 def read_sealed(folder: DocumentFolder, head: RunPlan, name: str) -> tuple[TransferPlan, Sealed]:
@@ -327,8 +352,9 @@ def _document(head: RunPlan, name: str, entries: Iterable[PlannedTransfer], key:
     return "\n".join([json.dumps(title), *lines, ""]).encode()
 
 
-def _bytes_of(entry: PlannedTransfer) -> int:
-    return entry.size if entry.action in ("upload", "download") else 0
+def _size_of(file: Any) -> int:
+    """Return how many bytes of a record or an entry are moved."""
+    return max(getattr(file, "size", 0), 0) if getattr(file, "action", "upload") in ("upload", "download") else 0
 
 
 def _checked(head: RunPlan) -> RunPlan:

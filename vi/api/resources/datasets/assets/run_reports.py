@@ -1,4 +1,7 @@
-"""What became of a run: a report for each shard that has ended, and all of them together."""
+"""What became of a run: a report for each shard that has ended, and all of them together.
+
+A report is sealed (`run_seals`) like what it reports on: that a shard is done lets `vi.finish` delete.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +19,21 @@ from ....._show.units import several
 from ....._transfer.document_folders import DocumentFolder
 from ....._transfer.record import FileFailure, SkippedFile
 from ....._transfer.remote_folders import is_remote
-from .....errors import ViInvalidParameterError
+from .....config import load_settings
+from .....errors import ViConfigurationError, ViInvalidParameterError
 from ....display import Report
 from .plans import PlannedTransfer, TransferPlan
 from .responses import AssetIngestionSession
 from .results import AssetDownloadResult, AssetUploadResult
 from .run_plans import FINISHED, RunFolder, RunPlan, read_head, report_name
+from .run_seals import Sealed, digest_of, seal
 from .sync.run import SyncResult, together
 
 FORMAT = 1
+MOST_OF_REPORT = 64 << 20
+"""Bytes of a report, which lists what failed of a shard."""
+LISTED = 20_000
+"""Entries of each list of a report that would be longer."""
 
 _LISTS: dict[str, Any] = {
     "failures": FileFailure, "cancelled": FileFailure, "conflicts": FileFailure, "skipped": SkippedFile
@@ -59,32 +68,70 @@ class ShardReport(Report):
     _in_json = ("ok", "shard", "run_id", "host", "began_ms", "ended_ms", "error", "result")
 
 
-def write_report(folder: DocumentFolder, name: str, report: ShardReport) -> None:
-    """Write a report into the folder of its run. Blocking."""
+@attrs.frozen
+class StoredReport:
+    """A report as it was read, and the seal in it."""
+
+    report: ShardReport
+    _sealed: Sealed
+
+    def counts(self, key: str | None) -> bool:
+        """Tell whether it is believed: one that claims that all was done only if the secret *key* has sealed it.
+
+        Without a key, which cannot tell, everything is believed.
+        """
+        return not self.report.ok or key is None or self._sealed.by(key)
+
+
+def write_report(folder: DocumentFolder, name: str, report: ShardReport, key: str) -> None:
+    """Write a report, sealed with the secret *key*, into the folder of its run. Blocking."""
     plan = report.result.plan
-    title = {"vi-report": FORMAT, "plan": [plan.dataset_id, plan.direction, plan.folder]}
-    folder.write(name, json.dumps({**title, **report.to_dict()}).encode())
+    fields = {"vi-report": FORMAT, "plan": [plan.dataset_id, plan.direction, plan.folder], **report.to_dict()}
+    listed = LISTED
+    while len(data := json.dumps({**fields, "seal": seal(key, name, _digest(fields))}).encode()) > MOST_OF_REPORT:
+        _shorten(fields["result"], listed)
+        listed //= 2
+    folder.write(name, data)
 
 
-def parse_report(data: bytes | None) -> ShardReport | None:
-    """Return a report as it was written; None for what cannot be read, which counts as missing."""
+def _digest(fields: dict[str, Any]) -> bytes:
+    return digest_of(str(fields["run_id"]), [json.dumps(fields, sort_keys=True)])
+
+
+def _shorten(result: dict[str, Any], count: int) -> None:
+    """Leave *count* entries in each list of a result that is too long to be read again, and tell so."""
+    note = "this report lists only the first of those that failed or were kept; all are counted"
+    parts = [result, *(result[name] for name in ("upload", "download") if result[name] is not None)]
+    for part in parts:
+        for name in (*_LISTS, "kept"):
+            if name in part:
+                part[name] = part[name][:count]
+        if note not in part["notes"]:
+            part["notes"] = [*part["notes"], note]
+
+
+def parse_report(data: bytes | None, name: str) -> StoredReport | None:
+    """Return the report *name* as it was written; None for what cannot be read, which counts as missing."""
     if data is None:
         return None
     try:
         fields = json.loads(data)
+        sealed = Sealed(name, b"", fields.pop("seal", None))
+        sealed = attrs.evolve(sealed, digest=_digest(fields))
         if fields.pop("vi-report") != FORMAT:
             return None
         ok, plan, result = fields.pop("ok"), fields.pop("plan"), fields.pop("result")
         report = ShardReport(**fields, result=_result(TransferPlan(*plan), result))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return report if report.ok is ok else None
+    return StoredReport(report, sealed) if report.ok is ok else None
 
 
-def read_report(folder: DocumentFolder, shard: int) -> ShardReport | None:
+def read_report(folder: DocumentFolder, shard: int) -> StoredReport | None:
     """Return the report of a shard; None if there is none. Blocking."""
-    report = parse_report(folder.read(report_name(shard)))
-    return report if report is not None and report.shard == shard else None
+    name = report_name(shard)
+    stored = parse_report(folder.read(name, MOST_OF_REPORT), name)
+    return stored if stored is not None and stored.report.shard == shard else None
 
 
 @attrs.define
@@ -108,11 +155,13 @@ class RunStatus(Report):
     def of(cls, run: RunFolder) -> RunStatus:
         """Read the reports of the run in the folder *run*: a path or an address. Blocking; asks no service.
 
+        With the secret key of the run in the environment, a shard whose report somebody else has written is missing.
+
         Raises:
             ViPathError: The folder cannot be read, or holds no run.
             ViInvalidParameterError: *run* is not a path or an address, or its plan cannot be read.
         """
-        return status_of(DocumentFolder.of(run, "run"))
+        return status_of(DocumentFolder.of(run, "run"), own_key())
 
     @property
     def shards(self) -> int:
@@ -144,11 +193,13 @@ class RunStatus(Report):
         notes = [f"to run: {self.array}"] if self.left else []
         if self.ok and self.plan.deletions and not self.finished:
             notes = [f"{several(self.plan.deletions, 'deletion')} left to finish: vi.finish, vi-sdk plan finish"]
-        counted_shards = [(count, word) for count, word in counts if count]
+        shards = ", ".join(f"{count:,} {word}" for count, word in counts if count)
+        if not shards and self.plan.deletions and not self.finished:
+            shards = f"{several(self.plan.deletions, 'deletion')} left to finish"
+        has_result = self.done or self.failed or self.result.deleted
         return Sheet(
-            f"{several(self.shards, 'shard')}: "
-            + (", ".join(f"{count:,} {word}" for count, word in counted_shards) or "nothing to do")
-            + (f". {self.result._sheet().headline}" if self.done or self.failed else ""),
+            f"{several(self.shards, 'shard')}: {shards or 'nothing to transfer'}"
+            + (f". {self.result._sheet().headline}" if has_result else ""),
             counts,
             details=Table.of(("Shard", "Why"), lines, tuple, where=".errors")
             if lines
@@ -163,30 +214,43 @@ class RunStatus(Report):
         return {**super().to_dict(), "errors": {str(shard): error for shard, error in self.errors.items()}}
 
 
-def status_of(folder: DocumentFolder) -> RunStatus:
-    """Read the reports of a run. Blocking."""
+def own_key() -> str | None:
+    """Return the secret key of the environment; None if there is none that can be used."""
+    try:
+        return load_settings().secret_key
+    except ViConfigurationError:
+        return None
+
+
+def status_of(folder: DocumentFolder, key: str | None) -> RunStatus:
+    """Read the reports of a run, as far as the secret *key* lets them be believed. Blocking."""
     head = read_head(folder)
+    if key is not None and not head._sealed.by(key):
+        key = None  # that of another organization cannot tell
     there = set(folder.names())
     done: list[int] = []
     failed: list[int] = []
     errors: dict[int, str] = {}
     reports: list[ShardReport] = []
     named = {report_name(shard): shard for shard in range(head.shards) if report_name(shard) in there}
-    for name, data in folder.read_all(named):
-        report = parse_report(data)
-        if report is None or report.run_id != head.run_id or report.shard != named[name]:
+    for name, data in folder.read_all(named, MOST_OF_REPORT):
+        stored = parse_report(data, name)
+        if stored is None or not stored.counts(key):
+            continue
+        report = stored.report
+        if report.run_id != head.run_id or report.shard != named[name]:
             continue
         reports.append(report)
         (done if report.ok else failed).append(report.shard)
         if report.error:
             errors[report.shard] = report.error
     missing = sorted(set(range(head.shards)) - {*done, *failed})
-    last = parse_report(folder.read(FINISHED)) if FINISHED in there else None
-    if last is not None and last.run_id == head.run_id:
-        reports.append(last)
-    is_finished = (
-        not failed and not missing and (not head.deletions or (last in reports and last is not None and last.ok))
-    )
+    last = parse_report(folder.read(FINISHED, MOST_OF_REPORT), FINISHED) if FINISHED in there else None
+    is_finished = not head.deletions
+    if last is not None and last.report.run_id == head.run_id and last.counts(key):
+        reports.append(last.report)
+        is_finished = is_finished or last.report.ok
+    is_finished = is_finished and not failed and not missing
     return RunStatus(head, done, failed, missing, merged(head, reports), errors, is_finished)
 
 
@@ -229,19 +293,25 @@ def array_of(numbers: list[int]) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
 
 
+def number_of(shard: object) -> int:
+    """Return the number of a shard, which integers of NumPy and others are too; -1 for what is none."""
+    try:
+        return -1 if isinstance(shard, bool) else int(shard.__index__())  # type: ignore[attr-defined]
+    except AttributeError:
+        return -1
+
+
 def check_shard(shard: object, head: RunPlan) -> int:
     """Return the number of a shard of the run."""
-    try:
-        number = shard.__index__()  # type: ignore[attr-defined] # integers of NumPy and others too
-    except AttributeError:
-        number = -1
-    if isinstance(shard, bool) or not 0 <= number < head.shards:
-        raise ViInvalidParameterError(
-            f"shard must be from 0 to {head.shards - 1}, got {brief(shard)}.",
-            parameter="shard",
-            suggestion="RunStatus.of(run).left lists what is to be run.",
-        )
-    return int(number)
+    number = number_of(shard)
+    if 0 <= number < head.shards:
+        return number
+    expected = f"must be from 0 to {head.shards - 1}" if head.shards else "cannot be run, since the run has none"
+    raise ViInvalidParameterError(
+        f"shard {expected}, got {brief(shard)}.",
+        parameter="shard",
+        suggestion="RunStatus.of(run).left lists what is to be run.",
+    )
 
 
 def _result(plan: TransferPlan, fields: dict[str, Any]) -> SyncResult:

@@ -21,18 +21,6 @@ LATER = [version for version in nox.project.python_versions(PROJECT) if version 
 PEER = "vi-sdk==0.1.0b7"
 UNTYPED_BASES = ("vi.filesystem.", "vi.torch.", "vi.server.s3.answers.")
 """Modules whose classes derive from those of fsspec, torch and aiobotocore, whose types cannot be read here."""
-MOVED = {
-    "through": (
-        "test_asset_file", "test_bad_input", "test_concurrency", "test_datasets", "test_delete_many", "test_detect",
-        "test_download", "test_elsewhere", "test_events", "test_failure_modes", "test_filesystem", "test_hooks",
-        "test_large_bodies", "test_lifetime", "test_listing", "test_metadata", "test_metadata_tables", "test_multipart",
-        "test_names",
-    ),
-    "direct": (
-        "test_download", "test_large_bodies", "test_metadata", "test_multipart", "test_names", "test_upload",
-    ),
-}  # fmt: skip
-"""Modules of tests/transfers that run on PostgreSQL and an S3 store, by the way of uploads."""
 FAST = "not large and not interop and not faults and not browser and not notebook and not ecosystem and not torch and not frozen"
 
 
@@ -176,10 +164,11 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
-def scale(session: nox.Session) -> None:
-    """Run the tests of the service and the published client on PostgreSQL and an S3 store, also with outages.
+@nox.parametrize("part", [nox.param(part, id=part) for part in ("service", "peer", "transfers", "resume")])
+def scale(session: nox.Session, part: str) -> None:
+    """Run the tests on PostgreSQL and an S3 store: of the service, also killed, of both clients, of resumed transfers.
 
-    Needs the programs of PostgreSQL and nginx.
+    ``nox -s "scale(resume)"`` runs one part. Needs the programs of PostgreSQL and nginx.
     """
     install(session, "local", "distributed", group="test")
     found = {
@@ -189,21 +178,15 @@ def scale(session: nox.Session) -> None:
     }
     if missing := [name for name, there in found.items() if not there]:
         session.error(f"not installed: {', '.join(missing)}; on Debian: apt-get install postgresql nginx-light")
-    session.run(
-        "python",
-        "-m",
-        "pytest",
-        "-m",
-        "scale",
-        *(session.posargs or ["tests/service", "tests/scale", "tests/contract"]),
-    )
-    if session.posargs:
+    run = ["python", "-m", "pytest"]
+    if part == "service":
+        paths = session.posargs or ["tests/service", "tests/scale", "tests/contract"]
+        session.run(*run, "-m", "scale", *paths)
         return
-    published = peer(session)
+    env = {} if part != "peer" else {"VI_PEER_PYTHON": peer(session)}
+    chosen = ["-m", "interop", "tests/interop"] if part == "peer" else ["-m", FAST, f"tests/{part}"]
     for way in ("through", "direct"):
-        env = {"VI_TEST_ENGINE": way, "VI_PEER_PYTHON": published}
-        session.run("python", "-m", "pytest", "-m", "interop", "tests/interop", env=env)
-        session.run("python", "-m", "pytest", "-m", FAST, *(f"tests/transfers/{one}.py" for one in MOVED[way]), env=env)
+        session.run(*run, *chosen, *session.posargs, env={"VI_TEST_ENGINE": way, **env})
 
 
 @nox.session

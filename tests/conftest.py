@@ -41,6 +41,13 @@ OURS = ("vi-client", "vi-lane")
 PATIENCE = 5.0
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        reason = support.reason_not_to_run(item.path.name, getattr(item, "originalname", item.name))
+        if reason is not None:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Keep journals out of the user's own cache."""

@@ -21,6 +21,7 @@ import pytest
 from aiohttp import web
 
 import vi
+from tests.support import engines
 from tests.support.pictures import tiny
 from vi import _samples
 from vi._transfer.journals.uploads import Unfinished, read_journal
@@ -28,7 +29,8 @@ from vi.api.types import PaginationParams
 from vi.server import ServiceConfig
 from vi.testing import TestedService
 
-PART_BYTES = 20_000
+# A store takes no parts below 5 MiB from clients.
+LARGE, PART_BYTES = ((5120, 4096), 5_242_885) if engines.CHOSEN == "direct" else ((320, 240), 20_000)
 PARTS = 12
 """Of a large file of `make_files`."""
 LIMITS = vi.TransferLimits(max_concurrency=16, multipart_threshold=100_000, parts_per_file=2)
@@ -116,11 +118,11 @@ class CountingService(TestedService):
         self.at(number, request)
         answer: web.StreamResponse = await handler(request)
         if request.method == "PUT" and answer.status < 300:
-            names = request.match_info
-            name = names["filename"] if "filename" in names else f"{names['upload']}/{names['number']}"
+            _, kind, upload, *_, last = request.path.split("/")
+            name = f"{upload}/{last}" if kind == "part" else last
             self.puts.append(Put(name, request.content_length or 0))
         if request.path.startswith("/dl/"):
-            self.gets.append(Put(request.match_info["filename"], answer.content_length or 0))
+            self.gets.append(Put(request.path.rpartition("/")[2], answer.content_length or 0))
         self.after(number, request)
         if self.rewrite is not None and isinstance(answer, web.Response) and answer.content_type == "application/json":
             assert isinstance(answer.body, bytes)
@@ -166,7 +168,7 @@ def make_files(folder: Path, count: int, *, large: int = 1) -> Path:
         (folder / f"file-{number:05d}.png").write_bytes(tiny(number))
     for number in range(large):
         place = (2 * number + 1) * count // (2 * large)
-        (folder / f"file-{place:05d}-large.bmp").write_bytes(_samples.encode(number, ".bmp", (320, 240)))
+        (folder / f"file-{place:05d}-large.bmp").write_bytes(_samples.encode(number, ".bmp", LARGE))
     return folder
 
 

@@ -11,17 +11,30 @@ from unittest import mock
 
 import attrs
 
+from tests.support.ports import free_ports
 from tests.support.postgres import Postgres
 from tests.support.seaweed import Seaweed
+from tests.support.store_front import serve_fronted
 from vi.server import ServiceConfig
 from vi.testing import service
 
 CHOSEN = os.environ.get("VI_TEST_ENGINE", "")
 """``through`` or ``direct``: PostgreSQL and an S3 store, with that way of uploads; empty: SQLite and a folder."""
 
+_LOCAL = "`Client.local` is the embedded service: it has no other engine"
+_ANYWHERE = {
+    "test_local_clients.py": _LOCAL,
+    "test_a_local_client_brings_its_service_joins_it_and_finds_its_data_again": _LOCAL,
+    "test_a_client_of_a_local_service_joins_it": _LOCAL,
+    "test_an_async_client_of_a_local_service_joins_it": _LOCAL,
+    "test_this_machine_is_reached_without_the_proxy": _LOCAL,
+}
+NOT_RUN: dict[str, dict[str, str]] = {"through": _ANYWHERE, "direct": _ANYWHERE | {}}
+"""Modules and tests that do not run on the other engines, by the way of uploads, and why not: all that there are."""
+
 
 class Engines:
-    """Gives each folder of a service a database and a place in the store."""
+    """Gives each folder of a service a database and a place in the store, with a front before it."""
 
     def __init__(self, postgres: Postgres, seaweed: Seaweed) -> None:
         self._postgres = postgres
@@ -33,6 +46,7 @@ class Engines:
         if data not in self._known:
             self._known[data] = {
                 "database": self._postgres.create(), "uploads": CHOSEN, **self._seaweed.create(),
+                "store_public_url": f"http://127.0.0.1:{free_ports(1)[0]}",
             }  # fmt: skip
         return self._known[data]
 
@@ -43,12 +57,18 @@ class Engines:
 
         def served(data: Path, *, config: ServiceConfig | None = None, **more: Any) -> Any:
             config = config or ServiceConfig()
-            if config.database is None and config.store is None:
-                config = attrs.evolve(config, **self.settings(Path(data)))
-            return serve(data, config=config, **more)
+            if config.database is not None or config.store is not None:
+                return serve(data, config=config, **more)
+            return serve_fronted(serve, data, config=attrs.evolve(config, **self.settings(Path(data))), **more)
 
         with mock.patch.object(service, "serve", served):
             yield
+
+
+def reason_not_to_run(module: str, test: str) -> str | None:
+    """Return why a test does not run on what ``VI_TEST_ENGINE`` names; None if it does."""
+    listed = NOT_RUN.get(CHOSEN, {})
+    return listed.get(module) or listed.get(test)
 
 
 chosen: Engines | None = None

@@ -9,10 +9,12 @@ import asyncio
 import json
 import os
 import sys
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
+from tests.support.store_front import serve_fronted
 from vi.server import ServiceConfig, serve
 
 
@@ -36,7 +38,8 @@ async def main(data: str, port: str, config: str, at: str, when: str) -> None:
         return answer
 
     settings = ServiceConfig(**json.loads(config))
-    async with await serve(data, port=int(port), config=settings, middlewares=[die]) as service:
+    start = serve if settings.store is None else partial(serve_fronted, serve)
+    async with await start(data, port=int(port), config=settings, middlewares=[die]) as service:
         told = {"url": service.url, "secret_key": service.secret_key, "organization_id": service.organization_id}
         print(json.dumps(told), flush=True)
         await asyncio.to_thread(sys.stdin.read)

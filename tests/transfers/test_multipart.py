@@ -14,11 +14,15 @@ import pytest
 from aiohttp import web
 
 import vi
+from tests.support import engines
 from vi import TransferLimits
 from vi.server import ServiceConfig
 from vi.testing import TestedService
 
-KIB = 1 << 10
+# A store takes no parts below 5 MiB from clients.
+SCALE = 52 if engines.CHOSEN == "direct" else 1
+KIB = SCALE << 10
+SIZE = SCALE * 1_000_000
 THRESHOLD = 512 * KIB
 LIMITS = TransferLimits(multipart_threshold=THRESHOLD, range_size=100 * KIB)
 
@@ -60,7 +64,7 @@ def digest(path: Path) -> str:
 
 @pytest.mark.parametrize(
     ("size", "parts"),
-    [(THRESHOLD - 1, 0), (THRESHOLD, 4), (THRESHOLD + 1, 5), (1_000_003, 8)],
+    [(THRESHOLD - 1, 0), (THRESHOLD, 4), (THRESHOLD + 1, 5), (SIZE + 3, 8)],
     ids=["below", "at", "above", "odd"],
 )
 def test_a_file_from_the_threshold_on_goes_in_parts_and_ranges(
@@ -121,13 +125,13 @@ def test_large_and_small_files_go_together(
 def test_a_file_that_changes_between_its_parts_is_not_stored_and_its_parts_are_dropped(
     client: vi.Client, service: Any, dataset: str, film: Film, stored: Any
 ) -> None:
-    path = film(1_000_000)
+    path = film(SIZE)
     with service.hold("PUT", "/part/", after=1) as hold:
 
         def change() -> None:
             assert hold.reached.wait(10)
             with path.open("r+b") as file:
-                file.seek(900_000)
+                file.seek(SIZE - 100_000)
                 file.write(b"other")
             hold.release()
 
@@ -145,7 +149,7 @@ def test_a_timeout_between_parts_stores_nothing(
     client: vi.Client, service: Any, dataset: str, film: Film, stored: Any
 ) -> None:
     with service.hold("PUT", "/part/", after=1), pytest.raises(vi.ViTimeoutError) as raised:
-        client.assets.upload(dataset, film(1_000_000), timeout=0.5)
+        client.assets.upload(dataset, film(SIZE), timeout=0.5)
     assert raised.value.result.total_cancelled == 1
     assert stored(dataset) == {}
 
@@ -153,7 +157,7 @@ def test_a_timeout_between_parts_stores_nothing(
 def test_a_download_that_is_stopped_between_ranges_leaves_nothing(
     client: vi.Client, service: Any, dataset: str, film: Film, tmp_path: Path
 ) -> None:
-    client.assets.upload(dataset, film(1_000_000))
+    client.assets.upload(dataset, film(SIZE))
     with service.hold("GET", "/dl/", after=2), pytest.raises(vi.ViTimeoutError) as raised:
         client.assets.download(dataset, tmp_path / "out", timeout=0.5)
     assert raised.value.result.total_cancelled == 1
@@ -163,8 +167,8 @@ def test_a_download_that_is_stopped_between_ranges_leaves_nothing(
 def test_an_object_that_is_replaced_between_ranges_never_becomes_a_mixture(
     client: vi.Client, service: Any, dataset: str, film: Film, tmp_path: Path
 ) -> None:
-    client.assets.upload(dataset, film(1_000_000))
-    second = film(1_000_000, seed=2)
+    client.assets.upload(dataset, film(SIZE))
+    second = film(SIZE, seed=2)
     with service.hold("GET", "/dl/", after=2) as hold:
 
         def replace() -> None:
@@ -185,7 +189,7 @@ def test_progress_counts_the_parts_of_a_large_file(
     client: vi.Client, dataset: str, film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vi._transfer.progress.EVENTS_PER_SECOND", 1_000_000)
-    size, part, stretch = 1_000_000, 1_000_000 // 8, 100 * KIB
+    size, part, stretch = SIZE, SIZE // 8, 100 * KIB
     up: list[int] = []
     client.assets.upload(dataset, film(size), on_progress=lambda event: up.append(event.bytes_done))
     assert sorted(set(up)) == [part * number for number in range(9)]

@@ -107,7 +107,7 @@ class TestShapes:
 
     def test_large_ones_go_up_in_parts(self, start_service: Callable[..., Any], archive: Path, tmp_path: Path) -> None:
         out = io.BytesIO()
-        side = 2700 if engines.CHOSEN == "direct" else 1500  # a store takes no parts below 5 MiB from clients
+        side = 4600 if engines.CHOSEN == "direct" else 1500  # a store takes no parts below 5 MiB from clients
         Image.effect_noise((side, side), 90).save(out, "BMP")
         with zipfile.ZipFile(tmp_path / "large.zip", "w", zipfile.ZIP_DEFLATED) as file:
             file.writestr("large.bmp", out.getvalue())

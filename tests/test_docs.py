@@ -168,6 +168,13 @@ def test_every_path_on_the_pages_for_developers_exists() -> None:
     assert sorted(path for path in paths - made_up if not (ROOT / path).exists()) == []
 
 
+def test_every_folder_of_the_package_is_among_the_rooms() -> None:
+    named = {name for row in table("architecture.md", "## The rooms") for name in row[0].split(", ")}
+    folders = {path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "vi").rglob("*.py")}
+    parts = {"vi/server/store/migrations", "vi/server/store/migrations/versions", "vi/_pyinstaller/rthooks"}
+    assert folders - named == parts
+
+
 def test_every_name_that_the_map_gives_with_a_file_is_in_that_file() -> None:
     text = (DOCS / "architecture.md").read_text("utf-8")
     places = re.findall(r"`(vi/[\w/]+\.py)` \(`([\w.]+)`\)", text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -20,7 +20,26 @@ PATH = "/openapi.json"
 
 _TEXT: Schema = {"type": "string"}
 _COUNT: Schema = {"type": "integer"}
-_FLAG: Schema = {"type": "string", "enum": ["y", "n"]}
+_ANY: Schema = {"type": "object"}
+
+
+def _words(*known: str) -> Schema:
+    return {**_TEXT, "enum": [*known]}
+
+
+def _object(required: Sequence[str] = (), /, **properties: Schema) -> Schema:
+    return {**_ANY, **({"required": [*required]} if required else {}), "properties": properties}
+
+
+def _spec(required: Sequence[str] = (), /, **properties: Schema) -> Schema:
+    return _object(["spec"], spec=_object(required, **properties))
+
+
+def _some(item: Schema, **limits: int) -> Schema:
+    return {"type": "array", "minItems": 1, **limits, "items": item}
+
+
+_FLAG = _words("y", "n")
 _WAIT: Schema = {
     "type": "number",
     "minimum": 0,
@@ -33,121 +52,55 @@ _SELECTION: dict[str, Schema] = {
     "filter": _TEXT, "metadataQuery": _TEXT, "ruleQuery": _TEXT, "strictQuery": _FLAG
 }  # fmt: skip
 _ORDER: dict[str, Schema] = {
-    "sortBy": {
-        "type": "string",
-        "enum": ["default", "assetId", "filename", "lastModified.contents", "metadata.fileSize"],
-    },
-    "o": {"type": "string", "enum": ["a", "asc", "d", "desc"]},
+    "sortBy": _words("default", "assetId", "filename", "lastModified.contents", "metadata.fileSize"),
+    "o": _words("a", "asc", "d", "desc"),
     "contents": _FLAG,
     "pageAfter": _FLAG,
 }
-_NAME: Schema = {"type": "object", "required": ["filename"], "properties": {"filename": _TEXT}}
-_FILE: Schema = {
-    "type": "object",
-    "required": ["filename", "kind", "mime", "size"],
-    "properties": {
-        "filename": _TEXT,
-        "kind": {"type": "string", "enum": ["Image", "Video"]},
-        "mime": _TEXT,
-        "size": _COUNT,
-        "crc32c": {"type": ["integer", "null"], "description": "CRC32C as a signed 32-bit integer."},
-        "customMetadata": {"type": ["object", "null"]},
-    },
-}
-_SESSION: Schema = {
-    "type": "object",
-    "required": ["spec"],
-    "properties": {
-        "spec": {
-            "type": "object",
-            "required": ["kind", "assets"],
-            "properties": {
-                "kind": _TEXT,
-                "failureMode": {"type": "string", "enum": ["FailAfterOne", "FailAfterAll"]},
-                "onAssetOverwritten": {
-                    "type": "string",
-                    "enum": ["RemoveLinkedResource", "KeepLinkedResource", "KeepLinkedResources"],
-                },
-                "assets": {"type": "array", "minItems": 1, "items": _FILE},
-            },
-        }
-    },
-}
-_METADATA: Schema = {
-    "type": "object",
-    "required": ["spec"],
-    "properties": {
-        "spec": {
-            "type": "object",
-            "required": ["assets"],
-            "properties": {
-                "assets": {
-                    "type": "array",
-                    "minItems": 1,
-                    "items": {
-                        "type": "object",
-                        "required": ["filename"],
-                        "properties": {"filename": _TEXT, "customMetadata": {"type": "object"}},
-                    },
-                },
-                "remove": {"type": "array", "items": _TEXT, "description": "Keys to remove first."},
-                "dryRun": {"type": "boolean", "default": False},
-            },
-        }
-    },
-}
-_LOOKUP: Schema = {
-    "type": "object",
-    "required": ["spec"],
-    "properties": {
-        "spec": {
-            "type": "object",
-            "required": ["filenames"],
-            "properties": {
-                "filenames": {"type": "array", "minItems": 1, "maxItems": _routes.NAMES_A_LOOKUP, "items": _TEXT},
-                "strictQuery": {
-                    "type": "boolean", "default": False, "description": "Compare names case-sensitively.",
-                },
-            },
-        }
-    },
-}  # fmt: skip
-_DATASET: Schema = {
-    "type": "object",
-    "properties": {
-        "name": _TEXT,
-        "description": _TEXT,
-        "type": {"type": "string", "enum": ["phrase-grounding", "vqa", "freeform"]},
-        "tags": {"type": "object"},
-        "metadata": {"type": "object"},
-    },
-}
-_DELETION: Schema = {
-    "type": "object",
-    "required": ["spec"],
-    "properties": {
-        "spec": {"type": "object", "properties": {**_SELECTION, "strictQuery": {"type": ["boolean", "null"]}}}
-    },
-}
-_MULTIPART: Schema = {
-    "type": "object",
-    "required": ["spec"],
-    "properties": {
-        "spec": {
-            "type": "object",
-            "required": ["ingestionId", "filename", "sizeBytes"],
-            "properties": {
-                "ingestionId": _TEXT, "filename": _TEXT, "sizeBytes": _COUNT,
-                "contentType": {"type": ["string", "null"]},
-            },
-        }
-    },
-}  # fmt: skip
-_PART_DONE: Schema = {
-    "type": "object",
-    "properties": {"responseHeaders": {"type": "object"}, "responseBody": _TEXT},
-}
-_ANY: Schema = {"type": "object"}
+_NAME = _object(["filename"], filename=_TEXT)
+_FILE = _object(
+    ["filename", "kind", "mime", "size"],
+    filename=_TEXT,
+    kind=_words("Image", "Video"),
+    mime=_TEXT,
+    size=_COUNT,
+    crc32c={"type": ["integer", "null"], "description": "CRC32C as a signed 32-bit integer."},
+    customMetadata={"type": ["object", "null"]},
+)
+_SESSION = _spec(
+    ["kind", "assets"],
+    kind=_TEXT,
+    failureMode=_words("FailAfterOne", "FailAfterAll"),
+    onAssetOverwritten=_words("RemoveLinkedResource", "KeepLinkedResource", "KeepLinkedResources"),
+    assets=_some(_FILE),
+)
+_METADATA = _spec(
+    ["assets"],
+    assets=_some(_object(["filename"], filename=_TEXT, customMetadata=_ANY)),
+    remove={"type": "array", "items": _TEXT, "description": "Keys to remove first."},
+    dryRun={"type": "boolean", "default": False},
+)
+_LOOKUP = _spec(
+    ["filenames"],
+    filenames=_some(_TEXT, maxItems=_routes.NAMES_A_LOOKUP),
+    strictQuery={"type": "boolean", "default": False, "description": "Compare names case-sensitively."},
+)
+_DATASET = _object(
+    name=_TEXT,
+    description=_TEXT,
+    type=_words("phrase-grounding", "vqa", "freeform"),
+    tags=_ANY,
+    metadata=_ANY,
+)
+_DELETION = _spec(**{**_SELECTION, "strictQuery": {"type": ["boolean", "null"]}})
+_MULTIPART = _spec(
+    ["ingestionId", "filename", "sizeBytes"],
+    ingestionId=_TEXT,
+    filename=_TEXT,
+    sizeBytes=_COUNT,
+    contentType={"type": ["string", "null"]},
+)
+_PART_DONE = _object(responseHeaders=_ANY, responseBody=_TEXT)
 
 
 @attrs.frozen
@@ -186,7 +139,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("listAssets", "GET", _routes.ASSETS, "List assets", Asset, query={**_PAGING, **_ORDER, **_SELECTION},
               page=True),
     Operation("countAssets", "GET", _routes.ASSET_COUNT, "Count assets",
-              {"type": "object", "required": ["count"], "properties": {"count": _COUNT}}, query=_SELECTION),
+              _object(["count"], count=_COUNT), query=_SELECTION),
     Operation("setAssetMetadata", "POST", _routes.ASSET_METADATA,
               "Change custom metadata of assets; an addition to the protocol, announced by the header Vi-Additions",
               MetadataChanges, body=_METADATA),
@@ -220,11 +173,7 @@ def document() -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.route, {})[operation.method.lower()] = _operation(operation, schemas)
-    schemas["Error"] = {
-        "type": "object",
-        "required": ["message"],
-        "properties": {"code": _TEXT, "message": _TEXT, "details": {"type": "object"}},
-    }
+    schemas["Error"] = _object(["message"], code=_TEXT, message=_TEXT, details=_ANY)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -284,10 +233,7 @@ def _answer(operation: Operation, schemas: dict[str, Schema]) -> Schema:
 
 def _page(item: Schema) -> Schema:
     token: Schema = {"type": ["string", "null"]}
-    return {
-        "type": "object",
-        "properties": {"items": {"type": "array", "items": item}, "nextPage": token, "prevPage": token},
-    }
+    return _object(items={"type": "array", "items": item}, nextPage=token, prevPage=token)
 
 
 def _json(schema: Schema) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -41,48 +41,21 @@ def keys_of(json_object: Element) -> Element:
     return sa.select(sa.func.count()).select_from(keys).scalar_subquery()
 
 
-class _printed(GenericFunction[str]):  # noqa: N801 - SQLAlchemy names the function after the class
-    type = sa.Text()
-    inherit_cache = True
+def function(name: str, postgresql: str, sqlite: str) -> type[GenericFunction[str]]:
+    """Make a function of SQL that each engine writes in its own way, around the text of its arguments."""
+    made: type[GenericFunction[str]] = type(name, (GenericFunction,), {"type": sa.Text(), "inherit_cache": True})
+
+    def write(form: str) -> Callable[..., str]:
+        return lambda element, compiler, **options: form.format(compiler.process(element.clauses, **options))
+
+    compiles(made)(write(postgresql))
+    compiles(made, "sqlite")(write(sqlite))
+    return made
 
 
-class _quoted(GenericFunction[str]):  # noqa: N801
-    type = sa.Text()
-    inherit_cache = True
-
-
-class _keys_of(GenericFunction[str]):  # noqa: N801
-    type = sa.Text()
-    inherit_cache = True
-
-
-@compiles(_printed)
-def _print(element: _printed, compiler: Any, **options: Any) -> str:
-    return f"format({compiler.process(element.clauses, **options)})"
-
-
-@compiles(_printed, "sqlite")
-def _print_on_sqlite(element: _printed, compiler: Any, **options: Any) -> str:
-    return f"printf({compiler.process(element.clauses, **options)})"
-
-
-@compiles(_quoted)
-def _quote(element: _quoted, compiler: Any, **options: Any) -> str:
-    return f"CAST(to_json({compiler.process(element.clauses, **options)}) AS TEXT)"
-
-
-@compiles(_quoted, "sqlite")
-def _quote_on_sqlite(element: _quoted, compiler: Any, **options: Any) -> str:
-    return f"json_quote({compiler.process(element.clauses, **options)})"
-
-
-@compiles(_keys_of)
-def _count(element: _keys_of, compiler: Any, **options: Any) -> str:
-    return f"jsonb_object_keys({compiler.process(element.clauses, **options)})"
-
-
-@compiles(_keys_of, "sqlite")
-def _count_on_sqlite(element: _keys_of, compiler: Any, **options: Any) -> str:
-    held = compiler.process(element.clauses, **options)
-    # What earlier releases took for a number may be none in JSON, and must not be the end of a whole page.
-    return f"json_each(CASE WHEN json_valid({held}) THEN {held} ELSE '{{}}' END)"
+_printed = function("_printed", "format({0})", "printf({0})")
+_quoted = function("_quoted", "CAST(to_json({0}) AS TEXT)", "json_quote({0})")
+# What earlier releases took for a number may be none in JSON, and must not be the end of a whole page.
+_keys_of = function(
+    "_keys_of", "jsonb_object_keys({0})", "json_each(CASE WHEN json_valid({0}) THEN {0} ELSE '{{}}' END)"
+)

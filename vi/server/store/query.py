@@ -16,10 +16,10 @@ from typing import Any, NoReturn
 import attrs
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.sql.visitors import InternalTraversal
 
 from . import query_postgres
+from .json_text import function
 from .query_grammar import (
     And,
     Comparison,
@@ -140,9 +140,7 @@ def _fold(text: bytes | None) -> str | None:
     return None if text is None else text.decode(errors="replace").casefold()
 
 
-class _folded(GenericFunction[str]):  # noqa: N801 - SQLAlchemy names the function after the class
-    type = sa.Text()
-    inherit_cache = True
+_folded = function("_folded", "vi_fold({0})", "vi_fold(CAST({0} AS BLOB))")
 
 
 class _ByEngine(sa.ColumnElement[bool]):
@@ -166,16 +164,6 @@ def _on_postgresql(element: _ByEngine, compiler: Any, **options: Any) -> str:
 @compiles(_ByEngine, "sqlite")
 def _on_sqlite(element: _ByEngine, compiler: Any, **options: Any) -> str:
     return f"({compiler.process(element.sqlite, **options)})"
-
-
-@compiles(_folded)
-def _fold_remote(element: _folded, compiler: Any, **options: Any) -> str:
-    return f"vi_fold({compiler.process(element.clauses, **options)})"
-
-
-@compiles(_folded, "sqlite")
-def _fold_on_sqlite(element: _folded, compiler: Any, **options: Any) -> str:
-    return f"vi_fold(CAST({compiler.process(element.clauses, **options)} AS BLOB))"
 
 
 def _cased(element: sa.ColumnElement[Any], strict: bool) -> sa.ColumnElement[Any]:

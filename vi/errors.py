@@ -84,9 +84,6 @@ class ViError(Exception):
     default_code: ClassVar[ViErrorCode] = ViErrorCode.UNKNOWN_ERROR
     default_suggestion: ClassVar[str | None] = None
 
-    result: Any = None
-    """What an upload, a download or a sync had done before the error."""
-
     def __init__(
         self,
         message: str,
@@ -98,6 +95,7 @@ class ViError(Exception):
         retry_after: float | None = None,
         request_id: str | None = None,
         path: str | None = None,
+        result: Any = None,
     ) -> None:
         self.message: str = _LONG_WORD.sub(_shortened, printable(limited(message), keep="\n"))
         super().__init__(self.message)
@@ -111,6 +109,8 @@ class ViError(Exception):
         self.retry_after = retry_after
         self.request_id: str | None = printable(limited(request_id, WORD_LENGTH)) if request_id is not None else None
         self.path: str | None = limited(path) if path is not None else None
+        self.result: Any = result
+        """What an upload, a download or a sync had done before the error."""
 
     @property
     def trace_id(self) -> str | None:
@@ -273,9 +273,8 @@ class ViTimeoutError(ViError, TimeoutError):
     def __str__(self) -> str:
         return ViError.__str__(self)
 
-    def __init__(self, message: str, *, result: Any = None, session: Any = None, **fields: Any) -> None:
+    def __init__(self, message: str, *, session: Any = None, **fields: Any) -> None:
         super().__init__(message, **fields)
-        self.result = result
         self.session = session
 
 
@@ -290,19 +289,11 @@ class ViUploadError(ViOperationError):
 
     default_code = ViErrorCode.UPLOAD_FAILED
 
-    def __init__(self, message: str, *, result: Any = None, **fields: Any) -> None:
-        super().__init__(message, **fields)
-        self.result = result
-
 
 class ViDownloadError(ViOperationError):
     """A download did not complete; *result* says what became of each asset."""
 
     default_code = ViErrorCode.DOWNLOAD_FAILED
-
-    def __init__(self, message: str, *, result: Any = None, **fields: Any) -> None:
-        super().__init__(message, **fields)
-        self.result = result
 
 
 class ViFileTooLargeError(ViValidationError, ViUploadError):
@@ -314,18 +305,11 @@ class ViFileTooLargeError(ViValidationError, ViUploadError):
     default_code = ViErrorCode.FILE_TOO_LARGE
 
     def __init__(
-        self,
-        message: str,
-        *,
-        file_size: int | None = None,
-        max_size: int | None = None,
-        result: Any = None,
-        **fields: Any,
+        self, message: str, *, file_size: int | None = None, max_size: int | None = None, **fields: Any
     ) -> None:
-        ViError.__init__(self, message, **fields)
+        super().__init__(message, **fields)
         self.file_size = file_size
         self.max_size = max_size
-        self.result = result
 
 
 _BY_STATUS: dict[int, tuple[type[ViError], ViErrorCode]] = {

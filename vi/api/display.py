@@ -47,6 +47,12 @@ class Listed(Displayed):
     _heads: ClassVar[Sequence[str]]
     _numbers: ClassVar[frozenset[int]] = frozenset()
 
+    def info(self) -> None:
+        """Print a summary."""
+        from .._show import console
+
+        console.show(self._sheet())
+
     def _cells(self) -> Sequence[str]:
         """Return the row, below *_heads*."""
         raise NotImplementedError

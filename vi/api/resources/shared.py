@@ -9,8 +9,7 @@ from typing import TypeVar
 import attrs
 
 from ... import _wire
-from ..._redact import brief
-from ...errors import ViInvalidParameterError
+from ..._checks import must_be
 
 C = TypeVar("C", bound="Choice")
 
@@ -31,9 +30,7 @@ def choose(cls: type[C], value: C | str, parameter: str) -> C:
         return cls(value)
     except ValueError:
         choices = ", ".join(repr(str(member)) for member in cls)
-        raise ViInvalidParameterError(
-            f"{parameter} must be one of {choices}, got {brief(value)}.", parameter=parameter
-        ) from None
+        raise must_be(parameter, f"one of {choices}", value) from None
 
 
 class ConditionStatus(StrEnum):
@@ -44,14 +41,13 @@ class ConditionStatus(StrEnum):
     FAILED_REACH = "FailedReach"
 
 
-@attrs.define
-class ResourceMetadata:
-    """Book-keeping of a resource; times are milliseconds since 1970 UTC."""
+class Timed:
+    """When something was made and last changed."""
 
-    time_created: int = 0
-    last_updated: int = 0
-    generation: int = 0
-    attributes: dict[str, str] = attrs.Factory(dict)
+    __slots__ = ()
+
+    time_created: int
+    last_updated: int
 
     @property
     def created_at(self) -> dt.datetime | None:
@@ -62,6 +58,16 @@ class ResourceMetadata:
     def updated_at(self) -> dt.datetime | None:
         """The time of the last change, in UTC."""
         return _wire.to_datetime(self.last_updated)
+
+
+@attrs.define
+class ResourceMetadata(Timed):
+    """Book-keeping of a resource; times are milliseconds since 1970 UTC."""
+
+    time_created: int = 0
+    last_updated: int = 0
+    generation: int = 0
+    attributes: dict[str, str] = attrs.Factory(dict)
 
 
 @attrs.define

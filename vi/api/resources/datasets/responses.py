@@ -72,12 +72,6 @@ class Dataset(Document, Listed):
         """The time of creation, in UTC."""
         return _wire.to_datetime(self.create_date)
 
-    def info(self) -> None:
-        """Print a summary of the dataset."""
-        from ...._show import console
-
-        console.show(self._sheet())
-
     _noun: ClassVar[str] = "dataset"
     _heads: ClassVar[Sequence[str]] = ("Name", "Assets", "Annotations", "Type", "Dataset")
     _numbers: ClassVar[frozenset[int]] = frozenset({1, 2})

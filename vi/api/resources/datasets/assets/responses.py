@@ -15,7 +15,7 @@ from ....._show.units import exact_size, several, size, when
 from .....codes import FileCode, meaning_of
 from ....display import Listed
 from ....document import SIGNED, Document
-from ...shared import Choice, ConditionStatus, ResourceCondition, ResourceMetadata
+from ...shared import Choice, ConditionStatus, ResourceCondition, ResourceMetadata, Timed
 from .types import AssetCustomMetadata
 
 __all__ = [
@@ -166,7 +166,7 @@ class AssetHash:
 
 
 @attrs.define
-class AssetMetadata:
+class AssetMetadata(Timed):
     """What the service knows of an asset's file. A field that the service leaves out has its empty value."""
 
     width: int = 0
@@ -195,16 +195,6 @@ class AssetMetadata:
     custom_metadata_count: int = 0
     frames_change: dict[str, int] = attrs.Factory(dict)
 
-    @property
-    def created_at(self) -> dt.datetime | None:
-        """The time of creation, in UTC."""
-        return _wire.to_datetime(self.time_created)
-
-    @property
-    def updated_at(self) -> dt.datetime | None:
-        """The time of the last change, in UTC."""
-        return _wire.to_datetime(self.last_updated)
-
 
 @attrs.define
 class Asset(Document, Listed):
@@ -222,12 +212,6 @@ class Asset(Document, Listed):
     contents: AssetContents | None = attrs.field(default=None, metadata=SIGNED)
     thumbnail: bytes | None = attrs.field(default=None, init=False, repr=False, eq=False)
     """The bytes of a small JPEG, PNG, WebP or GIF, when a listing or `get` was asked for it and it came."""
-
-    def info(self) -> None:
-        """Print a summary of the asset."""
-        from ....._show import console
-
-        console.show(self._sheet())
 
     _noun: ClassVar[str] = "asset"
     _heads: ClassVar[Sequence[str]] = ("Name", "Size", "Pixels", "Status", "Asset")

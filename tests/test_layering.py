@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "vi"
 
 FOUNDATION = (
-    "_version", "_kernel", "codes", "errors", "config", "_events", "_redact", "_media", "_checksums", "_wire", "_schema", "_wire_fast", "_routes", "_retry", "_pacing", "_attempts", "_ranges", "_lock", "_paths", "_disk", "_event_loop", "_memory", "_secret", "_optional", "_closing"
+    "_version", "_kernel", "codes", "errors", "config", "_events", "_redact", "_media", "_checksums", "_wire", "_schema", "_wire_fast", "_routes", "_retry", "_pacing", "_attempts", "_ranges", "_lock", "_paths", "_disk", "_event_loop", "_memory", "_secret", "_optional", "_closing", "_checks"
 )  # fmt: skip
 LAYERS: dict[str, int] = {
     **dict.fromkeys(FOUNDATION, 0),

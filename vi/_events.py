@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 
 import attrs
 
-from .errors import ViInvalidParameterError
+from ._checks import must_be_of_type
 
 logger = logging.getLogger("vi.hooks")
 
@@ -124,9 +124,7 @@ class Hooks:
     def add(self, listener: EventListener) -> Callable[[], None]:
         """Add a listener; returns a function that takes it away again."""
         if not callable(listener):
-            raise ViInvalidParameterError(
-                f"listener must be a function of an event, got {type(listener).__name__}.", parameter="listener"
-            )
+            raise must_be_of_type("listener", "a function of an event", listener)
         self._listeners.append(listener)
 
         def remove() -> None:

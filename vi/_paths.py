@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+from ._checks import must_be
 from ._redact import brief
 from .errors import ViError, ViInvalidParameterError, ViPathError
 
@@ -24,7 +25,7 @@ def as_path(value: object, name: str, error: type[ViError] = ViPathError) -> Pat
     current folder, to which a relative path belongs, was deleted.
     """
     if not isinstance(value, (str, os.PathLike)) or not isinstance(text := os.fspath(value), str):
-        raise ViInvalidParameterError(f"{name} must be a path, got {brief(value)}.", parameter=name)
+        raise must_be(name, "a path", value)
     check_path_text(text, name)
     path = expand(text)
     first = path.split("/", 1)[0] if os.name != "nt" else path.replace("\\", "/").split("/", 1)[0]

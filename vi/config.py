@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import attrs
 
+from ._checks import must_be, must_be_of_type
 from ._disk import warn_of_others
 from ._paths import as_path, home
 from ._redact import brief
@@ -57,9 +58,7 @@ def _positive(instance: object, attribute: attrs.Attribute[Any], value: Any) -> 
     good = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
     if not good or not value > 0:  # a NaN is neither above nor below
         kind = "an integer" if whole else "a number"
-        raise ViInvalidParameterError(
-            f"{attribute.name} must be {kind} above 0, got {brief(value)}.", parameter=attribute.name
-        )
+        raise must_be(attribute.name, f"{kind} above 0", value)
 
 
 @attrs.frozen
@@ -262,7 +261,7 @@ def _policy(retries: object, environ: Mapping[str, str]) -> RetryPolicy:
 def check_type(value: object, name: str, kind: type, expected: str) -> None:
     """Refuse an argument of another type; the error does not show it, for it may be a secret."""
     if not isinstance(value, kind):
-        raise ViInvalidParameterError(f"{name} must be {expected}, got {type(value).__name__}.", parameter=name)
+        raise must_be_of_type(name, expected, value)
 
 
 def check_ssl_context(value: object) -> None:

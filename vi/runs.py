@@ -15,7 +15,7 @@ from multiprocessing import get_context
 
 import attrs
 
-from ._redact import brief
+from ._checks import check_whole
 from ._transfer.document_folders import DocumentFolder
 from .api.resources.datasets.assets.plans import TransferPlan
 from .api.resources.datasets.assets.run_plans import (
@@ -131,10 +131,7 @@ def run_shards(run: RunFolder, *, processes: int = 4) -> RunStatus:
             `ViNotFoundError` end the call, since each shard would fail alike.
         ViOperationError: Processes were killed repeatedly.
     """
-    if type(processes) is not int or processes < 1:
-        raise ViInvalidParameterError(
-            f"processes must be an integer above 0, got {brief(processes)}.", parameter="processes"
-        )
+    check_whole("processes", processes)
     folder = DocumentFolder.of(run, "run")
     tried: set[int] = set()
     for _ in range(TRIES):

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Self
 from warnings import warn
 
+from ._checks import check_word, must_be
 from ._optional import require
 from ._redact import brief
 from ._stream_state import StreamState
@@ -187,15 +188,9 @@ class _Reading:
         on_failure: OnFailure = "raise",
         memory: int = MEMORY,
     ) -> None:
-        if on_failure not in ("raise", "skip"):
-            raise ViInvalidParameterError(
-                f"on_failure must be 'raise' or 'skip', got {brief(on_failure)}.", parameter="on_failure"
-            )
+        check_word("on_failure", on_failure, "raise", "skip")
         if not callable(decode) and decode not in ("pil", "torchvision", "bytes"):
-            raise ViInvalidParameterError(
-                f"decode must be 'pil', 'torchvision', 'bytes' or a function of bytes, got {brief(decode)}.",
-                parameter="decode",
-            )
+            raise must_be("decode", "'pil', 'torchvision', 'bytes' or a function of bytes", decode)
         if decode in ("pil", "torchvision"):
             require("PIL.Image" if decode == "pil" else "torchvision.io", f'decode="{decode}"')
         if isinstance(columns, str):
@@ -360,11 +355,8 @@ class ImageStream(_Reading, IterableDataset[dict[str, Any]]):  # type: ignore[mi
     ) -> None:
         for name, value, least in (("batch_size", batch_size, 1), ("shuffle", shuffle, 0)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-                raise ViInvalidParameterError(
-                    f"{name} must be an integer of {least} or more, got {brief(value)}.", parameter=name
-                )
-        if pinned not in ("error", "warn"):
-            raise ViInvalidParameterError(f"pinned must be 'error' or 'warn', got {brief(pinned)}.", parameter="pinned")
+                raise must_be(name, f"an integer of {least} or more", value)
+        check_word("pinned", pinned, "error", "warn")
         if (rank is None) != (world_size is None) or (rank is not None and not 0 <= rank < (world_size or 0)):
             raise ViInvalidParameterError(
                 f"rank and world_size go together, rank from 0: got {brief(rank)} of {world_size!r}.", parameter="rank"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .._checks import must_be_of_type
 from ..errors import ViInvalidParameterError, ViPathError
 
 if TYPE_CHECKING:
@@ -30,9 +31,7 @@ def read_patterns(given: object, parameter: str) -> tuple[str, ...]:
     if isinstance(given, str):
         given = (given,)
     if isinstance(given, (bytes, bytearray, memoryview)) or not isinstance(given, Iterable):
-        raise ViInvalidParameterError(
-            f"{parameter} must be a pattern or a list of patterns, got {type(given).__name__}.", parameter=parameter
-        )
+        raise must_be_of_type(parameter, "a pattern or a list of patterns", given)
     patterns = tuple(given)
     for pattern in patterns:
         if not isinstance(pattern, str):

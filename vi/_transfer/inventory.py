@@ -16,6 +16,7 @@ from typing import Literal
 
 import attrs
 
+from .._checks import must_be
 from .._media import MAX_IMAGE_BYTES, media_type, size_limit
 from .._redact import brief
 from ..codes import FileCode
@@ -254,9 +255,7 @@ def _sources(where: list[str]) -> str:
 def check_naming(names: object) -> None:
     """Refuse what is not a way of naming."""
     if not callable(names) and names not in ("basename", "relative"):
-        raise ViInvalidParameterError(
-            f"names must be 'basename', 'relative' or a function of the path, got {brief(names)}.", parameter="names"
-        )
+        raise must_be("names", "'basename', 'relative' or a function of the path", names)
 
 
 def too_large(record: FileRecord) -> ViFileTooLargeError | None:

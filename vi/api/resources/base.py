@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 from ... import _routes, _wire
+from ..._checks import must_be, must_be_of_type
 from ..._http import Http
 from ..._redact import brief
 from ..._wire_fast import DecodedPage
@@ -104,9 +105,7 @@ def read_envelope(document: Any, path: str) -> tuple[str | None, str | None, lis
 def check_id(value: object, parameter: str) -> str:
     """Return *value* if it can be an id; the error shows it otherwise."""
     if not _routes.is_identifier(value):
-        raise ViInvalidParameterError(
-            f"{parameter} must be 1 to 255 characters of A-Z a-z 0-9 - _, got {brief(value)}.", parameter=parameter
-        )
+        raise must_be(parameter, "1 to 255 characters of A-Z a-z 0-9 - _", value)
     assert isinstance(value, str)
     return value
 
@@ -114,17 +113,13 @@ def check_id(value: object, parameter: str) -> str:
 def check_pagination(pagination: object) -> None:
     """Refuse anything but `PaginationParams`, before a request."""
     if pagination is not None and not isinstance(pagination, PaginationParams):
-        raise ViInvalidParameterError(
-            f"pagination must be a PaginationParams, got {type(pagination).__name__}.", parameter="pagination"
-        )
+        raise must_be_of_type("pagination", "a PaginationParams", pagination)
 
 
 def check_ids(values: object, parameter: str) -> list[str]:
     """Return *values* if they are a list of ids; a text alone would be read letter by letter."""
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        raise ViInvalidParameterError(
-            f"{parameter} must be a list of ids, got {type(values).__name__}.", parameter=parameter
-        )
+        raise must_be_of_type(parameter, "a list of ids", values)
     return [check_id(value, parameter) for value in values]
 
 
@@ -132,9 +127,7 @@ def check_switches(**switches: object) -> None:
     """Refuse what is neither True nor False: a text such as ``"no"`` would count as True."""
     for parameter, value in switches.items():
         if not isinstance(value, bool):
-            raise ViInvalidParameterError(
-                f"{parameter} must be True or False, got {brief(value)}.", parameter=parameter
-            )
+            raise must_be(parameter, "True or False", value)
 
 
 def check_text(value: object, parameter: str) -> str:
@@ -152,7 +145,7 @@ def check_text(value: object, parameter: str) -> str:
 def check_unicode(value: object, parameter: str) -> str:
     """Return *value* if it is text that can be sent; it may be empty."""
     if not isinstance(value, str):
-        raise ViInvalidParameterError(f"{parameter} must be text, got {brief(value)}.", parameter=parameter)
+        raise must_be(parameter, "text", value)
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -11,10 +11,10 @@ from typing import Any
 
 import anyio
 
+from ..._checks import must_be
 from ..._http import Http
-from ..._redact import brief
 from ..._running import LongCall
-from ...errors import ViInvalidParameterError, ViOperationError, ViTimeoutError
+from ...errors import ViOperationError, ViTimeoutError
 
 logger: logging.Logger = logging.getLogger("vi")
 
@@ -84,5 +84,5 @@ def deadline(
     *result* and *session* return what the error carries; *resume_hint* says how to resume the operation.
     """
     if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0):
-        raise ViInvalidParameterError(f"timeout must be seconds above 0, got {brief(timeout)}.", parameter="timeout")
+        raise must_be("timeout", "seconds above 0", timeout)
     return Deadline(http, timeout, what, result, session, resume_hint)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from ....._checks import check_whole, must_be, must_be_of_type
 from ....._paths import as_path
 from ....._redact import brief
 from ....._transfer.discovery import discover
@@ -68,10 +69,7 @@ def _as_json(criteria: object) -> object:
     if isinstance(criteria, str):
         return criteria
     if not isinstance(criteria, Mapping):
-        raise ViInvalidParameterError(
-            f"filter_criteria must be a mapping or JSON text, got {brief(criteria)}.",
-            parameter="filter_criteria",
-        )
+        raise must_be("filter_criteria", "a mapping or JSON text", criteria)
     try:
         return json.dumps(dict(criteria), allow_nan=False)
     except (TypeError, ValueError):
@@ -87,8 +85,8 @@ def retention(given: ResourceRetentionMode | str) -> ResourceRetentionMode:
 
 def check_limit(limit: object) -> None:
     """Refuse what is not a number of assets."""
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise ViInvalidParameterError(f"limit must be an integer above 0, got {brief(limit)}.", parameter="limit")
+    if limit is not None:
+        check_whole("limit", limit)
 
 
 def filters(include: Patterns, exclude: Patterns, follow_links: bool = False) -> Filters:
@@ -102,9 +100,7 @@ def order(sort_by: object) -> dict[str, str]:
     if sort_by is None:
         return {}
     if not isinstance(sort_by, AssetSortCriterion):
-        raise ViInvalidParameterError(
-            f"sort_by must be an AssetSortCriterion, got {type(sort_by).__name__}.", parameter="sort_by"
-        )
+        raise must_be_of_type("sort_by", "an AssetSortCriterion", sort_by)
     params: dict[str, str] = {}
     if sort_by.criterion is not SortCriterion.DEFAULT or sort_by.order is SortOrder.DESC:
         params["sortBy"] = str(sort_by.criterion)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import attrs
 
+from ....._checks import must_be_of_type
 from ....._events import Listener
 from ....._http import Http
 from ....._show.progress import check_listener, progress_listeners
@@ -457,7 +458,7 @@ class AsyncFolderTransfers(Resource):
             ViNotFoundError: The dataset does not exist.
         """
         if not isinstance(plan, TransferPlan):
-            raise ViInvalidParameterError(f"plan must be a TransferPlan, got {type(plan).__name__}.", parameter="plan")
+            raise must_be_of_type("plan", "a TransferPlan", plan)
         retention = None if on_asset_overwritten is None else arguments.retention(on_asset_overwritten)
         progress = (show_progress, on_progress)
         calls = AssetCalls(self._http, check_id(plan.dataset_id, "plan.dataset_id"))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ....._checks import must_be_of_type
 from .....errors import ViInvalidParameterError, ViOperationError
 from .calls import AssetCalls
 from .metadata.given import OnUnmatched, check_on_unmatched, refuse_unmatched
@@ -25,10 +26,7 @@ def read_updates(table: Any) -> Updates:
     """Return the metadata by filename of a table or a mapping of mappings; blocking."""
     given = read_table(table, "table") if is_table(table) else table
     if not isinstance(given, Mapping):
-        raise ViInvalidParameterError(
-            f"table must be a table with a column 'filename', or a mapping of filenames, got {type(table).__name__}.",
-            parameter="table",
-        )
+        raise must_be_of_type("table", "a table with a column 'filename', or a mapping of filenames", table)
     return {str(name): check(value, f"The metadata of {name}", "table") for name, value in given.items()}
 
 

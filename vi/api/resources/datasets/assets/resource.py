@@ -10,6 +10,7 @@ from typing import Any, Final
 import attrs
 
 from ..... import _routes
+from ....._checks import must_be_of_type
 from ....._transfer.inventory import Naming
 from ....._transfer.threads.stopping import in_thread
 from .....errors import ViInvalidParameterError
@@ -230,7 +231,7 @@ class AsyncAssets(AsyncFolderTransfers):
         elif filter_criteria is not None or metadata_query is not None or sort_by is not None:
             raise ViInvalidParameterError("Give either assets, or a selection and an order.", parameter="assets")
         elif not hasattr(assets, "__iter__"):
-            raise ViInvalidParameterError(f"assets must be assets, got {type(assets).__name__}.", parameter="assets")
+            raise must_be_of_type("assets", "assets", assets)
         else:
             pages = partial(pages_of, assets, calls)
         return AssetReader(self._transfers.reader(calls), pages, ahead, memory, on_failure)

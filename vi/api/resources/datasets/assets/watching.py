@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import attrs
 
+from ....._checks import must_be
 from ....._optional import require
 from ....._redact import brief
 from ....._transfer.filters import Filters
@@ -299,7 +300,7 @@ def check_move_to(folder: Path, move_to: Path | None) -> None:
 def watched(folder: object, settle: float) -> Path:
     """Return the folder as a path, and refuse a *settle* that is not a time."""
     if isinstance(settle, bool) or not isinstance(settle, (int, float)) or not 0 < settle < float("inf"):
-        raise ViInvalidParameterError(f"settle must be seconds above 0, got {brief(settle)}.", parameter="settle")
+        raise must_be("settle", "seconds above 0", settle)
     return arguments.folder(folder, "watch")
 
 

@@ -16,8 +16,8 @@ from typing import Any, Literal, TypeVar, get_args
 import anyio
 import attrs
 
+from ......_checks import check_whole, check_word, must_be_of_type
 from ......_pacing import Slots
-from ......_redact import brief
 from ......_transfer.memory import fetch_bytes
 from ......_transfer.outcomes import TargetGone, TransferFailed
 from ......_transfer.record import FileFailure
@@ -29,7 +29,6 @@ from ......errors import (
     ViAuthenticationError,
     ViDownloadError,
     ViError,
-    ViInvalidParameterError,
     ViNetworkError,
     ViOperationError,
     ViPermissionError,
@@ -130,13 +129,9 @@ class AssetReader(ClosingItems[tuple[Asset, bytes]]):
         memory: int,
         on_failure: OnFailure,
     ) -> None:
-        for name, value in (("ahead", ahead), ("memory", memory)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ViInvalidParameterError(f"{name} must be an integer above 0, got {brief(value)}.", parameter=name)
-        if on_failure not in get_args(OnFailure):
-            raise ViInvalidParameterError(
-                f"on_failure must be 'raise' or 'skip', got {brief(on_failure)}.", parameter="on_failure"
-            )
+        check_whole("ahead", ahead)
+        check_whole("memory", memory)
+        check_word("on_failure", on_failure, *get_args(OnFailure))
         self._reader = reader
         self._make_pages = pages
         self._pages: AsyncIterator[Page[Asset]] | None = None
@@ -302,8 +297,6 @@ async def pages_of(assets: Iterable[Asset], calls: AssetCalls) -> AsyncIterator[
     while part := list(islice(left, PAGE)):
         for asset in part:
             if not isinstance(asset, Asset):
-                raise ViInvalidParameterError(
-                    f"assets must be of type Asset, got {type(asset).__name__}.", parameter="assets"
-                )
+                raise must_be_of_type("assets", "of type Asset", asset)
             OneAsset.of("stream", calls, asset, None)
         yield Page(part)

@@ -12,6 +12,7 @@ import operator
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
+from ......_checks import must_be
 from ......_closing import AsyncClosing, Opening
 from ......_redact import brief
 from ......_transfer.download import RemoteFile
@@ -178,9 +179,7 @@ def check_range(start: int, end: int | None, size: int) -> tuple[int, int]:
     for name, value in (("start", start), ("end", end)):
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not (whole or (name == "end" and value is None)) or (value is not None and value < 0):
-            raise ViInvalidParameterError(
-                f"{name} must be a number of bytes, 0 or more, got {brief(value)}.", parameter=name
-            )
+            raise must_be(name, "a number of bytes, 0 or more", value)
     end = size if end is None else min(end, size)
     if start > end:
         raise ViInvalidParameterError(

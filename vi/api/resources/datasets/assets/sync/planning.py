@@ -14,9 +14,9 @@ from pathlib import Path
 
 import attrs
 
+from ......_checks import must_be
 from ......_media import media_type
 from ......_paths import advice_on_missing
-from ......_redact import brief
 from ......_show.units import several
 from ......_transfer import files
 from ......_transfer.discovery import EXCLUDED_FOLDER, discover
@@ -30,7 +30,7 @@ from ......_transfer.remote_folders import RemoteFolder
 from ......_transfer.sources.local import examine_path
 from ......_transfer.threads.lanes import Lanes
 from ......_transfer.threads.stopping import in_thread, still_wanted
-from ......errors import ViInvalidParameterError, ViOperationError, ViPathError
+from ......errors import ViOperationError, ViPathError
 from ..calls import AssetCalls
 from ..metadata.given import Given, OnUnmatched, reader
 from ..metadata.values import differing
@@ -333,7 +333,7 @@ def is_ours_to_delete(path: Path) -> bool:
 def check_max_delete(max_delete: int) -> None:
     """Refuse what is not a bound."""
     if isinstance(max_delete, bool) or not isinstance(max_delete, int) or max_delete < 0:
-        raise ViInvalidParameterError(f"max_delete must be 0 or more, got {brief(max_delete)}.", parameter="max_delete")
+        raise must_be("max_delete", "0 or more", max_delete)
 
 
 def check_deletions(plan: TransferPlan, max_delete: int) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ......_redact import brief
+from ......_checks import check_word
 from ......_transfer.filters import Filters
 from ......_transfer.inventory import Inventory, Naming
 from ......_transfer.journals.digests import KnownDigests, known_digests
@@ -28,10 +28,7 @@ from .remote import beside_remote, compare_remote, scan_remote
 
 def check_direction(direction: object, names: Naming, follow_links: bool, custom_metadata: object) -> None:
     """Refuse an unknown direction, and what applies to uploads only."""
-    if direction not in ("up", "down"):
-        raise ViInvalidParameterError(
-            f"direction must be 'up' or 'down', got {brief(direction)}.", parameter="direction"
-        )
+    check_word("direction", direction, "up", "down")
     if direction == "down" and (callable(names) or follow_links):
         raise ViInvalidParameterError(
             "follow_links and a function as names apply to uploads only; leave them out for direction='down'.",

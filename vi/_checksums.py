@@ -11,7 +11,6 @@ import binascii
 import hashlib
 import importlib
 import logging
-import os
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -256,12 +255,3 @@ def _read_crc(text: str) -> frozenset[int]:
     if len(text) == 8 and (crc := _from_base64(text)) is not None:
         readings.add(crc)
     return frozenset(readings)
-
-
-def crc32c_of_file(path: str | os.PathLike[str], *, chunk: int = 1 << 20) -> int:
-    """Return the CRC32C of a whole file; blocking."""
-    value = 0
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a path object costs more than the read
-        while data := file.read(chunk):
-            value = crc32c(data, value)
-    return value

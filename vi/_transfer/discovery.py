@@ -35,10 +35,6 @@ from .sources.pictures import PictureSource, is_picture
 from .sources.remote import RemoteObject, RemoteSource, as_remote, is_file_address, local_path
 from .threads.stopping import still_wanted
 
-NamedBytes = tuple[str, "bytes | bytearray | memoryview"]
-NamedStream = tuple[str, "AsyncIterable[bytes]"] | tuple[str, "AsyncIterable[bytes]", int]
-UploadInput = "str | os.PathLike[str] | IO[bytes] | NamedBytes | NamedStream"
-
 _JUNK = frozenset({"thumbs.db", "desktop.ini"})
 LISTED_PAIRS = 10
 EXCLUDED_FOLDER = "excluded folder"

@@ -81,9 +81,7 @@ async def show(request: web.Request) -> web.Response:
         h(
             "div",
             _hits(view, shown),
-            selection.bar(
-                request, row.id, urlencode(_given(view) | ({"page": str(shown.number)} if shown.number > 1 else {}))
-            ),
+            selection.bar(request, row.id, _back(view, shown)),
             class_="above",
         )
         if shown.page.rows

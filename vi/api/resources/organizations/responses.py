@@ -14,14 +14,6 @@ from ...document import Document
 
 
 @attrs.define
-class OrganizationUser:
-    """A member's role, and its roles in single datasets."""
-
-    workspace_role: str = ""
-    datasets: dict[str, str] = attrs.Factory(dict)
-
-
-@attrs.define
 class Organization(Document, Listed):
     """An organization; its datasets are listed by ``client.datasets``."""
 

@@ -33,6 +33,12 @@ PHRASES = {
     r"\bfor want of\b": "without",
     r"(?<!there )\bis no (?:time|URL|number|text|asset|dataset)\b": "is not a ...",
     r"\bthe far side\b": "the worker, the service",
+    r"\bdead (?:run|download|upload)": "interrupted",
+    r"\bmend(?:s|ed|ing)?\b": "fix",
+    r"\bwhoever (?:runs|has|can)\b": "anyone who, the operator",
+    r"\bstands? there\b|\bstands? in the way\b": "is, limits",
+    r"\bstraight (?:to|from|into)\b": "directly",
+    r"\bof one name\b": "with the same name",
 }
 """What is not written, and what is written instead."""
 

@@ -69,7 +69,7 @@ class LoopInThread:
             except BaseException as error:
                 if not started.done():
                     started.set_exception(error)
-                # At exit no thread starts any more; a loop that closes wants one for its executor, and closes anyway.
+                # At exit no thread can be started; a loop that closes wants one for its executor, and closes anyway.
                 elif not (isinstance(error, RuntimeError) and "interpreter shutdown" in str(error)):
                     raise
 
@@ -119,7 +119,7 @@ class RunningLoop:
     def __init__(self, at_close: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         self.current: LoopInThread | None = None
         self.patience = math.inf
-        """Seconds that closing waits: few after a call was given up and did not end, none after two Ctrl+C."""
+        """Seconds that closing waits: few after a call was abandoned and did not end, none after two Ctrl+C."""
         self.closed: bool = False
         self._at_close = at_close
         self._name = name
@@ -202,7 +202,7 @@ class _UnderWay(Generic[R]):
                     raise
         finally:
             self._ended.set()
-        return cast("R", None)  # given up: nobody waits for it
+        return cast("R", None)  # abandoned: the caller is gone
 
     def _leave(self, error: BaseException) -> None:
         self.left = error

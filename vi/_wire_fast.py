@@ -1,4 +1,4 @@
-"""Reading pages with msgspec, where the extra ``fast`` is installed: from bytes straight into our classes.
+"""Reading pages with msgspec, where the extra ``fast`` is installed: from bytes directly into our classes.
 
 msgspec knows attrs classes, but not other names on the wire than the fields' own. So each class gets a twin: a subclass
 without slots of its own, whose fields have the wire names and are the slots of the class. What was decoded is a twin,

@@ -191,7 +191,7 @@ def _mode(folder: OpenFolder, path: str) -> int | None:
 
 
 def discard(folder: OpenFolder, part: str, *, patient: bool = True) -> bool:
-    """Remove a temporary file if it is there; *patient*, wait a moment for whoever has it open. False if it stays."""
+    """Remove a temporary file; *patient*, wait a moment while another program has it open. False if it stays."""
     try:
         folder.unlink(part, patient=patient)
     except FileNotFoundError:

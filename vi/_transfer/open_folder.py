@@ -106,7 +106,7 @@ class OpenFolder:
                 raise
 
     def unlink(self, path: str, *, patient: bool = True) -> None:
-        """Remove a file; *patient*, wait a moment for whoever has it open."""
+        """Remove a file; *patient*, wait a moment while another program has it open."""
         with self._at(path) as (name, folder):
             when_free(os.unlink, name, dir_fd=folder) if patient else os.unlink(name, dir_fd=folder)
 

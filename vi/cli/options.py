@@ -338,7 +338,7 @@ def add_store(parser: argparse.ArgumentParser) -> None:
 
 
 def add_ways(parser: argparse.ArgumentParser) -> None:
-    """Add whether bytes pass the service or go straight to its store and from there."""
+    """Add whether clients and the store exchange bytes directly."""
     parser.add_argument(
         "--uploads",
         type=_one_of("through", "direct"),

@@ -120,7 +120,7 @@ def _warning(service: LocalService, host: str, config: ServiceConfig) -> str | N
     address = outward_address() if everywhere else None
     reached = service.url if address is None else f"{at.scheme}://{address}:{at.port}"
     if config.tls_cert is not None:
-        return f"Warning: the service is open to the network, at {reached}: whoever has the key can use it."
+        return f"Warning: the service is open to the network, at {reached}: anyone with the key can use it."
     return (
         f"Warning: the service is open to the network, at {reached}; key and data travel unencrypted. "
         "Use --tls-cert, or a proxy with TLS (--public-url, --allowed-host)."

@@ -154,7 +154,7 @@ async def _send_read(
 async def _send(request: web.Request, file: IO[bytes], span: Selection, headers: dict[str, str]) -> web.StreamResponse:
     """Send a large span: its head is written, which puts the headers on the wire, the rest goes from disk to socket.
 
-    A client that does not take a stretch of it in time is given up. Stretches grow while they are taken quickly. An
+    A client that does not take a piece of it in time is disconnected. Pieces grow while they are taken quickly. An
     answer that ends early breaks its connection, so that no client takes it for complete; a client that disconnects is
     not an error.
     """

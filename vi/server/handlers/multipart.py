@@ -22,7 +22,7 @@ from .answers import json_answer, text_answer
 
 PART_TYPE = "application/octet-stream"
 SMALLEST_PART = 5 << 20
-"""Bytes of a part but the last of an upload straight to a store: a limit of the stores."""
+"""Bytes of a part but the last of a direct upload to a store: a limit of the stores."""
 
 
 @attrs.define

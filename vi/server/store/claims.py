@@ -1,6 +1,6 @@
 """Which process does what, where several share one PostgreSQL database.
 
-A claim is a time in a row, by the clock of the database, until which nobody else takes it. Whoever has it renews it;
+A claim is a time in a row, by the clock of the database, until which nobody else takes it. Its process renews it;
 one that has died does not. Two may still do the same: what they find is applied once, because `settling` compares the
 row. Rows are locked only if nobody holds them, so these statements wait for nobody, whatever order others lock in.
 """

@@ -1,6 +1,6 @@
 """The seals of a run: what its folder tells workers to do is done only if somebody with their key has written it.
 
-Whoever can write to the folder of a run could name any file of a worker to be sent, replaced or deleted. So the head,
+Anyone who can write to the folder of a run could make a worker send, replace or delete any of its files. So the head,
 the shards and the lists of deletions carry an HMAC by the secret key of the organization, over their names too.
 """
 

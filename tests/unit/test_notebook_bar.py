@@ -57,7 +57,7 @@ def progress(done: int, seconds: float, *, finished: bool = False) -> TransferPr
 
 
 async def test_one_display_is_drawn_again_a_few_times_a_second(kernel: Display) -> None:
-    (bar,) = _progress.progress_listeners("upload", True, None)
+    (bar,) = _progress.progress_listeners(True, None)
     for event in (
         progress(0, 0.0),
         progress(1, 0.1),
@@ -78,7 +78,7 @@ async def test_the_time_advances_when_nothing_moves_and_stops_at_the_end(
     kernel: Display, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ticks, "TICK_SECONDS", 0.02)
-    (bar,) = _progress.progress_listeners("upload", True, None)
+    (bar,) = _progress.progress_listeners(True, None)
     bar(progress(0, 7.0))
     await asyncio.wait_for(kernel.changed.wait(), 10)
     bar(progress(9, 7.1, finished=True))
@@ -89,7 +89,7 @@ async def test_the_time_advances_when_nothing_moves_and_stops_at_the_end(
 
 
 async def test_a_transfer_that_ends_at_once_is_drawn_once(kernel: Display) -> None:
-    (bar,) = _progress.progress_listeners("upload", True, None)
+    (bar,) = _progress.progress_listeners(True, None)
     bar(progress(9, 0.0, finished=True))
     assert kernel.texts == ["upload: sent 9/9 files, 8.6 MiB, 0 s"]
 
@@ -103,9 +103,7 @@ async def test_the_loop_is_woken_also_where_no_bar_is_wanted(
     if how == "variable":
         monkeypatch.setenv("VI_PROGRESS", "0")
     heard: list[TransferProgress] = []
-    bar, *others = _progress.progress_listeners(
-        "upload", how != "argument", heard.append if how == "callback" else None
-    )
+    bar, *others = _progress.progress_listeners(how != "argument", heard.append if how == "callback" else None)
     assert isinstance(bar, _notebook.NotebookBar)
     assert len(others) == (how == "callback")
     bar(progress(0, 0.0))
@@ -124,5 +122,5 @@ async def test_without_a_kernel_there_is_no_such_bar(
     kernel: Display, monkeypatch: pytest.MonkeyPatch, shell: Any
 ) -> None:
     monkeypatch.setattr(sys.modules["IPython"], "get_ipython", lambda: shell)
-    (listener,) = _progress.progress_listeners("upload", True, None)
+    (listener,) = _progress.progress_listeners(True, None)
     assert not isinstance(listener, _notebook.NotebookBar)

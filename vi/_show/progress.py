@@ -29,7 +29,7 @@ PARTS = 1000
 NARROWEST_BAR = 10
 
 
-def progress_listeners(operation: str, show: bool, on_progress: Listener | None) -> list[Listener]:
+def progress_listeners(show: bool, on_progress: Listener | None) -> list[Listener]:
     """Return the listeners: the caller's function, or a bar on a terminal or in a notebook, or log lines."""
     check_listener(on_progress)
     heard = [on_progress] if on_progress is not None else []

@@ -62,7 +62,7 @@ class PartTransfer:
 async def send_whole(record: FileRecord, storage: Storage, lanes: Lanes) -> None:
     """Send a file in one PUT. A file that is no longer what was prepared is not stored: `SourceChangedError`."""
     assert record.upload is not None
-    make_body = await _body_maker(record, storage, lanes)
+    make_body = await _body_maker(record, lanes)
     while True:
         try:
             answer = await storage.put(record.upload, make_body, record.size, repeatable=record.source.repeatable)
@@ -85,7 +85,7 @@ async def send_whole(record: FileRecord, storage: Storage, lanes: Lanes) -> None
         raise SourceChangedError(f"{record.path} changed while it was sent")
 
 
-async def _body_maker(record: FileRecord, storage: Storage, lanes: Lanes) -> Callable[[], Body]:
+async def _body_maker(record: FileRecord, lanes: Lanes) -> Callable[[], Body]:
     source = record.source
     if record.kept is not None and record.kept.data is not None:
         if isinstance(source, PathSource) and Stamp.of(os.stat(source.path)) != record.stamp:  # noqa: PTH116 - hot path

@@ -64,35 +64,35 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except ApiError as refusal:
-        return _answer(request, refusal)
+        return _answer(refusal)
     except web.HTTPException as refused:
         message = {404: f"No resource at {request.path}", 405: f"{request.method} is not allowed here"}.get(
             refused.status
         )
         headers = {"Allow": refused.headers["Allow"]} if "Allow" in refused.headers else {}
-        return _answer(request, ApiError(refused.status, message or refused.reason, headers=headers))
+        return _answer(ApiError(refused.status, message or refused.reason, headers=headers))
     except UnicodeEncodeError:
-        return _answer(request, invalid("A text of the request holds half of a surrogate pair", "body"))
+        return _answer(invalid("A text of the request holds half of a surrogate pair", "body"))
     except sa.exc.DataError:  # PostgreSQL compares no text with a NUL character, so nothing has it
-        return _answer(request, ApiError(404, "No resource has a name or an id with a NUL character"))
+        return _answer(ApiError(404, "No resource has a name or an id with a NUL character"))
     except TooManyReadsError:
-        return _answer(request, ApiError(503, "Too many slow queries run at once", headers={"Retry-After": "1"}))
+        return _answer(ApiError(503, "Too many slow queries run at once", headers={"Retry-After": "1"}))
     except DatabaseUnavailableError:
         refusals.note("a request because the database cannot be reached")
-        return _answer(request, ApiError(503, "The database cannot be reached", headers=_AFTER_OUTAGE))
+        return _answer(ApiError(503, "The database cannot be reached", headers=_AFTER_OUTAGE))
     except StoreUnavailableError as error:
         refusals.note(f"a request because the store of bytes is not available ({error})")
-        return _answer(request, ApiError(503, "The store of bytes is not available", headers=_AFTER_OUTAGE))
+        return _answer(ApiError(503, "The store of bytes is not available", headers=_AFTER_OUTAGE))
     except ConnectionError:
         raise
     except Exception as error:
         if is_full(error):
-            return _answer(request, ApiError(507, "No space is left for what was sent"))
+            return _answer(ApiError(507, "No space is left for what was sent"))
         logger.exception("Request %s failed", trace_id(request))
-        return _answer(request, ApiError(500, "The service failed on this request"))
+        return _answer(ApiError(500, "The service failed on this request"))
 
 
-def _answer(request: web.Request, refusal: ApiError) -> web.Response:
+def _answer(refusal: ApiError) -> web.Response:
     response = web.json_response(refusal.body(), status=refusal.status, headers=refusal.headers)
     if refusal.headers.get("Connection") == "close":
         response.force_close()

@@ -159,7 +159,7 @@ class AsyncFolderTransfers(Resource):
                 parameter="wait_until_done",
             )
         to_run = await open_run(plan, shards, dry_run=dry_run)
-        tracker = ProgressTracker("upload", progress_listeners("upload", show_progress, on_progress))
+        tracker = ProgressTracker("upload", progress_listeners(show_progress, on_progress))
         run: Upload | None = None
         with deadline(
             self._http,
@@ -296,7 +296,7 @@ class AsyncFolderTransfers(Resource):
                 if to_run is not None:
                     result.run = await save_run(to_run, planned, self._author, shards)
                 return result
-        tracker = ProgressTracker("download", progress_listeners("download", show_progress, on_progress))
+        tracker = ProgressTracker("download", progress_listeners(show_progress, on_progress))
         run = self._transfers.download(calls, options, tracker)
         with deadline(self._http, timeout, "download", run.result, resume_hint=DOWNLOAD_HINT):
             tracker.files_total = expected_total(options, await calls.dataset())

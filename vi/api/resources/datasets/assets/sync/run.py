@@ -231,7 +231,7 @@ class PlanRun:
             remembers=True,
             folder=self._plan.folder if self._place is None else "",
         )
-        tracker = ProgressTracker("upload", progress_listeners("upload", *self._progress))
+        tracker = ProgressTracker("upload", progress_listeners(*self._progress))
         run = self._transfers.upload(self._calls, options, tracker)
         try:
             # Another worker, or an earlier run of the same plan, may have sent some of it.
@@ -269,7 +269,7 @@ class PlanRun:
             names={entry.filename for entry in entries},
             remote_folder=self._place,
         )
-        tracker = ProgressTracker("download", progress_listeners("download", *self._progress))
+        tracker = ProgressTracker("download", progress_listeners(*self._progress))
         tracker.files_total = len(wanted)
         run = self._transfers.download(self._calls, options, tracker)
         try:

@@ -16,7 +16,7 @@ from ...api.resources.datasets.assets.types import AssetCustomMetadata
 from ..context import CONTEXT, Context
 from ..http.api_errors import invalid, not_found
 from ..http.names import check_metadata, check_name
-from ..http.reading import flag, read_json, structure
+from ..http.reading import flag, read_json, spec_of, structure
 from ..store import assets, datasets
 from ..store.paging import Page, listing
 from ..store.selection import Selection
@@ -50,25 +50,11 @@ class MetadataSpec:
 
 
 @attrs.define
-class MetadataRequest:
-    """The body of a request."""
-
-    spec: MetadataSpec
-
-
-@attrs.define
 class LookupSpec:
     """The names of the requested assets."""
 
     filenames: list[str]
     strict_query: bool = False
-
-
-@attrs.define
-class LookupRequest:
-    """The body of a request."""
-
-    spec: LookupSpec
 
 
 _MOST_FOUND = 10_000
@@ -176,7 +162,7 @@ async def set_metadata(request: web.Request) -> web.Response:
     """Change the custom metadata of many assets by name, all or none of them."""
     context = request.app[CONTEXT]
     _, document = await read_json(request, context.config)
-    spec = structure(document, MetadataRequest).spec
+    spec = spec_of(document, MetadataSpec)
     most = context.config.max_files_per_session
     if not 1 <= len(spec.assets) <= most:
         raise invalid(f"spec.assets must hold 1 to {most} assets", "spec.assets")
@@ -199,7 +185,7 @@ async def lookup(request: web.Request) -> web.Response:
     """Answer the assets with up to a thousand names; names that no asset has are left out."""
     context = request.app[CONTEXT]
     _, document = await read_json(request, context.config)
-    spec = structure(document, LookupRequest).spec
+    spec = spec_of(document, LookupSpec)
     if not 1 <= len(spec.filenames) <= _routes.NAMES_A_LOOKUP:
         raise invalid(f"spec.filenames must hold 1 to {_routes.NAMES_A_LOOKUP} names", "spec.filenames")
     with_contents, name = flag(request, "contents"), context.dataset_name(request)

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from ..context import CONTEXT
 from ..http.api_errors import invalid
-from ..http.reading import read_json, structure
+from ..http.reading import read_json, spec_of
 from ..store import assets, datasets, idempotency
 from ..store.schema import bulk_deletion
 from ..store.selection import Selection
@@ -28,18 +28,11 @@ class BulkDeletionSpec:
     strict_query: bool | None = None
 
 
-@attrs.define
-class BulkDeletionRequest:
-    """The body of a request."""
-
-    spec: BulkDeletionSpec
-
-
 async def create(request: web.Request) -> web.Response:
     """Delete what a filter selects; an empty spec selects every asset."""
     context = request.app[CONTEXT]
     raw, document = await read_json(request, context.config)
-    spec = structure(document, BulkDeletionRequest).spec
+    spec = spec_of(document, BulkDeletionSpec)
     if spec.filter is not None and not isinstance(spec.filter, str | dict):
         raise invalid("spec.filter must be text or an object", "spec.filter")
     name, now, claim = context.dataset_name(request), context.clock(), context.claim(request, raw)

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from ..context import CONTEXT, Context
 from ..http.api_errors import ApiError, invalid, not_found
-from ..http.reading import read_json, structure
+from ..http.reading import read_json, spec_of, structure
 from ..http.storage_paths import PART, storage_path
 from ..store import datasets, idempotency, multipart, sessions
 from ..store.schema import UploadState
@@ -36,13 +36,6 @@ class MultipartSpec:
 
 
 @attrs.define
-class MultipartRequest:
-    """The body of a request."""
-
-    spec: MultipartSpec
-
-
-@attrs.define
 class PartCompletion:
     """The answer of storage to the transfer of a part, as the client reports it."""
 
@@ -54,7 +47,7 @@ async def create(request: web.Request) -> web.Response:
     """Begin a multipart upload of a file of a session."""
     context = request.app[CONTEXT]
     raw, document = await read_json(request, context.config)
-    spec = structure(document, MultipartRequest).spec
+    spec = spec_of(document, MultipartSpec)
     name, now, claim = context.dataset_name(request), context.clock(), context.claim(request, raw)
     identifier = context.new_id()
 

@@ -19,7 +19,7 @@ from ...api.resources.datasets.assets.responses import UploadedAssetMetadata
 from ..context import CONTEXT, Context
 from ..http.api_errors import invalid
 from ..http.names import check_metadata, check_name
-from ..http.reading import read_json, seconds, structure
+from ..http.reading import read_json, seconds, spec_of
 from ..http.storage_paths import UPLOAD, storage_path
 from ..store import datasets, idempotency, sessions, settling
 from ..store.idempotency import Claim
@@ -48,13 +48,6 @@ class SessionSpec:
     on_asset_overwritten: str = "RemoveLinkedResource"
 
 
-@attrs.define
-class SessionRequest:
-    """The body of a request."""
-
-    spec: SessionSpec
-
-
 @attrs.frozen
 class Begun:
     """A session with its files, created now or by an earlier identical request."""
@@ -68,7 +61,7 @@ async def create(request: web.Request) -> web.Response:
     """Create a session and sign a URL for each of its files."""
     context = request.app[CONTEXT]
     raw, document = await read_json(request, context.config)
-    spec = structure(document, SessionRequest).spec
+    spec = spec_of(document, SessionSpec)
     source = {name: request.match_info.get(name, managed) for name, managed in MANAGED_SOURCE.items()}
     claim = context.claim(request, raw)
     label, direct = request.headers.get(UPLOAD_HEADER), context.config.uploads == "direct"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, NoReturn, TypeVar
 
+import attrs
 from aiohttp import web
 
 from ... import _wire
@@ -125,6 +127,18 @@ def structure(document: dict[str, Any], cls: type[T]) -> T:
         return _wire.structure(document, cls)
     except _wire.WireError as error:
         raise invalid(str(error), error.path) from None
+
+
+@functools.cache
+def _request(spec: type) -> Any:
+    return attrs.make_class("Request", {"spec": attrs.field(type=spec)})
+
+
+def spec_of(document: dict[str, Any], cls: type[T]) -> T:
+    """Read the ``spec`` of *document* into *cls*; see `structure`."""
+    kind: Any = cls
+    spec: T = structure(document, _request(kind)).spec
+    return spec
 
 
 def flag(request: web.Request, name: str) -> bool:

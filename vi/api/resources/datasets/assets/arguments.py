@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ....._checks import check_whole, must_be, must_be_of_type
+from ....._checks import check_whole, check_word, must_be, must_be_of_type
 from ....._paths import as_path
 from ....._redact import brief
 from ....._transfer.discovery import discover
@@ -32,9 +32,7 @@ Detection = Literal["extension", "content"]
 
 def is_by_content(detect: Detection, *, planned: bool) -> bool:
     """Tell whether files have the type that their content shows."""
-    if detect not in ("extension", "content"):
-        message = f"detect must be 'extension' or 'content', got {brief(detect)}."
-        raise ViInvalidParameterError(message, parameter="detect")
+    check_word("detect", detect, "extension", "content")
     if planned and detect == "content":
         raise ViInvalidParameterError("A plan keeps no types: leave detect out of it.", parameter="detect")
     return detect == "content"

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ....._checks import must_be_of_type
+from ....._redact import brief
 from .....errors import ViInvalidParameterError, ViOperationError
 from .calls import AssetCalls
 from .metadata.given import OnUnmatched, check_on_unmatched, refuse_unmatched
 from .metadata.tables import is_table, read_table
-from .metadata.values import check, shown
+from .metadata.values import check
 from .responses import MetadataChanges
 from .results import SetMetadataResult
 from .types import AssetCustomMetadata
@@ -33,7 +34,7 @@ def read_updates(table: Any) -> Updates:
 def check_keys(remove: object) -> list[str]:
     """Return the keys to remove."""
     if isinstance(remove, str) or not isinstance(remove, Sequence) or not all(isinstance(key, str) for key in remove):
-        raise ViInvalidParameterError(f"remove must be a list of keys, got {shown(remove)}.", parameter="remove")
+        raise ViInvalidParameterError(f"remove must be a list of keys, got {brief(remove)}.", parameter="remove")
     return list(dict.fromkeys(remove))
 
 

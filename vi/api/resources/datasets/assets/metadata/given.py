@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from ......_checks import check_word
+from ......_redact import brief
 from ......errors import ViInvalidParameterError
 from ..types import AssetCustomMetadata
 from .tables import Table, is_table, read_table
-from .values import check, shown
+from .values import check
 
 CustomMetadata = Mapping[str, Any] | Callable[[Path], Mapping[str, Any] | None] | Table
 """``{filename: {key: value}}``, ``{key: value}`` for every file, a function of the path as given, or a table."""
@@ -80,7 +82,7 @@ def refuse_unmatched(names: Iterable[str], there: str, parameter: str) -> None:
     """Refuse metadata of files that are not *there*."""
     unmatched = sorted(names)
     if unmatched:
-        first = ", ".join(shown(name) for name in unmatched[:2])
+        first = ", ".join(brief(name) for name in unmatched[:2])
         raise ViInvalidParameterError(
             f"{parameter} names files that are not {there} ({len(unmatched)}): {first}.",
             parameter=parameter,
@@ -90,10 +92,7 @@ def refuse_unmatched(names: Iterable[str], there: str, parameter: str) -> None:
 
 def check_on_unmatched(on_unmatched: object) -> None:
     """Refuse a word that is neither of the two."""
-    if on_unmatched not in ("error", "ignore"):
-        raise ViInvalidParameterError(
-            f"on_unmatched must be 'error' or 'ignore', got {shown(on_unmatched)}.", parameter="on_unmatched"
-        )
+    check_word("on_unmatched", on_unmatched, "error", "ignore")
 
 
 def _optional(value: Any, name: str) -> AssetCustomMetadata | None:

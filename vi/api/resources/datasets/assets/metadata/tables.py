@@ -13,10 +13,11 @@ from typing import Any, Protocol, runtime_checkable
 
 from ......_optional import require
 from ......_paths import as_path
+from ......_redact import brief
 from ......errors import ViInvalidParameterError, ViPathError
 from ..types import AssetCustomMetadata
 from . import csv_files
-from .values import check, shown
+from .values import check
 
 FILENAME = "filename"
 KINDS = ".csv, .tsv, .jsonl, .ndjson, .json or .parquet"
@@ -61,17 +62,17 @@ def _by_filename(rows: Iterator[Row], parameter: str) -> dict[str, AssetCustomMe
     for where, row in rows:
         name = row.get(FILENAME)
         if FILENAME not in row:
-            columns = ", ".join(shown(column) for column in list(row)[:5])
+            columns = ", ".join(brief(column) for column in list(row)[:5])
             raise ViInvalidParameterError(
                 f"{where} has no column {FILENAME!r}; it has {columns or 'none'}.", parameter=parameter
             )
         if not isinstance(name, str) or not name:
             raise ViInvalidParameterError(
-                f"{where}, column {FILENAME!r}: {shown(name)} is not the name of a file.", parameter=parameter
+                f"{where}, column {FILENAME!r}: {brief(name)} is not the name of a file.", parameter=parameter
             )
         if name in found:
             raise ViInvalidParameterError(
-                f"{where}, column {FILENAME!r}: {shown(name)} is also the name of {places[name]}.", parameter=parameter
+                f"{where}, column {FILENAME!r}: {brief(name)} is also the name of {places[name]}.", parameter=parameter
             )
         found[name] = check(
             {key: value for key, value in row.items() if key != FILENAME}, where, parameter, key_word="column"
@@ -91,7 +92,7 @@ def _rows_of_file(path: Path, parameter: str) -> Iterator[Row]:
         case ".parquet":
             return _parquet(path, parameter)
     raise ViInvalidParameterError(
-        f"{shown(str(path))} is not a table: its extension must be {KINDS}.", parameter=parameter
+        f"{brief(str(path))} is not a table: its extension must be {KINDS}.", parameter=parameter
     )
 
 
@@ -115,10 +116,10 @@ def _csv(path: Path, delimiter: str, parameter: str) -> Iterator[Row]:
     columns = [cell.text if cell.quoted else cell.text.strip(" ") for cell in head]
     for column in columns:
         if not column or columns.count(column) > 1:
-            problem = f"the column {shown(column)} occurs twice" if column else "a column has no name"
+            problem = f"the column {brief(column)} occurs twice" if column else "a column has no name"
             raise ViInvalidParameterError(f"{path}, line {line}: {problem}.", parameter=parameter)
     if FILENAME not in columns:
-        shown_columns = ", ".join(shown(column) for column in columns[:5])
+        shown_columns = ", ".join(brief(column) for column in columns[:5])
         raise ViInvalidParameterError(
             f"{path}, line {line}: there is no column {FILENAME!r}; there is {shown_columns or 'nothing'}.",
             parameter=parameter,
@@ -171,7 +172,7 @@ def _json_lines(path: Path, parameter: str) -> Iterator[Row]:
 def _object(item: Any, where: str, parameter: str) -> Row:
     if not isinstance(item, dict):
         raise ViInvalidParameterError(
-            f"{where}: expected an object with a {FILENAME!r}, got {shown(item)}.", parameter=parameter
+            f"{where}: expected an object with a {FILENAME!r}, got {brief(item)}.", parameter=parameter
         )
     return where, item
 

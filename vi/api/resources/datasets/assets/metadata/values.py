@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ......_redact import brief
 from ......errors import ViInvalidParameterError
 from ..types import AssetCustomMetadata
 
 _MISSING = ("NAType", "NaTType")
-SHOWN = 60
 
 
 def check(value: Any, where: str, parameter: str, *, key_word: str = "key") -> AssetCustomMetadata:
@@ -21,17 +21,17 @@ def check(value: Any, where: str, parameter: str, *, key_word: str = "key") -> A
     for key, given in value.items():
         item = _plain(given)
         if not isinstance(key, str):
-            raise ViInvalidParameterError(f"{where}: the {key_word} {shown(key)} is not text.", parameter=parameter)
+            raise ViInvalidParameterError(f"{where}: the {key_word} {brief(key)} is not text.", parameter=parameter)
         if _is_missing(item):
             continue
         if not isinstance(item, (str, int, float)) or (isinstance(item, float) and not math.isfinite(item)):
             raise ViInvalidParameterError(
-                f"{where}, {key_word} {shown(key)}: {shown(given)} is not text, a number or a boolean.",
+                f"{where}, {key_word} {brief(key)}: {brief(given)} is not text, a number or a boolean.",
                 parameter=parameter,
             )
         if not all(_is_unicode(text) for text in (key, item) if isinstance(text, str)):
             raise ViInvalidParameterError(
-                f"{where}, {key_word} {shown(key)}: {shown(given)} is not valid Unicode.", parameter=parameter
+                f"{where}, {key_word} {brief(key)}: {brief(given)} is not valid Unicode.", parameter=parameter
             )
         found[key] = item
     return found
@@ -45,12 +45,6 @@ def differing(wanted: AssetCustomMetadata | None, stored: Mapping[str, Any]) -> 
         return (type(there) is bool) == (type(value) is bool) and bool(there == value)
 
     return {key: value for key, value in (wanted or {}).items() if not is_stored(key, value)}
-
-
-def shown(value: Any) -> str:
-    """Return a value as errors show it: in ASCII, and not longer than a line."""
-    text = ascii(value)
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
 def _plain(value: Any) -> Any:

@@ -131,6 +131,14 @@ def test_A20_a_forged_report_lets_nothing_be_deleted(
 FILE = "is not a regular file"
 
 
+def test_A20_a_head_that_tells_of_a_million_million_shards_is_refused(run: Run, dataset: str, home: Path) -> None:
+    assert run("plan", "split", "run", dataset, "images", "--shards", "1").code == 0
+    head(home / "run", shards=10**12)
+    for command in (["status", "run"], ["run", "run", "--processes", "1"], ["finish", "run", "--yes"]):
+        refused = run("plan", *command)
+        assert (refused.code, "tells of 1000000000000 shards, which are not there" in refused.err) == (2, True)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="pipes and devices are no files there")
 @pytest.mark.parametrize("name", ["plan.json", "shard-00000.jsonl", "report-00000.json"])
 @pytest.mark.parametrize(("kind", "reason"), [("pipe", FILE), ("device", FILE), ("endless", "is longer than")])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 import vi
 from tests.support.counting_service import CountingService, digests, other_content, stored
@@ -311,3 +312,66 @@ def test_what_a_download_would_do_can_be_applied(
     result = do("apply", plan, show_progress=False)
     assert result.download.total_downloaded == 5
     assert (target / "0.png").read_bytes() == tiny(4711)
+
+
+@pytest.mark.parametrize("kind", ["run", "plan"])
+def test_what_changed_since_the_plan_is_kept_and_reported(
+    client: vi.Client,
+    dataset: str,
+    both: Path,
+    tmp_path: Path,
+    service: CountingService,
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Assets that somebody has replaced or added since are not replaced, and a file that is back keeps its asset."""
+    for name, value in service.environment.items():
+        monkeypatch.setenv(name, value)
+    for number in range(3):
+        (both / f"{number}.png").write_bytes(tiny(50 + number))
+    (both / "new.png").write_bytes(tiny(60))
+    (both / "4.png").unlink()
+    (both / "5.png").rename(tmp_path / "5.png")
+    how: dict[str, Any] = {"plan": tmp_path / "run", "shards": 1} if kind == "run" else {"dry_run": True}
+    plan = client.assets.sync(dataset, both, delete=True, **how).plan
+    client.assets.upload(dataset, [("0.png", tiny(70)), ("new.png", tiny(71)), ("1.png", tiny(51))])
+    (tmp_path / "5.png").rename(both / "5.png")
+    moved = vi.run_shard(tmp_path / "run", 0).result if kind == "run" else client.assets.apply(plan)
+    assert moved.upload is not None
+    assert {failure.filename: failure.code for failure in moved.upload.failures} == {
+        "0.png": "ECHANGED",
+        "new.png": "ECHANGED",
+    }
+    assert (moved.upload.total_succeeded, moved.upload.total_existing) == (1, 1)
+    there = stored(client, dataset)
+    assert there["0.png"] != digests(both)["0.png"]
+    assert there["2.png"] == digests(both)["2.png"]
+    client.assets.upload(dataset, [both / "0.png", both / "new.png"])
+    if kind == "run":
+        assert vi.run_shard(tmp_path / "run", 0).ok
+        last = vi.finish(tmp_path / "run")
+    else:
+        last = client.assets.apply(plan)
+    assert (last.deleted, [failure.filename for failure in last.failures]) == (1, ["5.png"])
+    assert stored(client, dataset) == digests(both)
+
+
+def test_an_asset_that_is_gone_by_the_time_of_its_download_is_reported(
+    client: vi.Client, dataset: str, both: Path, tmp_path: Path, service: CountingService
+) -> None:
+    gone: list[str] = []
+
+    def remove(number: int, request: web.Request) -> None:
+        if request.path.endswith("/assets") and not gone:
+            gone.append("0.png")
+
+    def without(request: web.Request, document: Any) -> Any:
+        if gone and request.path.endswith("/assets:lookup"):
+            document["items"] = [item for item in document["items"] if item["filename"] not in gone]
+        return document
+
+    service.after, service.rewrite = remove, without
+    result = client.assets.sync(dataset, tmp_path / "copy", "down", show_progress=False)
+    assert result.download is not None
+    assert [(failure.filename, failure.code) for failure in result.download.failures] == [("0.png", "ECHANGED")]
+    assert (result.ok, result.download.total_downloaded) == (False, 5)

@@ -25,6 +25,9 @@ Direction = Literal["up", "down"]
 
 FORMAT = 1
 
+GIVEN = "given"
+"""The reason of an upload that replaces whatever has its name."""
+
 _RETENTION = frozenset({"RemoveLinkedResource", "KeepLinkedResource", "KeepLinkedResources"})
 _ACTIONS = frozenset(get_args(Action))
 DELETIONS: frozenset[str] = frozenset({"delete_asset", "delete_file"})

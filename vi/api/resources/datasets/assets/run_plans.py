@@ -31,7 +31,7 @@ from .....errors import ViInvalidParameterError, ViPathError
 from ....display import Report
 from .metadata.given import Reader
 from .packing import SHARD_FILES, packed
-from .plans import DELETIONS, Direction, PlannedTransfer, TransferPlan, line_of, read_entry
+from .plans import DELETIONS, GIVEN, Direction, PlannedTransfer, TransferPlan, line_of, read_entry
 from .responses import ResourceRetentionMode
 from .run_seals import Author, Sealed, digest_of, seal
 
@@ -222,11 +222,11 @@ async def open_run(run: object, shards: object, *, dry_run: bool) -> DocumentFol
 
 async def save_run(folder: DocumentFolder, plan: TransferPlan, author: Author, shards: int | None) -> RunPlan:
     """Write a plan that is in memory as a run."""
-    moving = [_anywhere(entry) for entry in plan if entry.action not in DELETIONS]
+    moving = [entry for entry in plan if entry.action not in DELETIONS]
     deletions = [_anywhere(entry) for entry in plan if entry.action in DELETIONS]
     write = partial(write_run, count=len(moving), total=plan.bytes, shards=shards, deletions=deletions)
     return await in_thread(
-        partial(write, key=author.secret_key), folder, plan, author.organization_id, moving, lambda entry: entry
+        partial(write, key=author.secret_key), folder, plan, author.organization_id, moving, _anywhere
     )
 
 
@@ -255,7 +255,7 @@ async def save_uploads(
             return PlannedTransfer("keep", file.filename, file.path, 0, file.message, code=file.code)
         wanted = None if metadata_of is None else metadata_of(file)
         path = _path_of(file)
-        return PlannedTransfer("upload", file.filename, path, max(file.size, 0), "given", custom_metadata=wanted)
+        return PlannedTransfer("upload", file.filename, path, max(file.size, 0), GIVEN, custom_metadata=wanted)
 
     count = inventory.count + len(inventory.broken)
     write = partial(write_run, count=count, total=inventory.bytes, shards=shards, key=author.secret_key)
@@ -324,7 +324,7 @@ def read_sealed(folder: DocumentFolder, head: RunPlan, name: str) -> tuple[Trans
     """Return a shard or a list of deletions, and what tells whose it is. Blocking."""
     data = folder.read(name)
     if data is None:
-        raise ViPathError(f"{folder.address} is incomplete: {name} is missing.", path=folder.address)
+        raise incomplete(folder, f"{name} is missing.")
     try:
         first, *lines = data.decode().rstrip("\n").split("\n")
         title = json.loads(first)
@@ -335,6 +335,15 @@ def read_sealed(folder: DocumentFolder, head: RunPlan, name: str) -> tuple[Trans
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _unreadable(folder, name) from None
     return plan, Sealed(name, digest_of(head.run_id, lines), title.get("seal"))
+
+
+def incomplete(folder: DocumentFolder, what: str) -> ViPathError:
+    """Return what says that a run lacks a part."""
+    return ViPathError(
+        f"{folder.address} is incomplete: {what}",
+        path=folder.address,
+        suggestion="Copy all of the run, or make the plan again in another folder.",
+    )
 
 
 def _unreadable(folder: DocumentFolder, name: str) -> ViInvalidParameterError:

@@ -20,12 +20,12 @@ from ....._transfer.document_folders import DocumentFolder
 from ....._transfer.record import FileFailure, SkippedFile
 from ....._transfer.remote_folders import is_remote
 from .....config import load_settings
-from .....errors import ViConfigurationError, ViInvalidParameterError
+from .....errors import ViError, ViInvalidParameterError
 from ....display import Report
 from .plans import PlannedTransfer, TransferPlan
 from .responses import AssetIngestionSession
 from .results import AssetDownloadResult, AssetUploadResult
-from .run_plans import FINISHED, RunFolder, RunPlan, read_head, report_name
+from .run_plans import FINISHED, HEAD, RunFolder, RunPlan, incomplete, read_head, report_name
 from .run_seals import Sealed, digest_of, seal
 from .sync.run import SyncResult, together
 
@@ -218,7 +218,7 @@ def own_key() -> str | None:
     """Return the secret key of the environment; None if there is none that can be used."""
     try:
         return load_settings().secret_key
-    except ViConfigurationError:
+    except ViError:
         return None
 
 
@@ -228,6 +228,8 @@ def status_of(folder: DocumentFolder, key: str | None) -> RunStatus:
     if key is not None and not head._sealed.by(key):
         key = None  # that of another organization cannot tell
     there = set(folder.names())
+    if head.shards > len(there):
+        raise incomplete(folder, f"{HEAD} tells of {head.shards} shards, which are not there.")
     done: list[int] = []
     failed: list[int] = []
     errors: dict[int, str] = {}

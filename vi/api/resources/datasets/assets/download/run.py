@@ -110,6 +110,7 @@ class Download:
         self._tracker = tracker
         self._names = LocalNames(POSIX)
         self._entered = 0
+        self._unlisted = set(options.paths or ())
         self._bytes = 0
         self._result = AssetDownloadResult(options.folder)
         self._parts = PartJournal(options.folder)
@@ -148,6 +149,7 @@ class Download:
                             await self._begin(item, pool)
                         if self._entered == self._options.limit:
                             break
+                    self._fail_unlisted()
                     self._tracker.files_total, self._tracker.bytes_total = self._entered, self._bytes
                 listing.cancel_scope.cancel()
         except BaseExceptionGroup as group:
@@ -161,10 +163,19 @@ class Download:
                 return
             filename = item.get("filename") if isinstance(item, dict) else None
             left_out = paths is not None and _id_of(item) not in paths
+            self._unlisted.discard(_id_of(item))
             if filters is not None and isinstance(filename, str):
                 left_out = left_out or not filters.takes(filename)
             if not left_out:
                 yield item
+
+    def _fail_unlisted(self) -> None:
+        """Report the planned assets that are gone, or have another name now."""
+        for asset_id in sorted(self._unlisted):
+            self._entered += 1
+            name = (self._options.paths or {})[asset_id]
+            message = f"{name}: the asset has changed since the plan was made."
+            self._fail(self._target(name), name, FileCode.ECHANGED, message)
 
     async def _begin(self, item: Any, pool: TaskPool) -> None:
         self._entered += 1

@@ -98,7 +98,9 @@ async def plan_up(
         elif asset is not None:
             removed = asset.annotations if retention is ResourceRetentionMode.REMOVE_LINKED_RESOURCE else 0
             reason = _REASONS[compared.same] + (f", removes {several(removed, 'annotation')}" if removed else "")
-            entry = attrs.evolve(entry, reason=reason, annotations=removed or None)
+            entry = attrs.evolve(
+                entry, reason=reason, asset_id=asset.asset_id, etag=asset.etag, annotations=removed or None
+            )
         plan.entries.append(entry)
     for failure in comparison.failures:
         plan.entries.append(

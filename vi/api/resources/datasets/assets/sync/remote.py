@@ -176,6 +176,14 @@ def has_size(place: RemoteFolder, entry: PlannedTransfer, size: int) -> bool:
         return False
 
 
+def is_back(place: RemoteFolder, name: str) -> bool:
+    """Tell whether a remote folder holds a file of this name, as far as can be told. Blocking."""
+    try:
+        return not place.file(name).is_missing
+    except (OSError, SourceFailedError):
+        return True
+
+
 def delete_remote(plan: TransferPlan, place: RemoteFolder) -> tuple[int, list[FileFailure]]:
     """Delete the remote files that the plan names, if they still are what was planned. Blocking."""
     deleted, failed = 0, []

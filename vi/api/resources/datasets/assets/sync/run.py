@@ -36,7 +36,7 @@ from ..deletion import AT_ONCE
 from ..download.run import DownloadOptions
 from ..metadata.given import Given, OnUnmatched, Reader, reader
 from ..metadata_changes import Updates, update_known
-from ..plans import PlannedTransfer, TransferPlan
+from ..plans import GIVEN, PlannedTransfer, TransferPlan
 from ..remote_index import RemoteIndex
 from ..responses import FailureMode, ResourceRetentionMode
 from ..results import AssetDownloadResult, AssetUploadResult, metadata_notes
@@ -44,7 +44,7 @@ from ..run_plans import RunPlan
 from ..transfers import Transfers
 from ..upload.context import UploadOptions
 from .planning import is_ours_to_delete, mtime_ns_of
-from .remote import delete_remote, has_size, is_as_planned, source_of
+from .remote import delete_remote, has_size, is_as_planned, is_back, source_of
 
 R = TypeVar("R", AssetUploadResult, AssetDownloadResult)
 
@@ -230,6 +230,7 @@ class PlanRun:
             limits=self._limits,
             remembers=True,
             folder=self._plan.folder if self._place is None else "",
+            replaced={entry.filename: entry.etag or "" for entry in entries if entry.reason != GIVEN},
         )
         tracker = ProgressTracker("upload", progress_listeners(*self._progress))
         run = self._transfers.upload(self._calls, options, tracker)
@@ -326,6 +327,9 @@ class PlanRun:
 
     async def _delete_asset(self, entry: PlannedTransfer) -> None:
         try:
+            if not self._fresh and await to_end_in_thread(self._is_back, entry.filename):
+                self._changed(entry, "the folder")
+                return
             asset = await self._calls.asset(entry.asset_id or "")
             if asset.etag != (entry.etag or "") or asset.filename != entry.filename:
                 self._changed(entry, "the asset")
@@ -339,6 +343,12 @@ class PlanRun:
         except ViError as error:
             message = f"{entry.filename}: {error.message}"
             self.result.failures.append(FileFailure(entry.filename, entry.filename, FileCode.EUNKNOWN, message))
+
+    def _is_back(self, name: str) -> bool:
+        """Tell whether the folder, if this machine has it, holds a file of a name that it did not hold. Blocking."""
+        if self._place is not None:
+            return is_back(self._place, name)
+        return bool(self._plan.folder) and os.path.lexists(os.path.join(self._plan.folder, name))  # noqa: PTH118
 
 
 def _source_of(path: str, place: RemoteFolder | None) -> Source | None:

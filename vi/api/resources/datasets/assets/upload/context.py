@@ -6,6 +6,7 @@ import contextlib
 import os
 import platform
 import secrets
+from collections.abc import Mapping
 from urllib.parse import quote
 
 import attrs
@@ -41,6 +42,8 @@ class UploadOptions:
     """Whether the digests of what is read are remembered, to be compared by a later run."""
     folder: str = ""
     """Where the files come from, if that is one folder or file."""
+    replaced: Mapping[str, str] = attrs.Factory(dict)
+    """The ETags of the assets that files of these names may replace, empty where none was; others replace any."""
 
 
 class FirstFailure(Exception):

@@ -11,6 +11,7 @@ from ......_transfer.preparation import prepare
 from ......_transfer.record import FileRecord, Outcome
 from ......_transfer.sources.kept import Keeping
 from ......_transfer.sources.local import Reach
+from ......codes import FileCode
 from ..metadata.values import differing
 from ..remote_index import RemoteIndex, reach_to_compare, same_content
 from .context import UploadContext
@@ -63,7 +64,12 @@ class Preparing:
         resumption, metadata_of = self._upload.resumption, self._upload.options.metadata_of
         asset = None if resumption is None else await resumption.stored(record)
         if asset is None and self.index is not None and (named := self.index.get(record.filename)) is not None:
-            asset = named if await same_content(record, named) else None
+            same = await same_content(record, named)
+            asset = named if same else None
+            if same is False and self._upload.options.replaced.get(record.filename, named.etag) != named.etag:
+                message = f"{record.filename}: the asset has changed since the plan was made."
+                self._upload.fail(record, FileCode.ECHANGED, message)
+                return True
         if asset is None:
             return False
         if metadata_of is not None and (update := differing(metadata_of(record), asset.custom_metadata)):

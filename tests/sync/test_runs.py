@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import heapq
 import itertools
 import json
@@ -249,6 +250,28 @@ def test_downloads_go_to_an_address_without_a_folder_of_this_machine(
     assert found.pop("surplus.png", None) == (None if delete else tiny(78))
     assert found == {path.name: path.read_bytes() for path in both.iterdir()}
     target.rmdir(recursive=True)
+
+
+def test_what_has_a_meaning_in_urls_is_part_of_a_name_in_a_bucket(
+    client: vi.Client, dataset: str, tmp_path: Path
+) -> None:
+    upath = pytest.importorskip("upath")
+    here = upath.UPath(f"memory://odd/{tmp_path.name}?a=b")
+    names = ["what.png", "what.png?.png", "a?x=1&y.png", "ha#sh.png", "a%20b.png", "b[1].png", "c*.png", "d@e:f.png"]
+    for number, name in enumerate(names):
+        (here / "from" / name).write_bytes(tiny(number))
+    run, back = f"{here}/up", f"{here}/down"
+    client.assets.upload(dataset, str(here / "from"), plan=run, shards=1)
+    assert vi.run_shard(run, 0).ok
+    expected = {name: hashlib.sha256(tiny(number)).hexdigest() for number, name in enumerate(names)}
+    assert stored(client, dataset) == expected
+    client.assets.download(dataset, str(here / "to"), plan=back, shards=1)
+    assert vi.run_shard(back, 0).ok
+    assert client.assets.verify(dataset, str(here / "to")).matching == len(names)
+    assert {path.name for path in upath.UPath("memory://odd").iterdir()} == {here.name}
+    with pytest.raises(vi.ViInvalidParameterError, match="has a query or a password, which a run does not keep"):
+        client.assets.upload(dataset, "https://127.0.0.1:9/a.png?X-Amz-Signature=secret", plan=tmp_path / "run")
+    upath.UPath("memory://odd").rmdir(recursive=True)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")

@@ -28,6 +28,8 @@ from .threads.stopping import StoppedError, in_thread, still_wanted
 
 R = TypeVar("R")
 
+_BUCKETS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "memory", "vi"})
+
 
 class RemotePath(Protocol):
     """What a path of universal_pathlib has: the file system that it is on, and where it is on that."""
@@ -198,9 +200,14 @@ def remote_folder(item: Any) -> RemoteFolder:
 
 
 def without_password(address: str) -> str:
-    """Return an address without a password and without its query, which may be a signature."""
+    """Return an address without a password and without its query, which may be a signature.
+
+    In a bucket, a question mark is part of a name.
+    """
     scheme, _, rest = address.partition("://")
-    host, slash, below = rest.partition("?")[0].partition("/")
+    if scheme.lower() not in _BUCKETS:
+        rest = rest.partition("?")[0]
+    host, slash, below = rest.partition("/")
     if ":" in host.rpartition("@")[0]:
         host = host.rpartition("@")[2]
     return f"{scheme}://{host}{slash}{below}"

@@ -25,7 +25,7 @@ from ....._transfer.inventory import Broken, Inventory
 from ....._transfer.record import FileRecord
 from ....._transfer.remote_folders import RemotePath, is_remote, without_password
 from ....._transfer.sources.local import PathSource
-from ....._transfer.sources.remote import RemoteSource
+from ....._transfer.sources.remote import WEB, RemoteSource
 from ....._transfer.threads.stopping import in_thread, still_wanted
 from .....errors import ViInvalidParameterError, ViPathError
 from ....display import Report
@@ -278,7 +278,14 @@ def _path_of(record: FileRecord) -> str:
     if isinstance(record.source, PathSource):
         return os.path.abspath(record.source.path)  # noqa: PTH100
     if isinstance(record.source, RemoteSource):
-        return without_password(record.source.label)
+        label = record.source.label
+        if label.startswith(WEB) and label != str(record.source.found.path):
+            raise ViInvalidParameterError(
+                f"{label} has a query or a password, which a run does not keep.",
+                parameter="paths",
+                suggestion="Upload it without plan, or give an address that needs neither.",
+            )
+        return without_password(label)
     raise ViInvalidParameterError(
         f"{record.source.label} is in memory: plan takes files and addresses only.",
         parameter="plan",

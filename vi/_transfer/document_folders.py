@@ -9,8 +9,8 @@ import contextlib
 import errno
 import os
 import stat
+from collections import deque
 from collections.abc import Iterable, Iterator
-from functools import partial
 from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any
@@ -78,13 +78,17 @@ class DocumentFolder:
 
     def read_all(self, names: Iterable[str], most: int = MOST) -> Iterator[tuple[str, bytes | None]]:
         """Yield several documents in order, a few of them read at once."""
-        from concurrent.futures import ThreadPoolExecutor  # here: a client starts faster without it
+        from concurrent.futures import Future, ThreadPoolExecutor  # here: a client starts faster without it
 
-        wanted = list(names)
+        pending: deque[tuple[str, Future[bytes | None]]] = deque()
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="vi-documents") as threads:
-            for start in range(0, len(wanted), AT_ONCE):
-                some = wanted[start : start + AT_ONCE]
-                yield from zip(some, threads.map(partial(self.read, most=most), some), strict=True)
+            for name in names:
+                pending.append((name, threads.submit(self.read, name, most)))
+                if len(pending) == AT_ONCE:  # what is read is not more than a few documents ahead
+                    first, data = pending.popleft()
+                    yield first, data.result()
+            for last, data in pending:
+                yield last, data.result()
 
     def write(self, name: str, data: bytes) -> None:
         """Write a document, in place of one of the same name."""

@@ -28,8 +28,6 @@ from .threads.stopping import StoppedError, in_thread, still_wanted
 
 R = TypeVar("R")
 
-_BUCKETS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "memory", "vi"})
-
 
 class RemotePath(Protocol):
     """What a path of universal_pathlib has: the file system that it is on, and where it is on that."""
@@ -196,18 +194,19 @@ def remote_folder(item: Any) -> RemoteFolder:
             suggestion="Give a local folder, or a writable address such as s3://bucket/folder.",
         )
     path = path_of(item) if isinstance(item, str) else item
-    return RemoteFolder(without_password(str(path)).rstrip("/"), path)
+    return RemoteFolder(without_password(str(path), path).rstrip("/"), path)
 
 
-def without_password(address: str) -> str:
+def without_password(address: str, path: object) -> str:
     """Return an address without a password and without its query, which may be a signature.
 
-    In a bucket, a question mark is part of a name.
+    Where the *path* holds its question mark too, as in a bucket, it is part of a name.
     """
     scheme, _, rest = address.partition("://")
-    if scheme.lower() not in _BUCKETS:
-        rest = rest.partition("?")[0]
-    host, slash, below = rest.partition("/")
+    before, _, query = rest.partition("?")
+    place = getattr(path, "path", "")
+    is_name = isinstance(place, str) and place.rstrip("/").endswith(f"?{query}".rstrip("/"))
+    host, slash, below = (rest if is_name else before).partition("/")
     if ":" in host.rpartition("@")[0]:
         host = host.rpartition("@")[2]
     return f"{scheme}://{host}{slash}{below}"

@@ -278,14 +278,14 @@ def _path_of(record: FileRecord) -> str:
     if isinstance(record.source, PathSource):
         return os.path.abspath(record.source.path)  # noqa: PTH100
     if isinstance(record.source, RemoteSource):
-        label = record.source.label
-        if label.startswith(WEB) and label != str(record.source.found.path):
+        label, path = record.source.label, record.source.found.path
+        if label.startswith(WEB) and label != str(path):
             raise ViInvalidParameterError(
                 f"{label} has a query or a password, which a run does not keep.",
                 parameter="paths",
                 suggestion="Upload it without plan, or give an address that needs neither.",
             )
-        return without_password(label)
+        return without_password(label, path)
     raise ViInvalidParameterError(
         f"{record.source.label} is in memory: plan takes files and addresses only.",
         parameter="plan",

@@ -23,6 +23,11 @@ EXAMPLE = """  vi-sdk serve --data ./vi-data --port 0 --env-file ./vi-data/.env
 """
 
 LOG = "service.log"
+SETTINGS = (
+    *("public_url", "tls_cert", "tls_key", "store", "store_endpoint", "store_public_url", "uploads", "downloads"),
+    *("access_log", "metrics"),
+)
+"""The options that are settings of the service by the same names."""
 
 
 def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
@@ -88,19 +93,10 @@ def run(given: argparse.Namespace) -> int:
     from ..server import run as serve
 
     config = ServiceConfig(
-        public_url=given.public_url,
+        **{name: getattr(given, name) for name in SETTINGS},
         allowed_hosts=given.allowed_host,
-        tls_cert=given.tls_cert,
-        tls_key=given.tls_key,
         database=given.database,
-        store=given.store,
-        store_endpoint=given.store_endpoint,
-        store_public_url=given.store_public_url,
-        uploads=given.uploads,
-        downloads=given.downloads,
         drain_seconds=given.drain,
-        access_log=given.access_log,
-        metrics=given.metrics,
     )
     if given.access_log:
         from ..server.access_log import write_to_stderr
@@ -176,23 +172,11 @@ def _detach(given: argparse.Namespace) -> int:
     import tempfile
 
     words = ["serve", "--in-background", f"--data={given.data}", f"--host={given.host}", f"--port={given.port}"]
-    named = {
-        "env-file": given.env_file,
-        "profile": given.profile,
-        "config": given.config,
-        "drain": given.drain,
-        "store": given.store,
-        "store-endpoint": given.store_endpoint,
-        "store-public-url": given.store_public_url,
-        "uploads": given.uploads,
-        "downloads": given.downloads,
-        "public-url": given.public_url,
-        "tls-cert": given.tls_cert,
-        "tls-key": given.tls_key,
-    }
-    words += [f"--{name}={value}" for name, value in named.items() if value]
+    for name in (*SETTINGS, "env_file", "profile", "config", "drain", "open"):
+        if value := getattr(given, name):
+            option = f"--{name.replace('_', '-')}"
+            words.append(option if value is True else f"{option}={value}")
     words += [f"--allowed-host={name}" for name in given.allowed_host]
-    words += ["--open"] * given.open + ["--access-log"] * given.access_log + ["--metrics"] * given.metrics
     with tempfile.TemporaryFile() as problems:
         service = subprocess.Popen(  # noqa: S603 - this very program
             [sys.executable, "-m", "vi", *words],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from ...errors import ViErrorCode
+
+T = TypeVar("T")
 
 _CODES = {
     400: ViErrorCode.VALIDATION_FAILED,
@@ -63,3 +65,10 @@ def invalid(message: str, parameter: str) -> ApiError:
 def not_found(what: str, name: str) -> ApiError:
     """Something of this organization that is not there; the same words for what belongs to another."""
     return ApiError(404, f"{what} {name} not found")
+
+
+def existing(row: T | None, what: str, name: str) -> T:
+    """Return *row*; raises 404 if there is none."""
+    if row is None:
+        raise not_found(what, name)
+    return row

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import sqlalchemy as sa
 
-from ..http.api_errors import ApiError, not_found
+from ..http.api_errors import ApiError, existing
 from ..identity import Identity
 from . import locks
 from .garbage import discard
@@ -93,18 +93,14 @@ def count(connection: sa.Connection, dataset_seq: int, condition: sa.ColumnEleme
 def find(connection: sa.Connection, dataset_seq: int, asset_id: str, *columns: sa.ColumnElement[Any]) -> Row:
     """Return one asset, or these *columns* of it; raises 404."""
     statement = listed(dataset_seq, *columns).where(asset.c.id == asset_id)
-    found = connection.execute(statement).one_or_none()
-    if found is None:
-        raise not_found("Asset", asset_id)
-    return found
+    return existing(connection.execute(statement).one_or_none(), "Asset", asset_id)
 
 
 def find_named(connection: sa.Connection, dataset_seq: int, filename: str) -> Row:
     """Return the asset with a file name; raises 404."""
-    found = connection.execute(listed(dataset_seq).where(asset.c.filename == filename)).one_or_none()
-    if found is None:
-        raise not_found("Asset", filename)
-    return found
+    return existing(
+        connection.execute(listed(dataset_seq).where(asset.c.filename == filename)).one_or_none(), "Asset", filename
+    )
 
 
 def named(
@@ -137,10 +133,7 @@ def rename(connection: sa.Connection, row: Row, filename: str, now: int) -> Row:
         .values(filename=filename, name_folded=folded(filename), updated=now, generation=asset.c.generation + 1)
         .returning(asset)
     )
-    renamed = connection.execute(statement).one_or_none()
-    if renamed is None:  # deleted since it was found
-        raise not_found("Asset", row.id)
-    return renamed
+    return existing(connection.execute(statement).one_or_none(), "Asset", row.id)  # deleted since it was found
 
 
 @attrs.frozen
@@ -245,10 +238,7 @@ def _end_bulk_deletion(connection: sa.Connection, row: Row, values: dict[str, An
 def find_bulk_deletion(connection: sa.Connection, dataset_seq: int, identifier: str) -> Row:
     """Return one bulk deletion; raises 404."""
     statement = bulk_deletions(dataset_seq).where(bulk_deletion.c.id == identifier)
-    found = connection.execute(statement).one_or_none()
-    if found is None:
-        raise not_found("Deletion session", identifier)
-    return found
+    return existing(connection.execute(statement).one_or_none(), "Deletion session", identifier)
 
 
 def bulk_deletions(dataset_seq: int) -> sa.Select[Any]:

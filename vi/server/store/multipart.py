@@ -9,7 +9,7 @@ import attrs
 import sqlalchemy as sa
 
 from ..disk.blobs import PARTS
-from ..http.api_errors import ApiError, invalid, not_found
+from ..http.api_errors import ApiError, existing, invalid, not_found
 from . import locks
 from .garbage import discard
 from .schema import (
@@ -102,10 +102,7 @@ def get(connection: sa.Connection, seq: int) -> Row:
 def find(connection: sa.Connection, dataset_seq: int, identifier: str) -> Row:
     """Return an upload of a dataset; raises 404."""
     statement = _uploads.where(multipart_upload.c.id == identifier, ingestion_session.c.dataset_seq == dataset_seq)
-    found = connection.execute(statement).one_or_none()
-    if found is None:
-        raise not_found("Multipart upload", identifier)
-    return found
+    return existing(connection.execute(statement).one_or_none(), "Multipart upload", identifier)
 
 
 def find_stored(connection: sa.Connection, identifier: str) -> Row:

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import sqlalchemy as sa
 
-from ..http.api_errors import not_found
+from ..http.api_errors import existing
 from . import locks, multipart
 from .datasets import used_bytes
 from .garbage import discard
@@ -75,10 +75,7 @@ def create(connection: sa.Connection, session: dict[str, Any], items: Sequence[I
 def find(connection: sa.Connection, dataset_seq: int, identifier: str) -> Row:
     """Return one session; raises 404."""
     statement = listed(dataset_seq).where(ingestion_session.c.id == identifier)
-    found = connection.execute(statement).one_or_none()
-    if found is None:
-        raise not_found("Ingestion session", identifier)
-    return found
+    return existing(connection.execute(statement).one_or_none(), "Ingestion session", identifier)
 
 
 def listed(dataset_seq: int) -> sa.Select[Any]:

@@ -7,7 +7,7 @@ unlocked takes it over. It is a hint where to look, never a proof: what it says 
 
 It stays only while it helps another run: after an interruption, or when files were cut short or cancelled. A run that
 has tried every file removes it, refused files or not, and so does one that leaves nothing to resume. What it says of
-files that were not part of a run is kept. After a month it is removed by whoever reads it.
+files that were not part of a run is kept. After a month it is removed when it is next read.
 """
 
 from __future__ import annotations

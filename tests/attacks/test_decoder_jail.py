@@ -280,6 +280,52 @@ async def test_A14_after_an_anomaly_another_decoder_looks(what: str, box: Box, i
     assert before not in children()
 
 
+TAKE_OVER = """
+import sys, time
+from os import _exit
+from vi.server.inspection.frames import Answer
+package = sys.modules["vi.server.inspection.checking"]
+honest = package.inspect
+def lie(job, file, *rest, **options):
+    answer = honest(job, file, *rest, **options)
+    {lie}
+package.inspect = lie
+"""
+LIES = {
+    "another width": "return Answer(None, None, 7, 64, 1, answer.thumbnail)",
+    "its sides swapped": "return Answer(None, None, 64, 96, 1, answer.thumbnail)",
+    "more frames": "return Answer(None, None, 96, 64, 9, answer.thumbnail)",
+    "damaged": "return Answer('ECORRUPT', 'The content cannot be read.')",
+    "too large": "return Answer('EBADSIZE', 'The image has too many pixels.')",
+    "of no type at all": "return Answer('EBADMIME', None)",
+    "not to be read": "return Answer('EUNKNOWN', 'The stored bytes cannot be read.')",
+    "in need of memory": "return Answer(None, None, alone=True)",
+    "a crash": "_exit(3)",
+    "without end": "\n    while True: pass",
+}
+
+
+@pytest.mark.parametrize("what", LIES)
+async def test_A14_its_lies_about_other_pictures_reach_no_verdict(what: str, box: Box) -> None:
+    """What it says of sound pictures that come after it is compared with their headers, or said anew by another."""
+    source = TAKE_OVER.format(lie=LIES[what])
+    async with aclosing(Inspector(workers=1, limits=InspectionLimits(seconds_per_file=0.7))) as inspector:
+        sound = [box.job(encode("PNG")), box.job(encode("JPEG"), "image/jpeg")]
+        verdicts = await inspector.inspect([box.code(source), *sound])
+        assert [(v.error, v.width, v.height, v.frames) for v in verdicts] == [(None, 96, 64, 1)] * 3
+        # It was ended where it could be told from one that is honest.
+        [verdict] = await inspector.inspect([box.job(encode("PNG", picture(size=(9, 5))))])
+        assert (verdict.error, verdict.width, verdict.height) == (None, 9, 5)
+
+
+async def test_A14_what_it_calls_broken_is_decoded_by_another_that_may_agree(box: Box, inspector: Inspector) -> None:
+    broken = encode("JPEG")[:900]
+    jobs = [box.job(encode("PNG")), box.job(broken, "image/jpeg"), box.job(encode("PNG"))]
+    verdicts = await inspector.inspect(jobs)
+    assert [verdict.error for verdict in verdicts] == [None, "ECORRUPT", None]
+    assert len(children()) == 1
+
+
 async def test_A14_its_message_is_cleaned(box: Box, inspector: Inspector) -> None:
     """No text that a database or a terminal cannot take."""
     [verdict] = await inspector.inspect([box.code(f"{SAY}\nlie(error='ECORRUPT', message='a\\ud800\\x1b[2J\\0b')")])

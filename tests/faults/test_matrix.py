@@ -8,7 +8,7 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1]
 MATRIX = TESTS.parent / "docs" / "reliability.md"
 
-ROWS = {"W": 14, "H": 17, "B": 17, "F": 12, "D": 9, "P": 11, "S": 14, "A": 24}
+ROWS = {"W": 14, "H": 17, "B": 17, "F": 12, "D": 9, "P": 11, "S": 14, "A": 25}
 UNUSED = {"A15"}
 
 

@@ -53,7 +53,17 @@ class Box:
         return self.code("import time; time.sleep(3600)")
 
 
-_HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+def box(kind: bytes, *inside: bytes) -> bytes:
+    """A box of the ISO base media format."""
+    content = b"".join(inside)
+    return (8 + len(content)).to_bytes(4, "big") + kind + content
+
+
+_ZEROS = bytes(4)
+_SIZE = box(b"ispe", _ZEROS, (96).to_bytes(4, "big"), (64).to_bytes(4, "big"))
+_OF_FIRST = box(b"ipma", _ZEROS, b"\0\0\0\1", b"\0\1", b"\1\1")
+_META = box(b"meta", _ZEROS, box(b"pitm", _ZEROS, b"\0\1"), box(b"iprp", box(b"ipco", _SIZE), _OF_FIRST))
+_HEIC = box(b"ftyp", b"heic", _ZEROS, b"mif1heic") + _META
 _VULNERABLE = f"""
 from PIL import Image
 

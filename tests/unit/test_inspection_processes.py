@@ -352,12 +352,12 @@ async def test_of_large_pictures_one_is_decoded_at_a_time(box: Box, monkeypatch:
     async with aclosing(Inspector(workers=3, limits=limits)) as inspector:
         look_at = inspector._look_at
 
-        async def watched(round_: Any, open_: Any, make_room: Any, large: Any) -> None:
+        async def watched(*given: Any, **how: bool) -> None:
             nonlocal alone, most
-            asked = len(open_) if large is None else 0
+            asked = len(given[1]) if how.get("alone") else 0
             alone, most = alone + asked, max(most, asked)
             assert inspector._large.locked() or not asked
-            await look_at(round_, open_, make_room, large)
+            await look_at(*given, **how)
 
         monkeypatch.setattr(inspector, "_look_at", watched)
         jobs = [box.job(encode("PNG", Image.new("L", size))) for size in sizes * 3]

@@ -97,7 +97,8 @@ class Decoder:
 
     def __call__(self, family: str, mime: str, data: bytes) -> Picture:
         """Decode an image; raises `RefusedError` for one that cannot be, or may not be, read, and `MemoryError`."""
-        self._require(family)
+        if why := self.unsupported().get(family):
+            raise RefusedError(FileCode.EBADMIME, why)
         bounds = _Bounds(self.limits, len(data), self.alone)
         try:
             return _decode(family, data, bounds)
@@ -114,15 +115,16 @@ class Decoder:
             return self
         return attrs.evolve(self, limits=attrs.evolve(self.limits, thumbnail_side=job.side))
 
-    def _require(self, family: str) -> None:
-        if family == "heif" and _HEIF in self.missing:
-            why = self.missing[_HEIF]
-            raise RefusedError(
-                FileCode.EBADMIME, f"HEIF is not supported here: install pi-heif where the service runs ({why})."
-            )
-        if family in _FEATURES and not features.check(_FEATURES[family]):
-            message = f"{family.upper()} is not supported here: the service's Pillow was built without it."
-            raise RefusedError(FileCode.EBADMIME, message)
+    def unsupported(self) -> dict[str, str]:
+        """Return the families that cannot be decoded here, and why."""
+        found = {
+            family: f"{family.upper()} is not supported here: the service's Pillow was built without it."
+            for family, feature in _FEATURES.items()
+            if not features.check(feature)
+        }
+        if why := self.missing.get(_HEIF):
+            found["heif"] = f"HEIF is not supported here: install pi-heif where the service runs ({why})."
+        return found
 
 
 @attrs.define

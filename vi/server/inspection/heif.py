@@ -1,4 +1,4 @@
-"""Whether a HEIF picture is turned by a quarter when it is shown; its decoder shows it so."""
+"""What the boxes of HEIF and AVIF say: the size of the picture, and whether it is turned by a quarter when shown."""
 
 from __future__ import annotations
 
@@ -11,19 +11,33 @@ _CONTAINERS = {b"meta": 4, b"iprp": 0, b"ipco": 0}
 def is_turned(data: bytes) -> bool:
     """Tell whether the ``irot`` properties of the primary picture come to 90 or 270 degrees (ISO/IEC 23008-12)."""
     try:
-        boxes = list(_boxes(data, 0, len(data)))
-        primary = next(_primary(data[at:end]) for kind, at, end in boxes if kind == b"pitm")
-        _, begin, after = next(box for box in boxes if box[0] == b"ipco")
-        properties = [(kind, data[at:end]) for kind, at, end in _boxes(data, begin, after)]
-        used = [one for kind, at, end in boxes if kind == b"ipma" for one in _associated(data[at:end], primary)]
-        turns = sum(properties[index - 1][1][0] & 3 for index in used if properties[index - 1][0] == b"irot")
+        turns = sum(content[0] & 3 for kind, content in _of_primary(data) if kind == b"irot")
     except (IndexError, StopIteration):
         return False
     return turns % 2 == 1
 
 
+def size(data: bytes) -> tuple[int, int]:
+    """Return width and height of the primary picture as it is stored; raises IndexError or StopIteration.
+
+    *data* may end after the boxes that say so.
+    """
+    content = next(content for kind, content in _of_primary(data) if kind == b"ispe")
+    return int.from_bytes(content[4:8], "big"), int.from_bytes(content[8:12], "big")
+
+
+def _of_primary(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Return kind and content of the properties of the primary picture."""
+    boxes = list(_boxes(data, 0, len(data)))
+    primary = next(_primary(data[at:end]) for kind, at, end in boxes if kind == b"pitm")
+    _, begin, after = next(box for box in boxes if box[0] == b"ipco")
+    properties = [(kind, data[at:end]) for kind, at, end in _boxes(data, begin, after)]
+    used = [one for kind, at, end in boxes if kind == b"ipma" for one in _associated(data[at:end], primary)]
+    return [properties[index - 1] for index in used if index]
+
+
 def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield kind, begin and end of every box, and of those in them."""
+    """Yield kind, begin and end of every box, and of those in them, which fill it: each byte is passed once."""
     while at + 8 <= end:
         size, kind, head = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8], 8
         if size == 1:
@@ -32,11 +46,8 @@ def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
             size = end - at
         if size < head:
             return
-        inner = at + head
-        yield kind, inner, min(at + size, end)
-        if kind in _CONTAINERS:
-            yield from _boxes(data, inner + _CONTAINERS[kind], min(at + size, end))
-        at += size
+        yield kind, at + head, min(at + size, end)
+        at += head + _CONTAINERS[kind] if kind in _CONTAINERS else size
 
 
 def _primary(box: bytes) -> int:

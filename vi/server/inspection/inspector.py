@@ -5,6 +5,10 @@ when it dies the file it was at is known. That file is tried once more in a new 
 killed for reasons that are not the file's; if it dies again the file is ECORRUPT. A worker that overruns the time of a
 file is killed and the file is EUNKNOWN. Either way the rest is done by another worker.
 
+A worker may have been taken over by an earlier file. What it says of a later one counts only where it agrees with what
+the service reads of its header (`declared`); a refusal, another size, a crash and an overrun are settled by a worker
+that looks at this file alone.
+
 Sizes, digests and types are measured here, before a worker gets the file; videos, of which nothing is decoded, are done
 then. Where no worker can be started, images are refused with the reason, and another start is tried later.
 
@@ -17,13 +21,16 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, nullcontext
+from functools import partial
 from importlib.util import find_spec
 
 import attrs
 
+from ... import _media
 from ...codes import FileCode
 from . import walls
+from .declared import Declared
 from .frames import InspectionJob, InspectionLimits, Verdict, read_answer, write_jobs
 from .measuring import InspectionUnavailableError, Measured, Measurer
 from .memory import within_memory
@@ -71,11 +78,48 @@ class InspectionState:
 
 @attrs.frozen
 class _Lost:
-    """Why a worker did not finish its batch; *overrun* if it took too long, *idle* if it may have ended before."""
+    """Why a worker did not finish its batch; *overrun* if it took too long, *idle* if it may have ended before.
+
+    *shared* if it had looked at another file before.
+    """
 
     reason: str
+    shared: bool
     overrun: bool = False
     idle: bool = False
+
+
+@attrs.frozen(eq=False)
+class _Open:
+    """A file that a decoder is to look at: *alone* with all memory that one picture may take, in an *own* process.
+
+    *doubted* is a worker whose answer did not count, and the answer.
+    """
+
+    index: int
+    measured: Measured
+    alone: bool = False
+    own: bool = False
+    doubted: tuple[_Worker, Verdict] | None = None
+
+    def is_confirmed(self, verdict: Verdict, process: WorkerProcess, limits: InspectionLimits) -> bool:
+        """Tell whether *verdict* is what the service itself can say of the picture."""
+        said, family = self.measured.declared, _media.family_of(self.measured.job.mime)
+        if verdict.error == FileCode.EBADMIME:
+            return family in process.unsupported
+        if verdict.error == FileCode.EBADSIZE:
+            return said is not None and said.width * said.height > limits.max_pixels
+        return verdict.error is None and said == Declared(verdict.width, verdict.height, verdict.frames)
+
+    def settle(self, verdict: Verdict) -> None:
+        """End the worker that said otherwise."""
+        if self.doubted is None:
+            return
+        worker, said = self.doubted
+        if attrs.evolve(said, thumbnail=None, message=None) != attrs.evolve(verdict, thumbnail=None, message=None):
+            logger.warning("A decoder gave an answer that a new one does not confirm, and was ended")
+            worker.lost = True
+            worker.process.kill()
 
 
 class Inspector:
@@ -143,78 +187,84 @@ class Inspector:
                 await self._serve_batch(round_, batch, make_room)
 
     async def _serve_batch(self, round_: _Round, batch: list[int], make_room: Callable[[], None]) -> None:
-        slow = asyncio.get_running_loop().call_later(_SLOW, make_room)
+        open_: list[_Open] = []
+        later: list[_Open] = []
         try:
-            open_ = await self._measured(round_, batch)
-        finally:
-            slow.cancel()
-        large: list[tuple[int, Measured]] = []
-        try:
-            await self._look_at(round_, open_, make_room, large)
-            while large:
+            slow = asyncio.get_running_loop().call_later(_SLOW, make_room)
+            try:
+                open_ = await self._measured(round_, later, batch)
+            finally:
+                slow.cancel()
+            await self._look_at(round_, open_, make_room, later)
+            while later:
                 waiting = asyncio.get_running_loop().call_later(_SLOW, make_room)
-                async with self._large:
+                async with self._large if later[0].alone else nullcontext():
                     waiting.cancel()
-                    await self._look_at(round_, large[:1], make_room, None)
-                del large[0]
+                    await self._look_at(round_, later[:1], make_room, later, alone=later[0].alone, own=later[0].own)
+                del later[0]
         finally:
-            for _, measured in open_ + large:
-                measured.close()
+            for one in open_ + later:
+                one.measured.close()
 
     async def _look_at(
         self,
         round_: _Round,
-        open_: list[tuple[int, Measured]],
+        open_: list[_Open],
         make_room: Callable[[], None],
-        large: list[tuple[int, Measured]] | None,
+        later: list[_Open],
+        *,
+        alone: bool = False,
+        own: bool = False,
     ) -> None:
-        """Tell the verdicts on *open_* and on what the round adds, but for the pictures that go to *large*.
-
-        Without *large* a worker looks that may take as much memory as one picture may.
-        """
+        """Tell the verdicts on *open_* and on what the round adds, but for the pictures that go to *later*."""
+        more = None if alone or own else partial(self._measured, round_, later)
         while open_:
             try:
-                async with self._borrowed(alone=large is None) as worker:
-                    done, lost = await worker.look(
-                        round_, open_, make_room, self._slots, self._measured if large is not None else None, large
-                    )
+                async with self._borrowed(alone=alone, own=own) as worker:
+                    done, lost = await worker.look(round_, open_, make_room, self._slots, more, later)
             except CannotStartError as error:
                 message = f"The service cannot look into images now, because no decoder starts: {error.reason}."
-                for index, measured in open_:
-                    round_.tell(index, attrs.evolve(measured.verdict, error=FileCode.EUNKNOWN, message=message))
+                for one in open_:
+                    round_.tell(one.index, attrs.evolve(one.measured.verdict, error=FileCode.EUNKNOWN, message=message))
                 return
             del open_[:done]
-            if lost is not None and lost.idle:
+            if lost is None or lost.idle or not open_:
                 continue  # another process looks; a new one is never lost so
-            if lost and open_ and round_.blame(*open_[0], lost, self._limits):
-                open_[0][1].close()
-                del open_[0]
-            elif lost and open_ and large is not None:
-                large.append(open_.pop(0))  # it may have died for lack of memory
+            one = open_.pop(0)
+            if own or (lost.overrun and not lost.shared):
+                round_.blame(one, lost, self._limits)
+                one.measured.close()
+            else:  # it may have died for lack of memory, too
+                later.append(attrs.evolve(one, alone=alone or not lost.overrun, own=True))
 
-    async def _measured(self, round_: _Round, batch: Sequence[int]) -> list[tuple[int, Measured]]:
-        """Measure the files of a batch; returns those that a decoder is to look at, and tells the rest."""
-        open_: list[tuple[int, Measured]] = []
+    async def _measured(self, round_: _Round, later: list[_Open], batch: Sequence[int]) -> list[_Open]:
+        """Measure the files of a batch; returns those that a decoder is to look at, and tells the rest.
+
+        What declares nothing goes to *later*.
+        """
+        open_: list[_Open] = []
         try:
             async with aclosing(self._measurer.measure([round_.jobs[index] for index in batch])) as found:
                 index = iter(batch)
                 async for measured in found:
                     if measured.file is None:
                         round_.tell(next(index), measured.verdict)
+                    elif measured.declared is None:
+                        later.append(_Open(next(index), measured, own=True))
                     else:
-                        open_.append((next(index), measured))
+                        open_.append(_Open(next(index), measured))
         except BaseException:
-            for _, measured in open_:
-                measured.close()
+            for one in open_:
+                one.measured.close()
             raise
         return open_
 
     @asynccontextmanager
-    async def _borrowed(self, *, alone: bool) -> AsyncIterator[_Worker]:
-        """Lend a worker; it goes back only if its answers are complete."""
+    async def _borrowed(self, *, alone: bool, own: bool) -> AsyncIterator[_Worker]:
+        """Lend a worker, a new one to *own*; any other goes back if its answers are complete."""
         if self._closed:
             raise InspectionUnavailableError("The inspector is closed.")
-        idle = self._idle_alone if alone else self._idle
+        idle = [] if own else self._idle_alone if alone else self._idle
         while idle and not idle[-1].usable:
             await idle.pop().process.aclose()
         worker = idle.pop() if idle else _Worker(await self._starts.start(self._limits, alone=alone), self._limits)
@@ -223,7 +273,7 @@ class Inspector:
             yield worker
         finally:
             self._busy.discard(worker)
-            if worker.usable and not self._closed:
+            if worker.usable and not own and not self._closed:
                 idle.append(worker)
             else:
                 worker.process.kill()
@@ -295,7 +345,6 @@ class _Round:
         self.verdicts: dict[int, Verdict] = {}
         self._found = found
         self._next = 0
-        self._suspects: set[int] = set()
 
     def take(self) -> list[int]:
         """Return the next batch: large at first, small near the end so that no lane is left with much."""
@@ -309,19 +358,16 @@ class _Round:
         """Note what is known of a file."""
         self.verdicts[index] = self._found[index] = verdict
 
-    def blame(self, index: int, measured: Measured, lost: _Lost, limits: InspectionLimits) -> bool:
-        """Settle the file at which a worker was lost; false if it is to be tried once more."""
+    def blame(self, one: _Open, lost: _Lost, limits: InspectionLimits) -> None:
+        """Settle the file at which a worker was lost."""
+        code, message = FileCode.ECORRUPT, f"Decoding the file failed: {lost.reason}."
         if lost.overrun:
-            seconds = limits.seconds_for(measured.job.size)
-            message = f"Looking at the file took more than {seconds:.0f} seconds of a processor."
-            self.tell(index, attrs.evolve(measured.verdict, error=FileCode.EUNKNOWN, message=message))
-            return True
-        if index not in self._suspects:
-            self._suspects.add(index)
-            return False
-        message = f"Decoding the file failed: {lost.reason}."
-        self.tell(index, attrs.evolve(measured.verdict, error=FileCode.ECORRUPT, message=message))
-        return True
+            seconds = limits.seconds_for(one.measured.job.size)
+            code, message = (
+                FileCode.EUNKNOWN,
+                f"Looking at the file took more than {seconds:.0f} seconds of a processor.",
+            )
+        self.tell(one.index, attrs.evolve(one.measured.verdict, error=code, message=message))
 
 
 @attrs.define(eq=False)
@@ -342,17 +388,18 @@ class _Worker:
     async def look(
         self,
         round_: _Round,
-        batch: list[tuple[int, Measured]],
+        batch: list[_Open],
         make_room: Callable[[], None],
         slots: Slots,
-        measure: Callable[[_Round, Sequence[int]], Awaitable[list[tuple[int, Measured]]]] | None,
-        large: list[tuple[int, Measured]] | None,
+        measure: Callable[[Sequence[int]], Awaitable[list[_Open]]] | None,
+        later: list[_Open],
     ) -> tuple[int, _Lost | None]:
         """Tell *round_* a verdict per file; returns how many, and why not all when the worker is lost before the last.
 
         Adds to *batch* while the round has more, so that the worker never waits for us, but only a few times when
         others wait for one of the *slots*. Calls *make_room* when a file takes long. Pictures that are to be decoded
-        alone are added to *large*. One that has said more than it was asked for before looks at nothing.
+        alone, or in a process of their own, are added to *later*. One that has said more than it was asked for before
+        looks at nothing.
         """
         if self.answered and not await self.process.is_silent():
             self.lost = True
@@ -363,40 +410,45 @@ class _Worker:
         while self.waiting > 0:
             slow = loop.call_later(_SLOW, make_room)
             try:
-                data = await self.process.read_within(self.limits.seconds_for(batch[done][1].job.size))
+                data = await self.process.read_within(self.limits.seconds_for(batch[done].measured.job.size))
                 for message, blob in self.process.frames.feed(data):
-                    index, measured = batch[done]
+                    one = batch[done]
                     if message["number"] != self.answered + 1:
                         raise ValueError("an answer that was not asked for")
-                    if message.get("alone") is True and large is not None:
-                        large.append((index, measured))
+                    if message.get("alone") is True and not one.alone:
+                        later.append(attrs.evolve(one, alone=True))
                     else:
-                        round_.tell(index, read_answer(message, blob, measured.verdict))
-                        measured.close()
+                        verdict = read_answer(message, blob, one.measured.verdict)
+                        if self.answered and not one.is_confirmed(verdict, self.process, self.limits):
+                            later.append(attrs.evolve(one, own=True, doubted=(self, verdict)))
+                        else:
+                            one.settle(verdict)
+                            round_.tell(one.index, verdict)
+                            one.measured.close()
                     done += 1
                     self.answered += 1
                     self.waiting -= 1
                 ahead = self.waiting <= _AHEAD and (len(batch) < _STINT or not slots.wanted)
                 if ahead and measure is not None and (more := round_.take()):
-                    handed = await measure(round_, more)
+                    handed = await measure(more)
                     batch += handed
                     self._hand_over(handed)
             except OverrunError:
-                return done, _Lost("it took too long", overrun=True)
+                return done, _Lost("it took too long", self.answered > 0, overrun=True)
             except DiedError as died:
-                return done, _Lost(str(died), idle=used and not done)
+                return done, _Lost(str(died), self.answered > 0, idle=used and not done)
             except (ValueError, KeyError, TypeError, IndexError):
                 self.lost = True
-                return done, _Lost("its worker wrote nonsense")
+                return done, _Lost("its worker wrote nonsense", self.answered > 0)
             finally:
                 slow.cancel()
         return done, None
 
-    def _hand_over(self, batch: Sequence[tuple[int, Measured]]) -> None:
+    def _hand_over(self, batch: Sequence[_Open]) -> None:
         self.waiting += len(batch)
-        files = [measured.file for _, measured in batch if measured.file is not None]
+        files = [one.measured.file for one in batch if one.measured.file is not None]
         if files:
-            jobs = [measured.job for _, measured in batch]
+            jobs = [one.measured.job for one in batch]
             self.process.send(write_jobs(jobs, handed_over=self.process.channel is not None), files)
 
 

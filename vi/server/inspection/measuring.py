@@ -24,9 +24,12 @@ from ... import _checksums, _media
 from ...codes import FileCode
 from ...errors import ViServerError
 from ..disk.own import open_object
+from . import declared
+from .declared import Declared
 from .frames import InspectionJob, RefusedError, Verdict
 
 _PIECE = 1 << 20
+_HEAD = 1 << 16
 _GROUP_BYTES = 4 << 20
 """Bytes that are worth a hop to a thread."""
 _KNOWN_TYPES = frozenset({*_media.IMAGE_TYPES.values(), *_media.VIDEO_TYPES.values()})
@@ -39,11 +42,15 @@ class InspectionUnavailableError(ViServerError):
 
 @attrs.define(eq=False)
 class Measured:
-    """A file with the service's own figures; *file* is open at its beginning if a decoder is to look at it as well."""
+    """A file with the service's own figures; *file* is open at its beginning if a decoder is to look at it as well.
+
+    *declared* is what its header says then; None if that cannot be told.
+    """
 
     job: InspectionJob
     verdict: Verdict
     file: io.FileIO | None = None
+    declared: Declared | None = None
 
     def close(self) -> None:
         """Close the file."""
@@ -131,6 +138,7 @@ def measure(job: InspectionJob, stop: threading.Event | None = None) -> Measured
         if job.kind == "Video":
             file.close()
             return Measured(job, verdict)
+        says = declared.read(_media.family_of(job.mime), head, file)
         file.seek(0)
     except RefusedError as refused:
         file.close()
@@ -141,23 +149,23 @@ def measure(job: InspectionJob, stop: threading.Event | None = None) -> Measured
     except BaseException:
         file.close()
         raise
-    return Measured(job, verdict, file)
+    return Measured(job, verdict, file, says)
 
 
 def _unreadable(verdict: Verdict, error: OSError) -> Verdict:
     return attrs.evolve(verdict, error=FileCode.EUNKNOWN, message=f"The stored bytes cannot be read: {error.strerror}.")
 
 
-def _read(file: io.FileIO, size: int, stop: threading.Event) -> tuple[int, str, bytes]:
-    """Return CRC32C, SHA-256 and the first bytes."""
-    crc, digest, head = 0, hashlib.sha256(), b""
+def _read(file: io.FileIO, size: int, stop: threading.Event) -> tuple[int, str, memoryview]:
+    """Return CRC32C, SHA-256 and the first bytes, which are all of a small file."""
+    crc, digest, head = 0, hashlib.sha256(), memoryview(b"")
     buffer = bytearray(_PIECE if size > _PIECE else size)
     view = memoryview(buffer)
     while length := file.readinto(buffer):
         if stop.is_set():
             raise InspectionUnavailableError("The inspector is closed.")
         piece = view[:length]
-        head = head or bytes(piece[: _media.SNIFF_BYTES])
+        head = head or (piece if size <= _PIECE else memoryview(bytes(piece[:_HEAD])))
         crc = _checksums.crc32c(piece, crc)
         digest.update(piece)
     return crc, digest.hexdigest(), head
@@ -176,8 +184,8 @@ def _check_size(job: InspectionJob, size: int) -> None:
         raise RefusedError(FileCode.EBADMIME, f"The type {job.mime} does not belong to the kind {job.kind[:80]}.")
 
 
-def _check_family(job: InspectionJob, head: bytes) -> None:
-    announced, found = _media.family_of(job.mime), _media.sniff(head)
+def _check_family(job: InspectionJob, head: memoryview) -> None:
+    announced, found = _media.family_of(job.mime), _media.sniff(bytes(head[: _media.SNIFF_BYTES]))
     if found is None:
         raise RefusedError(FileCode.EBADMIME, f"The content is not {job.mime}, nor any other supported type.")
     if found != announced:

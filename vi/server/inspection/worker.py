@@ -65,7 +65,7 @@ def main() -> None:
     standing = walls.raise_all()
     messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_collect, args=(received, messages), daemon=True).start()
-    _say(out, {"ready": True, "missing": missing, "walls": standing})
+    _say(out, {"ready": True, "missing": missing, "unsupported": decode.unsupported(), "walls": standing})
     gives_way, number = _give_way(group), 0
     while True:
         for job in read_jobs(messages.get()):

@@ -66,6 +66,7 @@ class OverrunError(Exception):
 class WorkerProcess:
     """A process that looks at files; *missing* are the libraries that it works without, and why.
 
+    *unsupported* are the families that it refuses therefore, with the message, as it said before it had seen a file.
     *walls* says what the system keeps from it. Jobs and open files go through *channel*, where the system has such.
     """
 
@@ -73,6 +74,7 @@ class WorkerProcess:
     channel: socket.socket | None = None
     frames: FrameReader = attrs.Factory(FrameReader)
     missing: dict[str, str] = attrs.Factory(dict)
+    unsupported: dict[str, str] = attrs.Factory(dict)
     walls: dict[str, str] = attrs.Factory(dict)
 
     @classmethod
@@ -148,6 +150,7 @@ class WorkerProcess:
                     loading.append(str(message["loading"]))
                 elif message["ready"] is True:
                     self.missing = {str(name): str(why)[:_TOLD] for name, why in message["missing"].items()}
+                    self.unsupported = {str(name): str(why) for name, why in message["unsupported"].items()}
                     self.walls = {str(name): str(how)[:_TOLD] for name, how in message["walls"].items()}
                     return
 

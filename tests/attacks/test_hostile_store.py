@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -147,6 +148,90 @@ async def test_A23_an_answer_that_does_not_end_is_not_kept(monkeypatch: pytest.M
             with pytest.raises(StoreUnavailableError):
                 await bucket.listed("")
     assert sent < 64 << 20
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n"
+DRIPS = {
+    "the head": b"HTTP/1.1 200 OK\r\nX-Amz-Id: ",
+    "interim answers": b"HTTP/1.1 102 Processing\r\n\r\n",
+    "a listing": HEAD + b"Content-Type: application/xml\r\n\r\n<Result>",
+    "an object": HEAD + b"\r\n",
+    "an error": HEAD.replace(b"200 OK", b"503 No") + b"\r\n<Error>",
+    "nothing, and takes no body": b"",
+}
+
+
+@pytest.mark.parametrize("what", DRIPS)
+async def test_A23_a_store_that_drips_is_not_waited_for(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes in time, and the answer never: all waiting for one answer has a limit."""
+    monkeypatch.setattr(bucket_module, "_ATTEMPTS", 1)
+    given_up = asyncio.Event()
+
+    async def drip(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.write(DRIPS[what])
+        while not given_up.is_set():
+            request.transport.write(DRIPS[what] if what == "interim answers" else b"a" if DRIPS[what] else b"")
+            await asyncio.sleep(0.02)
+        return web.Response()
+
+    async with opened(drip) as (bucket, _):
+        monkeypatch.setattr(answers, "SECONDS", 0.3)
+        monkeypatch.setattr(answers, "LEAST_RATE", 1 << 30)
+        calls: dict[str, Callable[[], Awaitable[object]]] = {
+            "a listing": lambda: bucket.listed(""),
+            "an object": lambda: bucket.read("a", 100_000),
+            "nothing, and takes no body": lambda: bucket.put("a", bytes(16 << 20), 0),
+        }
+        with pytest.raises(StoreUnavailableError):
+            await calls.get(what, lambda: bucket.size("a"))()
+        given_up.set()
+
+
+async def test_A23_an_object_may_take_as_long_as_its_reader() -> None:
+    """Only what the store lets the service wait for counts."""
+
+    async def slow_reader(pieces: list[bytes]) -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece
+
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(answers, "SECONDS", 0.2)
+        async for piece in answers.in_time(slow_reader([b"a", b"b", b"c"]), 3):
+            await asyncio.sleep(0.1)
+            found.append(piece)
+    assert found == [b"a", b"b", b"c"]
+
+
+async def test_A23_a_listing_of_ever_new_pages_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket_module, "_MOST_PAGES", 5)
+    monkeypatch.setattr(bucket_module, "_MOST_FOLDERS", 5)
+    page = 0
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal page
+        page += 1
+        markers = f"<NextKeyMarker>{page}</NextKeyMarker><NextUploadIdMarker>{page}</NextUploadIdMarker>"
+        return listing(more=f"<NextContinuationToken>{page}</NextContinuationToken>{markers}")
+
+    async def folders(bucket: Bucket) -> list[list[str]]:
+        return [found async for found in bucket.folders("sessions/")]
+
+    async with opened(answer) as (bucket, _):
+        for call in (bucket.listed("sessions/"), bucket.abort_all("sessions/"), folders(bucket)):
+            with pytest.raises(StoreUnavailableError, match="without an end"):
+                await call
+    assert page == 15
+
+
+async def test_A23_a_page_of_more_keys_than_it_may_have_is_refused() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return listing(*(f"ours/{number}" for number in range(1001)))
+
+    async with opened(answer) as (bucket, _):
+        with pytest.raises(StoreUnavailableError, match="too long"):
+            await bucket.listed("")
 
 
 NO_LISTINGS = [

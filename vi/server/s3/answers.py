@@ -1,19 +1,24 @@
 """How answers of a store are taken: no redirect is followed, and what is read whole has a limit of bytes and of time.
 
 A store may be anybody's, and what it says is a document like any other foreign one. A redirect would send the request
-of the service, session token included, to wherever the store names, and take what is there for an object.
+of the service, session token included, to wherever the store names, and take what is there for an object. A store that
+answers byte by byte would hold a connection for ever: each answer has a time, and each byte that travels adds to it.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 from aiobotocore.httpsession import AIOHTTPSession
 
-MOST = 16 << 20
-"""Bytes of an answer that is no object: a listing of a thousand keys has 1 MiB or less."""
+MOST = 4 << 20
+"""Bytes of an answer that is no object: a listing of a thousand of the longest keys has less."""
 SECONDS = 60.0
+"""For a request to be answered, and again for its answer to be read, beyond the time for the bytes of both."""
+LEAST_RATE = 64 << 10
+"""Bytes that a store takes or gives in a second, on average, or it counts as one that does not answer."""
 
 
 class AnswerError(Exception):
@@ -27,15 +32,39 @@ class BoundedSession(AIOHTTPSession):  # type: ignore[misc] # aiobotocore has no
         return _Straight(await super()._get_session(proxy_url))
 
     async def send(self, request: Any) -> Any:
-        """Send a request; an answer that is no object comes with its body."""
+        """Send a request; an answer that is no object comes with its body. Raises TimeoutError."""
         streams, request.stream_output = request.stream_output, True
         try:
-            response = await super().send(request)
+            async with asyncio.timeout(seconds_for(_length(request.body))):
+                response = await super().send(request)
         finally:
             request.stream_output = streams
         if not streams or response.status_code >= 300:
             response._content = await _read(response.raw)
         return response
+
+
+def seconds_for(size: int) -> float:
+    """Return how long *size* bytes may be on their way."""
+    return SECONDS + size / LEAST_RATE
+
+
+async def in_time(pieces: AsyncIterator[bytes], size: int) -> AsyncIterator[bytes]:
+    """Yield *pieces* of an object of *size* bytes; raises TimeoutError once all waiting for them took too long."""
+    loop = asyncio.get_running_loop()
+    left = seconds_for(size)
+    while True:
+        begun = loop.time()
+        async with asyncio.timeout(left):
+            piece = await anext(pieces, None)
+        left -= loop.time() - begun
+        if piece is None:
+            return
+        yield piece
+
+
+def _length(body: object) -> int:
+    return len(body) if isinstance(body, bytes | bytearray | str) else 0
 
 
 class _Straight:

@@ -28,7 +28,7 @@ from ... import _checksums
 from ...errors import ViConfigurationError
 from ..objects import StoreUnavailableError
 from .address import StoreAddress
-from .answers import AnswerError, BoundedSession
+from .answers import AnswerError, BoundedSession, in_time
 from .presigning import Presigner
 
 _ATTEMPTS = 3
@@ -42,8 +42,12 @@ _DELETED_AT_ONCE = 1000
 _COPIED_AT_ONCE = 8
 _REPEATED = 10
 """How many versions of a part are looked at."""
+_ON_A_PAGE = 1000
 _MOST_PAGES = 2000
-"""Pages of a listing, of a thousand keys each: a session has far fewer, and a store may never say that it was all."""
+"""Pages of a listing that is kept: a session has far fewer, and a store may never say that it was all."""
+_MOST_FOLDERS = 100_000
+"""Pages of the folders of all sessions, which are not kept."""
+_ENDLESS = "a listing without an end"
 _EXAMPLE = "example"
 _NO_OBJECT = frozenset(
     {"NoSuchKey", "NotFound", "404", "PreconditionFailed", "412", "NoSuchUpload", "InvalidPart", "InvalidPartOrder"}
@@ -197,7 +201,7 @@ class Bucket:
         """Abort what was begun and not completed, where keys begin with *below*."""
         place = {"Bucket": self._address.bucket, "Prefix": self._address.prefix + below}
         more: dict[str, str] = {}
-        while True:
+        for _ in range(_MOST_PAGES):
             page = await self._call("list_multipart_uploads", **place, **more)
             for one in page.get("Uploads", ()):
                 if not one["Key"].startswith(place["Prefix"]):
@@ -212,6 +216,7 @@ class Bucket:
                 "UploadIdMarker": page.get("NextUploadIdMarker", ""),
             }
             more = _onward(more, following)
+        raise StoreUnavailableError(_ENDLESS)
 
     async def read(self, key: str, most: int) -> bytes:
         """Return an object of at most *most* bytes; raises `FileNotFoundError`."""
@@ -231,7 +236,7 @@ class Bucket:
         try:
             body = answer["Body"]
             async with body:  # in older releases it gives the response below it, which has no `iter_chunks`
-                async for piece in body.iter_chunks(1 << 20):
+                async for piece in in_time(body.iter_chunks(1 << 20), most):
                     yield piece[:most]
                     if len(piece) > most:
                         raise TooLongError("more bytes than the object has")
@@ -243,12 +248,8 @@ class Bucket:
         """Return the objects whose keys begin with *below*, or the first *most* of them."""
         found: list[Listed] = []
         at_once = {} if most is None else {"MaxKeys": most}
-        count = 0
-        async for page in self._pages(below, **at_once):
+        async for page in self._pages(below, _MOST_PAGES, **at_once):
             found += self._read_listing(page, below)
-            count += 1
-            if count > _MOST_PAGES:
-                raise StoreUnavailableError("a listing without an end")
             if most is not None and len(found) >= most:
                 return found[:most]
         return found
@@ -256,6 +257,8 @@ class Bucket:
     def _read_listing(self, page: Any, below: str) -> list[Listed]:
         """Read a page, but for keys that were not asked for: what is listed may be removed."""
         prefix = self._address.prefix
+        if len(page.get("Contents", ())) > _ON_A_PAGE:
+            raise StoreUnavailableError("a page of a listing that is too long")
         try:
             return [
                 Listed(one["Key"].removeprefix(prefix), one["Size"], one["ETag"], one["LastModified"].timestamp())
@@ -268,18 +271,19 @@ class Bucket:
     async def folders(self, below: str) -> AsyncIterator[list[str]]:
         """Yield, some at once, the texts between *below* and the next slash of keys that have one."""
         start = self._address.prefix + below
-        async for page in self._pages(below, Delimiter="/"):
+        async for page in self._pages(below, _MOST_FOLDERS, Delimiter="/"):
             yield [one["Prefix"].removeprefix(start).rstrip("/") for one in page.get("CommonPrefixes", ())]
 
-    async def _pages(self, below: str, **settings: Any) -> AsyncIterator[Any]:
+    async def _pages(self, below: str, most: int, **settings: Any) -> AsyncIterator[Any]:
         place = {"Bucket": self._address.bucket, "Prefix": self._address.prefix + below}
         more: dict[str, str] = {}
-        while True:
+        for _ in range(most):
             page = await self._call("list_objects_v2", **place, **settings, **more)
             yield page
             if not page.get("IsTruncated"):
                 return
             more = _onward(more, {"ContinuationToken": page.get("NextContinuationToken", "")})
+        raise StoreUnavailableError(_ENDLESS)
 
     async def remove(self, keys: Sequence[str]) -> None:
         """Remove objects; those that are missing are no error."""
@@ -337,7 +341,7 @@ class Bucket:
 def _onward(before: dict[str, str], following: dict[str, str]) -> dict[str, str]:
     """Return where the next page of a listing begins; raises `StoreUnavailableError` when it is the same page."""
     if following == before:
-        raise StoreUnavailableError("a listing without an end")
+        raise StoreUnavailableError(_ENDLESS)
     return following
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import pytest
 
 import vi
 from tests.cli.outcomes import Outcome
+from vi.cli.output import Columns, show_items
 
 Run = Callable[..., Outcome]
 
@@ -214,3 +218,50 @@ def test_records_stand_apart_and_a_dry_run_has_its_total(run: Run, client: vi.Cl
     assert [block.split()[1] for block in shown.split("\n\n")] == ids[:2]
     planned = run("assets", "rm", dataset, "--all", "--dry-run")
     assert planned.err.splitlines() == ["Would delete 4 assets. Dry run: nothing was changed."]
+
+
+@pytest.fixture
+def unreadable() -> Iterator[str]:
+    """Where a service is whose every listing holds two items that are none."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps({"items": [None, {"datasetId": "\x1b[2J"}]}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    "verb", ["datasets ls", f"assets ls {20 * 'a'}", f"assets ls {20 * 'a'} --quiet", "datasets ls --json --limit 5"]
+)
+def test_a_listing_that_cannot_be_read_is_no_empty_one(run: Run, unreadable: str, verb: str) -> None:
+    ended = run(*verb.split(), "--endpoint", unreadable)
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.count("an item of the listing cannot be read") == 2
+    assert "2 items were left out" in ended.err
+    assert "There are no datasets" not in ended.err
+    assert "\x1b" not in ended.err
+
+
+def test_a_name_is_not_missing_where_datasets_cannot_be_read(run: Run, unreadable: str) -> None:
+    ended = run("assets", "ls", "street signs", "--endpoint", unreadable)
+    assert ended.code == 7
+    assert "2 of the datasets cannot be read: give the id of 'street signs'." in ended.err
+
+
+@pytest.mark.parametrize("name", ["--all", "--yes", "-q", "-"])
+def test_an_id_that_looks_like_an_option_is_not_for_shells(name: str) -> None:
+    """The alphabet of ids has it, and `$(vi-sdk ... --quiet)` puts it into the next command."""
+    columns = Columns(("ASSET",), lambda one: (one,), str)
+    with pytest.raises(vi.ViOperationError, match="looks like an option"):
+        show_items(argparse.Namespace(json=False, quiet=True), ["a1", name], columns, none="")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
 from typing import Any, Generic, TypeVar
 
 import attrs
 
 from .._show.sheet import LISTED, Sheet, Table
+from .._show.text import printable
 from .._show.units import several
 from ..errors import ViOperationError
 from .display import Displayed, Listed
@@ -16,6 +18,8 @@ from .document import Document
 from .types import MAX_PAGE_SIZE, PaginationParams
 
 T = TypeVar("T")
+
+logger: logging.Logger = logging.getLogger("vi")
 
 MAX_EMPTY_PAGES = 100
 MAX_TOKEN_LENGTH = 16 << 10
@@ -119,9 +123,9 @@ class Listing(Displayed, Generic[T]):
             yield page
 
     async def all_items(self) -> AsyncIterator[T]:
-        """Iterate over every item of every page."""
+        """Iterate over every item of every page; those that cannot be read are left out, and logged as a warning."""
         async for page in self.pages():
-            for item in page.items:
+            for item in _readable(page):
                 yield item
 
 
@@ -143,6 +147,13 @@ class Following(Generic[T]):
             self._params = attrs.evolve(self._params, page_token=self._page.next_page)
         self._page = await self._fetch(self._params)
         return self._page
+
+
+def _readable(page: Page[T]) -> list[T]:
+    if page.bad_items:
+        first = page.bad_items[0].problem
+        logger.warning("%s of a listing cannot be read: %s", several(len(page.bad_items), "item"), printable(first))
+    return page.items
 
 
 class TokenTrail:
@@ -220,6 +231,6 @@ class PaginatedResponse(Page[T]):
             yield page
 
     def all_items(self) -> Iterator[T]:
-        """Iterate over every item of every page."""
+        """Iterate over every item of every page; those that cannot be read are left out, and logged as a warning."""
         for page in self.pages():
-            yield from page.items
+            yield from _readable(page)

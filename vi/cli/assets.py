@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from itertools import islice
 from typing import Any
 
 from .._paths import as_path
@@ -165,11 +164,12 @@ def _verb(group: options.Verbs[options.VerbParser], name: str, about: str, examp
 def ls(given: argparse.Namespace) -> int:
     """List assets."""
     with options.open_client(given) as client:
-        show_items(given, islice(_listed(client, given), given.limit), COLUMNS, none="No assets found.")
-    return exits.DONE
+        listing = _listed(client, given)
+        listing.show(given, COLUMNS, none="No assets found.")
+    return listing.code
 
 
-def _listed(client: Any, given: argparse.Namespace) -> Any:
+def _listed(client: Any, given: argparse.Namespace) -> output.Listing:
     from ..api.resources.datasets.assets.types import AssetSortCriterion, SortCriterion, SortOrder
     from ..api.types import MAX_PAGE_SIZE, PaginationParams
 
@@ -181,7 +181,7 @@ def _listed(client: Any, given: argparse.Namespace) -> Any:
         sort_by=AssetSortCriterion(SortCriterion(SORTS[sort]) if sort else SortCriterion.DEFAULT, order),
         **options.selection(given),
     )
-    return output.pages_of(response)
+    return output.Listing(response, limit)
 
 
 def show(given: argparse.Namespace) -> int:
@@ -273,10 +273,13 @@ def rm(given: argparse.Namespace) -> int:
             refusals.tell(problem, missing, as_json=given.json)
         if given.dry_run:
             gone = set(found.missing)
-            there = (client.assets.get(given.dataset, asset_id) for asset_id in given.assets if asset_id not in gone)
-            shown = show_items(
-                given, there if given.assets else _listed(client, given), COLUMNS, none="Nothing would be deleted."
-            )
+            none = "Nothing would be deleted."
+            if given.assets:
+                there = (client.assets.get(given.dataset, one) for one in given.assets if one not in gone)
+                shown = show_items(given, there, COLUMNS, none=none)
+            else:
+                listing = _listed(client, given)
+                shown, missing = listing.show(given, COLUMNS, none=none), listing.code
             if shown and not given.json and not given.quiet:
                 complain(f"Would delete {several(shown, 'asset')}. Dry run: nothing was changed.")
             return missing

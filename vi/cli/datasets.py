@@ -79,15 +79,13 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
 
 def ls(given: argparse.Namespace) -> int:
     """List datasets."""
-    from itertools import islice
-
     from ..api.types import MAX_PAGE_SIZE, PaginationParams
 
     with options.open_client(given) as client:
         page = PaginationParams(page_size=min(given.limit or MAX_PAGE_SIZE, MAX_PAGE_SIZE))
-        items = islice(output.pages_of(client.datasets.list(page)), given.limit)
-        show_items(given, items, COLUMNS, none="There are no datasets.")
-    return exits.DONE
+        listing = output.Listing(client.datasets.list(page), given.limit)
+        listing.show(given, COLUMNS, none="There are no datasets.")
+    return listing.code
 
 
 def create(given: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from .._paths import as_path
 from .._redact import brief
 from .._show.console import complain
-from ..errors import ViNotFoundError
+from ..errors import ViNotFoundError, ViOperationError
 from . import exits
 
 if TYPE_CHECKING:
@@ -184,20 +184,21 @@ def dataset_id(client: Client, text: str) -> str:
     if _routes.is_identifier(text):
         with contextlib.suppress(ViNotFoundError):
             return client.datasets.get(text).dataset_id
-    datasets = [*client.datasets.list(PaginationParams(page_size=MAX_PAGE_SIZE)).all_items()]
+    pages = [*client.datasets.list(PaginationParams(page_size=MAX_PAGE_SIZE)).pages()]
+    datasets = [dataset for page in pages for dataset in page.items]
+    unread = sum(len(page.bad_items) for page in pages)
     found = [dataset.dataset_id for dataset in datasets if dataset.name == text]
     if len(found) == 1:
         return found[0]
     if found:
         more = f" and {len(found) - 5:,} more" if len(found) > 5 else ""
-        raise exits.WrongUseError(
-            f"{len(found):,} datasets are named {text!r}: use an id: {', '.join(found[:5])}{more}"
-        )
+        ids = f"{', '.join(found[:5])}{more}"
+        raise exits.WrongUseError(f"{len(found):,} datasets are named {text!r}: use an id: {ids}")
+    if unread:
+        raise ViOperationError(f"{unread:,} of the datasets cannot be read: give the id of {brief(text)}.")
     meant = near(text, [dataset.name for dataset in datasets]).removeprefix("; d")
-    raise ViNotFoundError(
-        f"There is no dataset {text!r}.",
-        suggestion=f"{f'D{meant} ' if meant else ''}List them with: vi-sdk datasets ls",
-    )
+    hint = f"{f'D{meant} ' if meant else ''}List them with: vi-sdk datasets ls"
+    raise ViNotFoundError(f"There is no dataset {text!r}.", suggestion=hint)
 
 
 def add_connection(parser: argparse.ArgumentParser) -> None:

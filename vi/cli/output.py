@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from .._routes import is_identifier
 from .._show.console import complain, say
 from .._show.text import aligned, details, named, printable
 from .._show.units import size as size
 from .._show.writer import columns_of
+from ..errors import ViOperationError
+from .exits import DONE, FAILED
 from .refusals import in_words_of_the_command_line
 
 if TYPE_CHECKING:
@@ -47,7 +50,7 @@ def show_items(given: argparse.Namespace, items: Iterable[T], columns: Columns, 
         if given.json:
             taken = say("\n".join(as_json(columns.document(item)) for item in block))
         elif given.quiet:
-            taken = say("\n".join(printable(columns.id_of(item)) for item in block))
+            taken = say("\n".join(_for_shells(columns.id_of(item)) for item in block))
         else:
             rows = [list(columns.cells(item)) for item in block]
             left = set(range(len(columns.heads))) - columns.numbers
@@ -59,6 +62,15 @@ def show_items(given: argparse.Namespace, items: Iterable[T], columns: Columns, 
     if none and not shown and not given.json and not given.quiet:
         complain(none)
     return shown
+
+
+def _for_shells(value: str) -> str:
+    """Return an id as shells get it; raises `ViOperationError` for one that every command takes for an option."""
+    if value.startswith("-") and is_identifier(value):
+        raise ViOperationError(
+            f"The id {value[:60]!r} looks like an option.", suggestion="Take it from --json instead."
+        )
+    return printable(value)
 
 
 def show_document(document: dict[str, Any]) -> None:
@@ -129,9 +141,33 @@ def tell_notes(notes: Sequence[str]) -> None:
         complain(printable(f"  note: {in_words_of_the_command_line(note)}"))
 
 
-def pages_of(response: Any) -> Iterator[Any]:
-    """Iterate over the items of a listing, saying on stderr what could not be read."""
-    for page in response:
-        for bad in page.bad_items:
-            complain(printable(f"an item of the listing cannot be read: {bad.problem}"))
-        yield from page.items
+class Listing:
+    """The items of a listing, at most *limit*; what cannot be read is said on stderr, and makes its command fail."""
+
+    def __init__(self, response: Any, limit: int | None = None) -> None:
+        self._response = response
+        self._limit = limit
+        self.unread = 0
+
+    def show(self, given: argparse.Namespace, columns: Columns, *, none: str) -> int:
+        """Print the items, and return how many there were."""
+        shown = show_items(given, islice(self._items(), self._limit), columns, none="")
+        if self.unread:
+            items = "1 item was" if self.unread == 1 else f"{self.unread:,} items were"
+            complain(f"{items} left out: the service sends what this vi-sdk cannot read; try a newer one.")
+        elif none and not shown and not given.json and not given.quiet:
+            complain(none)
+        return shown
+
+    @property
+    def code(self) -> int:
+        """The exit code of a command that has shown the items."""
+        return FAILED if self.unread else DONE
+
+    def _items(self) -> Iterator[Any]:
+        for page in self._response:
+            for bad in page.bad_items:
+                self.unread += 1
+                if self.unread <= LISTED:
+                    complain(printable(f"an item of the listing cannot be read: {bad.problem}"))
+            yield from page.items

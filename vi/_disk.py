@@ -28,7 +28,7 @@ R = TypeVar("R")
 
 UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
 SHARING = frozenset({5, 32, 33})  # access denied (of a file that is about to go), sharing and lock violation
-_NEW = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _told: set[str] = set()
 WAITS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 
@@ -70,9 +70,18 @@ def when_free(call: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> 
 
 
 def open_private(path: Path | str, *, again: bool = False) -> FileIO:
-    """Open a new file for writing that only the owner may read; *again* empties one that is there."""
+    """Open a new file for writing that only the owner may read; *again* takes the place of one that is there.
+
+    What is there may be a second name of a file of somebody else, or a pipe: it is removed, and never written to.
+    """
     # By descriptor: `open` would ask the system four more questions, each of which releases the interpreter.
-    return FileIO(os.open(path, _NEW | (os.O_TRUNC if again else os.O_EXCL), 0o600), "wb")
+    try:
+        return FileIO(os.open(path, _NEW, 0o600), "wb")
+    except FileExistsError:
+        if not again:
+            raise
+    when_free(os.unlink, path)
+    return FileIO(os.open(path, _NEW, 0o600), "wb")
 
 
 def write_all(file: FileIO, data: bytes) -> None:

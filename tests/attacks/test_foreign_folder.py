@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import shutil
 import sqlite3
+import struct
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +16,8 @@ import pytest
 from PIL import Image
 
 import vi
+from vi._disk import open_private
+from vi.server.disk import lock
 from vi.server.store.database import Database, TooManyReadsError
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
@@ -95,7 +100,7 @@ def test_A6_a_name_of_the_database_serves_nothing_outside(shared: Path, home: Pa
     assert contents(home)["notes.txt"] == b"mine too"
 
 
-@pytest.mark.parametrize("name", ["service.lock", "identity.json", "vi.db", "vi.db-wal", "vi.db-shm"])
+@pytest.mark.parametrize("name", ["service.lock", "identity.json", "vi.db", "vi.db-wal", "vi.db-shm", "vi.db-journal"])
 @pytest.mark.parametrize("kind", ["link", "hard link", "pipe"])
 def test_A6_a_file_of_the_folder_is_a_file_of_the_folder(shared: Path, home: Path, name: str, kind: str) -> None:
     before = contents(home)
@@ -119,6 +124,80 @@ def test_A6_a_folder_of_the_folder_is_a_real_one(shared: Path, home: Path, name:
     (shared / name).symlink_to(home)
     assert isinstance(looked_at(shared), vi.ViConfigurationError)
     assert contents(home) == before
+
+
+def test_A6_a_journal_of_the_database_removes_no_file_that_it_names(shared: Path, home: Path) -> None:
+    """SQLite removes the super-journal that a rollback journal names: whatever file that is."""
+    before = contents(home)
+    magic, name = bytes.fromhex("d9d505f920a163d7"), str(home / "notes.txt").encode()
+    size, page = (shared / "vi.db").stat().st_size, 4096
+    head = magic + struct.pack(">5I", 0, 1, size // page, 512, page)
+    named = struct.pack(">I", (1 << 30) // page + 1) + name + struct.pack(">2I", len(name), sum(name)) + magic
+    (shared / "vi.db-journal").write_bytes(head.ljust(512, b"\0") + named)
+    error = looked_at(shared)
+    assert isinstance(error, vi.ViConfigurationError)
+    assert "vi.db-journal names another file" in str(error)
+    assert contents(home) == before
+
+
+@pytest.mark.parametrize("name", ["service.lock", "identity.json"])
+@pytest.mark.parametrize("kind", ["endless", "deep"])
+def test_A6_a_file_of_the_folder_is_read_within_limits(shared: Path, name: str, kind: str) -> None:
+    with (shared / name).open("wb") as file:
+        file.truncate(1 << 36) if kind == "endless" else file.write(b"[" * 500_000)
+    before = lock.read_address(shared / name)
+    error = looked_at(shared)
+    assert before is None
+    assert isinstance(error, vi.ViConfigurationError) == (name == "identity.json")
+
+
+@pytest.mark.parametrize("name", ["bytes/objects/000002", "bytes/parts/u_1", "bytes/objects/00000f"])
+def test_A6_nothing_is_stored_through_a_link(shared: Path, home: Path, name: str) -> None:
+    before = contents(home)
+    (shared / name).symlink_to(home / "docs")
+    picture = shared.parent / "a.png"
+    with contextlib.suppress(vi.ViError), vi.Client.local(shared) as client:
+        for dataset in client.datasets.list().all_items():
+            client.assets.upload(dataset.dataset_id, picture, show_progress=False)
+    assert contents(home) == before
+
+
+@pytest.mark.parametrize("kind", ["link", "hard link", "pipe"])
+def test_A6_what_is_written_anew_takes_the_place_of_what_is_there(tmp_path: Path, home: Path, kind: str) -> None:
+    """Thumbnails, previews and logs: a second name of a file of the user is removed, not written to."""
+    place = tmp_path / "place"
+    if kind == "pipe":
+        os.mkfifo(place)
+    else:
+        (place.symlink_to if kind == "link" else place.hardlink_to)(home / "notes.txt")
+    with open_private(place, again=True) as file:
+        file.write(b"new")
+    assert (home / "notes.txt").read_text() == "mine too"
+    assert place.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("place", ["object", "thumbnail", "folder of objects"])
+def test_A6_what_cannot_be_removed_ends_and_holds_up_nothing(shared: Path, place: str) -> None:
+    """A folder in the place of a file stays; the deletion is done, and the rest of its files are gone."""
+    picture = shared.parent / "a.png"
+    with vi.Client.local(shared) as client:
+        dataset = client.datasets.create("e").dataset_id
+        client.assets.upload(dataset, [picture], show_progress=False)
+        stored = sorted(path for path in (shared / "bytes" / "objects").rglob("*-*") if path.suffix != ".thumbnail")[-1]
+        thumbnail = stored.with_name(f"{stored.name}.thumbnail")
+        if place == "folder of objects":
+            shutil.rmtree(stored.parent)
+            stored.parent.write_bytes(b"")
+        else:
+            wrong = stored if place == "object" else thumbnail
+            wrong.unlink()
+            (wrong / "inner").mkdir(parents=True)
+        client.assets.delete(dataset, client.assets.list(dataset).items[0].asset_id)
+    with sqlite3.connect(shared / "vi.db") as connection:
+        assert connection.execute("select count(*) from garbage").fetchone() == (0,)
+    connection.close()
+    assert not stored.is_file()
+    assert not thumbnail.is_file()
 
 
 def test_A6_a_link_in_the_place_of_an_object_is_not_followed(shared: Path, home: Path) -> None:

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import secrets
 import time
 import uuid
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 from typing import Any, Protocol
 
 import attrs
 
-from .._disk import open_private, write_private
+from .._disk import write_private
 from .._lock import try_lock
 from ..errors import ViConfigurationError
 from .config import ServiceConfig
-from .disk.own import read_own
+from .disk.own import open_own, read_own
 from .http.signing import RetiredKey, Signer
 
 KEY_PREFIX = "dtvi_"
@@ -139,7 +141,7 @@ class IdentityFile:
 
     def change(self, work: Callable[[Identity], Identity]) -> Identity:
         """Replace the identity, under a lock of its own: the service may run."""
-        with open_private(self._path.with_name("identity.lock"), again=True) as lock:
+        with FileIO(open_own(self._path.with_name("identity.lock"), os.O_RDWR | os.O_CREAT), "r+b") as lock:
             deadline = time.monotonic() + _LOCK_SECONDS
             while not try_lock(lock.fileno()):
                 if time.monotonic() > deadline:
@@ -205,7 +207,7 @@ def read_identity(path: Path) -> Identity:
     """Read the identity at *path*; raises `ViConfigurationError` when it is damaged."""
     try:
         return Identity.from_document(json.loads(read_own(path)))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ViConfigurationError(f"{path} is not an identity file of the local service.", path=str(path)) from error
 
 

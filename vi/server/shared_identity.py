@@ -156,7 +156,7 @@ def _marked(folder: Folder) -> str | None:
         found = json.loads(read_own(folder.elsewhere) or b"null")
     except FileNotFoundError:
         return None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ViConfigurationError(f"{folder.elsewhere} is damaged.", suggestion="Restore it from a backup.") from None
     return found if isinstance(found, str) else None
 

@@ -33,7 +33,7 @@ import attrs
 from ... import _checksums
 from ..._disk import flush, flush_folder, open_private, when_free, write_all
 from .files import begin_flush, copy, read_summed, write_summed
-from .own import make_own_folder, open_object
+from .own import ForeignFileError, discard, make_own_folder, open_object
 from .previews import Previews
 
 T = TypeVar("T")
@@ -336,7 +336,7 @@ class Blobs:
         """Return a new id and its folder, which is made when it is the first in it."""
         with self._lock:
             if self._left == 0:
-                (self._objects / f"{self._folder + 1:06x}").mkdir(mode=0o700, exist_ok=True)
+                make_own_folder(self._objects / f"{self._folder + 1:06x}")
                 flush_folder(self._objects)
                 self._folder += 1
                 self._left = FOLDER_OBJECTS
@@ -358,7 +358,7 @@ class Blobs:
         return blob
 
     def _adopt_part(self, staged: Path, target: Path) -> None:
-        target.parent.mkdir(mode=0o700, exist_ok=True)
+        make_own_folder(target.parent)
         when_free(staged.replace, target)
         flush_folder(target.parent)
         flush_folder(self._parts)
@@ -401,9 +401,12 @@ class Blobs:
                     folder.rmdir()  # succeeds only once it is empty
 
     def _unlink(self, path: Path) -> None:
-        path.unlink(missing_ok=True)
+        discard(path)
 
     def _remove_tree(self, folder: Path) -> None:
+        if folder.is_symlink() or folder.is_file():
+            discard(folder)
+            return
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(folder)
 
@@ -421,8 +424,11 @@ class Blobs:
 
     def _folders(self) -> list[os.DirEntry[str]]:
         with os.scandir(self._objects) as entries:
-            own = (entry for entry in entries if _FOLDER.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False))
-            return sorted(own, key=lambda entry: entry.name)
+            own = [entry for entry in entries if _FOLDER.fullmatch(entry.name)]
+        for entry in own:
+            if entry.is_symlink():
+                raise ForeignFileError(entry.path, "is a link, which is not followed")
+        return sorted((entry for entry in own if entry.is_dir()), key=lambda entry: entry.name)
 
     def _newest_paths(self) -> list[Path]:
         paths: list[Path] = []

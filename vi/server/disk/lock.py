@@ -84,7 +84,7 @@ def read_address(path: Path) -> Address | None:
     """Return the address in a lock file; None while its holder is still starting, and after it has ended."""
     try:
         found = json.loads(read_own(path))
-    except (ValueError, OSError):
+    except (ValueError, OSError, RecursionError):
         return None
     url = found.get("url") if isinstance(found, dict) else None
     if not isinstance(url, str) or not url.startswith(("http://", "https://")):

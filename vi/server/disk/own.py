@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import stat
 import sys
 from io import FileIO
 from pathlib import Path
 
+logger: logging.Logger = logging.getLogger("vi.server")
+
+_MOST = 1 << 20
+"""Bytes of a file that is read whole: a few hundred, but a sparse one could have any number."""
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 # Without O_NONBLOCK, opening a pipe under one of our names would never return.
 _UNFOLLOWED = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+
+_JOURNAL = bytes.fromhex("d9d505f920a163d7")
+"""What a journal of SQLite begins with, and ends with where a name comes before it (sqlite.org/fileformat2.html)."""
 
 
 class ForeignFileError(OSError):
@@ -65,6 +73,36 @@ def open_object(path: Path | str) -> FileIO:
 
 
 def read_own(path: Path) -> bytes:
-    """Return the contents of a file of the data folder."""
+    """Return the contents of a small file of the data folder."""
     with FileIO(open_own(path, _READ), "rb") as file:
-        return file.readall()
+        data = file.read(_MOST + 1)
+    if len(data) > _MOST:
+        raise ForeignFileError(path, "is too large")
+    return data
+
+
+def discard(path: Path) -> None:
+    """Remove a file, if it is there; a folder in its place stays, for the service has made none."""
+    try:
+        path.unlink(missing_ok=True)
+    except NotADirectoryError:
+        return  # so it is not there
+    except OSError:
+        if path.is_symlink() or not path.is_dir():
+            raise
+        logger.warning("%s is a folder in the place of a file of the service, and stays", path.name)
+
+
+def check_journal(path: Path | str) -> None:
+    """Raise `ForeignFileError` for a rollback journal of SQLite that names a file of somebody else, or is not ours.
+
+    Such a journal belongs to several databases, and SQLite removes the file that it names when it has rolled back.
+    """
+    try:
+        descriptor = open_own(path, _READ)
+    except FileNotFoundError:
+        return
+    with FileIO(descriptor, "rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - len(_JOURNAL)))
+        if file.read() == _JOURNAL:
+            raise ForeignFileError(path, "names another file, which SQLite would remove")

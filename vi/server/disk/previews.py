@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .files import read_summed, write_summed
-from .own import make_own_folder
+from .own import discard, make_own_folder
 
 SMALL, LARGE = SIDES = (512, 1440)
 """Pixels of the longer side: for a tile of a grid on a dense screen, and for a screen."""
@@ -52,7 +52,7 @@ class Previews:
     def remove(self, blob: str) -> None:
         """Remove the previews of an object, if there are any."""
         for side in SIDES:
-            self._path(blob, side).unlink(missing_ok=True)
+            discard(self._path(blob, side))
 
     def sweep(self, is_there: Callable[[str], bool]) -> None:
         """Remove the previews of objects that do not exist."""
@@ -78,4 +78,4 @@ class Previews:
         for position, (_, size, name) in enumerate(kept):
             left -= size
             if position >= MOST or left < 0:
-                (self._root / name).unlink(missing_ok=True)
+                discard(self._root / name)

@@ -23,7 +23,7 @@ import attrs
 import sqlalchemy as sa
 
 from ...errors import ViConfigurationError
-from ..disk.own import check_own, open_own
+from ..disk.own import check_journal, check_own, open_own
 from . import migrations, query
 from .metadata import TooManyReadsError, Work
 from .readers import READERS, Readers
@@ -67,9 +67,10 @@ class Database:
     async def open(cls, path: Path) -> Database:
         """Open the database at *path*, making or upgrading its tables first."""
         os.close(open_own(path, os.O_RDWR | os.O_CREAT))
-        for beside in ("-wal", "-shm", "-journal"):
+        for beside in ("-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 check_own(f"{path}{beside}", os.lstat(f"{path}{beside}"))
+        check_journal(f"{path}-journal")
         writers = _engine(path, 1, "BEGIN IMMEDIATE")
         try:
             await asyncio.to_thread(_prepare, path, writers)

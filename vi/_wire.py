@@ -109,7 +109,10 @@ def _integer(value: Any) -> int:
 def _number(value: Any) -> float:
     if type(value) is not float and type(value) is not int:
         raise WireError(f"expected a number, got {_show(value)}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise WireError("expected a number of at most 308 digits") from None
 
 
 def _boolean(value: Any) -> bool:

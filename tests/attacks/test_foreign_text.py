@@ -20,7 +20,7 @@ from vi._transfer.names import STRICT, local_path
 from vi._transfer.outcomes import TransferFailed
 from vi._transfer.record import FileFailure
 from vi._transfer.signed import signed_transfer
-from vi.api.resources.datasets.assets.metadata.csv_files import read_cells
+from vi.api.resources.datasets.assets.metadata.csv_files import Cell, read_cells
 from vi.api.resources.datasets.assets.responses import Asset
 from vi.errors import ViError, from_response
 from vi.server.store.query import parse_filter
@@ -130,6 +130,13 @@ def test_A2_details_are_bounded_in_depth_in_number_and_in_length() -> None:
     assert len(error.message) <= 1000
     assert len(repr(error)) + len(str(error)) < 10_000
     assert pickle.loads(pickle.dumps(error)).details == error.details
+
+
+@pytest.mark.parametrize("digits", [310, 400, 4000, 5000])
+def test_A2_a_number_of_any_length_is_a_bad_value_and_no_crash(digits: int) -> None:
+    with pytest.raises(_wire.WireError, match="308 digits"):
+        _wire._number(-(10**digits))
+    assert isinstance(Cell(f"1{'0' * digits}", False).typed(), str)
 
 
 def test_A2_every_field_of_an_error_is_redacted_and_cut() -> None:

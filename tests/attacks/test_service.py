@@ -143,6 +143,19 @@ def test_A10_metadata_that_cannot_be_searched_is_refused(number: int) -> None:
     check_metadata({"camera": "north", "\xe4": "\U0001f600", "lot": 42, "night": False, "": ""}, "customMetadata")
 
 
+@pytest.mark.parametrize("digits", [309, 400, 4000, 5000])
+def test_A10_a_number_that_no_database_holds_is_refused(digits: int) -> None:
+    """In a query and in a filter alike, also of a bulk deletion, which would fail again and again."""
+    for read, text in (
+        (query.parse_metadata_query, f"a == 1{'0' * digits}"),
+        (query.parse_metadata_query, f"a > -1{'0' * digits}"),
+        (query.parse_filter, f'{{"customMetadata.a": 1{"0" * digits}}}'),
+        (query.parse_filter, f'{{"metadata.width": -1{"0" * digits}}}'),
+    ):
+        with pytest.raises(query.QueryError):
+            read(text)
+
+
 def test_A10_metadata_is_checked_at_the_door(service: Any, dataset: str) -> None:
     organization = service.organization_id
     path = f"/workspaces/{organization}/datasets/{organization}_{dataset}/assetSources/managed/datature/default/assetIngestionSessions"
@@ -202,6 +215,17 @@ def test_A10_parts_of_a_form_without_a_file_are_bounded() -> None:
     asyncio.run(read(50))
     with pytest.raises(ApiError, match="parts without a file"):
         asyncio.run(read(40_000))
+
+
+async def test_A10_a_form_within_a_form_is_refused() -> None:
+    """Its parts would all be read at once, before the next one of the form is asked for."""
+    stream = aiohttp.StreamReader(idle_protocol(), 1 << 20, loop=asyncio.get_running_loop())
+    inner = b"--in\r\nContent-Disposition: form-data; name=x\r\n\r\n\r\n" * 50 + b"--in--\r\n"
+    stream.feed_data(b"--bb\r\nContent-Type: multipart/mixed; boundary=in\r\n\r\n" + inner + b"\r\n--bb--\r\n")
+    stream.feed_eof()
+    reader = aiohttp.MultipartReader({"Content-Type": "multipart/form-data; boundary=bb"}, stream)
+    with pytest.raises(ApiError, match="cannot be read"):
+        await next_file(reader, ServiceConfig())
 
 
 def idle_protocol() -> Any:

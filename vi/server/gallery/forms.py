@@ -60,7 +60,9 @@ async def next_file(reader: MultipartReader, config: ServiceConfig) -> BodyPartR
         for _ in range(_MAX_FIELDS_OF_FILES):
             if (field := await reader.next()) is None:
                 return None
-            if isinstance(field, BodyPartReader) and field.filename:
+            if not isinstance(field, BodyPartReader):
+                raise ValueError("a form within the form, whose parts would not be counted")
+            if field.filename:
                 return field
             await asyncio.sleep(0)  # many small parts are in one piece of the body: others get their turn
     raise ApiError(400, f"The form has more than {_MAX_FIELDS_OF_FILES} parts without a file", headers=_CLOSE)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -31,6 +30,7 @@ from .query_grammar import (
     QueryError,
     Scalar,
     check_text,
+    is_finite,
     parse_metadata_query,
 )
 from .schema import IN_ONE_CASE
@@ -73,8 +73,8 @@ def parse_filter(text: str | Mapping[Any, Any]) -> Filter:
         check_text(path, "The filter")
         if isinstance(value, str):
             check_text(value, "The filter")
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise QueryError(f"The filter's value of {_shown(path)} is not a finite number.")
+        elif isinstance(value, int | float) and not is_finite(value):
+            raise QueryError(f"The filter's value of {_shown(path)} is not a number of at most 308 digits.")
         elif value is not None and not isinstance(value, (bool, int, float)):
             raise QueryError(f"The filter's value of {_shown(path)} must be text, a number, true, false or null.")
         conditions.append((path, value))

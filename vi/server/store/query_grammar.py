@@ -275,13 +275,21 @@ class _Parser:
         raise QueryError(f"Column {self._token.at + 1}: expected {expected}, found {self._token}.")
 
 
+def is_finite(number: float) -> bool:
+    """Tell whether a database can compare with *number*, which may be an integer of any length."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
+
+
 def _readings(word: str) -> tuple[Scalar, ...]:
     """Return a bare word as text and, where it spells one, as the number or truth value."""
     if word.lower() in ("true", "false"):
         return word, word.lower() == "true"
     if _NUMBER.fullmatch(word):
         number = int(word) if word.lstrip("+-").isdigit() and len(word) <= 4000 else float(word)
-        if not math.isfinite(number):
+        if not is_finite(number):
             raise QueryError(f"The number {word[:40]!r} is too large.")
         return word, number
     return (word,)

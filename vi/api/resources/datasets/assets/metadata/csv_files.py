@@ -43,10 +43,9 @@ class Cell:
             return self.text
         try:
             value = json.loads(text)
-        except ValueError:
-            return self.text  # more digits than Python reads
-        assert isinstance(value, (int, float))
-        return value if math.isfinite(value) else self.text
+            return value if math.isfinite(value) else self.text
+        except (ValueError, OverflowError):
+            return self.text  # more digits than Python reads, or than a float holds
 
 
 def read_cells(text: str, delimiter: str, file: str, parameter: str) -> Iterator[tuple[int, list[Cell]]]:

@@ -126,6 +126,14 @@ PUBLIC, PRIVATE, LINK, MACHINE = range(4)
 _TRANSLATED = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/96", "::/96", "::ffff:0:0:0/96")))
 """Where an IPv6 address is that stands for the IPv4 one in its last 32 bits."""
 
+_NEARER = (
+    (ipaddress.IPv4Network("168.63.129.16/32"), LINK),  # Azure's host, which tells a machine its secrets
+    # Not of the internet, which not every Python knows: protocol assignments, documentation, segment routing.
+    (ipaddress.IPv4Network("192.0.0.0/24"), PRIVATE),
+    (ipaddress.IPv6Network("3fff::/20"), PRIVATE),
+    (ipaddress.IPv6Network("5f00::/16"), PRIVATE),
+)
+
 
 def nearness(address: str) -> Nearness:
     """Return how near *address* is; one that says nothing is taken for a private one."""
@@ -144,6 +152,9 @@ def nearness(address: str) -> Nearness:
         return MACHINE
     if found.is_link_local:
         return LINK
+    for network, near in _NEARER:
+        if found in network:
+            return near
     return PUBLIC if found.is_global and not found.is_multicast else PRIVATE
 
 

@@ -112,7 +112,8 @@ def test_A3_a_size_that_nobody_has_makes_no_endless_list(size: int) -> None:
 
 NEAR = {
     "8.8.8.8": PUBLIC, "2606:4700::1111": PUBLIC, "10.0.0.1": PRIVATE, "192.168.1.1": PRIVATE, "172.16.0.1": PRIVATE,
-    "100.64.0.1": PRIVATE, "fd00::1": PRIVATE, "169.254.169.254": LINK, "fe80::1%eth0": LINK, "127.0.0.1": MACHINE,
+    "168.63.129.16": LINK, "::ffff:168.63.129.16": LINK, "168.63.129.17": PUBLIC, "192.0.0.192": PRIVATE, "3fff::1": PRIVATE,
+    "5f00::1": PRIVATE, "100.64.0.1": PRIVATE, "fd00::1": PRIVATE, "169.254.169.254": LINK, "fe80::1%eth0": LINK, "127.0.0.1": MACHINE,
     "127.9.9.9": MACHINE, "::1": MACHINE, "0.0.0.0": MACHINE, "::": MACHINE, "::ffff:127.0.0.1": MACHINE,
     "::ffff:10.0.0.1": PRIVATE, "64:ff9b::a9fe:a9fe": LINK, "2002:7f00:1::": MACHINE, "224.0.0.1": PRIVATE, "ff02::1": PRIVATE,
     "nonsense": PRIVATE, "::127.0.0.1": MACHINE, "::a9fe:a9fe": LINK, "::ffff:0:127.0.0.1": MACHINE, "fec0::1": PRIVATE,

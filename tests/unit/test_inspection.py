@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import random
@@ -22,6 +23,8 @@ from PIL import Image  # noqa: E402
 
 from tests.unit.arrived import Box, encode, picture  # noqa: E402
 from vi import _checksums, _media  # noqa: E402
+from vi.server.inspection import decoding  # noqa: E402
+from vi.server.inspection.frames import RefusedError  # noqa: E402
 from vi.server.inspection.inspector import (  # noqa: E402
     InspectionJob,
     InspectionLimits,
@@ -191,6 +194,19 @@ async def test_a_video_is_hashed_in_pieces(box: Box, inspector: Inspector) -> No
 # What is refused.
 
 
+def is_whole(data: bytes, mime: str) -> bool:
+    """Tell whether a decoder accepts a picture, in this process."""
+    for load in decoding.libraries().values():
+        with contextlib.suppress(ImportError):
+            load()
+    try:
+        decoding.Decoder(InspectionLimits())(_media.family_of(mime), mime, data)
+    except RefusedError as refused:
+        assert refused.code == "ECORRUPT"
+        return False
+    return True
+
+
 @pytest.mark.parametrize("name", FORMATS)
 async def test_a_cut_file_is_corrupt(
     name: str, corpus: dict[str, tuple[str, bytes]], box: Box, inspector: Inspector
@@ -199,8 +215,9 @@ async def test_a_cut_file_is_corrupt(
     mime, data = corpus[name]
     lengths = [64, 100, *(len(data) * part // 20 for part in range(1, 20)), *(len(data) - cut for cut in (1, 2, 4, 12))]
     lengths = [length for length in lengths if data[length:].strip(b"\0")]  # Pillow pads its TIFF pages
-    verdicts = await inspector.inspect([box.job(data[:length], mime) for length in lengths])
-    accepted = {len(data) - length for length, verdict in zip(lengths, verdicts, strict=True) if not verdict.error}
+    [verdict] = await inspector.inspect([box.job(data[: len(data) // 2], mime)])
+    assert verdict.error == "ECORRUPT"
+    accepted = {len(data) - length for length in lengths if is_whole(data[:length], mime)}  # each needs a process else
     if "jpeg" in name:
         assert {1, 2} <= accepted <= {1, 2, 4, 12}, "the decoder looks a few bytes ahead"
     else:

@@ -186,7 +186,6 @@ def dataset_id(client: Client, text: str) -> str:
             return client.datasets.get(text).dataset_id
     pages = [*client.datasets.list(PaginationParams(page_size=MAX_PAGE_SIZE)).pages()]
     datasets = [dataset for page in pages for dataset in page.items]
-    unread = sum(len(page.bad_items) for page in pages)
     found = [dataset.dataset_id for dataset in datasets if dataset.name == text]
     if len(found) == 1:
         return found[0]
@@ -194,7 +193,7 @@ def dataset_id(client: Client, text: str) -> str:
         more = f" and {len(found) - 5:,} more" if len(found) > 5 else ""
         ids = f"{', '.join(found[:5])}{more}"
         raise exits.WrongUseError(f"{len(found):,} datasets are named {text!r}: use an id: {ids}")
-    if unread:
+    if unread := sum(len(page.bad_items) for page in pages):
         raise ViOperationError(f"{unread:,} of the datasets cannot be read: give the id of {brief(text)}.")
     meant = near(text, [dataset.name for dataset in datasets]).removeprefix("; d")
     hint = f"{f'D{meant} ' if meant else ''}List them with: vi-sdk datasets ls"

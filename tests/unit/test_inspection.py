@@ -202,8 +202,7 @@ def is_whole(data: bytes, mime: str) -> bool:
     try:
         decoding.Decoder(InspectionLimits())(_media.family_of(mime), mime, data)
     except RefusedError as refused:
-        assert refused.code == "ECORRUPT"
-        return False
+        return refused.code != "ECORRUPT"
     return True
 
 
@@ -217,7 +216,9 @@ async def test_a_cut_file_is_corrupt(
     lengths = [length for length in lengths if data[length:].strip(b"\0")]  # Pillow pads its TIFF pages
     [verdict] = await inspector.inspect([box.job(data[: len(data) // 2], mime)])
     assert verdict.error == "ECORRUPT"
-    accepted = {len(data) - length for length in lengths if is_whole(data[:length], mime)}  # each needs a process else
+    accepted = {
+        len(data) - length for length in lengths if is_whole(data[:length], mime)
+    }  # a process for each would take long
     if "jpeg" in name:
         assert {1, 2} <= accepted <= {1, 2, 4, 12}, "the decoder looks a few bytes ahead"
     else:

@@ -30,7 +30,7 @@ def test_the_commands_of_the_example_are_commands(example: dict[str, Any], monke
         words = shlex.split(service.get("command", ""))
         if words[:1] != ["vi-sdk"]:
             continue
-        for name in ("VI_DATABASE", "VI_STORE"):
+        for name in ("VI_DATABASE", "VI_STORE", "VI_STORE_ENDPOINT"):
             monkeypatch.setenv(name, service["environment"][name])
         given = build_parser().parse_args(words[1:])
         assert given.database.startswith("postgresql://vi:")

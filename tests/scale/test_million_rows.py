@@ -112,11 +112,15 @@ async def test_a_late_page_reads_as_little_as_the_first_and_queries_use_their_in
     queries = [Selection(None, query) for query in ("place == 'place 7'", "Lot == 7", "Lot:7")]
     queries.append(Selection(json.dumps({"filename": seventh.lower()})))
     queries.append(Selection(json.dumps({"filename": seventh}), None, None, True))
+    # The first question of a connection also reads what PostgreSQL knows of tables and functions.
+    await filled.database.read(
+        partial(assets.count, dataset_seq=filled.seq, condition=queries[0].condition(IDENTITY, "ds"))
+    )
     for selection in queries:
         condition = selection.condition(IDENTITY, "ds")
         found, plans = await filled.explained(partial(assets.count, dataset_seq=filled.seq, condition=condition))
         used = [scan for plan in plans for scan in scans(plan)]
         assert found == 1, selection
         assert not any(scan.startswith("Seq Scan") for scan in used), (selection, used)
-        assert sum(map(blocks, plans)) < 100, (selection, plans)
+        assert sum(map(blocks, plans)) < 20, (selection, plans)
     await filled.database.aclose()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,13 @@ import pytest
 pytest.importorskip("sqlalchemy")
 pytest.importorskip("psycopg")
 
+import sqlalchemy as sa
+
 import vi
+from tests.support import next_release
 from tests.support.cluster import Cluster, check_rows, count, open_engine, until
 from vi._samples import make_samples
+from vi.cli import main
 from vi.server.store.schema import asset, garbage
 
 pytestmark = [pytest.mark.anyio, pytest.mark.scale]
@@ -136,3 +141,59 @@ async def test_what_three_processes_store_is_stored_once_whatever_ends_them(
     assert not list((root / "staging").iterdir())
     assert not list((root / "parts").iterdir())
     assert count(engine_of, garbage) == 0
+
+
+async def test_processes_of_this_release_and_of_the_next_serve_one_database(
+    cluster: Cluster, balancer: Balancer, engine_of: Any, tmp_path: Path
+) -> None:
+    """As in an update: migrate while old ones run, start new ones, also an old one again, and end the old ones."""
+    program = next_release.__name__
+    sent = 0
+
+    async def upload(url: str, number: int) -> None:
+        nonlocal sent
+        pictures = make_samples(tmp_path / f"from {sent}", count=number, size=(40, 30))
+        names = [path.rename(path.with_name(f"{sent}-{at}{path.suffix}")) for at, path in enumerate(pictures)]
+        async with vi.AsyncClient(**{**cluster.settings, "endpoint": url}) as client:
+            result = await client.assets.upload(dataset, names)
+            assert (result.total_succeeded, result.total_failed) == (number, 0), result.summary()
+            await client.assets.set_metadata(dataset, {names[0].name: {"lot": sent}})
+            await client.assets.upload(dataset, names[1])
+            sent += number
+            assert await client.assets.count(dataset) == sent
+
+    def own(port: int) -> str:
+        return f"http://127.0.0.1:{port}"
+
+    def run(*statements: str) -> Any:
+        with engine_of.begin() as connection:
+            return [connection.execute(sa.text(one)) for one in statements][-1]
+
+    old = await cluster.start()
+    balancer.ports.append(old)
+    async with vi.AsyncClient(**cluster.settings) as client:
+        dataset = (await client.datasets.create(name="update")).dataset_id
+    await upload(own(old), 4)
+    migrate = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", program, "server", "migrate", "--database", cluster.database
+    )
+    assert await migrate.wait() == 0
+    assert run("SELECT version_num FROM alembic_version").scalar() == next_release.REVISION
+    run("""UPDATE service SET identity = identity || '{"later": 1}'""")  # the next release may keep more there, too
+    new, again = await asyncio.gather(cluster.start(program=program), cluster.start())
+    balancer.ports += [new, again]
+    for port in (old, new, again):
+        await upload(own(port), 4)
+    assert main(["server", "keys", "add", "ci", "--database", cluster.database]) == 0
+    assert run("SELECT identity ->> 'later' FROM service").scalar() == "1"
+    written = "SELECT count(*) FROM ingestion_session WHERE later"
+    assert run(f"{written} = '{next_release.WRITTEN}'").scalar() > 0
+    assert run(f"{written} IS NULL").scalar() > 0
+    balancer.ports[:] = [new]
+    for at in (0, 2):
+        cluster.processes[at].send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(cluster.processes[at].wait, 60) == 0
+    await upload(cluster.url, 4)
+    assert main(["server", "check", "--database", cluster.database]) == 0
+    await cluster.end()
+    check_rows(engine_of, sent)

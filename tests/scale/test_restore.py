@@ -1,4 +1,7 @@
-"""A backup as docs/scaling.md describes it, rows first and then the bucket: restored, everything is there."""
+"""A backup as docs/scaling.md describes it, rows first and then the bucket: restored, everything is there.
+
+Also in another bucket, or at another address of a store: nothing serves bytes from there before `server set-store`.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,8 @@ pytest.importorskip("aiobotocore")
 
 from tests.support.seaweed import Seaweed
 from vi._samples import make_samples
+from vi.cli import main
+from vi.errors import ViConfigurationError
 from vi.server import ServiceConfig
 from vi.testing import TestedService
 
@@ -70,3 +75,67 @@ def test_what_was_backed_up_is_there_after_it_is_restored(postgres: Any, seaweed
         assert checked.returncode == 0, checked.stdout + checked.stderr
     finally:
         service.stop()
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+def test_a_copy_in_another_bucket_is_served_once_it_is_set_and_complete(
+    postgres: Any,
+    seaweed: Seaweed,
+    tmp_path: Path,
+    engine: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    here, there = seaweed.create(), seaweed.create()
+    rows = {"database": postgres.create()} if engine == "postgres" else {}
+    data = tmp_path / "data"
+    words = ["--data", str(data), *(f"--{name}={url}" for name, url in rows.items())]
+    monkeypatch.setenv("VI_STORE_ENDPOINT", seaweed.endpoint)
+
+    def set_store(store: dict[str, str], *more: str) -> tuple[int, str]:
+        code = main(["server", "set-store", *words, "--store", store["store"], *more])
+        return code, "".join(capsys.readouterr())
+
+    def start(store: dict[str, str]) -> TestedService:
+        return TestedService.start(data, ServiceConfig(**rows, **store))
+
+    service = start(here)
+    try:
+        with service.client() as client:
+            dataset = client.datasets.create(name="kept").dataset_id
+            client.assets.upload(dataset, make_samples(tmp_path / "kept", count=6, size=(40, 30)))
+            code, said = set_store(there)
+            assert code == 2
+            assert "running" in said or "already served" in said
+    finally:
+        service.stop()
+    copy_bucket(seaweed, here, there)
+    one = next(key for key in seaweed.keys(there) if key.startswith("sessions/") and "." not in key)
+    seaweed.remove(there, one)
+    elsewhere = {**here, "store_endpoint": seaweed.endpoint.replace("127.0.0.1", "localhost")}
+    for other, said in ((there, "vi-sdk server set-store"), (elsewhere, "at http://127.*, not at http://localhost")):
+        with pytest.raises(ViConfigurationError, match=said):
+            start(other)
+    code, said = set_store(there)
+    assert code == 1
+    assert "1 of 6 assets" in said
+    assert "Nothing is changed" in said
+    start(here).stop()
+    copy_bucket(seaweed, here, there)
+    assert set_store(there)[0] == 0
+    with pytest.raises(ViConfigurationError, match="set-store"):
+        start(here)
+    service = start(there)
+    try:
+        with service.client() as client:
+            assert client.assets.verify(dataset, tmp_path / "kept").ok
+            assert client.assets.download(dataset, tmp_path / "down").total_downloaded == 6
+    finally:
+        service.stop()
+    if rows:
+        seaweed.remove(there, one)
+        assert main(["server", "check", words[-1], "--store", there["store"]]) == 1
+        assert "1 of 6 assets" in capsys.readouterr().err
+    monkeypatch.setenv("VI_STORE_ENDPOINT", elsewhere["store_endpoint"])
+    assert set_store(elsewhere, "--incomplete")[0] == 0
+    start(elsewhere).stop()

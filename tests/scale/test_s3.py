@@ -286,6 +286,9 @@ async def test_services_with_a_folder_each_are_one_service(
 ) -> None:
     _samples.make_samples(tmp_path / "images", count=8)
     config = ServiceConfig(**settings, database=postgres.create())
+    for mistaken in ({"store": "s3://vi-tests-none"}, {"store": None, "uploads": "direct"}):
+        with pytest.raises(ViConfigurationError):  # a start that fails keeps nothing of what it named
+            await serve(tmp_path / "one", config=attrs.evolve(config, **mistaken))
     async with contextlib.AsyncExitStack() as stack:
         first, second = [
             await stack.enter_async_context(await serve(tmp_path / name, config=config)) for name in ("one", "two")

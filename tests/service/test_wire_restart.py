@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
 import random
+import re
 import signal
 import socket
 import sqlite3
@@ -23,6 +25,8 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.script import ScriptDirectory
 
 import vi
 from vi._optional import requirement
@@ -449,6 +453,25 @@ async def test_migrations_and_a_new_database_come_to_the_same(tmp_path: Path) ->
         assert new[name] == migrated[name], name
     with closing(sqlite3.connect(tmp_path / "data" / "vi.db")) as connection:
         assert connection.execute("select version_num from alembic_version").fetchall() == [(migrations.HEAD,)]
+
+
+ADDS = re.compile(
+    r"ALTER TABLE \w+ ADD COLUMN \w+ [\w ()]+?( DEFAULT \S+ NOT NULL)?|CREATE (TABLE|INDEX|OR REPLACE FUNCTION) .+",
+    re.DOTALL,
+)
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_what_a_migration_does_to_a_database_leaves_processes_of_the_release_before_at_work(engine: str) -> None:
+    scripts = ScriptDirectory(str(Path(str(migrations.__file__)).parent))
+    # Revision 0004 is the first with which several processes can share a database.
+    for script in scripts.walk_revisions("0005", "head"):
+        written = io.StringIO()
+        context = MigrationContext.configure(dialect_name=engine, opts={"as_sql": True, "output_buffer": written})
+        with Operations.context(context):
+            script.module.upgrade()
+        statements = [one.strip() for one in written.getvalue().split(";\n") if one.strip()]
+        assert all(ADDS.fullmatch(one) for one in statements), (script.revision, statements)
 
 
 async def test_a_database_before_the_first_migration_is_brought_up(tmp_path: Path) -> None:

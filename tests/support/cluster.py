@@ -28,10 +28,11 @@ class Cluster:
     processes: list[subprocess.Popen[bytes]] = attrs.Factory(list)
     settings: dict[str, str] = attrs.Factory(dict)
 
-    async def start(self, port: int = 0) -> int:
-        """Start one more and return its port once it answers."""
+    async def start(self, port: int = 0, program: str = "vi") -> int:
+        """Start one more, of the module *program*, and return its port once it answers."""
         file = self.folder / f"{len(self.processes)}.env"
-        self._run("serve", "--port", str(port), "--env-file", str(file), "--public-url", self.url, *self.words)
+        words = ("--port", str(port), "--env-file", str(file), "--public-url", self.url, *self.words)
+        self._run("serve", *words, program=program)
         process = self.processes[-1]
         async with asyncio.timeout(PATIENCE):
             while not file.exists() or "ORGANIZATION" not in file.read_text("utf-8"):
@@ -46,10 +47,10 @@ class Cluster:
         """Start a process that looks at files and listens nowhere."""
         self._run("worker", *words)
 
-    def _run(self, verb: str, *words: str) -> None:
+    def _run(self, verb: str, *words: str, program: str = "vi") -> None:
         # Machines that share a store need no folder in common.
         data = self.folder / (f"data{len(self.processes)}" if self.store else "data")
-        command = [sys.executable, "-m", "vi", verb, "--data", str(data), *words]
+        command = [sys.executable, "-m", program, verb, "--data", str(data), *words]
         environment = {**os.environ, "VI_DATABASE": self.database}
         if self.store:
             environment["VI_STORE"] = self.store["store"]

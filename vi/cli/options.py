@@ -7,7 +7,6 @@ import contextlib
 import datetime as dt
 import json
 import math
-import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -25,13 +24,14 @@ if TYPE_CHECKING:
 
 OTHER_WORDS = {
     "list": ("ls",),
-    "rm": ("forget",),
-    "delete": ("rm", "forget"),
-    "remove": ("rm", "forget"),
+    "rm": ("forget", "revoke"),
+    "delete": ("rm", "forget", "revoke"),
+    "remove": ("rm", "forget", "revoke"),
     "discard": ("forget",),
     "get": ("show",),
     "info": ("show",),
-    "new": ("create",),
+    "new": ("create", "add"),
+    "create": ("add",),
     "add": ("create", "upload"),
     "cp": ("upload",),
     "push": ("upload",),
@@ -319,53 +319,6 @@ def add_moving(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fail-if-nothing", action="store_true", help=f"exit with {exits.NOTHING} if there is nothing to transfer"
     )
-
-
-def add_database(parser: argparse.ArgumentParser, text: str) -> None:
-    """Add which PostgreSQL database holds the metadata; the environment hides a password from other users."""
-    parser.add_argument("--database", metavar="URL", default=os.environ.get("VI_DATABASE") or None, help=text)
-
-
-def add_store(parser: argparse.ArgumentParser) -> None:
-    """Add where a service keeps bytes, if not in its folder."""
-    parser.add_argument(
-        "--store",
-        metavar="URL",
-        default=os.environ.get("VI_STORE") or None,
-        help="keep bytes in this S3 bucket, s3://BUCKET/PREFIX, not in the folder (or VI_STORE)",
-    )
-    parser.add_argument("--store-endpoint", metavar="URL", help="address of an S3 store other than AWS")
-
-
-def add_ways(parser: argparse.ArgumentParser) -> None:
-    """Add whether clients and the store exchange bytes directly."""
-    parser.add_argument(
-        "--uploads",
-        type=_one_of("through", "direct"),
-        default=os.environ.get("VI_UPLOADS") or "through",
-        metavar="WAY",
-        help="with --store: let clients send bytes through the service, or direct to the store (or VI_UPLOADS; "
-        "default: through)",
-    )
-    parser.add_argument(
-        "--downloads",
-        type=_one_of("redirect", "direct", "through"),
-        default=os.environ.get("VI_DOWNLOADS") or None,
-        metavar="WAY",
-        help="with --store: let clients fetch bytes by a redirect to the store, direct from it, or through the service "
-        "(or VI_DOWNLOADS; default: direct with --uploads direct, else redirect)",
-    )
-
-
-def _one_of(*allowed: str) -> Callable[[str], str]:
-    """Return a reader of one of several words; unlike ``choices`` it reads what the environment says too."""
-
-    def read(text: str) -> str:
-        if text not in allowed:
-            raise argparse.ArgumentTypeError(f"must be {' or '.join(allowed)}, not {text[:40]!r}")
-        return text
-
-    return read
 
 
 def add_consent(parser: argparse.ArgumentParser, *, of_deletions: bool = True) -> None:

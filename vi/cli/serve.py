@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .._show.console import complain, say
 from .._show.text import named, printable
 from .._show.writer import columns_of
-from . import exits, options
+from . import exits, options, service_options
 
 if TYPE_CHECKING:
     from ..server import LocalService
@@ -45,17 +45,20 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
         "--port", type=options.port, default=8787, help="port; 0 takes a free one (default: %(default)s)"
     )
     parser.add_argument("--env-file", metavar="FILE", help="write the three DATATURE_VI_* settings here once ready")
-    parser.add_argument("--public-url", metavar="URL", help="address that clients use, for signed URLs")
+    service_options.add_address(
+        parser, "--public-url", "VI_PUBLIC_URL", "address that clients use, for signed URLs (or VI_PUBLIC_URL)"
+    )
     parser.add_argument(
         "--allowed-host", action="append", default=[], metavar="NAME", help="accept this host name too; repeatable"
     )
-    options.add_database(
+    service_options.add_database(
         parser,
         "keep metadata in this PostgreSQL database, not in the folder (or VI_DATABASE, which hides a password)",
     )
-    options.add_store(parser)
-    parser.add_argument("--store-public-url", metavar="URL", help="address at which clients reach the store")
-    options.add_ways(parser)
+    service_options.add_store(parser)
+    reached = "address at which clients reach the store (or VI_STORE_PUBLIC_URL)"
+    service_options.add_address(parser, "--store-public-url", "VI_STORE_PUBLIC_URL", reached)
+    service_options.add_ways(parser)
     parser.add_argument(
         "--drain",
         type=options.seconds,

@@ -1,8 +1,9 @@
-"""``server``: the keys of a local service, whether or not it runs, and the database of one that has PostgreSQL."""
+"""``server``: the keys of a local service, whether or not it runs, its PostgreSQL database, and where its bytes are."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import datetime as dt
 import sys
@@ -10,14 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .._optional import require
 from .._show.console import complain, say
-from .._show.text import aligned
+from .._show.text import aligned, printable
 from .._show.writer import columns_of
-from . import exits, options
+from . import exits, options, service_options
 from .output import when
 
 if TYPE_CHECKING:
+    from ..server.config import Folder, ServiceConfig
     from ..server.identity import Identity, IdentityStore
+    from ..server.moved_store import Compared
     from ..server.store.postgres import PostgresDatabase
 
 HELD = "A running service follows within a second or two."
@@ -51,11 +55,23 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
         "--now", action="store_true", help="end the URLs that were signed before, because the key is known"
     )
     rotate.set_defaults(run=_rotate)
-    for verb in (add, shown, revoke, rotate):
+    set_store = options.add_verb(
+        group,
+        "set-store",
+        "serve bytes from another S3 bucket, where they were copied to",
+        "  vi-sdk server set-store --database $VI_DATABASE --store s3://restored/team\n",
+        description="Serve the bytes of a service from another S3 bucket or endpoint, where they were copied to. The "
+        "service must not run. Exit code 1 if objects are missing there: then nothing changes.",
+    )
+    set_store.add_argument(
+        "--incomplete", action="store_true", help="change it although objects are missing, which are lost then"
+    )
+    set_store.set_defaults(run=_set_store)
+    for verb in (add, shown, revoke, rotate, set_store):
         verb.add_argument(
             "--data", default="./vi-data", metavar="DIR", help="folder of the service (default: %(default)s)"
         )
-        options.add_database(verb, "PostgreSQL database of the service, if it has one (or VI_DATABASE)")
+        service_options.add_database(verb, "PostgreSQL database of the service, if it has one (or VI_DATABASE)")
     migrate = options.add_verb(
         group,
         "migrate",
@@ -69,17 +85,20 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
         "check",
         "check that the counters of a PostgreSQL database equal its rows",
         "  vi-sdk server check --database $VI_DATABASE\n",
-        description="Show the revision of a PostgreSQL database, and check that its counters equal its rows: exit code 1 "
-        "if one does not. The service may run.",
+        description="Show the revision of a PostgreSQL database, and check that its counters equal its rows, with "
+        "--store also that the bucket has the object of each asset: exit code 1 if not. The service may run.",
     )
     check.set_defaults(run=_check)
+    for verb in (set_store, check):
+        service_options.add_store(verb, "S3 bucket with the bytes, s3://BUCKET/PREFIX (or VI_STORE)")
     for verb in (migrate, check):
-        options.add_database(verb, "PostgreSQL database of the service (or VI_DATABASE, which hides a password)")
+        service_options.add_database(
+            verb, "PostgreSQL database of the service (or VI_DATABASE, which hides a password)"
+        )
 
 
 @contextlib.contextmanager
 def _store(given: argparse.Namespace) -> Iterator[IdentityStore]:
-    from ..server.config import Folder
     from ..server.identity import IdentityFile
 
     if given.database is not None:
@@ -88,12 +107,18 @@ def _store(given: argparse.Namespace) -> Iterator[IdentityStore]:
         with _database(given) as database:
             yield IdentityRow(database)
         return
+    yield IdentityFile(_folder(given).identity)
+
+
+def _folder(given: argparse.Namespace) -> Folder:
+    from ..server.config import Folder
+
     folder = Folder(Path(given.data))
     if folder.elsewhere.exists():
         raise exits.WrongUseError(f"The keys of {given.data} are in its database: give it as --database URL")
     if not folder.identity.exists():
         raise exits.WrongUseError(f"{given.data} is not the folder of a service: give it as --data DIR")
-    yield IdentityFile(folder.identity)
+    return folder
 
 
 @contextlib.contextmanager
@@ -125,9 +150,50 @@ def _check(given: argparse.Namespace) -> int:
         wrong = database.read_blocking(counters.wrong)
     say(f"The database is at revision {found}.")
     if wrong:
-        complain("\n".join(wrong))
+        complain("\n".join(map(printable, wrong)))
+    else:
+        say("All counters equal their rows.")
+    lost = False
+    if given.store is not None:
+        require("aiobotocore", "A service with --store")
+        from ..server.moved_store import compare_store
+
+        lost = _tell(asyncio.run(compare_store(_config(given))), given)
+    return exits.FAILED if wrong or lost else exits.DONE
+
+
+def _config(given: argparse.Namespace) -> ServiceConfig:
+    from ..server.config import ServiceConfig
+
+    return ServiceConfig(database=given.database, store=given.store, store_endpoint=given.store_endpoint)
+
+
+def _tell(compared: Compared, given: argparse.Namespace) -> bool:
+    """Say how the rows compare with the bucket, and return whether objects are missing."""
+    if not compared.missing:
+        say(f"The objects of all {compared.assets} assets are in {given.store}.")
+        return False
+    lines = [f"{compared.missing} of {compared.assets} assets have no object of their size in {given.store}:"]
+    lines += [f"  {one}" for one in compared.shown]
+    if compared.missing > len(compared.shown):
+        lines.append(f"  and {compared.missing - len(compared.shown)} more")
+    complain("\n".join(map(printable, lines)))
+    return True
+
+
+def _set_store(given: argparse.Namespace) -> int:
+    if given.store is None:
+        raise exits.WrongUseError("No bucket is named: give --store s3://BUCKET/PREFIX, or set VI_STORE")
+    if given.database is None:
+        _folder(given)
+    require("aiobotocore", "A service with --store")
+    from ..server.moved_store import set_store
+
+    compared = asyncio.run(set_store(Path(given.data), _config(given), incomplete=given.incomplete))
+    if _tell(compared, given) and not given.incomplete:
+        complain("Nothing is changed. Copy what is missing, or add --incomplete.")
         return exits.FAILED
-    say("All counters equal their rows.")
+    say(f"The bytes of the service are in {given.store} from now on.")
     return exits.DONE
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .._show.console import say
 from .._show.text import printable
-from . import options
+from . import options, service_options
 
 EXAMPLE = "  vi-sdk worker --data ./vi-data --database $VI_DATABASE\n"
 
@@ -25,8 +25,8 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     parser.add_argument(
         "--data", default="./vi-data", metavar="DIR", help="folder of the services (default: %(default)s)"
     )
-    options.add_database(parser, "PostgreSQL database of the services (or VI_DATABASE, which hides a password)")
-    options.add_store(parser)
+    service_options.add_database(parser, "PostgreSQL database of the services (or VI_DATABASE, which hides a password)")
+    service_options.add_store(parser)
     parser.add_argument(
         "--decoders",
         type=options.count,

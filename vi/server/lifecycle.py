@@ -108,7 +108,7 @@ async def serve(
     config = config or ServiceConfig()
     folder = await _begin(data)
     # With a database of their own several processes serve one folder: their rows keep them apart.
-    lock = None if config.database is not None else _lock(folder)
+    lock = None if config.database is not None else hold_folder(folder)
     try:
         from .running import Running
 
@@ -162,7 +162,8 @@ async def _begin(data: Data) -> Folder:
     return _prepare(data)
 
 
-def _lock(folder: Folder) -> FolderLock:
+def hold_folder(folder: Folder) -> FolderLock:
+    """Return the lock of a folder; raises `ServiceRunningError` when a running process has it."""
     try:
         lock = FolderLock.take(folder.lock)
     except OSError as error:

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .._disk import write_private
 from ..errors import ViConfigurationError
 from .config import LONGEST_SECONDS, Folder, ServiceConfig
 from .contents import Contents
 from .disk.blobs import Blobs
-from .disk.own import read_own
 from .disk.room import Room
 from .identifiers import Identifiers
 from .identity import Identity, IdentityFile, IdentityStore, Keys, load_identity
@@ -28,9 +26,11 @@ from .store import selection
 from .store.database import Database
 from .store.mentioned import mentioned
 from .store.metadata import Metadata
+from .stored_at import IN_FOLDER, FolderNote
 
 if TYPE_CHECKING:
     from .housekeeping import Housekeeping
+    from .shared_identity import IdentityRow
     from .store.postgres import PostgresDatabase
 
 
@@ -54,15 +54,18 @@ class Parts:
 
 async def open_parts(stack: AsyncExitStack, folder: Folder, config: ServiceConfig, clock: Callable[[], int]) -> Parts:
     """Open the folder and resume what it holds; *stack* ends everything again."""
+    _check_direct(config)
     room = Room(folder.root)
     await asyncio.to_thread(room.prepare)
     shared: PostgresDatabase | None = None
     if config.database is not None:
-        identity, store, shared = await _open_shared(stack, folder, config, config.database, clock)
+        identity, row, shared = await _open_shared(stack, folder, config, config.database, clock)
         database: Metadata = shared
+        blobs = await _open_store(folder, identity, config, row)
+        store: IdentityStore = row
     else:
         identity, store, database = await _open_own(stack, folder, config, clock)
-    blobs = await _open_store(folder, identity, config, shared=shared is not None)
+        blobs = await _open_store(folder, identity, config, None)
     stack.push_async_callback(blobs.aclose)
     removal = Removal(database, blobs, room, clock, partial(selection.of_spec, identity))
     new_id = Identifiers(clock, secrets.token_hex)
@@ -125,7 +128,7 @@ async def _open_own(
 
 async def _open_shared(
     stack: AsyncExitStack, folder: Folder, config: ServiceConfig, url: str, clock: Callable[[], int]
-) -> tuple[Identity, IdentityStore, PostgresDatabase]:
+) -> tuple[Identity, IdentityRow, PostgresDatabase]:
     if folder.database.exists():
         raise ViConfigurationError(
             f"The folder {folder.root} has a database of its own.",
@@ -141,36 +144,43 @@ async def _open_shared(
     return await asyncio.to_thread(store.open, folder, config, clock()), store, database
 
 
-async def _open_store(folder: Folder, identity: Identity, config: ServiceConfig, *, shared: bool) -> ObjectStore:
-    """Open the folder of bytes, or the bucket that is named: rows of one are never served with another."""
-    _check_direct(config)
-    before = read_own(folder.store_named).decode() if folder.store_named.exists() else None
+async def _open_store(
+    folder: Folder, identity: Identity, config: ServiceConfig, row: IdentityRow | None
+) -> ObjectStore:
+    """Open the folder of bytes, or the bucket that is named: rows of one are never served with another.
+
+    The *row* of a database that several share says which; it was compared when it was opened.
+    """
+    note = FolderNote(folder)
+    check = note.check_store if row is None else row.check_store
     if config.store is None:
-        if before is not None:
+        if row is None and (before := note.store()) is not None:
             raise ViConfigurationError(
                 f"The bytes of the folder {folder.root} are in {before}.",
                 suggestion="Name it by --store or VI_STORE.",
                 path=str(folder.root),
             )
-        return Blobs(folder.bytes, shared=shared)
-    if before is None and (folder.bytes / "objects").exists():
+        blobs = Blobs(folder.bytes, shared=row is not None)
+        if row is not None:
+            await asyncio.to_thread(check, IN_FOLDER, "", keep=True)
+        return blobs
+    if (folder.bytes / "objects").exists():
         raise ViConfigurationError(
             f"The folder {folder.root} holds bytes of its own.",
             suggestion="Serve a new folder with --store, and copy what is there by a client of each.",
             path=str(folder.root),
         )
     from .s3.address import StoreAddress  # which most services do without
-
-    address = StoreAddress.of(config)
-    if before not in (None, str(address)):
-        raise ViConfigurationError(
-            f"The bytes of the folder {folder.root} are in {before}, not in {address}.", path=str(folder.root)
-        )
     from .s3.store import S3Store
 
+    address = StoreAddress.of(config)
     redirects = config.downloading != "through"
-    store = await S3Store.open(address, identity.organization_id, folder.bytes, redirects=redirects)
-    write_private(folder.store_named, str(address).encode())
+    store = await S3Store.open(address, identity.organization_id, folder.bytes, redirects=redirects, check=check)
+    try:
+        await asyncio.to_thread(check, str(address), store.endpoint, keep=True)
+    except BaseException:
+        await store.aclose()
+        raise
     return store
 
 

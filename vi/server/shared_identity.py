@@ -1,7 +1,7 @@
 """Who a service is that several processes are: its identity in a row of the database, and the folder of its bytes.
 
-The row also has a word that is in a file of the folder, and the address of the store, so that bytes are never looked
-for in another one.
+The row also has a word that is in a file of the folder, and where the store is, so that bytes are never looked for in
+another one. A process of the next release may have written more there, which stays.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import sqlalchemy as sa
 
 from .._disk import write_private
@@ -21,12 +22,12 @@ from .identity import Identity, new_identity, read_identity
 from .store import locks
 from .store.postgres import PostgresDatabase
 from .store.schema import service
+from .stored_at import IN_FOLDER, check_endpoint
 
 _FOLDER = "folder"
 _STORE = "store"
-_BESIDE = (_FOLDER, _STORE)
-"""What the row has beside the identity."""
-_IN_FOLDER = "the folder"
+_OWN = frozenset(one.name for one in attrs.fields(Identity))
+"""What the row has of the identity."""
 _WORD = "service"
 
 
@@ -64,6 +65,27 @@ class IdentityRow:
         found = self.read()
         return None if found == before else found
 
+    def check_store(self, place: str, endpoint: str, *, keep: bool = False) -> None:
+        """Raise `ViConfigurationError` if the bytes are in another store; *keep* notes this one if none is noted.
+
+        A start that fails has noted none, so that the next one may name another.
+        """
+        self._database.write_blocking(lambda connection: _note_store(connection, place, endpoint, keep))
+
+    def store(self) -> str:
+        """Return where the bytes are."""
+        return str((self._database.read_blocking(_document) or {}).get(_STORE, IN_FOLDER))
+
+    def set_store(self, place: str, endpoint: str) -> None:
+        """Note where the bytes are from now on."""
+
+        def note(connection: sa.Connection) -> None:
+            locks.lock_word(connection, _WORD)
+            document = {**(_document(connection) or {}), _STORE: place}
+            connection.execute(service.update().values(identity=document, store_endpoint=endpoint))
+
+        self._database.write_blocking(note)
+
 
 def _document(connection: sa.Connection) -> dict[str, Any] | None:
     found: Any = connection.execute(sa.select(service.c.identity)).scalar()
@@ -71,7 +93,7 @@ def _document(connection: sa.Connection) -> dict[str, Any] | None:
 
 
 def _identity(document: dict[str, Any]) -> Identity:
-    document = {name: value for name, value in document.items() if name not in _BESIDE}
+    document = {name: value for name, value in document.items() if name in _OWN}
     try:
         return Identity.from_document(document)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -82,7 +104,7 @@ def _change(connection: sa.Connection, work: Callable[[Identity], Identity]) -> 
     locks.lock_word(connection, _WORD)
     before = _document(connection) or {}
     changed = work(_identity(before))
-    beside = {name: before[name] for name in _BESIDE if name in before}
+    beside = {name: value for name, value in before.items() if name not in _OWN}
     connection.execute(service.update().values(identity={**changed.document(), **beside}))
     return changed
 
@@ -98,8 +120,6 @@ def _open(connection: sa.Connection, folder: Folder, own: Identity | None, confi
             # The bytes are in no folder, so that each process may have one of its own.
             write_private(folder.elsewhere, json.dumps(before.get(_FOLDER)).encode())
         _check_folder(folder, before.get(_FOLDER))
-        if _STORE not in before:  # an older release has written it
-            connection.execute(service.update().values(identity={**before, _STORE: place}))
         return identity
     if before and own is None:
         raise ViConfigurationError(
@@ -108,7 +128,7 @@ def _open(connection: sa.Connection, folder: Folder, own: Identity | None, confi
     identity = own or new_identity(config, now)
     _check(identity.organization_id, config.organization_id, "its start names")
     _check(before.get("organization_id", identity.organization_id), identity.organization_id, "the folder has")
-    document = {**identity.document(), _FOLDER: _mark(folder), _STORE: place}
+    document = {**identity.document(), _FOLDER: _mark(folder)}
     if before:
         connection.execute(service.update().values(identity=document))
     else:
@@ -126,7 +146,7 @@ def _check(organization_id: str, wanted: str | None, who: str) -> None:
 
 def _place(config: ServiceConfig) -> str:
     if config.store is None:
-        return _IN_FOLDER
+        return IN_FOLDER
     from .s3.address import StoreAddress
 
     return str(StoreAddress.of(config))
@@ -137,9 +157,20 @@ def _check_store(there: str, place: str) -> None:
         raise ViConfigurationError(
             f"The bytes of this database are in {there}, not in {place}.",
             suggestion="Leave out --store and VI_STORE."
-            if there == _IN_FOLDER
-            else "Name that by --store or VI_STORE.",
+            if there == IN_FOLDER
+            else "Name that by --store or VI_STORE, or after a move: vi-sdk server set-store",
         )
+
+
+def _note_store(connection: sa.Connection, place: str, endpoint: str, keep: bool) -> None:
+    locks.lock_word(connection, _WORD)
+    document = _document(connection) or {}
+    there = connection.execute(sa.select(service.c.store_endpoint)).scalar()
+    _check_store(document.get(_STORE, place), place)
+    if there is not None:
+        check_endpoint("this database", place, there, endpoint)
+    elif keep:
+        connection.execute(service.update().values(identity={**document, _STORE: place}, store_endpoint=endpoint))
 
 
 def _check_folder(folder: Folder, word: Any) -> None:

@@ -49,6 +49,15 @@ class StoreAddress:
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
 
+def endpoint_of(url: str) -> str:
+    """Return the address of a store in one spelling."""
+    parts = urlsplit(url)
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    port = "" if parts.port in (None, default) else f":{parts.port}"
+    host = parts.hostname or ""
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}{parts.path.rstrip('/')}"
+
+
 def _origin(given: str | None, option: str) -> str | None:
     if not given:
         return None

@@ -27,7 +27,7 @@ from botocore.parsers import ResponseParserError
 from ... import _checksums
 from ...errors import ViConfigurationError
 from ..objects import StoreUnavailableError
-from .address import StoreAddress
+from .address import StoreAddress, endpoint_of
 from .answers import AnswerError, BoundedSession, in_time
 from .presigning import Presigner
 
@@ -76,8 +76,10 @@ class Bucket:
     """A bucket that was found to be there; keys are below its prefix."""
 
     def __init__(
-        self, address: StoreAddress, client: Any, public: Any, credentials: Any, parts: AsyncExitStack
+        self, address: StoreAddress, endpoint: str, client: Any, public: Any, credentials: Any, parts: AsyncExitStack
     ) -> None:
+        self.endpoint = endpoint
+        """Where the store is that is used, also if the AWS settings say so; empty for AWS."""
         self._address = address
         self._client = client
         self._public = public
@@ -103,12 +105,16 @@ class Bucket:
         )
         async with AsyncExitStack() as parts:
 
-            async def connect(endpoint: str | None) -> Any:
+            async def connect(endpoint: str | None, config: AioConfig = settings) -> Any:
                 return await parts.enter_async_context(
-                    session.create_client("s3", region_name=region, endpoint_url=endpoint, config=settings)
+                    session.create_client("s3", region_name=region, endpoint_url=endpoint, config=config)
                 )
 
             client = await connect(address.endpoint)
+            used = str(client.meta.endpoint_url)
+            if address.endpoint is None:
+                of_aws = await connect(None, settings.merge(AioConfig(ignore_configured_endpoint_urls=True)))
+                used = "" if used == of_aws.meta.endpoint_url else used
             public = client if address.public is None else await connect(address.public)
             try:
                 await client.head_bucket(Bucket=address.bucket)
@@ -119,7 +125,8 @@ class Bucket:
                 ) from None
             except (BotoCoreError, ClientError, aiohttp.ClientError, OSError, *_UNREADABLE) as error:
                 raise _cannot_open(address, error) from None
-            return cls(address, client, public, await session.get_credentials(), parts.pop_all())
+            credentials = await session.get_credentials()
+            return cls(address, endpoint_of(used) if used else "", client, public, credentials, parts.pop_all())
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -67,15 +67,32 @@ class S3Store:
         self._direct = S3Direct(bucket)
 
     @classmethod
-    async def open(cls, address: StoreAddress, organization_id: str, root: Path, *, redirects: bool) -> S3Store:
-        """Connect; raises `ViConfigurationError` for a prefix that holds the bytes of another organization."""
+    async def open(
+        cls,
+        address: StoreAddress,
+        organization_id: str,
+        root: Path,
+        *,
+        redirects: bool,
+        check: Callable[[str, str], None] = lambda place, endpoint: None,
+    ) -> S3Store:
+        """Connect; raises `ViConfigurationError` for a prefix that holds the bytes of another organization.
+
+        *check* gets the place and the address of the store before anything is written there, and may raise too.
+        """
         bucket = await Bucket.open(address)
         try:
-            await _claim(bucket, address, organization_id)
+            await asyncio.to_thread(check, str(address), bucket.endpoint)
+            await claim(bucket, address, organization_id)
             return cls(bucket, root, redirects=redirects)
         except BaseException:
             await bucket.aclose()
             raise
+
+    @property
+    def endpoint(self) -> str:
+        """The address of the store; empty for AWS."""
+        return self._bucket.endpoint
 
     @property
     def most_copied(self) -> int | None:
@@ -103,7 +120,7 @@ class S3Store:
 
         async with self._room.taking(sum(size for _, size in objects)):
             try:
-                await _together(fetch(blob, size, path) for (blob, size), path in zip(objects, paths, strict=True))
+                await together(fetch(blob, size, path) for (blob, size), path in zip(objects, paths, strict=True))
                 yield paths
             finally:
                 await self._hop(_drop_all, paths)
@@ -184,7 +201,7 @@ class S3Store:
                     key, mime = keys.key_of(blob) + keys.THUMBNAIL, picture_type(data)
                     await self._bucket.put(key, data, _checksums.crc32c(data), mime)
 
-        await _together(send(blob, data) for blob, data in thumbnails)
+        await together(send(blob, data) for blob, data in thumbnails)
 
     async def thumbnail(self, blob: str) -> bytes | None:
         """Return the thumbnail of an object; None when it is missing."""
@@ -310,7 +327,7 @@ class _Room:
                 self._freed.notify_all()
 
 
-async def _together(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+async def together(work: Iterable[Coroutine[Any, Any, None]]) -> None:
     """Run all of *work*; the first that fails ends the others, and is what is raised."""
     try:
         async with asyncio.TaskGroup() as group:
@@ -320,7 +337,7 @@ async def _together(work: Iterable[Coroutine[Any, Any, None]]) -> None:
         raise errors.exceptions[0] from None
 
 
-async def _claim(bucket: Bucket, address: StoreAddress, organization_id: str) -> None:
+async def claim(bucket: Bucket, address: StoreAddress, organization_id: str) -> None:
     """Note whose bytes a prefix holds; raises `ViConfigurationError` when they are another organization's."""
     try:
         try:

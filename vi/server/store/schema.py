@@ -257,8 +257,10 @@ service: sa.Table = sa.Table(
     metadata,
     sa.Column("one", sa.SmallInteger, primary_key=True, autoincrement=False),
     _json("identity"),
+    _text("store_endpoint", nullable=True),
 )
-"""One row: the identity of a service of several processes. The identity of a folder is in a file."""
+"""One row: the identity of a service of several processes, and at which address its S3 store is; '' is AWS, NULL is not
+yet known. The identity of a folder is in a file."""
 
 visitor: sa.Table = sa.Table(
     "visitor",

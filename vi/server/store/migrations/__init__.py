@@ -14,7 +14,7 @@ from ...._optional import require
 from ....errors import ViConfigurationError
 from .. import schema
 
-HEAD = "0008"
+HEAD = "0009"
 
 _version = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
 

@@ -133,9 +133,12 @@ async def test_the_access_log_names_the_key_and_holds_no_secret(
     assert service.secret_key not in caplog.text
 
 
-async def test_metrics_count_requests_by_route_and_need_a_key(start_service: StartService, connect: Connect) -> None:
+async def test_metrics_count_requests_by_route_and_need_a_key(
+    start_service: StartService, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
     pytest.importorskip("prometheus_client")
-    service = start_service(metrics=True)
+    caplog.set_level(logging.INFO, "vi.server.access")
+    service = start_service(metrics=True, access_log=True)
     api = await connect(service)
     dataset = await api.create_dataset()
     picture = encode(1, ".png", (20, 20))
@@ -157,6 +160,11 @@ async def test_metrics_count_requests_by_route_and_need_a_key(start_service: Sta
     assert told[f'vi_requests_total{{method="GET",route="{asset}",status="404"}}'] == "1.0"
     assert told['vi_requests_total{method="none",route="none",status="404"}'] == "1.0"
     assert told['vi_requests_total{method="GET",route="/metrics",status="401"}'] == "1.0"
+    async with asyncio.timeout(20):
+        while '"path": "/metrics", "status": 200' not in caplog.text:
+            await asyncio.sleep(0)
+    logged = [json.loads(one.getMessage()) for one in caplog.records if one.name == "vi.server.access"]
+    assert [one["key"] for one in logged if one["path"] == "/metrics"] == [None, "owner"]
     text = answer.body.decode()
     assert not [one for one in (service.secret_key, service.organization_id, "private") if one in text]
 

@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler, Middleware
 from .._optional import require
 from .context import CONTEXT
 from .http.api_errors import ApiError
-from .middleware import refusals
+from .middleware import ACCESS_KEY, refusals
 from .store.schema import SessionState, dataset, ingestion_session
 
 if TYPE_CHECKING:
@@ -83,9 +83,11 @@ class Metrics:
         """Answer with all metrics in the text format, to anyone with a key of the service."""
         context = request.app[CONTEXT]
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or context.keys.access(key.strip()) is None:
+        access = context.keys.access(key.strip()) if scheme.lower() == "bearer" else None
+        if access is None:
             refusals.note("a secret key that is missing or not known")
             raise ApiError(401, "The secret key is missing or not known")
+        request[ACCESS_KEY] = access
         found = await context.database.read(_stored)
         found["disk_free_bytes"] = max(0, context.room.free)
         for name, value in found.items():

@@ -42,9 +42,16 @@ async def test_a_key_is_added_and_revoked_while_the_service_runs(
     folder = Folder(fresh_service._local.data)
     assert key not in shown
     assert key not in folder.identity.read_text("utf-8")
-    run(capsys, fresh_service, "revoke", "ci")
+    other = run(capsys, fresh_service, "replace", "ci")
+    await until_answered(api, other, 200)
     await until_answered(api, key, 401)
+    run(capsys, fresh_service, "revoke", "ci")
+    await until_answered(api, other, 401)
     assert (await api("GET", f"{api.organization}/datasets")).status == 200
+    owner = run(capsys, fresh_service, "replace", "owner")
+    await until_answered(api, owner, 200)
+    await until_answered(api, fresh_service.secret_key, 401)
+    assert IdentityFile(folder.identity).read().secret_key == owner
 
 
 async def test_a_read_only_key_reads_and_changes_nothing(

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ HELD = "A running service follows within a second or two."
 def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     """Add the verbs to the parser."""
     group = options.add_group(verbs, "server", "look after a local service")
-    keys = options.add_group(group, "keys", "make, list and revoke keys, and rotate the key that signs URLs")
+    keys = options.add_group(group, "keys", "make, list, replace and revoke keys, and rotate the key that signs URLs")
     add = options.add_verb(
         keys, "add", "make a key of the API, and print it once", "  vi-sdk server keys add ci --read-only\n"
     )
@@ -39,6 +39,16 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     add.set_defaults(run=_add)
     shown = options.add_verb(keys, "list", "list the keys of the API", "  vi-sdk server keys list\n")
     shown.set_defaults(run=_list)
+    replace = options.add_verb(
+        keys,
+        "replace",
+        "end a key of the API, and print another of the same name once",
+        "  vi-sdk server keys replace owner\n",
+        description="End a key of the API, and print another with the same name and access once. Programs that use the "
+        f"old one, also by vi.Client.local, must be started again. {HELD}",
+    )
+    replace.add_argument("name", metavar="NAME", help="what the key is called; owner is that of the folder")
+    replace.set_defaults(run=_replace)
     revoke = options.add_verb(
         keys, "revoke", "end a key of the API", "  vi-sdk server keys add ci\n  vi-sdk server keys revoke ci\n"
     )
@@ -67,7 +77,7 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
         "--incomplete", action="store_true", help="change it although objects are missing, which are lost then"
     )
     set_store.set_defaults(run=_set_store)
-    for verb in (add, shown, revoke, rotate, set_store):
+    for verb in (add, shown, replace, revoke, rotate, set_store):
         verb.add_argument(
             "--data", default="./vi-data", metavar="DIR", help="folder of the service (default: %(default)s)"
         )
@@ -200,16 +210,26 @@ def _set_store(given: argparse.Namespace) -> int:
 def _add(given: argparse.Namespace) -> int:
     from ..server.lifecycle import wall_clock
 
+    return _new_key(given, lambda identity: identity.with_key(given.name, read_only=given.read_only, now=wall_clock()))
+
+
+def _replace(given: argparse.Namespace) -> int:
+    from ..server.lifecycle import wall_clock
+
+    return _new_key(given, lambda identity: identity.with_other_key(given.name, wall_clock()))
+
+
+def _new_key(given: argparse.Namespace, make: Callable[[Identity], tuple[Identity, str]]) -> int:
     texts: list[str] = []
 
     def work(identity: Identity) -> Identity:
-        changed, text = identity.with_key(given.name, read_only=given.read_only, now=wall_clock())
+        changed, text = make(identity)
         texts.append(text)
         return changed
 
     with _store(given) as store:
         store.change(work)
-    say(texts[0])
+    say(texts[-1])
     complain(f"The key is not shown again. {HELD}")
     return exits.DONE
 

@@ -96,16 +96,28 @@ class Identity:
         made = AccessKey(name, _digest(text), read_only, now)
         return attrs.evolve(self, keys=(*self.keys, made)), text
 
+    def with_other_key(self, name: str, now: int) -> tuple[Identity, str]:
+        """Return the identity with another key of the same name and access, and the text of that key."""
+        text = issue_key()
+        if name == OWNER:
+            return attrs.evolve(self, secret_key=text), text
+        self._require(name)
+        keys = [AccessKey(name, _digest(text), one.read_only, now) if one.name == name else one for one in self.keys]
+        return attrs.evolve(self, keys=tuple(keys)), text
+
     def without_key(self, name: str) -> Identity:
         """Return the identity without a key."""
         if name == OWNER:
             raise ViConfigurationError(
                 f"The key {OWNER} cannot be revoked: local clients find the service by it.",
-                suggestion="Give others keys of their own instead.",
+                suggestion=f"If somebody else knows it: vi-sdk server keys replace {OWNER}",
             )
+        self._require(name)
+        return attrs.evolve(self, keys=tuple(one for one in self.keys if one.name != name))
+
+    def _require(self, name: str) -> None:
         if all(name != one.name for one in self.keys):
             raise ViConfigurationError(f"There is no key named {name}.", suggestion="See: vi-sdk server keys list")
-        return attrs.evolve(self, keys=tuple(one for one in self.keys if one.name != name))
 
     def rotated(self, now: int, *, at_once: bool = False) -> Identity:
         """Return the identity with a new signing key; the old one still checks its URLs, unless *at_once*."""

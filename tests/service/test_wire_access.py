@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from vi.errors import ViConfigurationError
+
 pytestmark = pytest.mark.anyio
 
 
@@ -107,13 +109,17 @@ async def test_no_page_of_another_origin_is_allowed_in(api: Any, dataset_path: s
 
 
 async def test_allowed_hosts_and_a_public_address(start_service: Any, connect: Any, picture: Any) -> None:
-    api = await connect(start_service(allowed_hosts=["Vi.Example"], public_url="https://vi.example/"))
+    for wrong in ({"allowed_hosts": ["https://vi.example"]}, {"allowed_hosts": ["a:80"]}, {"public_url": "vi.example"}):
+        with pytest.raises(ViConfigurationError, match="such as"):
+            start_service(**wrong)
+    api = await connect(start_service(allowed_hosts=["Other.Example"], public_url="https://Vi.example/"))
     path = await api.create_dataset()
-    assert (await api("GET", path, headers={"Host": "vi.example:443"})).status == 200
+    for host, status in (("vi.example:443", 200), ("other.example", 200), ("third.example", 403)):
+        assert (await api("GET", path, headers={"Host": host})).status == status
     session = await api.open_session(path, {"a.png": picture(1)})
     url = session["status"]["assets"][0]["upload"]["url"]
-    assert url.startswith("https://vi.example/up/")
-    local = url.replace("https://vi.example", api.service.url)
+    assert url.startswith("https://Vi.example/up/")
+    local = url.replace("https://Vi.example", api.service.url)
     assert (await api.raw("PUT", local, picture(1), {"Content-Type": "image/png"})).status == 200
 
 

@@ -46,10 +46,17 @@ def add_to(verbs: options.Verbs[options.VerbParser]) -> None:
     )
     parser.add_argument("--env-file", metavar="FILE", help="write the three DATATURE_VI_* settings here once ready")
     service_options.add_address(
-        parser, "--public-url", "VI_PUBLIC_URL", "address that clients use, for signed URLs (or VI_PUBLIC_URL)"
+        parser,
+        "--public-url",
+        "VI_PUBLIC_URL",
+        "address that clients use: signed URLs begin with it (or VI_PUBLIC_URL)",
     )
     parser.add_argument(
-        "--allowed-host", action="append", default=[], metavar="NAME", help="accept this host name too; repeatable"
+        "--allowed-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="accept this host name too, beside that of --public-url; repeatable",
     )
     service_options.add_database(
         parser,

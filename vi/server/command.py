@@ -123,7 +123,7 @@ def _warning(service: LocalService, host: str, config: ServiceConfig) -> str | N
         return f"Warning: the service is open to the network, at {reached}: anyone with the key can use it."
     return (
         f"Warning: the service is open to the network, at {reached}; key and data travel unencrypted. "
-        "Use --tls-cert, or a proxy with TLS (--public-url, --allowed-host)."
+        "Use --tls-cert, or a proxy with TLS (--public-url)."
     )
 
 

@@ -64,13 +64,14 @@ class ServiceConfig:
     """How often expired sessions are looked for."""
     inspection_workers: int | None = None
     public_url: str | None = None
-    """Origin to write into signed URLs, when the service is reached under another address than it listens on."""
+    """Origin to write into signed URLs, when the service is reached under another address than it listens on. Its host
+    name is accepted."""
     tls_cert: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
     """PEM file with a certificate, and those between it and its root: the service then speaks https and no http."""
     tls_key: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
     """PEM file with the certificate's key, when it is not in the same file."""
     allowed_hosts: frozenset[str] = attrs.field(default=frozenset(), converter=frozenset)
-    """Host names accepted beside localhost and the address listened on."""
+    """Host names accepted beside localhost, the address listened on and that of *public_url*."""
 
     @property
     def downloading(self) -> str:

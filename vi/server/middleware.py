@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import logging
 import math
-import re
 import secrets
 import socket
 import time
@@ -19,7 +18,7 @@ from .._routes import ADDITIONS, ASSET_LOOKUP, LOOKUP, SESSION_WAIT, SET_METADAT
 from . import health
 from .config import ServiceConfig
 from .disk.room import is_full
-from .http.addresses import is_everywhere
+from .http.addresses import host_name, is_everywhere, names_of
 from .http.api_errors import ApiError, invalid
 from .http.connections import note_known
 from .identity import AccessKey, Identity, Keys
@@ -101,7 +100,7 @@ def _answer(refusal: ApiError) -> web.Response:
 
 def check_host(bound: str, config: ServiceConfig) -> Middleware:
     """Refuse a Host that a web page could have made its own name for (DNS rebinding)."""
-    names = {"localhost", bound.lower()} | {name.lower() for name in config.allowed_hosts}
+    names = {"localhost", bound.lower()} | names_of(config)
     anywhere = is_everywhere(bound)
     if anywhere:
         names.add(socket.gethostname().lower())
@@ -110,22 +109,13 @@ def check_host(bound: str, config: ServiceConfig) -> Middleware:
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path in health.PATHS:
             return await handler(request)
-        name = _host_name(request.headers.get("Host", ""))
+        name = host_name(request.headers.get("Host", ""))
         if not name or (name not in names and not _is_allowed_address(name, anywhere)):
             refusals.note("a Host that does not name this service")
             raise ApiError(403, "The Host header does not name this service")
         return await handler(request)
 
     return middleware
-
-
-_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9_.-]{1,253}))(?::\d{1,5})?", re.ASCII)
-
-
-def _host_name(host: str) -> str:
-    """Return the name in a Host header; empty for one that is not a name or an address, and a port."""
-    found = _HOST.fullmatch(host)
-    return (found[1] or found[2]).lower() if found is not None else ""
 
 
 def _is_allowed_address(name: str, anywhere: bool) -> bool:

@@ -24,7 +24,7 @@ from .disk.lock import FolderLock
 from .documents import Documents
 from .gallery.access import ACCESS, TICKET
 from .gallery.paths import LOGIN, path_to
-from .http.addresses import HANDSHAKE_SECONDS, is_everywhere, load_certificate, url_of
+from .http.addresses import HANDSHAKE_SECONDS, is_everywhere, load_certificate, names_of, public_url_of, url_of
 from .http.connections import acceptor
 from .http.readers import watch_readers
 from .identity import Identity
@@ -67,6 +67,7 @@ class Running:
         middlewares: Sequence[Any],
     ) -> Running:
         """Open the folder, resume what it holds, and listen."""
+        names_of(config)  # mistakes are told before anything is made
         async with AsyncExitStack() as parts:
             listener = _listen(host, port)
             parts.callback(listener.close)
@@ -178,7 +179,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _origin(host: str, url: str, config: ServiceConfig) -> Callable[[web.BaseRequest], str]:
     """Return what to begin signed URLs with; a service that listens everywhere uses the name it was called by."""
-    fixed = config.public_url.rstrip("/") if config.public_url else url
-    if config.public_url is None and is_everywhere(host):
+    public = public_url_of(config)
+    fixed = url if public is None else public.geturl().rstrip("/")
+    if public is None and is_everywhere(host):
         return lambda request: f"{config.scheme}://{request.headers['Host']}"
     return lambda request: fixed

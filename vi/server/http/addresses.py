@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 import ssl
 from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
 
 from ...errors import ViConfigurationError
 from ..config import ServiceConfig
@@ -39,6 +41,47 @@ def url_of(host: str, port: int, config: ServiceConfig) -> str:
     if is_everywhere(host):
         host = "::1" if ":" in host else "127.0.0.1"
     return f"{config.scheme}://[{host}]:{port}" if ":" in host else f"{config.scheme}://{host}:{port}"
+
+
+def public_url_of(config: ServiceConfig) -> SplitResult | None:
+    """Return the address that clients use; raises `ViConfigurationError` for what is none."""
+    if not config.public_url:
+        return None
+    try:
+        parts = urlsplit(config.public_url)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        known = False
+    if not known or parts.username or parts.query or parts.fragment:
+        raise ViConfigurationError(
+            "--public-url (public_url) must be an address such as https://vi.example.",
+            suggestion="It begins with http:// or https://, and has no user, query or fragment.",
+        )
+    return parts
+
+
+def names_of(config: ServiceConfig) -> set[str]:
+    """Return the host names that clients may use, in lower case; raises `ViConfigurationError` for what is none."""
+    public = public_url_of(config)
+    names = set() if public is None else {str(public.hostname)}
+    for given in config.allowed_hosts:
+        name = host_name(given)
+        if not name or name != given.lower():
+            raise ViConfigurationError(
+                f"--allowed-host (allowed_hosts) takes a host name such as vi.example, got {given[:60]!r}.",
+                suggestion="Leave out scheme, port and path.",
+            )
+        names.add(name)
+    return names
+
+
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9_.-]{1,253}))(?::\d{1,5})?", re.ASCII)
+
+
+def host_name(host: str) -> str:
+    """Return the name in a Host header; empty for one that is not a name or an address, and a port."""
+    found = _HOST.fullmatch(host)
+    return (found[1] or found[2]).lower() if found is not None else ""
 
 
 def load_certificate(config: ServiceConfig) -> ssl.SSLContext | None:

@@ -8,6 +8,7 @@ import io
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import sqlite3
@@ -30,8 +31,9 @@ from alembic.script import ScriptDirectory
 
 import vi
 from vi._optional import requirement
+from vi._samples import make_samples
 from vi.errors import ViConfigurationError
-from vi.server import ServiceConfig, ServiceRunningError, open_service, serve
+from vi.server import LocalService, ServiceConfig, ServiceRunningError, open_service, serve
 from vi.server.store import migrations, schema
 
 pytestmark = pytest.mark.anyio
@@ -472,6 +474,29 @@ def test_what_a_migration_does_to_a_database_leaves_processes_of_the_release_bef
             script.module.upgrade()
         statements = [one.strip() for one in written.getvalue().split(";\n") if one.strip()]
         assert all(ADDS.fullmatch(one) for one in statements), (script.revision, statements)
+
+
+async def test_a_folder_that_was_copied_while_it_was_served_is_served(tmp_path: Path) -> None:
+    """As docs/operations.md describes it: the rows first, then the rest."""
+    pictures = make_samples(tmp_path / "pictures", count=4, size=(30, 20))
+    running, copy = tmp_path / "data", tmp_path / "copy"
+
+    def client_of(service: LocalService) -> vi.AsyncClient:
+        key, organization = service.secret_key, service.organization_id
+        return vi.AsyncClient(secret_key=key, organization_id=organization, endpoint=service.url)
+
+    async with await serve(running) as service, client_of(service) as client:
+        dataset = (await client.datasets.create(name="kept")).dataset_id
+        await client.assets.upload(dataset, pictures[:3])
+        copy.mkdir()
+        with closing(sqlite3.connect(running / "vi.db")) as source, closing(sqlite3.connect(copy / "vi.db")) as target:
+            source.backup(target)
+        await client.assets.upload(dataset, pictures[3])
+        shutil.copytree(running, copy, ignore=shutil.ignore_patterns("vi.db*"), dirs_exist_ok=True)
+    async with await serve(copy) as service, client_of(service) as client:
+        down = await client.assets.download(dataset, tmp_path / "down")
+        assert (down.total_downloaded, down.total_failed) == (3, 0)
+        assert (await client.assets.upload(dataset, pictures[3])).total_succeeded == 1
 
 
 async def test_a_database_before_the_first_migration_is_brought_up(tmp_path: Path) -> None:

@@ -81,7 +81,23 @@ def encode(picture: int | Image.Image, extension: str, size: Size = DEFAULT_SIZE
         image = image.quantize(64)
     out = io.BytesIO()
     image.save(out, format, **{**defaults, **options})
-    return out.getvalue()
+    return _padded(out.getvalue()) if format == "TIFF" else out.getvalue()
+
+
+def _padded(tiff: bytes) -> bytes:
+    """Return a TIFF whose only byte between the pixels and the directory, if there is one, is zero.
+
+    Pillow before 13 leaves there what the memory held, and equal pictures would not be equal files.
+    """
+    from PIL.TiffImagePlugin import TiffImageFile
+
+    if not tiff.startswith(b"II*\0"):
+        return tiff
+    directory = int.from_bytes(tiff[4:8], "little")
+    with TiffImageFile(io.BytesIO(tiff)) as image:
+        strips = zip(image.tag_v2.get(273, ()), image.tag_v2.get(279, ()), strict=True)  # where each begins, its length
+        padded = max((at + length for at, length in strips), default=0) == directory - 1
+    return tiff[: directory - 1] + bytes(1) + tiff[directory:] if padded else tiff
 
 
 def draw(seed: int, size: Size = DEFAULT_SIZE) -> Image.Image:

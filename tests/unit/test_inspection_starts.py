@@ -244,6 +244,13 @@ def test_warnings_that_are_errors_stop_nothing(tmp_path: Path) -> None:
     assert done.stdout == "1 []\n", done.stderr
 
 
+@on_posix
+def test_fewer_descriptors_than_a_decoder_may_have_are_enough(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(SCRIPT)
+    done = run("sh", "-c", 'ulimit -n 60 && exec "$@"', "sh", sys.executable, str(tmp_path / "app.py"), str(tmp_path))
+    assert done.stdout == "1 []\n", done.stderr
+
+
 # A frozen program is its own Python.
 
 

@@ -120,7 +120,9 @@ def _restrict(memory: int) -> None:
     os.nice(_NICE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it writes to its parent alone, through a pipe
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, _FILES))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _FILES if most == resource.RLIM_INFINITY else min(_FILES, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if sys.platform != "linux":
         # Linux counts threads too, which decoders start: there a filter tells them from processes.
         resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))

@@ -12,6 +12,7 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,7 @@ def heif_writer() -> None:
     pillow_heif.register_heif_opener()
 
 
+READS_HEIF = find_spec("pi_heif") is not None  # pillow_heif, which writes it here, has wheels for more Pythons
 FORMATS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "jpeg": ("image/jpeg", lambda: encode("JPEG", quality=85)),
     "jpeg progressive": ("image/jpeg", lambda: encode("JPEG", progressive=True)),
@@ -95,7 +97,7 @@ def box(tmp_path: Path) -> Box:
 # What is accepted.
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", [name for name in FORMATS if READS_HEIF or not name.startswith("hei")])
 async def test_a_sound_image_is_measured(
     name: str, corpus: dict[str, tuple[str, bytes]], box: Box, inspector: Inspector
 ) -> None:
@@ -283,7 +285,7 @@ async def test_content_of_another_type(corpus: dict[str, tuple[str, bytes]], box
         (avif, "image/heic", "EBADMIME"),
         (jpeg, "video/mp4", "EBADMIME"),
         (b"\0\0\0\x14ftypisom\0\0\2\0isom" + bytes(100), "image/heic", "EBADMIME"),
-        (corpus["heic"][1], "image/heif", None),
+        (corpus["heic"][1], "image/heif", None if READS_HEIF else "EBADMIME"),
         (corpus["j2k"][1], "image/jp2", None),
         (b"not an image at all", "image/jpeg", "EBADMIME"),
         (b"not a video at all", "video/mp4", "EBADMIME"),

@@ -16,7 +16,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable
-from io import FileIO
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -28,6 +28,7 @@ R = TypeVar("R")
 
 UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
 SHARING = frozenset({5, 32, 33})  # access denied (of a file that is about to go), sharing and lock violation
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _told: set[str] = set()
 WAITS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
@@ -82,6 +83,15 @@ def open_private(path: Path | str, *, again: bool = False) -> FileIO:
             raise
     when_free(os.unlink, path)
     return FileIO(os.open(path, _NEW, 0o600), "wb")
+
+
+def read_regular(path: Path | str, most: int) -> bytes:
+    """Return up to *most* bytes of a regular file; a pipe or device in a folder that others have made has no end."""
+    with FileIO(os.open(path, _READ), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, f"{Path(path).name} is not a regular file", str(path))
+        with BufferedReader(file) as reader:
+            return reader.read(most)
 
 
 def write_all(file: FileIO, data: bytes) -> None:

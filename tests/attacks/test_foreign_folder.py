@@ -17,6 +17,7 @@ from PIL import Image
 
 import vi
 from vi._disk import open_private
+from vi._transfer.filters import Filters
 from vi.server.disk import lock
 from vi.server.store.database import Database, TooManyReadsError
 
@@ -198,6 +199,21 @@ def test_A6_what_cannot_be_removed_ends_and_holds_up_nothing(shared: Path, place
     connection.close()
     assert not stored.is_file()
     assert not thumbnail.is_file()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "endless"])
+def test_A6_a_list_of_ignored_files_is_read_within_limits(tmp_path: Path, kind: str) -> None:
+    """It lies in the folder that is uploaded, which may be anybody's, and no command names it."""
+    place = tmp_path / ".viignore"
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "device":
+        place.symlink_to("/dev/zero")
+    else:
+        with place.open("wb") as file:
+            file.truncate(1 << 36)
+    with pytest.raises(vi.ViPathError, match=r"\.viignore"):
+        Filters((), ()).beside(tmp_path)
 
 
 def test_A6_a_link_in_the_place_of_an_object_is_not_followed(shared: Path, home: Path) -> None:

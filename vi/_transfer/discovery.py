@@ -18,7 +18,7 @@ from .._paths import advice_on_missing, check_path_text, expand
 from .._redact import brief
 from ..codes import FileCode
 from ..errors import ViInvalidParameterError, ViPathError
-from .filters import IGNORE_FILE, Filters, read_ignored
+from .filters import IGNORE_FILE, MOST_IGNORED, Filters, read_ignored
 from .inventory import BLOCK, Broken, Inventory, Naming
 from .names import name_problem, remote_name
 from .outcomes import SourceFailedError
@@ -171,7 +171,7 @@ def beside(folder: RemoteObject, filters: Filters) -> Filters:
     for child in folder.children():
         if child.name == IGNORE_FILE:
             with child.open() as file:
-                return filters.with_ignored(read_ignored(file.read(), child.label))
+                return filters.with_ignored(read_ignored(file.read(MOST_IGNORED + 1), child.label))
     return filters
 
 

@@ -6,18 +6,15 @@ Every call blocks, so it belongs in a thread; what goes wrong is a `ViPathError`
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import stat
 from collections import deque
 from collections.abc import Iterable, Iterator
-from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from .._disk import flush, flush_folder, when_free
+from .._disk import flush, flush_folder, read_regular, when_free
 from .._paths import as_path
 from ..errors import ViPathError
 from .remote_folders import RemoteFolder, is_remote, remote_folder
@@ -26,7 +23,6 @@ from .sources.remote import is_file_address, local_path
 AT_ONCE = 8
 MOST = 1 << 30
 """Bytes of a document: several times those of a shard of a million files."""
-_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 @attrs.frozen
@@ -65,7 +61,7 @@ class DocumentFolder:
                 if isinstance(self.place, RemoteFolder):
                     data = self.place.read(name, most + 1)
                 else:
-                    data = self._read_local(self.place / name, most + 1)
+                    data = read_regular(self.place / name, most + 1)
             except FileNotFoundError:
                 return None
         if len(data) <= most:
@@ -109,15 +105,6 @@ class DocumentFolder:
                 path=self.address,
                 suggestion="Check the address and who may use it.",
             ) from None
-
-    @staticmethod
-    def _read_local(path: Path, most: int) -> bytes:
-        """Read up to *most* bytes of a regular file; a pipe or device in a folder that others have made has no end."""
-        with FileIO(os.open(path, _READ), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise OSError(errno.EINVAL, f"{path.name} is not a regular file", str(path))
-            with BufferedReader(file) as reader:
-                return reader.read(most)
 
     @staticmethod
     def _write_local(place: Path, name: str, data: bytes) -> None:

@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .._checks import must_be_of_type
+from .._disk import read_regular
 from ..errors import ViInvalidParameterError, ViPathError
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
 IGNORE_FILE = ".viignore"
+MOST_IGNORED = 1 << 20
+"""Bytes of such a file: it lies in a folder that somebody else may have made."""
 
 
 def read_patterns(given: object, parameter: str) -> tuple[str, ...]:
@@ -171,8 +174,7 @@ class Filters:
 def read_ignore_file(path: str) -> list[str]:
     """Return the lines of a .viignore, none if there is none; `ViPathError` when it is there and cannot be read."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123
-            data = file.read()
+        data = read_regular(path, MOST_IGNORED + 1)
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
@@ -186,6 +188,9 @@ def read_ignore_file(path: str) -> list[str]:
 
 def read_ignored(data: bytes, path: str) -> list[str]:
     """Return the lines of a .viignore's contents; a byte order mark and the line ends of Windows are fine."""
+    if len(data) > MOST_IGNORED:
+        limit = f"{MOST_IGNORED >> 20} MiB"
+        raise ViPathError(f"{path} is longer than {limit}.", path=path, suggestion="Use patterns instead of names.")
     try:
         lines = [line.removesuffix("\r") for line in data.decode("utf-8-sig").split("\n")]
     except UnicodeDecodeError:

@@ -19,6 +19,7 @@ import vi
 import vi.transfers
 from tests.support.counting_service import (
     LIMITS,
+    LONGER_THAN_SESSIONS,
     PARTS,
     RETRIES,
     CountingService,
@@ -371,7 +372,7 @@ def test_a_session_that_expired_since_costs_its_parts_and_no_file(
     left = left_behind(cache)
     # A session that expires before it has ingested what it took fails as a whole, and all of it is sent again.
     ingested(client, dataset, left.sent.keys())
-    service.ahead_ms += 16 * 60_000
+    service.ahead_ms += LONGER_THAN_SESSIONS
     result = go_on(client, dataset, some, cache)
     assert not whole(service) & left.sent.keys()
     assert len(in_parts(service)) == PARTS
@@ -409,7 +410,7 @@ def test_a_session_that_expires_while_it_is_resumed_costs_no_file(
     stop(service, dataset, some)
 
     def expire() -> None:
-        service.ahead_ms += 16 * 60_000
+        service.ahead_ms += LONGER_THAN_SESSIONS
 
     service.at = at_the(1, "/parts/", "POST")(expire)
     go_on(client, dataset, some, cache)
@@ -423,7 +424,7 @@ def test_files_whose_urls_expired_get_sessions_of_the_size_allowed(
     slept = threading.Event()
 
     def sleep() -> None:
-        service.ahead_ms += 16 * 60_000
+        service.ahead_ms += LONGER_THAN_SESSIONS
         slept.set()
 
     service.at = at_the(1, "/up/")(sleep)

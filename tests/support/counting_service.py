@@ -33,6 +33,8 @@ from vi.testing import TestedService
 LARGE, PART_BYTES = ((5120, 4096), 5_242_885) if engines.CHOSEN == "direct" else ((320, 240), 20_000)
 PARTS = 12
 """Of a large file of `make_files`."""
+LONGER_THAN_SESSIONS = 25 * 60_000
+"""Milliseconds: the last file of a session that goes straight to a store is given up after 20 minutes."""
 LIMITS = vi.TransferLimits(max_concurrency=16, multipart_threshold=100_000, parts_per_file=2)
 DOWN_LIMITS = vi.TransferLimits(max_concurrency=8, multipart_threshold=4 << 20, range_size=256 << 10, parts_per_file=2)
 RETRIES = vi.RetryPolicy(backoff=0.02, backoff_max=0.2)

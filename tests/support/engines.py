@@ -11,6 +11,7 @@ from unittest import mock
 
 import attrs
 
+from tests.support.cluster import open_engine
 from tests.support.ports import free_ports
 from tests.support.postgres import Postgres
 from tests.support.seaweed import Seaweed
@@ -81,6 +82,18 @@ chosen: Engines | None = None
 def settings(data: Path) -> dict[str, Any]:
     """Return the settings of a service of this folder that a test starts as a process of its own."""
     return {} if chosen is None else chosen.settings(data)
+
+
+def open_rows(data: Path) -> Any:
+    """Return an engine of SQLAlchemy for the rows of the service of this folder."""
+    import sqlalchemy as sa
+
+    found = settings(data)
+    return (
+        open_engine(found["database"])
+        if found
+        else sa.create_engine(f"sqlite:///{data / 'vi.db'}", poolclass=sa.NullPool)
+    )
 
 
 def environment(data: Path) -> dict[str, str]:

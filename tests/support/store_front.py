@@ -22,7 +22,6 @@ from yarl import URL
 from vi.server import LocalService, ServiceConfig
 from vi.server.http.storage_paths import DOWNLOAD, PART, THUMBNAIL, UPLOAD, storage_path
 
-_REAL = "address in the store"
 _OF_A_CONNECTION = ("Connection", "Content-Length", "Date", "Expect", "Keep-Alive", "Server", "Transfer-Encoding")
 
 
@@ -34,7 +33,7 @@ class StoreFront:
         self._port = int(url.rpartition(":")[2])
         self._middlewares = middlewares
         self._paths: dict[str, str] = {}
-        self._latest: dict[str, str] = {}
+        self._real: dict[tuple[str, str], str] = {}
         self._session: aiohttp.ClientSession | None = None
         app = web.Application(client_max_size=1 << 30)
         app.router.add_route("*", "/{rest:.*}", self._receive)
@@ -95,13 +94,10 @@ class StoreFront:
         return answer
 
     async def _receive(self, request: web.Request) -> web.StreamResponse:
-        real = self._latest.get(request.rel_url.raw_path)  # asked again by a fault on demand
-        if real is None:
-            real = request.raw_path
-            path = self._path_of(real)
-            self._latest[path] = real
+        if (request.method, request.rel_url.raw_path) not in self._real:  # if not asked again by a fault on demand
+            path = self._path_of(request.raw_path)
+            self._real[request.method, path] = request.raw_path
             request = request.clone(rel_url=URL(path, encoded=True))
-        request[_REAL] = real
         return await self._met(request, self._pass_on)
 
     def _path_of(self, real: str) -> str:
@@ -123,7 +119,7 @@ class StoreFront:
             headers["Content-Length"] = str(request.content_length)
         async with self._session.request(
             request.method,
-            URL(self._store + request[_REAL], encoded=True),
+            URL(self._store + self._real[request.method, request.rel_url.raw_path], encoded=True),
             data=request.content if request.body_exists else None,
             headers=headers,
             allow_redirects=False,

@@ -74,7 +74,8 @@ def test_transfers_are_told_without_their_urls(
     client.assets.upload(dataset, picture(), show_progress=False)
     client.assets.download(dataset, tmp_path / "copy", show_progress=False)
     storage = [event for event in of(events, RequestEvent) if event.kind == "storage"]
-    assert [(event.method, event.status, event.path) for event in storage] == [("PUT", 200, ""), ("GET", 200, "")]
+    answered = [event for event in storage if event.status != 307]  # by which a service with a store answers
+    assert [(event.method, event.status, event.path) for event in answered] == [("PUT", 200, ""), ("GET", 200, "")]
     ended = [event for event in of(events, TransferProgress) if event.finished]
     assert [(event.operation, event.files_done) for event in ended] == [("upload", 1), ("download", 1)]
     assert "ignature" not in repr(events)

@@ -166,9 +166,10 @@ def faults(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("part", [nox.param(part, id=part) for part in ("service", "peer", "transfers", "resume")])
 def scale(session: nox.Session, part: str) -> None:
-    """Run the tests on PostgreSQL and an S3 store: of the service, also killed, of both clients, of resumed transfers.
+    """Run tests on PostgreSQL and an S3 store: of the service, the published client, transfers, or resumed transfers.
 
-    ``nox -s "scale(resume)"`` runs one part. Needs the programs of PostgreSQL and nginx.
+    The last three run with uploads through the service, and straight to the store; tests/support/engines.py lists what
+    does not run there. Needs the programs of PostgreSQL and nginx.
     """
     install(session, "local", "distributed", group="test")
     found = {

@@ -168,7 +168,7 @@ def faults(session: nox.Session) -> None:
 def scale(session: nox.Session, part: str) -> None:
     """Run tests on PostgreSQL and an S3 store: of the service, the published client, transfers, or resumed transfers.
 
-    The last three run with uploads through the service, and straight to the store; tests/support/engines.py lists what
+    The last three run with uploads through the service, and directly to the store; tests/support/engines.py lists what
     does not run there. Needs the programs of PostgreSQL and nginx.
     """
     install(session, "local", "distributed", group="test")

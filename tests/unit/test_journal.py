@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 import vi.transfers
 from vi._lock import try_lock
 from vi._transfer.journals import locked_lines
-from vi._transfer.journals import uploads as module
 from vi._transfer.journals.uploads import BegunMultipart, Identity, Journal, JournalKey, Unfinished, read_journal
 from vi.errors import ViPathError
 
@@ -370,7 +369,7 @@ def test_after_a_month_it_is_forgotten(
     fill(first)
     die(first)
     now = time.time()
-    monkeypatch.setattr(module.time, "time", lambda: now + module.KEPT_SECONDS + 1)
+    monkeypatch.setattr(time, "time", lambda: now + locked_lines.KEPT_SECONDS + 1)
     second = open_journal()
     assert not second.found
     second.close(finished=True)
@@ -475,7 +474,7 @@ def test_old_ones_are_removed_by_whoever_lists_them(
     journal = open_journal()
     fill(journal)
     now = time.time()
-    monkeypatch.setattr(module.time, "time", lambda: now + module.KEPT_SECONDS + 1)
+    monkeypatch.setattr(time, "time", lambda: now + locked_lines.KEPT_SECONDS + 1)
     assert len(vi.transfers.unfinished(folder)) == 1, "its run lives"
     die(journal)
     assert vi.transfers.unfinished(folder) == []

@@ -31,7 +31,7 @@ from ..files import PartFile, discard
 from ..names import below
 from ..open_folder import OpenFolder
 from . import locked_lines
-from .locked_lines import KEPT_SECONDS, LineWriter
+from .locked_lines import LineWriter
 from .uploads import JournalKey
 
 VERSION = 1
@@ -172,7 +172,7 @@ class PartJournal:
         if said is None or said.folder != place:
             locked_lines.release(descriptor)
             return
-        fresh = time.time() - said.began < KEPT_SECONDS
+        fresh = not locked_lines.is_old(said.began)
         removed = True
         for name in parts_left(said):
             kept = said.kept.get(name)

@@ -17,6 +17,7 @@ import platform
 import secrets
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,11 @@ _text_of = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 _held: dict[int, str] = {}
 """The files that this process holds, by their descriptors."""
+
+
+def is_old(began: float) -> bool:
+    """Tell whether a journal of that time is no longer kept."""
+    return time.time() - began >= KEPT_SECONDS
 
 
 def cache_folder() -> Path:

@@ -13,7 +13,7 @@ from ..files import discard
 from ..open_folder import OpenFolder
 from . import locked_lines
 from .downloads import parts_left, read_parts
-from .uploads import is_old, read_journal
+from .uploads import read_journal
 
 
 @attrs.frozen
@@ -55,7 +55,7 @@ def unfinished(folder: Path | None = None) -> list[UnfinishedTransfer]:
             continue
         if one is None:
             continue
-        if not one.running and is_old(one.began):
+        if not one.running and locked_lines.is_old(one.began):
             forget(one.id, folder)
         elif one.running or one.can_be_resumed:
             found.append(one)

@@ -30,7 +30,7 @@ from ...config import Settings, is_loopback
 from ..dictated import MAX_PARTS
 from ..record import FileRecord
 from . import locked_lines
-from .locked_lines import KEPT_SECONDS, LineWriter, cache_folder
+from .locked_lines import LineWriter, cache_folder
 
 VERSION = 1
 LINES_AT_ONCE = 1000
@@ -248,14 +248,9 @@ def _take_over(found: Unfinished, key: JournalKey, path: Path) -> bool:
     dead = read_journal(path)
     if dead is None or dead.key not in (key, None):
         return False
-    if not is_old(dead.began):
+    if not locked_lines.is_old(dead.began):
         found.add(dead)
     return True
-
-
-def is_old(began: float) -> bool:
-    """Tell whether a journal of that time is no longer kept."""
-    return time.time() - began >= KEPT_SECONDS
 
 
 def read_journal(path: Path) -> Unfinished | None:

@@ -60,14 +60,17 @@ class RemoteIndex:
         query: Mapping[str, str] | None = None,
         *,
         metadata: bool = False,
+        keep: list[Any] | None = None,
     ) -> RemoteIndex:
         """List the dataset, or only the assets of *names* if given, with custom metadata if *metadata*.
 
-        Raises `ViOperationError` when an item cannot be read.
+        The documents are added to *keep*, with signed URLs. Raises `ViOperationError` when an item cannot be read.
         """
         found: dict[str, RemoteAsset] = {}
-        async with aclosing(_documents(calls, names, query or {})) as lists:
+        async with aclosing(_documents(calls, names, query or {}, contents=keep is not None)) as lists:
             async for items in lists:
+                if keep is not None:
+                    keep += items
                 for item in items:
                     name, asset = _read(item, calls.path(_routes.ASSETS), metadata)
                     found[name] = asset
@@ -90,10 +93,10 @@ class RemoteIndex:
 
 
 async def _documents(
-    calls: AssetCalls, names: Collection[str] | None, query: Mapping[str, str]
+    calls: AssetCalls, names: Collection[str] | None, query: Mapping[str, str], *, contents: bool
 ) -> AsyncGenerator[list[Any], None]:
     if names is not None:
-        async for items in calls.of_names(names):
+        async for items in calls.of_names(names, contents=contents):
             yield items
         return
     async for page in calls.pages(query):

@@ -63,6 +63,8 @@ class DownloadOptions:
     """Ids of the assets to take, all if None, and where each goes below *folder*."""
     names: Collection[str] | None = None
     """The names of the assets of *paths*."""
+    documents: Sequence[Any] | None = None
+    """The documents of the assets, with signed URLs, where they have been asked for."""
     filters: Filters | None = None
     """Names to take of what was selected."""
     replaced: frozenset[str] = frozenset()
@@ -239,6 +241,10 @@ class Download:
     # list
 
     async def _list(self, send: MemoryObjectSendStream[list[Any]]) -> None:
+        if self._options.documents is not None:
+            async with send:
+                await send.send([*self._options.documents])
+            return
         if self._options.names is not None:
             async with send, aclosing(self._calls.of_names(self._options.names, contents=True)) as lists:
                 async for items in lists:

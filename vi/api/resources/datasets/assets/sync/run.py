@@ -46,6 +46,9 @@ from ..upload.context import UploadOptions
 from .planning import is_ours_to_delete, mtime_ns_of
 from .remote import delete_remote, has_size, is_as_planned, is_back, source_of
 
+KEPT_DOCUMENTS = 10_000
+"""Downloads of a plan, a shard mostly, for which the dataset is asked or listed once; for more, it is twice."""
+
 R = TypeVar("R", AssetUploadResult, AssetDownloadResult)
 
 
@@ -247,8 +250,10 @@ class PlanRun:
         self.result.metadata_differs = len(updates) - self.result.metadata_updated
 
     async def _download(self, entries: list[PlannedTransfer]) -> None:
+        documents: list[Any] | None = None
         if not self._fresh:
-            entries = await self._still_as_planned(entries)
+            documents = [] if len(entries) <= KEPT_DOCUMENTS else None
+            entries = await self._still_as_planned(entries, documents)
         folder = Path(self._plan.folder) if self._place is None else Path()
         wanted = {
             entry.asset_id: below(folder, entry.path) if self._place is None else self._place.below(entry.path)
@@ -268,6 +273,7 @@ class PlanRun:
             limits=self._limits,
             paths=wanted,
             names={entry.filename for entry in entries},
+            documents=documents,
             remote_folder=self._place,
         )
         tracker = ProgressTracker("download", progress_listeners(*self._progress))
@@ -278,9 +284,11 @@ class PlanRun:
         finally:
             self.result.download = run.result()
 
-    async def _still_as_planned(self, entries: list[PlannedTransfer]) -> list[PlannedTransfer]:
+    async def _still_as_planned(
+        self, entries: list[PlannedTransfer], documents: list[Any] | None
+    ) -> list[PlannedTransfer]:
         """Return the downloads of assets and onto files that are what they were; the others are reported."""
-        index = await RemoteIndex.load(self._calls, {entry.filename for entry in entries})
+        index = await RemoteIndex.load(self._calls, {entry.filename for entry in entries}, keep=documents)
         there = {asset.asset_id: (asset, name) for name, asset in index}
 
         def look(entry: PlannedTransfer) -> PlannedTransfer | str:

@@ -69,6 +69,12 @@ def _rows(amount: int, files: int, lanes: int) -> int:
 def _distributed(items: Sequence[T], lanes: int, rows: int, weight: Callable[[T], int]) -> Iterator[list[T]]:
     """Yield the shards of items that are all there, in fewer rows where a large file would get too many others."""
     longest = max((_sum(lane, weight) for lane in _filled(items, [0.0] * lanes, weight)), default=0)
+    if lanes == LANES < len(items) < LANES * ROWS:
+        one_each = _one_each(items, lanes, weight)
+        if max(_sum(lane, weight) for lane in one_each) <= 1.1 * longest:
+            rows_of_items = itertools.zip_longest(*([[item] for item in lane] for lane in one_each))
+            yield from filter(None, itertools.chain.from_iterable(rows_of_items))
+            return
     while True:
         of_lanes = _filled(items, [0.0] * lanes, weight, rows)
         if rows == 1 or max(_sum(lane, weight) for lane in of_lanes) <= 1.1 * longest:
@@ -77,6 +83,22 @@ def _distributed(items: Sequence[T], lanes: int, rows: int, weight: Callable[[T]
     of_lanes = _by_size(of_lanes, weight)
     parts = [_by_size(_filled(lane, [0.0] * rows, weight, 1), weight) for lane in of_lanes]
     yield from filter(None, _in_turn(parts))
+
+
+def _one_each(items: Sequence[T], lanes: int, weight: Callable[[T], int]) -> list[list[T]]:
+    """Return lanes of about as many bytes, whose numbers of items differ by one at most, the longest lanes first."""
+    heap = [(0, lane) for lane in range(lanes)]
+    parts: list[list[T]] = [[] for _ in heap]
+    rows, more = divmod(len(items), lanes)
+    for item in sorted(items, key=lambda item: -weight(item)):
+        load, lane = heapq.heappop(heap)
+        while len(parts[lane]) == rows and not more:
+            load, lane = heapq.heappop(heap)
+        more -= len(parts[lane]) == rows
+        parts[lane].append(item)
+        if len(parts[lane]) <= rows:
+            heapq.heappush(heap, (load + weight(item), lane))
+    return sorted(parts, key=lambda part: (-len(part), -_sum(part, weight)))
 
 
 def _poured(items: Iterator[T], weight: Callable[[T], int], amounts: Sequence[float], files: int) -> Iterator[list[T]]:

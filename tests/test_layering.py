@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "vi"
 
 FOUNDATION = (
-    "_version", "_kernel", "codes", "errors", "config", "_events", "_redact", "_media", "_checksums", "_wire", "_schema", "_wire_fast", "_routes", "_retry", "_pacing", "_attempts", "_ranges", "_lock", "_paths", "_disk", "_event_loop", "_memory", "_secret", "_optional", "_closing", "_checks"
+    "_version", "_kernel", "codes", "errors", "config", "_events", "_redact", "_media", "_checksums", "_wire", "_schema", "_wire_fast", "_routes", "_retry", "_pacing", "_attempts", "_ranges", "_lock", "_paths", "_disk", "_event_loop", "_signals", "_memory", "_secret", "_optional", "_closing", "_checks"
 )  # fmt: skip
 LAYERS: dict[str, int] = {
     **dict.fromkeys(FOUNDATION, 0),
@@ -105,7 +105,7 @@ BESIDE = ("server",)
 
 SERVER_MAY = (
     "codes", "errors", "_ranges", "_paths", "_disk", "_wire", "_schema", "_version", "_routes", "_checksums", "_media", "_redact", "_lock", "_optional",
-    "_event_loop", "_memory", "config", "_closing"
+    "_event_loop", "_signals", "_memory", "config", "_closing"
 )  # fmt: skip
 UNITS = "vi._show.units"
 """How sizes and counts are written, in the gallery too."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from .._show.console import complain, say
 from .._show.text import printable
+from .._signals import ENDING
 from . import exits, options, output, plans
 from .output import show_document
 
@@ -117,22 +118,21 @@ def watch(given: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call *stop* at SIGTERM or Ctrl+C; a second one ends the program as usual."""
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.getsignal(number) for number in numbers}
+    """Call *stop* at a signal that ends programs; a second one ends the program as usual."""
+    before = {number: signal.getsignal(number) for number in ENDING}
 
     def hear(*_: object) -> None:
         stop()
-        for number in numbers:
-            signal.signal(number, before[number])
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
-    for number in numbers:
+    for number in before:
         signal.signal(number, hear)
     try:
         yield
     finally:
-        for number in numbers:
-            signal.signal(number, before[number])
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _files(given: argparse.Namespace) -> dict[str, Any]:

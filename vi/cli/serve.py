@@ -157,7 +157,7 @@ def _ready(service: LocalService, warning: str | None, given: argparse.Namespace
 
 
 def _stop() -> str:
-    return f"taskkill /PID {os.getpid()}" if os.name == "nt" else f"kill {os.getpid()}"
+    return f"taskkill /F /PID {os.getpid()}" if os.name == "nt" else f"kill {os.getpid()}"
 
 
 def _open(link: str) -> None:

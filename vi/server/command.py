@@ -7,7 +7,6 @@ import contextlib
 import os
 import shlex
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,6 +16,7 @@ from .._event_loop import loop_factory
 from .._memory import reuse_freed_memory
 from .._optional import prefer
 from .._paths import as_path
+from .._signals import ENDING
 from ..config import is_loopback
 from ..errors import ViConfigurationError
 from .config import ServiceConfig
@@ -68,10 +68,7 @@ def _signalled() -> asyncio.Event:
     """Return what the signals that end this process set."""
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
-    numbers = [signal.SIGTERM, signal.SIGINT]
-    if sys.platform == "win32":
-        numbers.append(signal.SIGBREAK)  # the one that a program can send to one that it has started
-    for number in numbers:
+    for number in ENDING:
         try:
             loop.add_signal_handler(number, ended.set)
         except NotImplementedError:  # Windows

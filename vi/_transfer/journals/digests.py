@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio
 import attrs
 
+from ..change_time import change_time
 from ..sources.local import Facts, Stamp
 from ..sources.remote import RemoteObject
 from ..threads.stopping import to_end_in_thread
@@ -69,7 +70,7 @@ class Look:
             return None
         if not stat.S_ISREG(status.st_mode):
             return None
-        times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+        times = f"{status.st_mtime_ns} {change_time(place, status)}"
         state = f"{status.st_size} {times} {status.st_dev} {status.st_ino}"
         return cls(
             os.fsencode(place).hex() if not place.isprintable() else place,

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.sync.disks import OtherDisk
 from vi._media import MAX_IMAGE_BYTES
+from vi._transfer import file_system
 from vi._transfer.discovery import discover
 from vi._transfer.filters import Filters
 from vi._transfer.inventory import BLOCK, LISTED_NAMES, Inventory
@@ -475,3 +477,18 @@ def test_files_below_a_folder_whose_name_is_not_text_can_be_named_in_messages(tm
     record.path.encode()
     assert record.filename == "a.png"
     assert Path(record.source.path).read_bytes() == b"x"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="plays another disk; tests/windows/test_windows.py asks Windows")
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_file_has_the_name_of_its_disk_however_its_path_is_spelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, relative: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(file_system, "FOLDS", True)
+    OtherDisk(str(tmp_path), None, windows=False).install(monkeypatch)
+    for name in ("f.png", "caf\u00e9.png", "Plain.png"):
+        (tmp_path / name).write_bytes(b"x")
+    given = ["F.PNG", "cafe\u0301.png", "Plain.png"]
+    found = discover([name if relative else tmp_path / name for name in given], "basename", Filters())
+    assert taken(found) == ["f.png", "caf\u00e9.png", "Plain.png"]

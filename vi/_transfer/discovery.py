@@ -18,6 +18,7 @@ from .._paths import advice_on_missing, check_path_text, expand
 from .._redact import brief
 from ..codes import FileCode
 from ..errors import ViInvalidParameterError, ViPathError
+from .file_system import OwnNames
 from .filters import IGNORE_FILE, MOST_IGNORED, Filters, read_ignored
 from .inventory import BLOCK, Broken, Inventory, Naming
 from .names import name_problem, remote_name
@@ -46,11 +47,12 @@ def discover(
     """Take in everything that *paths* names; blocking. Missing paths are one `ViPathError` that lists them."""
     inventory = Inventory(names, known)
     missing: list[str] = []
+    own_names = OwnNames()
     for item in _as_list(paths):
         if (remote := as_remote(item)) is not None:
             _add_remote(inventory, remote, filters, missing)
         elif isinstance(item, (str, os.PathLike)):
-            _add_path(inventory, item, filters, missing)
+            _add_path(inventory, item, filters, missing, own_names)
         else:
             _add_object(inventory, item)
     if missing:
@@ -200,7 +202,9 @@ def _size_of(file: IO[bytes]) -> int:
     return file.seek(0, os.SEEK_END)
 
 
-def _add_path(inventory: Inventory, given: str | os.PathLike[str], filters: Filters, missing: list[str]) -> None:
+def _add_path(
+    inventory: Inventory, given: str | os.PathLike[str], filters: Filters, missing: list[str], own_names: OwnNames
+) -> None:
     label = os.fspath(given)
     if not isinstance(label, str):
         raise ViInvalidParameterError(f"A path must be text, got {brief(given)}.", parameter="paths")
@@ -221,6 +225,7 @@ def _add_path(inventory: Inventory, given: str | os.PathLike[str], filters: Filt
         _walk(inventory, path, filters)
         return
     folder, name = os.path.split(path)
+    name = own_names.of(folder, name)
     label = shown(label)
     if not stat.S_ISREG(status.st_mode):
         inventory.broken.append(Broken(label, shown(name), FileCode.EINVAL, f"{label} is not a regular file."))

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import attrs
 
-from .names import POSIX, STRICT, NameRules, inside, local_path
+from .names import POSIX, STRICT, NameRules, inside, key_of, local_path
 
 ENCODING = sys.getfilesystemencoding()
+FOLDS = sys.platform in ("win32", "darwin")
+"""Whether folders take names that differ in case for one, as a rule of the system."""
 _NFC, _NFD = "\u00e9", "e\u0301"
 
 
@@ -74,6 +76,24 @@ def spellings(folder: str | os.PathLike[str], below: str) -> Collection[str]:
         return set(os.listdir(inside(folder, below)))  # noqa: PTH208
     except OSError:
         return ()
+
+
+class OwnNames:
+    """What files are called on disk, where a path may spell their names in another way; each folder is listed once."""
+
+    def __init__(self) -> None:
+        self._listed: dict[str, dict[str, str]] = {}
+
+    def of(self, folder: str, name: str) -> str:
+        """Return the name of a file in *folder* as it is on disk. Blocking."""
+        if not FOLDS:
+            return name
+        if (listed := self._listed.get(folder)) is None:
+            listed = self._listed[folder] = {}
+            for one in spellings(folder or os.curdir, ""):
+                listed[one] = one
+                listed.setdefault(key_of(one), one)
+        return listed.get(name) or listed.get(key_of(name), name)
 
 
 def is_same_file(name: str, path: str, root: str | os.PathLike[str]) -> bool:

@@ -1,7 +1,7 @@
 """A local folder that files are saved in, opened once: what happens to its path afterwards changes nothing.
 
 Below it no link is followed. Where the system opens names relative to an open folder, that cannot be got round;
-elsewhere (Windows) the real path of the folder is compared each time. Everything here blocks and belongs in a lane.
+elsewhere (Windows) each folder above a file is looked at each time. Everything here blocks and belongs in a lane.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
+import sys
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -158,14 +160,27 @@ class OpenFolder:
 
     def _compare(self, above: list[str]) -> None:
         """Raise `NotADirectoryError` unless a folder really is where its path says."""
+        # The folder may lie behind a link from the start. What is below it is looked at folder by folder: the real path
+        # of one is not always told where it is longer than 260 characters.
+        os.stat(self.path)  # noqa: PTH116
+        real = os.path.normcase(os.path.realpath(self.path))
         if self._real is None:
-            self._real = os.path.realpath(self.path)
-        place = os.path.join(self.path, *above)  # noqa: PTH118
-        if not os.path.lexists(place):
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place)
-        wanted = os.path.join(self._real, *above)  # noqa: PTH118
-        if os.path.normcase(os.path.realpath(place)) != os.path.normcase(wanted) or not os.path.isdir(place):  # noqa: PTH112
+            self._real = real
+        place = self.path
+        if real != self._real or not os.path.isdir(place):  # noqa: PTH112
             raise NotADirectoryError(errno.ENOTDIR, _IN_THE_WAY, place)
+        for part in above:
+            place = os.path.join(place, part)  # noqa: PTH118
+            status = os.lstat(place)
+            if not stat.S_ISDIR(status.st_mode) or _leads_away(status):
+                raise NotADirectoryError(errno.ENOTDIR, _IN_THE_WAY, place)
+
+
+def _leads_away(status: os.stat_result) -> bool:
+    """Tell whether a folder of Windows is another one's name, as a junction is; those of a cloud drive are not."""
+    if sys.platform == "win32":
+        return bool(status.st_reparse_tag & 0x20000000)  # IsReparseTagNameSurrogate of winnt.h
+    return False
 
 
 class _Place:

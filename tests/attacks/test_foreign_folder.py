@@ -16,12 +16,13 @@ import pytest
 from PIL import Image
 
 import vi
+from tests.support.systems import needs_links
 from vi._disk import open_private
 from vi._transfer.filters import Filters
 from vi.server.disk import lock
 from vi.server.store.database import Database, TooManyReadsError
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+pytestmark = needs_links
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import pickle
 import traceback
 from collections.abc import Callable
@@ -15,13 +14,14 @@ import attrs
 import pytest
 
 import vi
+from tests.support.systems import needs_modes
 from vi._transfer.journals.uploads import Journal, JournalKey
 from vi.cli import checks
 
 KEY = "dtvi_" + "Zq9" * 32 + "Zq"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no modes of files")
+@needs_modes
 def test_A18_a_file_that_others_can_read_is_warned_of(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text("")
@@ -37,7 +37,7 @@ def test_A18_a_file_that_others_can_read_is_warned_of(tmp_path: Path) -> None:
     assert list(checks.private("cache", tmp_path / "missing")) == []
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no modes of files")
+@needs_modes
 @pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o644, True), (0o620, True)])
 def test_A18_a_settings_file_with_a_key_that_others_can_read_is_warned_of_at_use(
     tmp_path: Path, mode: int, warned: bool, caplog: pytest.LogCaptureFixture
@@ -50,7 +50,7 @@ def test_A18_a_settings_file_with_a_key_that_others_can_read_is_warned_of_at_use
     assert [str(file) in one and "chmod go-rwx" in one for one in caplog.messages] == [True] * warned
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no modes of files")
+@needs_modes
 @pytest.mark.parametrize(("mode", "warned"), [(0o755, False), (0o777, True), (0o1777, False)])
 def test_A18_a_cache_that_others_can_write_to_is_warned_of_at_use(
     tmp_path: Path, mode: int, warned: bool, caplog: pytest.LogCaptureFixture

@@ -34,7 +34,8 @@ def home(samples: dict[str, bytes], service: Any, tmp_path: Path, monkeypatch: p
         monkeypatch.delenv(name, raising=False)
     for name, value in service.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    for name in ("XDG_CONFIG_HOME", "APPDATA"):  # of Windows
+        monkeypatch.setenv(name, str(tmp_path / "settings"))
     monkeypatch.setenv("VI_CACHE_DIR", str(tmp_path / "cache"))
     folder = tmp_path / "home"
     (folder / "images").mkdir(parents=True)

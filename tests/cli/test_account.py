@@ -13,6 +13,7 @@ import pytest
 
 import vi
 from tests.cli.outcomes import Outcome
+from tests.support.systems import WINDOWS, needs_links
 from vi.profiles import list_profiles, save_profile
 
 Run = Callable[..., Outcome]
@@ -44,7 +45,7 @@ def test_login_stores_the_key_for_its_owner_alone(
     assert (done.code, done.out) == (0, "")
     assert f"The key is in {file}." in done.err
     assert "The environment comes before the file: DATATURE_VI_SECRET_KEY, " in done.err
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert WINDOWS or stat.S_IMODE(file.stat().st_mode) == 0o600
     assert tomllib.loads(file.read_text())["profiles"]["default"] == {
         "secret_key": service.secret_key,
         "organization_id": service.organization_id,
@@ -198,6 +199,7 @@ endpoint = "not ours"
         assert path.read_text() == text
         assert [p.name for p in tmp_path.iterdir()] == ["config.toml"]
 
+    @needs_links
     def test_a_link_stays_a_link(self, tmp_path: Path) -> None:
         real, link = tmp_path / "real.toml", tmp_path / "config.toml"
         real.write_text("")

@@ -18,6 +18,7 @@ import pytest
 
 import vi
 from tests.cli.outcomes import Outcome
+from tests.support.systems import WINDOWS, needs_signals
 from vi._optional import requirement
 from vi.cli import build_parser, exits, main
 from vi.server.config import Folder, ServiceConfig
@@ -123,6 +124,7 @@ def shell(home: Path, tmp_path: Path) -> Callable[[str], subprocess.CompletedPro
     return call
 
 
+@pytest.mark.skipif(WINDOWS, reason="runs a shell of Unix")
 @pytest.mark.parametrize("verb", IN_A_SHELL)
 def test_an_example_runs_in_a_shell(verb: str, shell: Any, home: Path, service: Any) -> None:
     ended = shell("\n".join(example((verb,))))
@@ -132,6 +134,7 @@ def test_an_example_runs_in_a_shell(verb: str, shell: Any, home: Path, service: 
         assert {path.name for path in home.iterdir()} == {"images", "_vi-sdk", "vi-sdk.fish"}
 
 
+@needs_signals
 def test_the_example_of_serve_runs(start: Callable[..., subprocess.Popen[str]], home: Path) -> None:
     line, *_ = example(("serve",))
     process = start(*shlex.split(line)[1:])
@@ -144,6 +147,7 @@ def test_the_example_of_serve_runs(start: Callable[..., subprocess.Popen[str]], 
     assert (process.returncode, out, err) == (0, "", "")
 
 
+@needs_signals
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_examples_of_watch_run_until_they_are_told_to_stop(
     number: int, start: Callable[..., subprocess.Popen[str]], home: Path, dataset: str

@@ -11,6 +11,7 @@ import pytest
 
 import vi
 from tests.cli.outcomes import Outcome
+from tests.support.systems import needs_links
 
 Run = Callable[..., Outcome]
 
@@ -188,6 +189,7 @@ class TestDownload:
         assert len(names(home / "d")) == 1
         assert run("assets", "download", filled, "d", "--asset", "0" * 24).code == 1
 
+    @needs_links
     def test_what_is_in_the_way_is_not_called_a_file_with_other_content(
         self, run: Run, filled: str, home: Path
     ) -> None:

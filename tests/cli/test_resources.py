@@ -16,6 +16,7 @@ import pytest
 
 import vi
 from tests.cli.outcomes import Outcome
+from tests.support.systems import needs_names
 from vi.cli.output import Columns, show_items
 
 Run = Callable[..., Outcome]
@@ -176,6 +177,7 @@ def test_hostile_metadata_stays_text(run: Run, home: Path, dataset: str, client:
     assert all(c == "\n" or c.isprintable() for c in shown)
 
 
+@needs_names
 def test_hostile_names_stay_text(run: Run, home: Path, dataset: str, png: Any) -> None:
     """A terminal would obey these; a table shows them, JSON keeps them exactly."""
     names = ["bell\x07.png", "esc\x1b]0;owned\x07.png", "line\nbreak.png", "rtl\u202egnp.png", "wide-図.png"]

@@ -37,6 +37,7 @@ from tests.support.counting_service import (
     whole,
 )
 from tests.support.pictures import tiny
+from tests.support.systems import needs_signals
 from vi._transfer.journals.uploads import JournalKey
 from vi.config import Settings
 
@@ -72,6 +73,7 @@ def test_cancelled_among_small_files_it_sends_the_others(
     assert not service.open_sessions(dataset)
 
 
+@needs_signals
 def test_an_upload_interrupted_by_the_user_resumes(
     service: CountingService, client: vi.Client, dataset: str, cache: Path, some: Path
 ) -> None:
@@ -95,6 +97,7 @@ def test_an_upload_interrupted_by_the_user_resumes(
     assert not in_parts(service) & {f"{upload.upload_id}/{number}" for number in upload.parts}
 
 
+@needs_signals
 @pytest.mark.parametrize("count", [20, 700, 1300])
 def test_after_ctrl_c_only_what_was_in_flight_is_sent_again(
     service: CountingService, client: vi.Client, dataset: str, cache: Path, many: Path, count: int

@@ -14,6 +14,7 @@ from aiohttp import web
 import vi
 from tests.support.counting_service import LIMITS, CountingService, digests, journals, left_behind, stored
 from tests.support.serve import kill
+from tests.support.systems import KILLED
 
 SCRIPT = Path(__file__).with_name("upload.py")
 ROOT = Path(__file__).parents[2]
@@ -80,4 +81,4 @@ def run_and_kill(service: CountingService, dataset: str, folder: Path, *, at: in
         text=True,
     )
     output, errors = process.communicate(timeout=100)
-    assert process.returncode == -9, f"the kill never came: {output}{errors}"
+    assert process.returncode == KILLED, f"the kill never came: {output}{errors}"

@@ -8,10 +8,8 @@ import heapq
 import itertools
 import json
 import multiprocessing
-import os
 import pickle
 import random
-import signal
 import sqlite3
 import tracemalloc
 from collections import Counter
@@ -31,6 +29,7 @@ from hypothesis import strategies as st
 import vi
 from tests.support.counting_service import CountingService, digests, stored
 from tests.support.pictures import tiny
+from tests.support.serve import kill as kill_process
 from vi._transfer.document_folders import DocumentFolder
 from vi._transfer.inventory import Inventory
 from vi.api.resources.datasets.assets import packing, run_reports
@@ -274,7 +273,6 @@ def test_what_has_a_meaning_in_urls_is_part_of_a_name_in_a_bucket(
     upath.UPath("memory://odd").rmdir(recursive=True)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 def test_a_killed_process_loses_nothing_and_sends_nothing_twice(
     client: vi.Client, dataset: str, folder: Path, tmp_path: Path, service: CountingService
 ) -> None:
@@ -292,7 +290,7 @@ def test_a_killed_process_loses_nothing_and_sends_nothing_twice(
             there.update(name for (name,) in database.execute(STORED, (dataset.rpartition("_")[2],)))
         if there:
             (worker, *_) = multiprocessing.active_children()
-            os.kill(worker.pid or 0, signal.SIGKILL)
+            kill_process(worker.pid or 0)
 
     service.after = kill
     status = vi.run_shards(tmp_path / "run", processes=2)

@@ -13,6 +13,7 @@ from aiohttp import web
 import vi
 from tests.support.counting_service import CountingService, digests, other_content, stored
 from tests.support.pictures import tiny
+from tests.support.systems import needs_links
 from vi.api.resources.datasets.assets import calls
 
 
@@ -197,7 +198,7 @@ def refuse_to_delete(client: vi.Client, dataset: str, folder: Path) -> None:
     assert stored(client, dataset) == before
 
 
-@pytest.mark.parametrize("leave_empty", [True, False])
+@pytest.mark.parametrize("leave_empty", [True, pytest.param(False, marks=needs_links)])
 def test_a_file_that_is_there_and_cannot_be_sent_keeps_its_asset(
     client: vi.Client, dataset: str, both: Path, leave_empty: bool
 ) -> None:

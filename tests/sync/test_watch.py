@@ -11,6 +11,7 @@ import pytest
 import vi
 from tests.support.counting_service import CountingService
 from tests.support.pictures import tiny
+from tests.support.systems import needs_links, needs_modes
 
 pytest.importorskip("watchfiles")
 
@@ -70,6 +71,7 @@ def test_a_refused_file_is_named_and_stays(client: vi.Client, dataset: str, imag
     assert (images / "text.png").exists()
 
 
+@needs_modes
 def test_what_cannot_be_read_is_named_and_stored_once_it_can(client: vi.Client, dataset: str, images: Path) -> None:
     below = images / "below"
     below.mkdir()
@@ -108,7 +110,7 @@ def test_what_is_at_the_place_to_move_to_stays(client: vi.Client, dataset: str, 
     assert len(names(client, dataset)) == 4
 
 
-@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+@needs_links
 def test_no_link_is_followed_or_replaced_where_files_are_moved_to(
     client: vi.Client, dataset: str, images: Path, tmp_path: Path
 ) -> None:

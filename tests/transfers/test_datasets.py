@@ -111,8 +111,8 @@ def test_the_organization_of_the_key_is_found(client: vi.Client, service: Any, d
         client.organizations.get("another")
 
 
-def test_info_prints_a_summary(client: vi.Client, dataset: str, folder: Any, capsys: Any) -> None:
-    client.assets.upload(dataset, folder(names=["a\x1b[31mb.png"]))
+def test_info_prints_a_summary(client: vi.Client, dataset: str, png: Any, capsys: Any) -> None:
+    client.assets.upload(dataset, [("a\x1b[31mb.png", png())])
     client.datasets.get(dataset).info()
     client.assets.list(dataset).items[0].info()
     out = capsys.readouterr().out

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 import vi
+from tests.support.systems import needs_links, needs_names
+from vi._transfer.file_system import rules_of
 from vi.api.resources import base
 from vi.api.resources.datasets.assets import calls
 from vi.api.resources.datasets.assets.download.run import Download
@@ -60,6 +62,7 @@ def test_the_result_prints_as_the_folder_and_serves_as_a_path(client: vi.Client,
     assert json.loads(json.dumps(result.to_dict()))["total_downloaded"] == 6
 
 
+@needs_names
 def test_a_folder_whose_name_is_not_text_can_be_printed(client: vi.Client, filled: str, tmp_path: Path) -> None:
     result = client.assets.download(filled, tmp_path / os.fsdecode(b"out-\xff"))
     assert names_in(result) == names_in(tmp_path / "images")
@@ -78,7 +81,8 @@ def test_every_page_is_fetched(
     monkeypatch.setattr(calls, "PAGE", 2)
     assert client.assets.download(filled, tmp_path / "out").total_downloaded == 6
     assert contents(tmp_path / "out") == contents(tmp_path / "images")
-    assert len(service.requests("GET", "/assets")) == 3
+    # Where the disk takes names that differ in case for one, all names are asked for first.
+    assert len(service.requests("GET", "/assets")) == (6 if rules_of(tmp_path).folds else 3)
 
 
 def test_files_that_are_there_already_are_not_fetched_again(
@@ -107,6 +111,7 @@ def test_a_local_file_with_other_content_is_kept_and_reported(
     assert contents(out) == contents(tmp_path / "images")
 
 
+@needs_links
 def test_a_link_is_replaced_and_never_written_through(client: vi.Client, filled: str, tmp_path: Path) -> None:
     out, outside = tmp_path / "out", tmp_path / "outside.txt"
     out.mkdir()
@@ -216,6 +221,7 @@ def test_no_name_leads_out_of_the_folder(
     assert result.total_downloaded == 6
 
 
+@needs_names
 def test_names_that_this_file_system_holds_come_back_as_they_are(
     client: vi.Client, dataset: str, folder: Any, tmp_path: Path, contents: Any
 ) -> None:

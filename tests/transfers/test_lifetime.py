@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import vi
+from tests.support.systems import WINDOWS, needs_signals
 from vi import _samples
 
 FORKED = """
@@ -37,6 +38,7 @@ with vi.Client() as client:
 """
 
 
+@pytest.mark.skipif(WINDOWS, reason="Windows has no fork")
 @pytest.mark.parametrize("leave", ["os._exit(0)", "sys.exit(0)"], ids=["at once", "by the interpreter"])
 def test_a_forked_child_opens_connections_of_its_own_and_leaves_the_parents_alone(script: Any, leave: str) -> None:
     process = script(FORKED.format(leave=leave))
@@ -194,6 +196,7 @@ finally:
 """
 
 
+@needs_signals
 @pytest.mark.parametrize("move", ["upload", "download"])
 def test_ctrl_c_comes_back_within_seconds_and_leaves_nothing_half_done(
     script: Any, service: Any, client: vi.Client, dataset: str, folder: Any, tmp_path: Path, move: str, contents: Any
@@ -223,6 +226,7 @@ def test_ctrl_c_comes_back_within_seconds_and_leaves_nothing_half_done(
         assert contents(out).items() <= contents(images).items()
 
 
+@needs_signals
 def test_ctrl_c_comes_back_even_if_the_service_does_not_answer(
     script: Any, service: Any, dataset: str, folder: Any
 ) -> None:
@@ -261,6 +265,7 @@ def test_ctrl_c_that_wakes_another_thread_comes_back_too(script: Any, service: A
     assert output == "ready\n['MainThread']\n"
 
 
+@needs_signals
 @pytest.mark.parametrize("move", ["upload", "download"])
 def test_ctrl_c_says_how_to_resume(
     script: Any, service: Any, client: vi.Client, dataset: str, folder: Any, tmp_path: Path, move: str
@@ -277,6 +282,7 @@ def test_ctrl_c_says_how_to_resume(
     assert f"KeyboardInterrupt\nInterrupted: {reached}. Make the same call again" in err
 
 
+@needs_signals
 @pytest.mark.parametrize(("times", "within"), [(1, 6), (2, 3)], ids=["once", "twice leaves at once"])
 def test_a_callback_that_hangs_does_not_keep_ctrl_c_waiting(
     script: Any, service: Any, dataset: str, folder: Any, times: int, within: float
@@ -332,6 +338,7 @@ async def test_closing_an_async_client_ends_its_transfers(service: Any, dataset:
             await upload
 
 
+@needs_signals
 def test_ctrl_c_of_a_shell_gives_130(script: Any, service: Any, dataset: str, folder: Any) -> None:
     with service.hold("PUT", "/up/") as hold:
         process = script(INTERRUPTED, dataset, str(folder(3)), "upload", under="sh")

@@ -415,7 +415,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with what the calls name, where no settings are."""
     for name in [name for name in os.environ if name.startswith("DATATURE_VI_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    for name in ("XDG_CONFIG_HOME", "APPDATA"):  # of Windows
+        monkeypatch.setenv(name, str(tmp_path / "settings"))
     for name in ("images", "tree/a", "tree/b"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "1.png").write_bytes(_samples.encode(1, ".png", (16, 12)))

@@ -70,6 +70,13 @@ tests() { # NAME SECONDS ARGUMENTS
     under_wine "$limit" -m pytest -p no:cacheprovider -p tests.windows.wine --timeout 300 -q -rfEs --tb=short \
         -m "not large and not faults" "$@" || failed+=("$name")
 }
+in_parts() { # NAME FILES: eight files at a time, so that a machine that is busy loses one part at most
+    local name=$1 at
+    shift
+    for ((at = 1; at <= $#; at += 8)); do
+        tests "$name from $(basename "${!at}")" 900 "${@:at:8}"
+    done
+}
 slice() {
     case $1 in
     smoke)
@@ -77,7 +84,7 @@ slice() {
         tests smoke 300 tests/unit/test_download_journal.py tests/unit/test_platforms.py
         ;;
     paths) tests paths 480 tests/windows/test_windows.py ;;
-    unit | transfers | cli | sync | resume) tests "$1" 900 "tests/$1" ;;
+    unit | transfers | cli | sync | resume) in_parts "$1" tests/"$1"/test_*.py ;;
     cross)
         echo "== cross"
         VI_WINE_PYTHON=$win/python.exe timeout 480 "${VI_PYTHON:-python3}" -m pytest -p no:cacheprovider -q -rfEs \

@@ -10,13 +10,13 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import vi
-from tests.support.counting_service import CountingService, stored
+from tests.support.counting_service import CountingService, digests, journals, left_behind, stored
 from tests.support.pictures import tiny
 
 WINE = os.environ.get("VI_WINE_PYTHON", "")
@@ -130,21 +130,25 @@ def test_a_client_on_windows_uses_a_service_here(counting: CountingService, tree
 SENDING = """
 import vi
 
-with vi.Client() as client:
+with vi.Client(limits=vi.TransferLimits(max_concurrency={at_once})) as client:
     result = client.assets.upload({dataset!r}, {folder!r}, show_progress=False)
     print(result.total_succeeded, result.total_existing, result.total_failed)
 """
+AT_ONCE = 16
 
 
-def test_an_upload_that_was_killed_on_windows_resumes(counting: CountingService, tmp_path: Path) -> None:
+def test_an_upload_killed_on_windows_sends_again_only_what_was_in_flight(
+    counting: CountingService, tmp_path: Path
+) -> None:
     folder = tmp_path / "many"
     folder.mkdir()
     for number in range(400):
         (folder / f"{number}.png").write_bytes(tiny(number))
+    names = {path.name for path in folder.iterdir()}
     with counting.client() as client:
         dataset = client.datasets.create(name="killed").dataset_id
         environment = {**counting.environment, "VI_CACHE_DIR": over_there(tmp_path / "cache")}
-        script = SENDING.format(dataset=dataset, folder=over_there(folder))
+        script = SENDING.format(at_once=AT_ONCE, dataset=dataset, folder=over_there(folder))
         enough = threading.Event()
         counting.after = lambda number, request: enough.set() if len(counting.puts) >= 150 else None
         process = start("-c", script, **environment)
@@ -153,14 +157,62 @@ def test_an_upload_that_was_killed_on_windows_resumes(counting: CountingService,
         finally:
             process.kill()
             process.communicate()
-        before = len(counting.puts)
-        assert before < 400
+        recorded = left_behind(tmp_path / "cache").sent.keys()
+        before = list(counting.puts)
         counting.reset()
         told = run(script, **environment)
         succeeded, existing, failed = map(int, told.split())
         assert (succeeded + existing, failed) == (400, 0)
-        assert len(counting.puts) < 400, "what was stored is not sent again"
-        assert len(stored(client, dataset)) == 400
+        again = [put.name for put in counting.puts]
+        assert sorted(again) == sorted(names - recorded), "each that the journal has not is sent once, and no other"
+        assert 150 - AT_ONCE <= len(recorded) < 400
+        assert len({put.name for put in before} & set(again)) <= AT_ONCE
+        assert stored(client, dataset) == digests(folder)
+    assert not journals(tmp_path / "cache")
+
+
+class Console:
+    """A Windows program in a console: it has one where it was started in a terminal."""
+
+    def __init__(self, script: str) -> None:
+        self.shown = b""
+        self._pid, self._terminal = pty.fork()
+        if self._pid == 0:
+            os.execvp("wine", ["wine", WINE, "-X", "utf8", "-c", script])
+
+    def until(self, text: bytes) -> None:
+        """Read until the program has shown *text*."""
+        deadline = time.monotonic() + PATIENCE
+        while text not in self.shown:
+            assert time.monotonic() < deadline, self.shown
+            if select.select([self._terminal], [], [], 0.5)[0]:
+                try:
+                    self.shown += os.read(self._terminal, 4096)
+                except OSError:  # it ended
+                    break
+        assert text in self.shown, self.shown
+
+    def type(self, keys: bytes) -> None:
+        os.write(self._terminal, keys)
+
+    def close(self) -> None:
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        os.close(self._terminal)
+
+
+@pytest.fixture
+def console() -> Iterator[Callable[[str], Console]]:
+    """Runs scripts in consoles."""
+    begun: list[Console] = []
+
+    def make(script: str) -> Console:
+        begun.append(Console(script))
+        return begun[-1]
+
+    yield make
+    for one in begun:
+        one.close()
 
 
 LOCAL = """
@@ -178,32 +230,75 @@ print("closed", flush=True)
 """
 
 
-def test_ctrl_c_in_a_console_ends_a_script_with_a_local_client(tree: Path, tmp_path: Path) -> None:
-    """A terminal gives Windows programs a console, and a typed Ctrl+C is an event of it."""
-    script = LOCAL.format(folder=over_there(tmp_path / "data"), images=over_there(tree / "deep"))
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execvp("wine", ["wine", WINE, "-X", "utf8", "-c", script])
-    shown, typed, ended = b"", False, False
-    try:
-        deadline = time.monotonic() + PATIENCE
-        while b"closed" not in shown and b"Error" not in shown:
-            assert time.monotonic() < deadline, shown
-            if os.waitpid(pid, os.WNOHANG)[0]:
-                ended = True
-                break
-            if select.select([terminal], [], [], 0.5)[0]:
-                try:
-                    shown += os.read(terminal, 4096)
-                except OSError:  # it ended
-                    break
-            if b"begun" in shown and not typed:
-                os.write(terminal, b"\x03")
-                typed = True
-        assert b"interrupted" in shown, shown
-        assert b"closed" in shown, shown
-    finally:
-        if not ended:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-        os.close(terminal)
+def test_ctrl_c_in_a_console_ends_a_script_with_a_local_client(
+    console: Callable[[str], Console], tree: Path, tmp_path: Path
+) -> None:
+    """A typed Ctrl+C is an event of the console, CTRL_C_EVENT."""
+    shown = console(LOCAL.format(folder=over_there(tmp_path / "data"), images=over_there(tree / "deep")))
+    shown.until(b"begun")
+    shown.type(b"\x03")
+    shown.until(b"interrupted")
+    shown.until(b"closed")
+
+
+BREAKING = """
+import os, pathlib, signal, subprocess, sys, time
+
+def stopped(words, begun):
+    command = [sys.executable, "-X", "utf8", "-m", "vi", *words]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, creationflags=subprocess.CREATE_NEW_PROCESS_GROUP)
+    while not begun():
+        assert process.poll() is None, process.returncode
+        time.sleep(0.1)
+    os.kill(process.pid, signal.CTRL_BREAK_EVENT)
+    return process.wait(60)
+
+served, done = pathlib.Path({settings!r}), pathlib.Path({done!r})
+ended = [stopped(["serve", "--data", {data!r}, "--port", "0", "--env-file", str(served)], served.exists)]
+watch = ["assets", "watch", {dataset!r}, {folder!r}, "--settle", "0.1", "--move-to", str(done)]
+ended.append(stopped(watch, lambda: any(done.iterdir())))
+print("ended", *ended, "all", flush=True)
+"""
+
+
+def test_ctrl_break_ends_a_service_and_a_watch_in_good_order(
+    console: Callable[[str], Console], counting: CountingService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one signal that a Windows program can send to one that it has started."""
+    for name, value in counting.environment.items():
+        monkeypatch.setenv(name, value)
+    for name in ("watched", "done"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "watched" / "a.png").write_bytes(tiny(1))
+    with counting.client() as client:
+        dataset = client.datasets.create(name="watched").dataset_id
+    places = {"settings": "there.env", "data": "data", "folder": "watched", "done": "done"}
+    given = {name: over_there(tmp_path / place) for name, place in places.items()}
+    console(BREAKING.format(dataset=dataset, **given)).until(b"ended 0 0 all")
+
+
+STYLES = """
+import ctypes, sys
+from ctypes import wintypes
+from vi._show.text import styled
+
+system = ctypes.WinDLL("kernel32", use_last_error=True)
+system.CreateFileW.restype = system.GetStdHandle.restype = wintypes.HANDLE
+system.SetStdHandle.argtypes = (wintypes.DWORD, wintypes.HANDLE)
+if {refuses!r}:  # a console that may be looked at alone takes no mode, as those of old systems take none of styles
+    system.SetStdHandle(-11 & 0xFFFFFFFF, system.CreateFileW("CONOUT$", 0x80000000, 3, None, 3, 0, None))
+mode = wintypes.DWORD()
+text = styled("word", "red", sys.stderr)
+system.GetConsoleMode(wintypes.HANDLE(system.GetStdHandle(-11)), ctypes.byref(mode))
+print("told", text == "word", bool(mode.value & 4), "all", flush=True)
+"""
+
+
+@pytest.mark.parametrize(("refuses", "told"), [(False, b"told False True all"), (True, b"told True False all")])
+def test_styles_are_shown_by_a_console_that_takes_them_alone(
+    console: Callable[[str], Console], monkeypatch: pytest.MonkeyPatch, refuses: bool, told: bytes
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    console(STYLES.format(refuses=refuses)).until(told)

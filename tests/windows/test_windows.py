@@ -87,6 +87,26 @@ def test_names_that_windows_has_not_come_down_and_are_recognized(
     assert (again.total_downloaded, again.total_existing) == (0, len(images))
 
 
+def test_names_that_differ_in_case_are_two_files_and_one_file_has_one_name(
+    client: vi.Client, dataset: str, tmp_path: Path
+) -> None:
+    wanted = {"F.PNG": tiny(1), "f.png": tiny(2)}
+    client.assets.upload(dataset, [*wanted.items()], show_progress=False)
+    out = tmp_path / "out"
+    for downloaded, existing in ((2, 0), (0, 2)):
+        down = client.assets.download(dataset, out, show_progress=False)
+        assert (down.total_downloaded, down.total_existing, down.conflicts) == (downloaded, existing, [])
+    assert sorted(path.read_bytes() for path in out.iterdir()) == sorted(wanted.values())
+    assert client.assets.verify(dataset, out).ok
+    assert client.assets.sync(dataset, out, delete=True, dry_run=True, show_progress=False).ok
+    (tmp_path / "g.png").write_bytes(tiny(3))
+    for spelling in ("g.png", "G.PNG"):
+        client.assets.upload(
+            dataset, tmp_path / spelling, on_asset_overwritten="RemoveLinkedResource", show_progress=False
+        )
+    assert names(client, dataset) == {*wanted, "g.png"}
+
+
 def test_a_file_that_another_program_has_open_costs_itself_alone(
     client: vi.Client, dataset: str, tree: Path, tmp_path: Path
 ) -> None:

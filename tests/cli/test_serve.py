@@ -101,7 +101,7 @@ class TestDetached:
         (home / "d").write_text("no folder")
         ended = detached("--data", "d")
         assert (ended.code, ended.out) == (2, "")
-        assert re.fullmatch(r"error: .*/d cannot be used: .+\n", ended.err)
+        assert re.fullmatch(r"error: .*[/\\]d cannot be used: .+\n", ended.err)
 
 
 def test_the_login_link_works_once(start: Start, home: Path) -> None:

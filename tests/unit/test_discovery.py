@@ -488,7 +488,9 @@ def test_a_file_has_the_name_of_its_disk_however_its_path_is_spelled(
     monkeypatch.setattr(file_system, "FOLDS", True)
     OtherDisk(str(tmp_path), None, windows=False).install(monkeypatch)
     for name in ("f.png", "caf\u00e9.png", "Plain.png"):
-        (tmp_path / name).write_bytes(b"x")
+        descriptor = os.open(tmp_path / name, os.O_CREAT | os.O_WRONLY)
+        os.write(descriptor, b"x")
+        os.close(descriptor)
     given = ["F.PNG", "cafe\u0301.png", "Plain.png"]
     found = discover([name if relative else tmp_path / name for name in given], "basename", Filters())
     assert taken(found) == ["f.png", "caf\u00e9.png", "Plain.png"]

@@ -57,6 +57,8 @@ def test_what_is_saved_is_read_back(plan: TransferPlan) -> None:
 @given(plans)
 def test_it_is_json_with_its_entries(plan: TransferPlan) -> None:
     document = json.loads(json.dumps(plan.to_dict()))
+    figures = [document.pop(name) for name in ("counts", "bytes", "deletions")]
+    assert figures == [plan.counts, plan.bytes, plan.deletions]
     assert [PlannedTransfer(**entry) for entry in document.pop("entries")] == plan.entries
     assert TransferPlan(**document, entries=plan.entries) == plan
 

@@ -168,7 +168,7 @@ class TransferPlan(Report):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as JSON-ready data."""
-        return {**attrs.asdict(self), "counts": self.counts, "bytes": self.bytes, "deletions": self.deletions}
+        return {**super().to_dict(), "counts": self.counts, "bytes": self.bytes, "deletions": self.deletions}
 
     def check(self) -> None:
         """Raise `ValueError` if a saved plan has the wrong shape."""

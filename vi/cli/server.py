@@ -180,6 +180,9 @@ def _config(given: argparse.Namespace) -> ServiceConfig:
 
 def _tell(compared: Compared, given: argparse.Namespace) -> bool:
     """Say how the rows compare with the bucket, and return whether objects are missing."""
+    if not compared.assets:
+        say("There are no assets yet.")
+        return False
     if not compared.missing:
         say(f"The objects of all {compared.assets} assets are in {given.store}.")
         return False

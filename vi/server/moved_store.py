@@ -24,6 +24,7 @@ from .s3.bucket import Bucket
 from .s3.store import claim, together
 from .shared_identity import IdentityRow
 from .store.database import Database
+from .store.mentioned import mentioned
 from .store.metadata import Metadata
 from .store.postgres import PostgresDatabase
 from .store.schema import asset
@@ -116,8 +117,13 @@ async def _compare(database: Metadata, bucket: Bucket) -> Compared:
     try:
         while rows := await database.read(partial(_assets, after=seq)):
             seq, count = rows[-1].seq, count + len(rows)
-            sizes = await listings.sizes([row.blob for row in rows])
-            lost = [row for row, size in zip(rows, sizes, strict=True) if row.size != size]
+            lost = await listings.without_object(rows)
+            if lost:
+                # While services run, an object may have come after its session was listed, or gone with its row.
+                listings.forget()
+                lost = await listings.without_object(lost)
+                there = await database.read(partial(mentioned, blobs=[row.blob for row in lost]))
+                lost = [row for row in lost if row.blob in there]
             missing += len(lost)
             shown += [f"{row.filename} ({row.id})" for row in lost[: _SHOWN - len(shown)]]
     except StoreUnavailableError as error:
@@ -141,25 +147,31 @@ class _Listings:
         self._bucket = bucket
         self._places = asyncio.Semaphore(_LISTED_AT_ONCE)
         self._known: OrderedDict[str, dict[str, int]] = OrderedDict()
+        self._count = 0
 
-    async def sizes(self, blobs: list[str]) -> list[int | None]:
-        """Return the bytes of each object; None for one that is missing."""
-        found: list[tuple[str, str] | None] = [_parted(blob) for blob in blobs]
+    async def without_object(self, rows: Sequence[Any]) -> list[Any]:
+        """Return the assets that have no object of their size."""
+        found = [_parted(row.blob) for row in rows]
         wanted = dict.fromkeys(one[0] for one in found if one is not None)
         for session in wanted:
             if session in self._known:
                 self._known.move_to_end(session)
         await together(self._list(session) for session in wanted if session not in self._known)
         sizes = [None if one is None else self._known[one[0]].get(one[1]) for one in found]
-        kept = sum(map(len, self._known.values()))
-        while kept > _REMEMBERED:
-            kept -= len(self._known.popitem(last=False)[1])
-        return sizes
+        while self._count > _REMEMBERED:
+            self._count -= 1 + len(self._known.popitem(last=False)[1])
+        return [row for row, size in zip(rows, sizes, strict=True) if row.size != size]
+
+    def forget(self) -> None:
+        """List everything again from now on."""
+        self._known.clear()
+        self._count = 0
 
     async def _list(self, session: str) -> None:
         async with self._places:
             listed = await self._bucket.listed(session)
         self._known[session] = {one.key.removeprefix(session): one.size for one in listed}
+        self._count += 1 + len(listed)
 
 
 def _parted(blob: str) -> tuple[str, str] | None:

@@ -49,7 +49,7 @@ def home(samples: dict[str, bytes], service: Any, tmp_path: Path, monkeypatch: p
 def run(
     home: Path, service: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Outcome]:
-    """Runs a command in this process; no output may hold a secret, but for the key that `server keys add` makes."""
+    """Runs a command in this process; no output may hold a secret, but for a key that `server keys` makes."""
 
     def call(*arguments: str, input: str = "") -> Outcome:
         capfd.readouterr()
@@ -59,7 +59,7 @@ def run(
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else 1
         out, err = capfd.readouterr()
-        made = arguments[:3] == ("server", "keys", "add")
+        made = arguments[:2] == ("server", "keys") and arguments[2:3] in (("add",), ("replace",))
         check_no_secret(err if made else out + err, service.secret_key)
         assert "\x1b" not in out + err
         return Outcome(code, out, err)

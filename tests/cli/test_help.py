@@ -31,6 +31,8 @@ IN_A_SHELL = ("login", "completion")
 SLOW = ("serve", "demo", "watch", "worker")
 WITH_A_DATABASE = (("server", "migrate"), ("server", "check"))
 """Verbs that run for long; their examples are run apart."""
+WITH_A_STORE = (("server", "set-store"),)
+"""Its example is what tests/scale/test_restore.py does."""
 
 
 def leaves(parser: argparse.ArgumentParser, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -75,7 +77,7 @@ def test_every_verb_has_an_example_of_itself(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize(
     "words",
-    [words for words in VERBS if not {*words} & {*IN_A_SHELL, *SLOW} and words not in WITH_A_DATABASE],
+    [words for words in VERBS if not {*words} & {*IN_A_SHELL, *SLOW} and words not in WITH_A_DATABASE + WITH_A_STORE],
     ids=lambda words: " ".join(words),
 )
 def test_an_example_runs(

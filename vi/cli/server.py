@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import datetime as dt
 import sys
@@ -11,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .._optional import require
 from .._show.console import complain, say
 from .._show.text import aligned, printable
 from .._show.writer import columns_of
@@ -165,11 +163,19 @@ def _check(given: argparse.Namespace) -> int:
         say("All counters equal their rows.")
     lost = False
     if given.store is not None:
-        require("aiobotocore", "A service with --store")
+        _require_store()
+        import asyncio
+
         from ..server.moved_store import compare_store
 
         lost = _tell(asyncio.run(compare_store(_config(given))), given)
     return exits.FAILED if wrong or lost else exits.DONE
+
+
+def _require_store() -> None:
+    from .._optional import require
+
+    require("aiobotocore", "A service with --store")
 
 
 def _config(given: argparse.Namespace) -> ServiceConfig:
@@ -199,7 +205,9 @@ def _set_store(given: argparse.Namespace) -> int:
         raise exits.WrongUseError("No bucket is named: give --store s3://BUCKET/PREFIX, or set VI_STORE")
     if given.database is None:
         _folder(given)
-    require("aiobotocore", "A service with --store")
+    _require_store()
+    import asyncio
+
     from ..server.moved_store import set_store
 
     compared = asyncio.run(set_store(Path(given.data), _config(given), incomplete=given.incomplete))

@@ -7,17 +7,19 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
 
 from tests.service.conftest import ClockedService, Connect, StartService
 from vi._samples import encode
-from vi.server import LocalService, ServiceConfig, command, health
+from vi.server import LocalService, ServiceConfig, command, health, serve
 from vi.server.context import CONTEXT
 from vi.server.serving import SMALL
 from vi.server.store.readers import READERS
@@ -92,6 +94,37 @@ async def test_after_a_signal_the_service_answers_and_is_not_ready(tmp_path: Pat
         await serving
         with pytest.raises(aiohttp.ClientConnectionError):
             await status("/healthz")
+
+
+async def test_who_has_a_connection_when_the_service_ends_is_answered(tmp_path: Path) -> None:
+    request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    service = await serve(tmp_path / "data")
+    address = urlsplit(service.url)
+    assert address.hostname is not None
+    place = (address.hostname, address.port)
+    loop = asyncio.get_running_loop()
+    late, late_writer = await asyncio.open_connection(*place)
+    reader, writer = await asyncio.open_connection(*place)
+    writer.write(request)
+    await reader.readuntil(b"\r\n\r\n")  # so the first has been accepted too, and has asked nothing
+    # The system has made these, and the service has not accepted them: nothing else runs until the end has begun.
+    early = [socket.create_connection(place) for _ in range(5)]
+    for one in early:
+        one.sendall(request)
+        one.setblocking(False)
+    ending = asyncio.create_task(service.aclose())
+    await asyncio.sleep(0)
+    with pytest.raises(OSError):
+        socket.create_connection(place)
+    late_writer.write(request)
+    async with asyncio.timeout(20):
+        assert (await late.readline()).startswith(b"HTTP/1.1 200")
+        for one in early:
+            assert (await loop.sock_recv(one, 100)).startswith(b"HTTP/1.1 200")
+            one.close()
+        await ending
+    writer.close()
+    late_writer.close()
 
 
 async def test_the_access_log_names_the_key_and_holds_no_secret(

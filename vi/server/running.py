@@ -25,7 +25,7 @@ from .documents import Documents
 from .gallery.access import ACCESS, TICKET
 from .gallery.paths import LOGIN, path_to
 from .http.addresses import HANDSHAKE_SECONDS, is_everywhere, load_certificate, names_of, public_url_of, url_of
-from .http.connections import acceptor
+from .http.connections import acceptor, stop_listening
 from .http.readers import watch_readers
 from .identity import Identity
 from .parts import Parts, end, open_parts
@@ -109,14 +109,15 @@ class Running:
             parts.push_async_callback(end, watch)
             follow = asyncio.create_task(_follow(opened, clock), name="vi-keys")
             parts.push_async_callback(end, follow)
+            accept = acceptor(runner, config.max_connections)
             server = await asyncio.get_running_loop().create_server(
-                acceptor(runner, config.max_connections),
+                accept,
                 sock=listener,
                 backlog=_BACKLOG,
                 ssl=tls,
                 ssl_handshake_timeout=None if tls is None else HANDSHAKE_SECONDS,
             )
-            parts.callback(server.close)
+            parts.push_async_callback(stop_listening, server, listener, runner, accept, tls)
             rest = parts.pop_all()
             outer = AsyncExitStack()
             if lock is not None:

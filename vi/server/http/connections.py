@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import socket
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -11,11 +14,16 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
+from .addresses import HANDSHAKE_SECONDS
+
 logger: logging.Logger = logging.getLogger("vi.server")
 
 HEAD_SECONDS = 10.0
 """How long a new connection may take for the head of its first request."""
 _LINGER = 1.0
+_STEP = 0.01
+_STEPS = 50
+"""For how many steps of so many seconds a service that ends waits for the requests of new connections."""
 
 
 class Connection(RequestHandler):
@@ -81,6 +89,41 @@ def acceptor(runner: web.AppRunner, limit: int) -> Callable[[], asyncio.Protocol
         begun -= 1
 
     return accept
+
+
+async def stop_listening(
+    server: asyncio.Server,
+    listener: socket.socket,
+    runner: web.AppRunner,
+    accept: Callable[[], asyncio.Protocol],
+    tls: ssl.SSLContext | None,
+) -> None:
+    """Listen no more, and let those ask who have a connection already.
+
+    The system makes connections before they are accepted here, and resets them when the listener is closed: whoever has
+    sent a request on one could not know whether it was read.
+    """
+    made: list[socket.socket] = []
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            connection.setblocking(False)
+            made.append(connection)
+    server.close()
+    loop = asyncio.get_running_loop()
+    handshake = None if tls is None else HANDSHAKE_SECONDS
+    accepted = (loop.connect_accepted_socket(accept, one, ssl=tls, ssl_handshake_timeout=handshake) for one in made)
+    await asyncio.gather(*accepted, return_exceptions=True)
+    await asyncio.sleep(0)  # what has come is read in one turn of the loop
+    assert runner.server is not None
+    for _ in range(_STEPS):
+        if not any(map(_is_silent, runner.server.connections)):
+            break
+        await asyncio.sleep(_STEP)
+
+
+def _is_silent(connection: RequestHandler) -> bool:
+    return isinstance(connection, Connection) and connection.silent
 
 
 def _make_room(server: web.Server) -> bool:

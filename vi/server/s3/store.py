@@ -273,8 +273,9 @@ class S3Store:
         self._previews.sweep(lambda _: False)  # others may have removed the objects
 
     async def left(self, session: str) -> list[str]:
-        """Return the ids of the objects of a session that are in the store, parts and pictures left out."""
-        found = [keys.blob_at(one.key) for one in await self._bucket.listed(f"{keys.SESSIONS}{session}/")]
+        """Return the ids of the objects of a session of which anything is in the store, if only a thumbnail."""
+        listed = await self._bucket.listed(f"{keys.SESSIONS}{session}/")
+        found = dict.fromkeys(keys.blob_at(one.key.removesuffix(keys.THUMBNAIL)) for one in listed)
         return [blob for blob in found if blob is not None]
 
     async def remove_unfinished(self, session: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 import vi
+from tests.faults.proxy import Exchange, Proxy
 from tests.support.seaweed import Seaweed
 from vi import _samples
 from vi.errors import ViConfigurationError
@@ -58,6 +59,36 @@ async def test_no_byte_passes_the_service(seaweed: Seaweed, tmp_path: Path) -> N
         assert set(asked) == {"workspaces"}
         await client.datasets.delete(dataset)
         assert seaweed.keys(settings) == ["service.json"]
+
+
+async def test_damage_on_the_way_to_the_store_is_heard_at_once(seaweed: Seaweed, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    _samples.make_samples(images, count=4, size=(60, 40))
+
+    async def damage(x: Exchange) -> None:
+        body = await x.read()
+        await x.send(await x.forward(bytes([body[0] ^ 1]) + body[1:]))
+
+    proxy = Proxy(seaweed.endpoint)
+    proxy.plan(damage, "PUT", "/in/1$", at=1, name="once")
+    always = proxy.plan(damage, "PUT", "/in/2$", at=None, name="always")
+    config = ServiceConfig(**seaweed.create(), uploads="direct", store_public_url=proxy.url)
+    retries = vi.RetryPolicy(max_attempts=3, backoff=0.01)
+    try:
+        async with (
+            await serve(tmp_path / "data", config=config) as service,
+            vi.AsyncClient(service.secret_key, service.organization_id, service.url, retries=retries) as client,
+        ):
+            dataset = (await client.datasets.create(name="x")).dataset_id
+            result = await client.assets.upload(dataset, images, failure_mode="FailAfterAll")
+            (failure,) = result.failures
+            assert (result.total_succeeded, failure.code, always.fired) == (3, "ECORRUPT", 3)
+            assert "BadDigest" in failure.message
+            assert (await client.assets.verify(dataset, images)).only_local == [failure.filename]
+            (session,) = result.sessions
+            assert session.status.finished, "its end is not waited for"
+    finally:
+        proxy.close()
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from . import locks
 from .schema import SessionState, ingest_item, ingestion_session
 
-_LEASE_MS = 60_000
+_LEASE_MS = 30_000
 LONGEST_MS = 10_000
 """How long a session that nobody asks for is not looked at, at most."""
 _SHORTEST_MS = 200

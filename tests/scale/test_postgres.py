@@ -207,7 +207,7 @@ async def test_a_value_and_a_name_are_found_by_an_index(postgres: Any) -> None:
 
 
 async def test_while_postgresql_is_away_requests_wait_for_it_and_then_hear_503(
-    postgres: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgres: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with (
         await serve(tmp_path / "data", config=ServiceConfig(database=postgres.create())) as service,
@@ -237,8 +237,12 @@ async def test_while_postgresql_is_away_requests_wait_for_it_and_then_hear_503(
         await asyncio.to_thread(postgres.kill)
         try:
             assert [await ask("GET"), await ask("POST", json=document)] == [(503, "5")] * 2
+            async with asyncio.timeout(60):
+                while not any(one.endswith("tried again: the database cannot be reached") for one in caplog.messages):
+                    await asyncio.sleep(0.01)
         finally:
             await asyncio.to_thread(postgres.start)
+    assert not [record.getMessage() for record in caplog.records if record.exc_info], "a stack says no more"
 
 
 async def test_of_files_that_take_long_fewer_are_claimed_at_once(

@@ -6,20 +6,18 @@ Should two do it, because one has lost its lock and not noticed yet, nothing is 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from functools import partial
 
 from .config import ServiceConfig
 from .disk.leftovers import Leftovers
+from .failures import log_failure
 from .removal import Left, Removal
 from .shared_ingestion import SharedIngestion
 from .store import idempotency, multipart, sessions, visitors
 from .store.mentioned import mentioned
 from .store.postgres import PostgresDatabase
-
-logger: logging.Logger = logging.getLogger("vi.server")
 
 _LOOK_SECONDS = 10.0
 """A deletion that stands unfinished in two looks, this far apart, was left by a process that has ended."""
@@ -59,8 +57,8 @@ class Housekeeping:
             try:
                 if await self._database.leads():
                     await self._look_after()
-            except Exception:
-                logger.exception("Housekeeping failed and is tried again")
+            except Exception as error:  # noqa: BLE001 - logged
+                log_failure(error, "Housekeeping failed and is tried again")
 
     async def _look_after(self) -> None:
         await self._ingestion.expire_all()

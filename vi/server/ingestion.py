@@ -29,10 +29,11 @@ from ..codes import FileCode
 from .asked import Asked
 from .config import ServiceConfig
 from .disk.room import Room
+from .failures import log_failure, outage
 from .http.api_errors import ApiError
 from .inspection.inspector import InspectionJob, InspectionState, InspectionUnavailableError, Inspector, Verdict
 from .inspection.worker_slots import Slots
-from .objects import ObjectStore, StoreUnavailableError
+from .objects import ObjectStore
 from .store import idempotency, multipart, sessions, settling
 from .store.metadata import Metadata
 from .store.schema import ItemState, SessionState, UploadState, ingest_item, ingestion_session
@@ -290,13 +291,13 @@ class Ingestion:
     ) -> None:
         try:
             await self._inspect(batch, make_room, urgent)
-        except (InspectionUnavailableError, StoreUnavailableError) as error:
+        except InspectionUnavailableError as error:
             logger.error("No inspection: %s", error)
             await self._give_back(batch, failed=False)
             await asyncio.sleep(_PAUSE)
-        except Exception:
-            logger.exception("A batch of %d files could not be settled and is tried again", len(batch))
-            await self._give_back(batch, failed=True)
+        except Exception as error:  # noqa: BLE001 - logged
+            log_failure(error, f"A batch of {len(batch)} files could not be settled and is tried again")
+            await self._give_back(batch, failed=outage(error) is None)
             await asyncio.sleep(_PAUSE)
         finally:
             self._queue.done(batch)
@@ -425,8 +426,8 @@ class Ingestion:
                     tidied = self._clock()
                     await self._database.write(partial(idempotency.forget, now=tidied))
                     await self._database.write(partial(sessions.forget, before=tidied - idempotency.KEPT_MS))
-            except Exception:
-                logger.exception("Sweeping expired sessions failed and is tried again")
+            except Exception as error:  # noqa: BLE001 - logged
+                log_failure(error, "Sweeping expired sessions failed and is tried again")
 
     def join(self, upload: sa.Row[Any]) -> None:
         """Join the parts of a completed multipart upload in the background; the result counts as arrived."""
@@ -442,8 +443,8 @@ class Ingestion:
                 break
             except ApiError:
                 break
-            except Exception:
-                logger.exception("Joining multipart upload %s failed and is tried again", upload.id)
+            except Exception as error:  # noqa: BLE001 - logged
+                log_failure(error, f"Joining multipart upload {upload.id} failed and is tried again")
                 await asyncio.sleep(_PAUSE)
         await self._blobs.remove_parts(upload.session_id, upload.id)
 

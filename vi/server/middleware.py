@@ -23,7 +23,7 @@ from .http.api_errors import ApiError, invalid
 from .http.connections import note_known
 from .identity import AccessKey, Identity, Keys
 from .objects import StoreUnavailableError
-from .store.metadata import DatabaseUnavailableError, TooManyReadsError
+from .store.metadata import CommitLostError, DatabaseUnavailableError, TooManyReadsError
 
 logger: logging.Logger = logging.getLogger("vi.server")
 
@@ -79,6 +79,10 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except DatabaseUnavailableError:
         refusals.note("a request because the database cannot be reached")
         return _answer(ApiError(503, "The database cannot be reached", headers=_AFTER_OUTAGE))
+    except CommitLostError:  # not 503, which says that nothing was done
+        refusals.note("a request because the database went away during its commit")
+        message = "The database went away: whether the request was carried out is not known"
+        return _answer(ApiError(500, message, headers=_AFTER_OUTAGE))
     except StoreUnavailableError as error:
         refusals.note(f"a request because the store of bytes is not available ({error})")
         return _answer(ApiError(503, "The store of bytes is not available", headers=_AFTER_OUTAGE))

@@ -9,7 +9,6 @@ leaves either the original, which is found again, or an object that no row names
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -18,13 +17,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from .. import _checksums
+from .failures import log_failure
 from .http.api_errors import ApiError
 from .ingestion import Ingestion
-from .objects import DirectStore, Received, StoreUnavailableError
+from .objects import DirectStore, Received
 from .store import watching
 from .store.metadata import Metadata
-
-logger: logging.Logger = logging.getLogger("vi.server")
 
 LATE_MS = 300_000
 """How long after its address has ended a file may still arrive: the store asks for the time when one begins."""
@@ -52,11 +50,8 @@ class Receiving:
             try:
                 if await self.look():
                     continue
-            except StoreUnavailableError as error:
-                logger.warning("What was sent to the store is looked for later: it is not available (%s)", error)
-                pause = _PAUSE_AFTER_FAILURE
-            except Exception:
-                logger.exception("Looking for what was sent to the store failed and is tried again")
+            except Exception as error:  # noqa: BLE001 - logged
+                log_failure(error, "Looking for what was sent to the store failed and is tried again")
                 pause = _PAUSE_AFTER_FAILURE
             await self._ingestion.asked.pause(pause)
 

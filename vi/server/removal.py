@@ -16,6 +16,7 @@ import attrs
 import sqlalchemy as sa
 
 from .disk.room import Room, is_full
+from .failures import log_failure, outage
 from .objects import ObjectStore
 from .store import assets, datasets, garbage
 from .store.idempotency import KEPT_MS
@@ -105,7 +106,8 @@ class Removal:
         try:
             await self._remove(blobs)
         except Exception as error:  # noqa: BLE001 - the request that dropped them has done what it was for
-            logger.warning("%d objects could not be removed, which is tried again: %r", len(blobs), error)
+            reason = outage(error) or repr(error)
+            logger.warning("%d objects could not be removed, which is tried again: %s", len(blobs), reason)
             self._start(lambda: self._remove(blobs), _PAUSE)
 
     async def _remove(self, blobs: Sequence[str]) -> None:
@@ -155,9 +157,9 @@ class Removal:
             await asyncio.sleep(pause)
             try:
                 return await work()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - logged
                 pause = min(max(_PAUSE, pause * 2), _LONGEST_PAUSE)
-                logger.exception("A deletion failed and is tried again in %.1f s", pause)
+                log_failure(error, f"A deletion failed and is tried again in {pause:.1f} s")
                 failed += not is_full(error) and not self._room.is_exhausted()
                 if end is not None and failed >= _TRIES:
                     work, end = end, None

@@ -8,7 +8,6 @@ session is open, which `sessions.record` checks again.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -16,14 +15,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from .failures import log_failure
 from .http.api_errors import ApiError
 from .ingestion import ROUNDS, Ingestion, OpenSession, opened
 from .store import claims
 from .store.claims import Place
 from .store.schema import SessionState, ingestion_session
 from .store.sessions import Arrival
-
-logger: logging.Logger = logging.getLogger("vi.server")
 
 _POLL = 0.5
 """Seconds after which an idle process looks for what others have received."""
@@ -74,15 +72,15 @@ class SharedIngestion(Ingestion):
             try:
                 await self._database.write(partial(claims.give_back, places=self._held, uploads=self._uploads))
             except Exception as error:  # noqa: BLE001 - claims lapse by themselves
-                logger.warning("Claims could not be given back, and lapse: %r", error)
+                log_failure(error, "Claims could not be given back, and lapse")
 
     async def _again(self, what: str, pause: float, work: Callable[[], Any]) -> None:
         while True:
             await asyncio.sleep(pause)
             try:
                 await work()
-            except Exception:
-                logger.exception("%s failed and is tried again", what)
+            except Exception as error:  # noqa: BLE001 - logged
+                log_failure(error, f"{what} failed and is tried again")
 
     # Sessions.
 
@@ -149,8 +147,8 @@ class SharedIngestion(Ingestion):
                 self._claiming = asyncio.ensure_future(self._database.write(partial(claims.take, most=self._most)))
                 try:
                     batch: list[Arrival] = await asyncio.shield(self._claiming)
-                except Exception:
-                    logger.exception("Looking for files to inspect failed and is tried again")
+                except Exception as error:  # noqa: BLE001 - logged
+                    log_failure(error, "Looking for files to inspect failed and is tried again")
                     batch = []
                 self._claiming = None
                 if batch:
@@ -166,7 +164,7 @@ class SharedIngestion(Ingestion):
         try:
             await self._database.write(partial(claims.give_back, places=places))
         except Exception as error:  # noqa: BLE001 - claims lapse by themselves
-            logger.warning("Claims could not be given back, and lapse: %r", error)
+            log_failure(error, "Claims could not be given back, and lapse")
         self._held -= places
 
     async def _inspect(self, batch: Sequence[Arrival], make_room: Callable[[], None], urgent: bool) -> None:
@@ -198,8 +196,8 @@ class SharedIngestion(Ingestion):
             if len(self._joining) < _JOINS:
                 try:
                     upload = await self._database.write(claims.take_upload)
-                except Exception:
-                    logger.exception("Looking for multipart uploads to join failed and is tried again")
+                except Exception as error:  # noqa: BLE001 - logged
+                    log_failure(error, "Looking for multipart uploads to join failed and is tried again")
             if upload is None:
                 await _pause(self._completed, _POLL)
             else:

@@ -7,13 +7,12 @@ the objects; two services that do it at the same time do the same.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import sqlalchemy as sa
 
-from .objects import StoreUnavailableError
+from .failures import log_failure
 from .s3.store import S3Store
 from .store.mentioned import mentioned
 from .store.metadata import Metadata
@@ -23,8 +22,6 @@ GRACE_MS = 3600_000
 """How long a session has ended before it is swept: what was arriving at its end has been noted by then."""
 _PAUSE = 60.0
 _AT_ONCE = 100
-
-logger: logging.Logger = logging.getLogger("vi.server")
 
 
 class SessionSweep:
@@ -52,10 +49,8 @@ class SessionSweep:
             try:
                 while await self.sweep():
                     pass
-            except StoreUnavailableError as error:
-                logger.warning("Objects without a row are looked for later: the store is not available (%s)", error)
-            except Exception:
-                logger.exception("Looking for objects without a row failed and is tried again")
+            except Exception as error:  # noqa: BLE001 - logged
+                log_failure(error, "Looking for objects without a row failed and is tried again")
             await asyncio.sleep(_PAUSE)
 
     async def sweep(self) -> bool:

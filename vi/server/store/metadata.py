@@ -19,6 +19,10 @@ class DatabaseUnavailableError(Exception):
     """The database could not be reached for some time; nothing was changed."""
 
 
+class CommitLostError(Exception):
+    """The database went away during a commit: whether the changes were made is not known."""
+
+
 class Metadata(Protocol):
     """Rows, read and written by functions of a connection. They may run twice, so they do nothing else."""
 

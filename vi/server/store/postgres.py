@@ -2,7 +2,7 @@
 
 Reads see one snapshot. Writes run concurrently and lock rows (`locks`). A write that fails because of a deadlock, or
 because the connection broke before the commit, is repeated. If the answer to a commit is lost, its outcome is unknown:
-that is reported as an error, like a disk error.
+that is `CommitLostError`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from ..._optional import require
 from ...errors import ViConfigurationError
 from . import migrations, query_postgres
-from .metadata import DatabaseUnavailableError, TooManyReadsError, Work
+from .metadata import CommitLostError, DatabaseUnavailableError, TooManyReadsError, Work
 from .readers import READERS, Readers
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ class PostgresDatabase:
     async def write(self, work: Work[T]) -> T:
         """Run *work* in a transaction; returns when it is durable. It may run more than once; an error undoes it.
 
-        Raises `DatabaseUnavailableError` when PostgreSQL could not be reached for a while.
+        Raises `DatabaseUnavailableError` when PostgreSQL could not be reached for a while, and `CommitLostError`.
         """
         if self._closing.is_set():
             raise RuntimeError("the database is closed")
@@ -134,6 +134,8 @@ class PostgresDatabase:
         try:
             return self._insist(once, ends)
         except _DoubtfulCommitError as doubtful:
+            if _is_lost(doubtful.error):
+                raise CommitLostError from doubtful.error
             raise doubtful.error from None
 
     def _insist(self, once: Callable[[], T], ends: float) -> T:
@@ -154,8 +156,11 @@ class PostgresDatabase:
         raise AssertionError("unreachable")
 
     async def leads(self) -> bool:
-        """Tell whether this process is the one of all on this database that does what one is enough for."""
-        return await asyncio.to_thread(self._leads)
+        """Tell whether this process is the one of all on this database that does what one is enough for.
+
+        Raises `DatabaseUnavailableError` when PostgreSQL could not be reached for a while.
+        """
+        return await asyncio.to_thread(self._insist, self._leads, _give_up_at())
 
     def _leads(self) -> bool:
         try:
@@ -195,7 +200,7 @@ class PostgresDatabase:
 class _DoubtfulCommitError(Exception):
     """A commit was sent, and no answer came."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: sa.exc.DBAPIError) -> None:
         self.error = error
 
 

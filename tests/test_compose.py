@@ -51,7 +51,7 @@ def test_what_the_example_refers_to_is_in_it(example: dict[str, Any]) -> None:
         for config in service.get("configs", ()):
             assert config["source"] in example["configs"]
     nginx = (FILE.parent / example["configs"]["nginx"]["file"]).read_text("utf-8")
-    assert re.findall(r"server (serve-.*):8787;", nginx) == [name for name in services if name.startswith("serve-")]
+    assert re.findall(r"server (serve-\S*):8787 ", nginx) == [name for name in services if name.startswith("serve-")]
     assert f"listen {services['nginx']['ports'][0].partition(':')[2]};" in nginx
     assert (
         services["store"]["environment"]["AWS_ACCESS_KEY_ID"] == services["serve-1"]["environment"]["AWS_ACCESS_KEY_ID"]

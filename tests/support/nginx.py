@@ -56,7 +56,9 @@ class Nginx:
         (port,) = free_ports(1)
         text = DOCUMENTED.read_text("utf-8")
         text, servers = re.subn(
-            r"(    server serve-\d:8787;\n)+", "".join(f"server 127.0.0.1:{p};\n" for p in ports), text
+            r"(    server serve-\d:8787 (.*);\n)+",
+            lambda found: "".join(f"server 127.0.0.1:{p} {found[2]};\n" for p in ports),
+            text,
         )
         text, listens = re.subn("listen 8080;", f"listen 127.0.0.1:{port};", text)
         assert (servers, listens) == (1, 1)

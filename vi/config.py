@@ -76,7 +76,8 @@ class RetryPolicy:
 
     Waits are random between 0 and ``backoff * 2 ** attempt`` seconds, at most *backoff_max*. A ``Retry-After`` longer
     than *retry_after_max* is not waited for: the error comes at once. A connection that cannot be made is tried again
-    for *connect_patience* seconds. With one attempt nothing is repeated.
+    for *connect_patience* seconds, three times as long to a storage that has answered before and has another address
+    than the API. With one attempt nothing is repeated.
     """
 
     max_attempts: int = attrs.field(default=5, validator=_positive)

@@ -91,6 +91,35 @@ async def test_damage_on_the_way_to_the_store_is_heard_at_once(seaweed: Seaweed,
         proxy.close()
 
 
+async def test_a_store_that_was_there_is_waited_for_longer_than_an_address_that_never_answered(
+    seaweed: Seaweed, tmp_path: Path
+) -> None:
+    _samples.make_samples(tmp_path / "images", count=12, size=(60, 40))
+    proxy = Proxy(seaweed.endpoint)
+
+    async def go_away(x: Exchange) -> None:
+        await x.send(await x.forward())
+        proxy.later(0, proxy.go_away)
+        proxy.later(1.5, proxy.come_back)
+
+    proxy.plan(go_away, "PUT", "/in/3$", name="away")
+    config = ServiceConfig(**seaweed.create(), uploads="direct", store_public_url=proxy.url)
+    patience = vi.RetryPolicy(connect_patience=1.0, backoff=0.05)
+    limits = vi.TransferLimits(max_concurrency=2)
+    try:
+        async with (
+            await serve(tmp_path / "data", config=config) as service,
+            vi.AsyncClient(
+                service.secret_key, service.organization_id, service.url, retries=patience, limits=limits
+            ) as client,
+        ):
+            dataset = (await client.datasets.create(name="x")).dataset_id
+            result = await client.assets.upload(dataset, tmp_path / "images", failure_mode="FailAfterAll")
+            assert (result.total_succeeded, result.total_failed) == (12, 0), result.summary()
+    finally:
+        proxy.close()
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

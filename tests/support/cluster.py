@@ -55,7 +55,12 @@ class Cluster:
         if self.store:
             environment["VI_STORE"] = self.store["store"]
             command += ["--store-endpoint", self.store["store_endpoint"]]
-        self.processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL))
+        with (self.folder / "services.log").open("ab") as log:
+            self.processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=log))
+
+    def log(self) -> str:
+        """Return what all of them have logged."""
+        return (self.folder / "services.log").read_text("utf-8")
 
     async def end(self) -> None:
         """End all with SIGTERM, and wait for them."""

@@ -153,7 +153,8 @@ class Exchange:
             await self._renew()
             return AGAIN
 
-        await self.storage.attempts.make(once, method="GET", request=f"GET from {self.remote.transfer.url.host}")
+        attempts = self.storage.attempts_at(self.remote.transfer.origin)
+        await attempts.make(once, method="GET", request=f"GET from {self.remote.transfer.url.host}")
 
     async def _renew(self) -> None:
         size, digest = self.remote.size, self.remote.expected.value

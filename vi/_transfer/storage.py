@@ -39,6 +39,8 @@ logger = logging.getLogger("vi.transfer")
 MAX_REDIRECTS = 5
 PLAIN_LABELS = frozenset({"", "identity", "aws-chunked", "binary", "none", "utf-8", "utf8", "us-ascii", "8bit"})
 EXPIRY_MARGIN = 5.0
+OUTAGE = 3.0
+"""How many times `connect_patience` a storage is tried for that has answered before and is not at the API's address."""
 
 _PAGE = re.compile(rb"(?i)\s*<(!doctype html|html)\b")
 _EXPIRED = re.compile(rb"(?i)expired")
@@ -74,9 +76,12 @@ class Storage:
         self._pacing = pacing
         self._budget = budget
         self.hooks: Hooks = connections.hooks
-        self.attempts: Attempts = Attempts(
-            "storage", self.settings.retries, pacing, budget, self.hooks, logger, self._again
-        )
+        policy = self.settings.retries
+        self.attempts: Attempts = Attempts("storage", policy, pacing, budget, self.hooks, logger, self._again)
+        # It was there, so it is away for a while: nothing else can make up for it, as a service waits for its database.
+        longer = attrs.evolve(policy, connect_patience=OUTAGE * policy.connect_patience)
+        self._waiting_longer = attrs.evolve(self.attempts, policy=longer)
+        self._answered: set[str] = set()
         self._rate_watches: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, RateWatch] = (
             weakref.WeakKeyDictionary()
         )
@@ -94,6 +99,10 @@ class Storage:
         with contextlib.suppress(ViNetworkError):  # a file fails by name, requests say what else is wrong
             return await self.connections.follow(refused=True)
         return False
+
+    def attempts_at(self, origin: str) -> Attempts:
+        """Return how transfers to and from *origin* are repeated."""
+        return self._waiting_longer if origin in self._answered else self.attempts
 
     def minimum_rate(self) -> MinimumRate:
         """Return the minimum rate of one transfer in the running loop."""
@@ -172,7 +181,8 @@ class Storage:
             return refused(transfer, answer.status, read_retry_after(answer.headers), number)
 
         method = "PUT" if repeatable else "POST"
-        return await self.attempts.make(attempt, method=method, request=f"PUT to {transfer.url.host}")
+        attempts = self.attempts_at(transfer.origin)
+        return await attempts.make(attempt, method=method, request=f"PUT to {transfer.url.host}")
 
     async def _put_once(
         self, transfer: SignedTransfer, body: Body, size: int, keep_body: bool
@@ -193,7 +203,7 @@ class Storage:
                     allow_redirects=False,
                     **self.connections.proxy_for(transfer.origin),
                 ) as response:
-                    self._learn_clock(response.headers)
+                    self._learn(transfer.origin, response.headers)
                     status, empty = response.status, response.content_length == 0
                     # Google's storage calls an empty answer text/html as well.
                     page = not empty and response.content_type == "text/html"
@@ -221,7 +231,9 @@ class Storage:
                 FileCode.EUNKNOWN, "The storage redirected an upload, which is not followed.", attempts
             )
 
-    def _learn_clock(self, headers: Mapping[str, str]) -> None:
+    def _learn(self, origin: str, headers: Mapping[str, str]) -> None:
+        if origin != self.connections.origin:
+            self._answered.add(origin)
         text = headers.get("Date", "")
         if text == self._date_seen:
             return
@@ -248,7 +260,7 @@ class Storage:
             read_bufsize=read_buffer,
             **self.connections.proxy_for(origin),
         )
-        self._learn_clock(response.headers)
+        self._learn(origin, response.headers)
         return response
 
     def redirect(self, url: URL, location: str) -> URL:

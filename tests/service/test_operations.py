@@ -21,6 +21,7 @@ from tests.service.conftest import ClockedService, Connect, StartService
 from vi._samples import encode
 from vi.server import LocalService, ServiceConfig, command, health, serve
 from vi.server.context import CONTEXT
+from vi.server.log import report_unheard
 from vi.server.serving import SMALL
 from vi.server.store.readers import READERS
 
@@ -206,3 +207,10 @@ async def test_without_the_setting_there_are_no_metrics(start_service: StartServ
     service = start_service()
     api = await connect(service)
     assert (await api.raw("GET", f"{service.url}/metrics")).status == 404
+
+
+async def test_a_connection_that_breaks_beside_a_request_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    loop = asyncio.get_running_loop()
+    for error in (ConnectionResetError("Cannot write to closing transport"), ValueError("of ours")):
+        report_unheard(loop, {"message": "Task exception was never retrieved", "exception": error})
+    assert [(one.name, one.exc_info is not None) for one in caplog.records] == [("vi.server", False), ("asyncio", True)]

@@ -23,6 +23,7 @@ from .config import ServiceConfig
 from .http.addresses import is_everywhere, outward_address
 from .inspection.walls import hide_memory
 from .lifecycle import LocalService, serve, working
+from .log import report_unheard
 
 
 def run(
@@ -58,6 +59,7 @@ def run_worker(
 
 
 async def _work(data: str | os.PathLike[str], config: ServiceConfig, ready: Callable[[Path], None]) -> None:
+    asyncio.get_running_loop().set_exception_handler(report_unheard)
     ended = _signalled()
     async with working(data, config) as folder:
         ready(folder)
@@ -89,6 +91,7 @@ async def _run(
     ready: Callable[[LocalService, str | None], None],
     config: ServiceConfig | None,
 ) -> None:
+    asyncio.get_running_loop().set_exception_handler(report_unheard)
     ended = _signalled()
     starting = asyncio.ensure_future(serve(data, host=host, port=port, config=config))
     stopping = asyncio.ensure_future(ended.wait())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import sys
+from typing import Any
 
 from .._redact import printable, redact
 
@@ -36,6 +38,18 @@ class _LastResort(logging.Handler):
 
 
 _last_resort = _LastResort()
+
+
+def report_unheard(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log an error that nobody waits for; where a connection broke, in one line.
+
+    A library has a task of its own that sends a body: the request has failed too, which is told where it is made.
+    """
+    error = context.get("exception")
+    if isinstance(error, ConnectionError):
+        logger.warning("A connection broke while something was sent: %s", type(error).__name__)
+    else:
+        loop.default_exception_handler(context)
 
 
 def be_heard() -> None:

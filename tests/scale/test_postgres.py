@@ -237,9 +237,6 @@ async def test_while_postgresql_is_away_requests_wait_for_it_and_then_hear_503(
         await asyncio.to_thread(postgres.kill)
         try:
             assert [await ask("GET"), await ask("POST", json=document)] == [(503, "5")] * 2
-            async with asyncio.timeout(60):
-                while not any(one.endswith("tried again: the database cannot be reached") for one in caplog.messages):
-                    await asyncio.sleep(0.01)
         finally:
             await asyncio.to_thread(postgres.start)
     assert not [record.getMessage() for record in caplog.records if record.exc_info], "a stack says no more"

@@ -21,8 +21,11 @@ from tests.service.conftest import ClockedService, Connect, StartService
 from vi._samples import encode
 from vi.server import LocalService, ServiceConfig, command, health, serve
 from vi.server.context import CONTEXT
+from vi.server.failures import log_failure
 from vi.server.log import report_unheard
+from vi.server.objects import StoreUnavailableError
 from vi.server.serving import SMALL
+from vi.server.store.metadata import CommitLostError, DatabaseUnavailableError
 from vi.server.store.readers import READERS
 
 pytestmark = pytest.mark.anyio
@@ -207,6 +210,21 @@ async def test_without_the_setting_there_are_no_metrics(start_service: StartServ
     service = start_service()
     api = await connect(service)
     assert (await api.raw("GET", f"{service.url}/metrics")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (DatabaseUnavailableError(), "Work failed: the database cannot be reached"),
+        (CommitLostError(), "Work failed: the database went away during a commit"),
+        (StoreUnavailableError("SlowDown"), "Work failed: the store of bytes is not available (SlowDown)"),
+        (ValueError("of ours"), "Work failed"),
+    ],
+)
+def test_an_outage_is_one_line_of_the_log(error: Exception, said: str, caplog: pytest.LogCaptureFixture) -> None:
+    log_failure(error, "Work failed")
+    (record,) = caplog.records
+    assert (record.getMessage(), bool(record.exc_info)) == (said, isinstance(error, ValueError))
 
 
 async def test_a_connection_that_breaks_beside_a_request_is_one_line(caplog: pytest.LogCaptureFixture) -> None:

@@ -100,8 +100,8 @@ async def stop_listening(
 ) -> None:
     """Listen no more, and let those ask who have a connection already.
 
-    The system makes connections before they are accepted here, and resets them when the listener is closed: whoever has
-    sent a request on one could not know whether it was read.
+    The system makes connections before they are accepted here, and resets them when the listener is closed: who sent
+    a request on one could not know whether it was read.
     """
     made: list[socket.socket] = []
     with contextlib.suppress(OSError):

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -256,6 +257,46 @@ async def test_A23_a_listing_that_is_none_is_refused_by_name() -> None:
         for body[0] in NO_LISTINGS:
             with contextlib.suppress(StoreUnavailableError):
                 assert await bucket.listed("") == []
+
+
+ANSWERS = {
+    "nothing": b"",
+    "another document": b"<Result/>",
+    "a text": b"hello",
+    "an upload, and no parts": b"<R><UploadId>u</UploadId></R>",
+    "empty fields": b"<R><UploadId/><ETag/><CopyPartResult/><Part/><Upload/><CommonPrefixes/><Contents/></R>",
+    "negative sizes": b"<R><Part><PartNumber>1</PartNumber><Size>-5</Size><ETag>e</ETag></Part>"
+    b"<Contents><Key>ours/a</Key><Size>-1</Size><ETag>e</ETag></Contents></R>",
+}
+
+
+@pytest.mark.parametrize("what", ANSWERS)
+async def test_A23_an_answer_without_what_it_must_have_is_no_answer(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call ends with a result of the right kind or says that the store is not available."""
+    monkeypatch.setattr(bucket_module, "_ATTEMPTS", 1)
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(body=ANSWERS[what], content_type="application/xml")
+
+    async def folders(bucket: Bucket) -> list[list[str]]:
+        return [found async for found in bucket.folders("sessions/")]
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"piece"
+
+    refused = 0
+    async with opened(answer) as (bucket, _):
+        for call in (
+            bucket.size("a"), bucket.begin("a", "image/png"), bucket.part("a", "u", 1), bucket.abort_all(""),
+            bucket.listed(""), folders(bucket), bucket.put_pieces("a", pieces()), bucket.join("a", ["b", "c"]),
+        ):  # fmt: skip
+            try:
+                found: Any = await call
+            except StoreUnavailableError:
+                refused += 1
+            else:
+                assert found is None or isinstance(found, int | str) or found in ([], [[]])
+    assert refused >= 2
 
 
 async def test_A23_a_listing_that_repeats_itself_ends() -> None:

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeVar
 
 from aiobotocore.httpsession import AIOHTTPSession
+
+from ..objects import StoreUnavailableError
+
+T = TypeVar("T")
 
 MOST = 4 << 20
 """Bytes of an answer that is no object: a listing of a thousand of the longest keys has less."""
@@ -42,6 +46,14 @@ class BoundedSession(AIOHTTPSession):  # type: ignore[misc] # aiobotocore has no
         if not streams or response.status_code >= 300:
             response._content = await _read(response.raw)
         return response
+
+
+def field(document: Any, name: str, kind: type[T]) -> T:
+    """Return a field of an answer; raises `StoreUnavailableError` for one that is missing, empty or negative."""
+    value = document.get(name) if isinstance(document, dict) else None
+    if not isinstance(value, kind) or value == "" or (isinstance(value, int) and value < 0):
+        raise StoreUnavailableError(f"an answer without {name}")
+    return value
 
 
 def seconds_for(size: int) -> float:

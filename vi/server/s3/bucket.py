@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from datetime import datetime
 from typing import Any
 
 import aiohttp
@@ -28,7 +29,7 @@ from ... import _checksums
 from ...errors import ViConfigurationError
 from ..objects import StoreUnavailableError
 from .address import StoreAddress, endpoint_of
-from .answers import AnswerError, BoundedSession, in_time
+from .answers import AnswerError, BoundedSession, field, in_time
 from .presigning import Presigner
 
 _ATTEMPTS = 3
@@ -146,7 +147,7 @@ class Bucket:
 
     async def size(self, key: str) -> int:
         """Return the bytes of an object; raises `FileNotFoundError`."""
-        return int((await self._call("head_object", **self._place(key)))["ContentLength"])
+        return field(await self._call("head_object", **self._place(key)), "ContentLength", int)
 
     async def put_pieces(self, key: str, pieces: AsyncIterator[bytes]) -> None:
         """Store an object of several *pieces*; each but the last has at least 5 MiB."""
@@ -156,7 +157,7 @@ class Bucket:
                 sum_ = _checksums.to_base64(crc)
                 number = len(done) + 1
                 answer = await self._call("upload_part", **place, PartNumber=number, Body=piece, ChecksumCRC32C=sum_)
-                done.append({"PartNumber": number, "ETag": answer["ETag"], "ChecksumCRC32C": sum_})
+                done.append({"PartNumber": number, "ETag": field(answer, "ETag", str), "ChecksumCRC32C": sum_})
 
     async def join(self, key: str, sources: Sequence[str]) -> None:
         """Store an object that consists of others, inside the store; each but the last has at least 5 MiB."""
@@ -168,16 +169,19 @@ class Bucket:
                     answer = await self._call(
                         "upload_part_copy", **place, PartNumber=number, CopySource=self._place(source)
                     )
-                return {"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]}
+                return {"PartNumber": number, "ETag": field(answer.get("CopyPartResult"), "ETag", str)}
 
-            async with asyncio.TaskGroup() as group:
-                copies = [group.create_task(copy(number, source)) for number, source in enumerate(sources, 1)]
+            try:
+                async with asyncio.TaskGroup() as group:
+                    copies = [group.create_task(copy(number, source)) for number, source in enumerate(sources, 1)]
+            except* Exception as errors:  # noqa: BLE001 - raised again
+                raise errors.exceptions[0] from None
             done += [one.result() for one in copies]
 
     @contextlib.asynccontextmanager
     async def _in_parts(self, key: str, **settings: Any) -> AsyncIterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
         begun = await self._call("create_multipart_upload", **self._place(key), **settings)
-        place = {**self._place(key), "UploadId": begun["UploadId"]}
+        place = {**self._place(key), "UploadId": field(begun, "UploadId", str)}
         done: list[dict[str, Any]] = []
         try:
             yield place, done
@@ -190,13 +194,14 @@ class Bucket:
     async def begin(self, key: str, mime: str) -> str:
         """Begin an object whose parts clients send, and return the id that the store gives it."""
         begun = await self._call("create_multipart_upload", **self._place(key), ContentType=mime)
-        return str(begun["UploadId"])
+        return field(begun, "UploadId", str)
 
     async def part(self, key: str, upload: str, number: int) -> list[tuple[str, int]]:
         """Return ETag and bytes of what was sent as a part: the store may also name what was sent before."""
         place = {**self._place(key), "UploadId": upload}
         answer = await self._call("list_parts", **place, PartNumberMarker=number - 1, MaxParts=_REPEATED)
-        return [(one["ETag"], one["Size"]) for one in answer.get("Parts", ()) if one["PartNumber"] == number]
+        sent = [one for one in answer.get("Parts", ()) if field(one, "PartNumber", int) == number]
+        return [(field(one, "ETag", str), field(one, "Size", int)) for one in sent]
 
     async def complete(self, key: str, upload: str, parts: Sequence[tuple[int, str]]) -> None:
         """Make an object of parts, each a number and an ETag; raises `FileNotFoundError` when they are not there."""
@@ -211,10 +216,11 @@ class Bucket:
         for _ in range(_MOST_PAGES):
             page = await self._call("list_multipart_uploads", **place, **more)
             for one in page.get("Uploads", ()):
-                if not one["Key"].startswith(place["Prefix"]):
+                key = field(one, "Key", str)
+                if not key.startswith(place["Prefix"]):
                     continue  # of somebody else: not every store looks at the prefix
                 with contextlib.suppress(FileNotFoundError):
-                    abort = {"Bucket": self._address.bucket, "Key": one["Key"], "UploadId": one["UploadId"]}
+                    abort = {"Bucket": self._address.bucket, "Key": key, "UploadId": field(one, "UploadId", str)}
                     await self._call("abort_multipart_upload", **abort)
             if not page.get("IsTruncated"):
                 return
@@ -266,20 +272,20 @@ class Bucket:
         prefix = self._address.prefix
         if len(page.get("Contents", ())) > _ON_A_PAGE:
             raise StoreUnavailableError("a page of a listing that is too long")
-        try:
-            return [
-                Listed(one["Key"].removeprefix(prefix), one["Size"], one["ETag"], one["LastModified"].timestamp())
-                for one in page.get("Contents", ())
-                if one["Key"].startswith(prefix + below)
-            ]
-        except (KeyError, OverflowError):
-            raise StoreUnavailableError("a listing that cannot be read") from None
+        found = []
+        for one in page.get("Contents", ()):
+            if (key := field(one, "Key", str)).startswith(prefix + below):
+                changed = field(one, "LastModified", datetime)
+                size, etag = field(one, "Size", int), field(one, "ETag", str)
+                found.append(Listed(key.removeprefix(prefix), size, etag, changed.timestamp()))
+        return found
 
     async def folders(self, below: str) -> AsyncIterator[list[str]]:
         """Yield, some at once, the texts between *below* and the next slash of keys that have one."""
         start = self._address.prefix + below
         async for page in self._pages(below, _MOST_FOLDERS, Delimiter="/"):
-            yield [one["Prefix"].removeprefix(start).rstrip("/") for one in page.get("CommonPrefixes", ())]
+            found = [field(one, "Prefix", str) for one in page.get("CommonPrefixes", ())]
+            yield [prefix.removeprefix(start).rstrip("/") for prefix in found]
 
     async def _pages(self, below: str, most: int, **settings: Any) -> AsyncIterator[Any]:
         place = {"Bucket": self._address.bucket, "Prefix": self._address.prefix + below}

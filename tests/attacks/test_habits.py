@@ -63,6 +63,23 @@ def test_A18_a_cache_that_others_can_write_to_is_warned_of_at_use(
     assert [f"chmod go-w {cache}" in one for one in caplog.messages] == [True] * warned
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no modes of files")
+def test_A18_a_key_of_a_data_folder_that_others_can_read_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As it is in a folder that was unpacked from an archive."""
+    from vi.server.config import ServiceConfig
+    from vi.server.identity import load_identity
+
+    identity = tmp_path / "identity.json"
+    made = load_identity(identity, ServiceConfig(), 0)
+    assert load_identity(identity, ServiceConfig(), 0) == made
+    assert caplog.messages == []
+    identity.chmod(0o644)
+    assert load_identity(identity, ServiceConfig(), 0) == made
+    assert [f"chmod go-rwx {identity}" in one for one in caplog.messages] == [True]
+
+
 @pytest.mark.parametrize("kind", [vi.Client, vi.AsyncClient])
 def test_A18_a_traceback_shows_a_client_that_was_not_made(kind: type) -> None:
     try:

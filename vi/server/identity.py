@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from .._disk import write_private
+from .._disk import warn_of_others, write_private
 from .._lock import try_lock
 from ..errors import ViConfigurationError
 from .config import ServiceConfig
@@ -229,6 +229,7 @@ def load_identity(path: Path, config: ServiceConfig, now: int) -> Identity:
         unfinished.unlink(missing_ok=True)
     if path.exists():
         found = read_identity(path)
+        warn_of_others(path)
         if config.organization_id not in (None, found.organization_id):
             raise ViConfigurationError(
                 f"The folder belongs to organization {found.organization_id}, not {config.organization_id}.",

@@ -63,7 +63,7 @@ def test_A18_a_cache_that_others_can_write_to_is_warned_of_at_use(
     assert [f"chmod go-w {cache}" in one for one in caplog.messages] == [True] * warned
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no modes of files")
+@needs_modes
 def test_A18_a_key_of_a_data_folder_that_others_can_read_is_warned_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -131,7 +131,6 @@ THIRD_PARTY = {
     "pandas": ("rows",),
     "pyarrow": ("rows", "torch", "api"),
     "pi_heif": ("server",),
-    "imagesize": ("server",),
     "sqlalchemy": ("server",),
     "alembic": ("server",),
     "psycopg": ("server",),

@@ -22,7 +22,7 @@ from tests.attacks.test_foreign_text import PARSERS
 PACKAGE = Path(vi.__file__).parent
 CALLS = {
     "json.loads", "tomllib.loads", "tomlkit.parse", "parse_qsl", "urlsplit", "urllib.parse.urlsplit", "URL", "unquote", "base64.b64decode",
-    "ipaddress.ip_address", "imagesize.get_info", "parsedate_to_datetime", "email.utils.parsedate_to_datetime", "msgspec.json.Decoder", "Image.open",
+    "ipaddress.ip_address", "parsedate_to_datetime", "email.utils.parsedate_to_datetime", "msgspec.json.Decoder", "Image.open",
 }  # fmt: skip
 """What reads text or bytes that may come from others, besides patterns."""
 
@@ -175,10 +175,7 @@ READERS: dict[tuple[str, str], str] = {
     ("vi.server.http.addresses.public_url_of", "urlsplit"): OWN,
     ("vi.server.http.reading.read_json", "json.loads"): "json",
     ("vi.server.identity.read_identity", "json.loads"): "json",
-    (
-        "vi.server.inspection.declared._size_in",
-        "imagesize.get_info",
-    ): "what is read is bounded: see test_declared_sizes.py",
+    ("vi.server.inspection.declared._size_in",): "what is read is bounded: see test_declared_sizes.py",
     ("vi.server.inspection.decoding._decode_common", "Image.open"): PIXELS,
     ("vi.server.inspection.decoding._decode_jpeg", "Image.open"): PIXELS,
     ("vi.server.inspection.decoding._page", "Image.open"): PIXELS,

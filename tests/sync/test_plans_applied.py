@@ -332,6 +332,8 @@ def test_what_changed_since_the_plan_is_kept_and_reported(
     (both / "new.png").write_bytes(tiny(60))
     (both / "4.png").unlink()
     (both / "5.png").rename(tmp_path / "5.png")
+    client.assets.upload(dataset, (".hidden.png", tiny(80)))
+    (both / ".hidden.png").write_bytes(tiny(80))  # which no upload of the folder takes
     how: dict[str, Any] = {"plan": tmp_path / "run", "shards": 1} if kind == "run" else {"dry_run": True}
     plan = client.assets.sync(dataset, both, delete=True, **how).plan
     client.assets.upload(dataset, [("0.png", tiny(70)), ("new.png", tiny(71)), ("1.png", tiny(51))])
@@ -352,7 +354,8 @@ def test_what_changed_since_the_plan_is_kept_and_reported(
         last = vi.finish(tmp_path / "run")
     else:
         last = client.assets.apply(plan)
-    assert (last.deleted, [failure.filename for failure in last.failures]) == (1, ["5.png"])
+    assert (last.deleted, [failure.filename for failure in last.failures]) == (2, ["5.png"])
+    (both / ".hidden.png").unlink()
     assert stored(client, dataset) == digests(both)
 
 

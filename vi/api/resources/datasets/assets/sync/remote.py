@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection
 
+from ......_media import media_type
 from ......_transfer.discovery import beside, discover
 from ......_transfer.filters import Filters
 from ......_transfer.inventory import Inventory, Naming
@@ -177,7 +178,9 @@ def has_size(place: RemoteFolder, entry: PlannedTransfer, size: int) -> bool:
 
 
 def is_back(place: RemoteFolder, name: str) -> bool:
-    """Tell whether a remote folder holds a file of this name, as far as can be told. Blocking."""
+    """Tell whether a remote folder holds a file of this name, which an upload would take. Blocking."""
+    if name.rpartition("/")[2].startswith(".") or media_type(name) is None:
+        return False
     try:
         return not place.file(name).is_missing
     except (OSError, SourceFailedError):

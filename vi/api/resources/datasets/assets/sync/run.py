@@ -353,10 +353,16 @@ class PlanRun:
             self.result.failures.append(FileFailure(entry.filename, entry.filename, FileCode.EUNKNOWN, message))
 
     def _is_back(self, name: str) -> bool:
-        """Tell whether the folder, if this machine has it, holds a file of a name that it did not hold. Blocking."""
+        """Tell whether the folder, if this machine has it, holds a file of a name that it did not hold. Blocking.
+
+        What cannot be looked at may be back; what an upload would not take is not.
+        """
         if self._place is not None:
             return is_back(self._place, name)
-        return bool(self._plan.folder) and os.path.lexists(os.path.join(self._plan.folder, name))  # noqa: PTH118
+        try:
+            return bool(self._plan.folder) and is_ours_to_delete(Path(self._plan.folder, name))
+        except OSError as error:
+            return not isinstance(error, NotADirectoryError)
 
 
 def _source_of(path: str, place: RemoteFolder | None) -> Source | None:

@@ -147,7 +147,7 @@ class Listing:
     def __init__(self, response: Any, limit: int | None = None) -> None:
         self._response = response
         self._limit = limit
-        self.unread = 0
+        self.unread: int = 0
 
     def show(self, given: argparse.Namespace, columns: Columns, *, none: str) -> int:
         """Print the items, and return how many there were."""

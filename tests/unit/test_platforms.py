@@ -117,6 +117,18 @@ def test_every_flush_goes_through_the_one_that_knows_the_system() -> None:
     assert flushing == {"_disk.py"}
 
 
+def loaded_on(system: str, name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a module of ours as it is on another system."""
+    spec = importlib.util.spec_from_file_location(f"vi.{name}_on_{system}", PACKAGE / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "platform", system)
+        spec.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fcntl")
 @pytest.mark.parametrize("refused", [None, errno.ENOTSUP, errno.ENOTTY])
 def test_a_mac_flushes_past_the_cache_of_the_drive(refused: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,13 +144,7 @@ def test_a_mac_flushes_past_the_cache_of_the_drive(refused: int | None, monkeypa
     monkeypatch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
     monkeypatch.setattr(fcntl, "fcntl", control)
     monkeypatch.setattr(os, "fsync", lambda descriptor: calls.append(("fsync", descriptor)))
-    with monkeypatch.context() as patch:
-        patch.setattr(sys, "platform", "darwin")
-        spec = importlib.util.spec_from_file_location("vi._disk_of_a_mac", PACKAGE / "_disk.py")
-        assert spec is not None
-        assert spec.loader is not None
-        there = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(there)
+    there = loaded_on("darwin", "_disk", monkeypatch)
     there.flush(7)
     assert calls == [("F_FULLFSYNC", 51)] + ([("fsync", 7)] if refused is not None else [])
 
@@ -156,15 +162,17 @@ def test_the_database_flushes_past_the_cache_of_the_drive(tmp_path: Path) -> Non
 def test_a_service_ends_when_a_program_on_windows_asks_it_to(monkeypatch: pytest.MonkeyPatch) -> None:
     """By Ctrl+Break, and without handlers in the event loop."""
     number = getattr(signal, "SIGBREAK", None) or signal.SIGUSR1
-    before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT, number)}
+    monkeypatch.setattr(signal, "SIGBREAK", number, raising=False)
+    ending = loaded_on("win32", "_signals", monkeypatch).ENDING
+    monkeypatch.setattr(command, "ENDING", ending)
+    assert number in ending
+    before = {one: signal.getsignal(one) for one in ending}
 
     def unknown(*_: Any) -> None:
         raise NotImplementedError
 
     async def wait() -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(sys, "platform", "win32")
-            patch.setattr(signal, "SIGBREAK", number, raising=False)
             patch.setattr(asyncio.get_running_loop(), "add_signal_handler", unknown)
             ended = command._signalled()
         signal.raise_signal(number)

@@ -79,7 +79,7 @@ class Bucket:
     def __init__(
         self, address: StoreAddress, endpoint: str, client: Any, public: Any, credentials: Any, parts: AsyncExitStack
     ) -> None:
-        self.endpoint = endpoint
+        self.endpoint: str = endpoint
         """Where the store is that is used, also if the AWS settings say so; empty for AWS."""
         self._address = address
         self._client = client

@@ -18,6 +18,11 @@ SKIPPED: dict[str, str] = {}
 ROOT = Path(__file__).parents[2]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave out files that are named on the command line too, for which pytest asks no plugin."""
+    config.args[:] = [given for given in config.args if Path(given).as_posix() not in NOT_COLLECTED]
+
+
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return collection_path.relative_to(ROOT).as_posix() in NOT_COLLECTED or None
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import vi
-from tests.support.counting_service import CountingService, digests, journals, left_behind, stored
+from tests.support.counting_service import CountingService, digests, ingested, journals, left_behind, stored
 from tests.support.pictures import tiny
 
 WINE = os.environ.get("VI_WINE_PYTHON", "")
@@ -159,6 +159,7 @@ def test_an_upload_killed_on_windows_sends_again_only_what_was_in_flight(
             process.communicate()
         recorded = left_behind(tmp_path / "cache").sent.keys()
         before = list(counting.puts)
+        ingested(client, dataset, recorded)
         counting.reset()
         told = run(script, **environment)
         succeeded, existing, failed = map(int, told.split())
@@ -181,7 +182,7 @@ class Console:
             os.execvp("wine", ["wine", WINE, "-X", "utf8", "-c", script])
 
     def until(self, text: bytes) -> None:
-        """Read until the program has shown *text*."""
+        """Read until the program has shown *text*, one word: the console moves the cursor over blanks."""
         deadline = time.monotonic() + PATIENCE
         while text not in self.shown:
             assert time.monotonic() < deadline, self.shown
@@ -250,14 +251,19 @@ def stopped(words, begun):
     while not begun():
         assert process.poll() is None, process.returncode
         time.sleep(0.1)
-    os.kill(process.pid, signal.CTRL_BREAK_EVENT)
+    try:
+        os.kill(process.pid, signal.CTRL_BREAK_EVENT)
+    except OSError as error:
+        process.kill()
+        print(f"not_sent_{{error.winerror}}_all", flush=True)
+        raise
     return process.wait(60)
 
 served, done = pathlib.Path({settings!r}), pathlib.Path({done!r})
 ended = [stopped(["serve", "--data", {data!r}, "--port", "0", "--env-file", str(served)], served.exists)]
 watch = ["assets", "watch", {dataset!r}, {folder!r}, "--settle", "0.1", "--move-to", str(done)]
 ended.append(stopped(watch, lambda: any(done.iterdir())))
-print("ended", *ended, "all", flush=True)
+print("_".join(map(str, ["ended", *ended, "all"])), flush=True)
 """
 
 
@@ -274,7 +280,11 @@ def test_ctrl_break_ends_a_service_and_a_watch_in_good_order(
         dataset = client.datasets.create(name="watched").dataset_id
     places = {"settings": "there.env", "data": "data", "folder": "watched", "done": "done"}
     given = {name: over_there(tmp_path / place) for name, place in places.items()}
-    console(BREAKING.format(dataset=dataset, **given)).until(b"ended 0 0 all")
+    shown = console(BREAKING.format(dataset=dataset, **given))
+    shown.until(b"_all")
+    if b"not_sent_6_all" in shown.shown:
+        pytest.skip("wine 8 sends no event from a program to another in the console of a Unix terminal (WinError 6)")
+    shown.until(b"ended_0_0_all")
 
 
 STYLES = """
@@ -290,11 +300,11 @@ if {refuses!r}:  # a console that may be looked at alone takes no mode, as those
 mode = wintypes.DWORD()
 text = styled("word", "red", sys.stderr)
 system.GetConsoleMode(wintypes.HANDLE(system.GetStdHandle(-11)), ctypes.byref(mode))
-print("told", text == "word", bool(mode.value & 4), "all", flush=True)
+print(f"told_{{text == 'word'}}_{{bool(mode.value & 4)}}_all", flush=True)
 """
 
 
-@pytest.mark.parametrize(("refuses", "told"), [(False, b"told False True all"), (True, b"told True False all")])
+@pytest.mark.parametrize(("refuses", "told"), [(False, b"told_False_True_all"), (True, b"told_True_False_all")])
 def test_styles_are_shown_by_a_console_that_takes_them_alone(
     console: Callable[[str], Console], monkeypatch: pytest.MonkeyPatch, refuses: bool, told: bytes
 ) -> None:

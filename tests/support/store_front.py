@@ -26,10 +26,14 @@ _OF_A_CONNECTION = ("Connection", "Content-Length", "Date", "Expect", "Keep-Aliv
 
 
 class StoreFront:
-    """Listens at *url*, lets *middlewares* meet what comes, and passes it to the *store*."""
+    """Listens at *url*, lets *middlewares* meet what comes, and passes it to the *store*.
 
-    def __init__(self, store: str, url: str, middlewares: Sequence[Middleware]) -> None:
+    With *renames* they meet it under the paths of the service.
+    """
+
+    def __init__(self, store: str, url: str, middlewares: Sequence[Middleware], *, renames: bool = True) -> None:
         self._store = store
+        self._renames = renames
         self._port = int(url.rpartition(":")[2])
         self._middlewares = middlewares
         self._paths: dict[str, str] = {}
@@ -95,7 +99,7 @@ class StoreFront:
 
     async def _receive(self, request: web.Request) -> web.StreamResponse:
         if (request.method, request.rel_url.raw_path) not in self._real:  # if not asked again by a fault on demand
-            path = self._path_of(request.raw_path)
+            path = self._path_of(request.raw_path) if self._renames else request.raw_path
             self._real[request.method, path] = request.raw_path
             request = request.clone(rel_url=URL(path, encoded=True))
         return await self._met(request, self._pass_on)

@@ -337,18 +337,20 @@ class Ingestion:
             for one, path in zip(group, paths, strict=True)
         ]
         found: dict[int, Verdict] = {}
-        looking = asyncio.ensure_future(self._inspector.inspect(jobs, found, urgent=urgent))
+        looking = asyncio.ensure_future(self._decode(jobs, found, urgent))
         try:
             while not looking.done() or found:
                 await asyncio.wait({looking}, timeout=_SLOW)
                 if not looking.done():
                     make_room()
-                known = {index: found.pop(index) for index in list(found)}
-                await self._apply([self._finding(group[index].arrival, verdict) for index, verdict in known.items()])
+                await self._apply([self._finding(group[index].arrival, found.pop(index)) for index in list(found)])
             await looking
         finally:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
+
+    async def _decode(self, jobs: Sequence[InspectionJob], found: dict[int, Verdict], urgent: bool) -> None:
+        await self._inspector.inspect(jobs, found, urgent=urgent)
 
     def _finding(self, arrival: Arrival, verdict: Verdict) -> settling.Finding:
         return settling.Finding(arrival.session_seq, arrival.index, arrival.blob, verdict, self._new_id())

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from .failures import log_failure
 from .http.api_errors import ApiError
 from .ingestion import ROUNDS, Ingestion, OpenSession, opened
+from .inspection.inspector import InspectionJob, Verdict
 from .store import claims
 from .store.claims import Place
 from .store.schema import SessionState, ingestion_session
@@ -30,8 +31,9 @@ _ENDED_POLLS = 10
 """How many polls pass between two looks at sessions that nobody waits for."""
 _FIRST, _MOST = 16, 32
 """Files that are claimed at once, at first and at most: few, so that every process gets some of a small upload."""
-_CLAIM_SECONDS = 0.5
-"""Of files that take long, fewer are claimed, so that processes that are idle find some."""
+_CLAIM_SECONDS, _LEAST = 0.5, 4
+"""Of files whose decoding takes long, fewer are claimed, so that processes that are idle find some; not fewer than
+this, because each claim has costs of its own."""
 _JOINS = 2
 _HOLD_MS = 30_000
 """For how long a session does not give up on a file that is arriving; noted this long before the session expires."""
@@ -168,12 +170,16 @@ class SharedIngestion(Ingestion):
         self._held -= places
 
     async def _inspect(self, batch: Sequence[Arrival], make_room: Callable[[], None], urgent: bool) -> None:
+        await super()._inspect(batch, make_room, urgent)
+        self._held.difference_update((arrival.session_seq, arrival.index) for arrival in batch)
+
+    async def _decode(self, jobs: Sequence[InspectionJob], found: dict[int, Verdict], urgent: bool) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        await super()._inspect(batch, make_room, urgent)
-        for_each = max((loop.time() - began) / len(batch), 0.001)
-        self._most = max(1, min(_MOST, 2 * self._most, int(_CLAIM_SECONDS / for_each)))
-        self._held.difference_update((arrival.session_seq, arrival.index) for arrival in batch)
+        await super()._decode(jobs, found, urgent)
+        # Without the requests to the store and the database: they take as long for many files as for one.
+        for_each = max((loop.time() - began) / len(jobs), 0.001)
+        self._most = max(_LEAST, min(_MOST, 2 * self._most, int(_CLAIM_SECONDS / for_each)))
 
     async def _renew(self) -> None:
         """Keep what this process has claimed, and hold off the end of sessions whose files are arriving here."""

@@ -141,6 +141,7 @@ class RemoteFolder:
             except FileNotFoundError:
                 raise
             except Exception:
+                fs.invalidate_cache()
                 if fs.info(path).get("size") == 0:  # no part of an empty object can be had
                     return b""
                 raise

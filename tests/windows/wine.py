@@ -13,7 +13,9 @@ NOT_COLLECTED = {
     "tests/unit/test_documents.py": "pydantic's library needs bcryptprimitives.dll, which wine has not",
     "tests/transfers/test_fastapi_example.py": "pydantic's library needs bcryptprimitives.dll, which wine has not",
 }
-SKIPPED: dict[str, str] = {}
+SKIPPED: dict[str, str] = {
+    "test_no_name_leads_out_of_the_folder[long]": "the real path of one above 260 characters ends in error 234",
+}
 """Ends of node ids, and why."""
 ROOT = Path(__file__).parents[2]
 

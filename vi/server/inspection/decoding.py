@@ -35,6 +35,7 @@ from ...errors import ViConfigurationError
 from . import bitmaps, heif, jpeg, jpeg2000, structure, tiff
 from .checking import Picture
 from .frames import AloneError, InspectionJob, InspectionLimits, RefusedError
+from .memory import may_lack
 from .previews import LARGE, fit, thumbnail
 
 # Importing a plug-in registers it; with these there, `Image.open` never loads the other forty.
@@ -164,12 +165,7 @@ class _Bounds:
         self.check_memory()
         if self.need * _DOUBTFUL <= self.limits.memory_bytes:
             return RefusedError(FileCode.ECORRUPT, f"{reason}.")
-        most = self.limits.memory_bytes >> 20
-        return RefusedError(
-            FileCode.EBADSIZE,
-            f"{reason[:100]}. It may need more than the {most} MiB of memory that one image may take: divide it, "
-            "or check that it is whole.",
-        )
+        return RefusedError(FileCode.EBADSIZE, f"{reason[:100]}. {may_lack(self.limits.memory_bytes)}")
 
     def check_memory(self) -> None:
         """Leave a picture that failed to one that is alone, if a share may have been too little for it.

@@ -33,7 +33,7 @@ from . import walls
 from .declared import Declared
 from .frames import InspectionJob, InspectionLimits, Verdict, read_answer, write_jobs
 from .measuring import InspectionUnavailableError, Measured, Measurer
-from .memory import within_memory
+from .memory import may_lack, within_memory
 from .worker_process import CannotStartError, DiedError, OverrunError, WorkerProcess
 from .worker_slots import Slots
 
@@ -55,6 +55,8 @@ _STINT = 16
 """Files after which a worker is given to others who wait for one."""
 _SLOW = 2.0
 _SLOW_WORKERS = 4
+_MOST_BYTES = 24
+"""Bytes of memory that a decoder may need for a pixel."""
 _STARTS = 3
 """Attempts to start a worker that end without a word before it is taken that none can be started."""
 _START_PAUSE = 0.2
@@ -361,6 +363,9 @@ class _Round:
     def blame(self, one: _Open, lost: _Lost, limits: InspectionLimits) -> None:
         """Settle the file at which a worker was lost."""
         code, message = FileCode.ECORRUPT, f"Decoding the file failed: {lost.reason}."
+        declared, most = one.measured.declared, limits.memory_bytes
+        if one.alone and declared is not None and declared.width * declared.height * _MOST_BYTES > most:
+            code, message = FileCode.EBADSIZE, f"{message} {may_lack(most)}"
         if lost.overrun:
             seconds = limits.seconds_for(one.measured.job.size)
             code, message = (

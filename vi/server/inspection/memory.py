@@ -28,6 +28,14 @@ def within_memory(limits: InspectionLimits, workers: int) -> tuple[InspectionLim
     return attrs.evolve(limits, memory_bytes=largest, share_bytes=share), min(workers, fitting)
 
 
+def may_lack(memory: int) -> str:
+    """Return what is said of a picture that failed, and may have lacked *memory*, the bytes that one may take."""
+    return (
+        f"It may need more than the {memory >> 20} MiB of memory that one image may take: divide it, "
+        "or check that it is whole."
+    )
+
+
 def total_memory() -> int | None:
     """Return the bytes of memory that this machine, or its container, has; None where the system does not say."""
     found = []

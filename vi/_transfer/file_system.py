@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 
-from .names import POSIX, STRICT, NameRules, inside, key_of, local_path
+from .names import POSIX, STRICT, NameRules, inside, key_of, local_path, remote_name
 
 ENCODING = sys.getfilesystemencoding()
 FOLDS = sys.platform in ("win32", "darwin")
@@ -78,6 +78,21 @@ def spellings(folder: str | os.PathLike[str], below: str) -> Collection[str]:
         return ()
 
 
+def local_paths(name: str) -> tuple[str, str]:
+    """Return the paths, with ``/``, at which a file for *name* may be, by the mildest and the strictest rules."""
+    return local_path(name, POSIX), local_path(name, STRICT)
+
+
+def name_on_disk(path: str, folder: str | os.PathLike[str]) -> str:
+    """Return the name that the file stands for to which *path* leads: its own, or that of a twin. Blocking."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        listed = spellings(folder, "/".join(parts))
+        twins = (one for one in sorted(listed) if key_of(one) == key_of(part))
+        parts.append(part if part in listed else next(twins, part))
+    return remote_name("/".join(parts))
+
+
 class OwnNames:
     """What files are called on disk, where a path may spell their names in another way; each folder is listed once."""
 
@@ -98,9 +113,9 @@ class OwnNames:
 
 def is_same_file(name: str, path: str, root: str | os.PathLike[str]) -> bool:
     """Tell whether the file system takes a path for *name* below *root* for *path*. Blocking."""
-    for rules in (POSIX, STRICT):
+    for relative in local_paths(name):
         try:
-            if os.path.samefile(inside(root, local_path(name, rules)), path):  # noqa: PTH121
+            if os.path.samefile(inside(root, relative), path):  # noqa: PTH121
                 return True
         except (OSError, ValueError):
             continue

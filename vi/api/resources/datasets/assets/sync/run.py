@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections import Counter
@@ -16,8 +17,9 @@ from ......_show.progress import check_listener, progress_listeners
 from ......_show.sheet import Sheet, Table
 from ......_show.units import counted, noted, rate, several
 from ......_transfer.discovery import os_failure
+from ......_transfer.file_system import local_paths, name_on_disk
 from ......_transfer.inventory import Inventory
-from ......_transfer.names import below
+from ......_transfer.names import below, inside
 from ......_transfer.open_folder import NOT_BELOW, OpenFolder
 from ......_transfer.progress import ProgressTracker
 from ......_transfer.record import FileFailure
@@ -48,6 +50,9 @@ from .remote import delete_remote, has_size, is_as_planned, is_back, source_of
 
 KEPT_DOCUMENTS = 10_000
 """Downloads of a plan, a shard mostly, for which the dataset is asked or listed once; for more, it is twice."""
+
+_NOT_A_NAME = frozenset({errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL})
+"""What the system says of a path that no file can have."""
 
 R = TypeVar("R", AssetUploadResult, AssetDownloadResult)
 
@@ -335,7 +340,7 @@ class PlanRun:
 
     async def _delete_asset(self, entry: PlannedTransfer) -> None:
         try:
-            if not self._fresh and await to_end_in_thread(self._is_back, entry.filename):
+            if not self._fresh and await self._is_back(entry.filename):
                 self._changed(entry, "the folder")
                 return
             asset = await self._calls.asset(entry.asset_id or "")
@@ -352,17 +357,29 @@ class PlanRun:
             message = f"{entry.filename}: {error.message}"
             self.result.failures.append(FileFailure(entry.filename, entry.filename, FileCode.EUNKNOWN, message))
 
-    def _is_back(self, name: str) -> bool:
-        """Tell whether the folder, if this machine has it, holds a file of a name that it did not hold. Blocking.
+    async def _is_back(self, name: str) -> bool:
+        """Tell whether the folder, if this machine has it, holds a file of a name that it did not hold.
 
-        What cannot be looked at may be back; what an upload would not take is not.
+        What cannot be looked at may be back; what an upload would not take, or another asset's file, is not.
         """
         if self._place is not None:
-            return is_back(self._place, name)
-        try:
-            return bool(self._plan.folder) and is_ours_to_delete(Path(self._plan.folder, name))
-        except OSError as error:
-            return not isinstance(error, NotADirectoryError)
+            return await to_end_in_thread(is_back, self._place, name)
+        there = await to_end_in_thread(self._names_there, name)
+        if not there or name in there:
+            return bool(there)
+        return bool(there - (await RemoteIndex.load(self._calls, there)).names)
+
+    def _names_there(self, name: str) -> set[str]:
+        """Return the names of the files to which the paths for *name* lead. Blocking."""
+        folder, found = self._plan.folder, set()
+        for path in local_paths(name) if folder else ():
+            try:
+                if is_ours_to_delete(Path(inside(folder, path))):
+                    found.add(name_on_disk(path, folder))
+            except OSError as error:
+                if error.errno not in _NOT_A_NAME:
+                    return {name}
+        return found
 
 
 def _source_of(path: str, place: RemoteFolder | None) -> Source | None:

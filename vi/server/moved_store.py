@@ -87,7 +87,8 @@ async def _held_database(
     stack: AsyncExitStack, config: ServiceConfig
 ) -> tuple[Identity, Metadata, IdentityRow, str | None]:
     database = await _shared(stack, config)
-    if not await database.leads():
+    # A worker never leads, and a service does so only some time after its start.
+    if not (await database.leads() and await database.is_alone()):
         raise ViConfigurationError(
             "A service or a worker of this database is running.",
             suggestion="Stop all of them first: until they end, they use the store of before.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -34,6 +35,8 @@ _LONGEST_PAUSE = 0.5
 _TRIES = 20
 _AGAIN = frozenset({"40001", "40P01"})
 _CANCELLED = "57014"
+_NAME = "vi-sdk"
+"""What connections are named, with the token of the object that they belong to."""
 _PREPARING, _LEADING = 0x76695F70, 0x76695F6C
 """Names of advisory locks."""
 
@@ -41,7 +44,8 @@ _PREPARING, _LEADING = 0x76695F70, 0x76695F6C
 class PostgresDatabase:
     """The metadata in one PostgreSQL database, opened by `PostgresDatabase.open`."""
 
-    def __init__(self, readers: sa.Engine, writers: sa.Engine) -> None:
+    def __init__(self, readers: sa.Engine, writers: sa.Engine, name: str) -> None:
+        self._name = name
         self._readers = readers
         self._writers = writers
         self._leader: sa.Connection | None = None
@@ -61,12 +65,13 @@ class PostgresDatabase:
 
         Without *make* an empty database is refused.
         """
-        readers = _engine(url, READERS + 1, "REPEATABLE READ", statement_timeout=int(_QUERY_SECONDS * 1000))
-        writers = _engine(url, _WRITERS + 1, "READ COMMITTED")
+        name = f"{_NAME} {secrets.token_hex(4)}"
+        readers = _engine(url, name, READERS + 1, "REPEATABLE READ", statement_timeout=int(_QUERY_SECONDS * 1000))
+        writers = _engine(url, name, _WRITERS + 1, "READ COMMITTED")
         try:
             with writers.begin() as connection:
                 _prepare(connection, url, make=make, upgrade=upgrade)
-            return cls(readers, writers)
+            return cls(readers, writers, name)
         except BaseException as error:
             readers.dispose()
             writers.dispose()
@@ -177,6 +182,17 @@ class PostgresDatabase:
             self._resign()
             raise
 
+    async def is_alone(self) -> bool:
+        """Tell whether no other process of the same user of PostgreSQL has this database open."""
+
+        def others(connection: sa.Connection) -> int:
+            query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            named = " AND application_name LIKE :any AND application_name <> :own"
+            count = connection.execute(sa.text(query + named), {"any": f"{_NAME} %", "own": self._name}).scalar()
+            return int(count or 0)
+
+        return await self.read(others) == 0
+
     def _resign(self) -> None:
         if self._leader is not None:
             self._leader.invalidate()  # the lock goes with the connection
@@ -229,7 +245,7 @@ def _shown(url: str) -> str:
     return address.set(query=shown).render_as_string(hide_password=True)
 
 
-def _engine(url: str, connections: int, isolation: Any, **settings: int) -> sa.Engine:
+def _engine(url: str, name: str, connections: int, isolation: Any, **settings: int) -> sa.Engine:
     require("psycopg", "A PostgreSQL database")
     try:
         address = sa.make_url(url)
@@ -245,7 +261,7 @@ def _engine(url: str, connections: int, isolation: Any, **settings: int) -> sa.E
         hide_parameters=True,
         isolation_level=isolation,
         json_serializer=query_postgres.dump_json,
-        connect_args={"options": options, "connect_timeout": 10},
+        connect_args={"options": options, "connect_timeout": 10, "application_name": name},
     )
 
 

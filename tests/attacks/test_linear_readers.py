@@ -175,7 +175,6 @@ READERS: dict[tuple[str, str], str] = {
     ("vi.server.http.addresses.public_url_of", "urlsplit"): OWN,
     ("vi.server.http.reading.read_json", "json.loads"): "json",
     ("vi.server.identity.read_identity", "json.loads"): "json",
-    ("vi.server.inspection.declared._size_in",): "what is read is bounded: see test_declared_sizes.py",
     ("vi.server.inspection.decoding._decode_common", "Image.open"): PIXELS,
     ("vi.server.inspection.decoding._decode_jpeg", "Image.open"): PIXELS,
     ("vi.server.inspection.decoding._page", "Image.open"): PIXELS,

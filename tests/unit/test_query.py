@@ -292,7 +292,7 @@ def test_an_unknown_path_names_the_known_ones(store: Store) -> None:
         ('{"status": ["error"]}', "'status'"),
         ('{"status": {"$ne": "error"}}', "'status'"),
         ('{"status": NaN}', "NaN"),
-        ('{"status": 1e999}', "finite"),
+        ('{"status": 1e999}', "308 digits"),
         ('{"a": 1, "a": 2}', "twice"),
         ('{"": 1}', "path"),
         ('{"a\\u0000": 1}', "NUL"),

@@ -308,9 +308,9 @@ def check_shard(shard: object, head: RunPlan) -> int:
     number = number_of(shard)
     if 0 <= number < head.shards:
         return number
-    expected = f"must be from 0 to {head.shards - 1}" if head.shards else "cannot be run, since the run has none"
+    rule = f"shard must be from 0 to {head.shards - 1}" if head.shards else "shard must be left out: the run has none"
     raise ViInvalidParameterError(
-        f"shard {expected}, got {brief(shard)}.",
+        f"{rule}, got {brief(shard)}.",
         parameter="shard",
         suggestion="RunStatus.of(run).left lists what is to be run.",
     )

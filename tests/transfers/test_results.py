@@ -41,7 +41,7 @@ def test_paths_come_back_as_they_were_given(
 ) -> None:
     monkeypatch.chdir(mixed.parent)
     result = client.assets.upload(dataset, ["images/text.png", "images/image-000.png"], failure_mode="FailAfterAll")
-    assert result.failed_files == ["images/text.png"]
+    assert result.failed_files == [str(Path("images/text.png"))]
 
 
 def test_the_summary_names_what_went_wrong(client: vi.Client, dataset: str, mixed: Path) -> None:

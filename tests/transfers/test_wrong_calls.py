@@ -64,7 +64,7 @@ WRONG: tuple[tuple[str, str, str], ...] = (
     (
         'c.assets.upload(D, "tree")',
         "ViInvalidParameterError",
-        "A name would be used more than once:\n  1.png: tree/a/1.png and tree/b/1.png.\nKeep folders in the names with names='relative', or pass a function as names.",
+        "A name would be used more than once:\n  1.png: tree?a?1.png and tree?b?1.png.\nKeep folders in the names with names='relative', or pass a function as names.",
     ),
     (
         'c.assets.upload(D, "images", failure_mode="FailNever")',

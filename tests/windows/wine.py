@@ -14,6 +14,7 @@ NOT_COLLECTED = {
     "tests/transfers/test_fastapi_example.py": "pydantic's library needs bcryptprimitives.dll, which wine has not",
 }
 SKIPPED: dict[str, str] = {
+    "test_an_image_is_uploaded_and_settled_in_four_requests_at_most": "a decoder takes seconds to start: more polls",
     "test_no_name_leads_out_of_the_folder[long]": "the real path of one above 260 characters ends in error 234",
 }
 """Ends of node ids, and why."""

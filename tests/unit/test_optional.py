@@ -52,7 +52,7 @@ def heif() -> None:
 
 
 def postgres() -> None:
-    importlib.import_module("vi.server.store.postgres")._engine("postgresql://host/name", 1, "READ COMMITTED")
+    importlib.import_module("vi.server.store.postgres")._engine("postgresql://host/name", "vi", 1, "READ COMMITTED")
 
 
 NEEDED: dict[str, Callable[[], Any]] = {

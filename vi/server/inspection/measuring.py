@@ -14,6 +14,8 @@ import asyncio
 import errno
 import hashlib
 import io
+import os
+import sys
 import threading
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +34,12 @@ _PIECE = 1 << 20
 _HEAD = 1 << 16
 _GROUP_BYTES = 4 << 20
 """Bytes that are worth a hop to a thread."""
+_AT_ONCE = 256 << 10
+"""Bytes of a file that the event loop reads and hashes itself, if the page cache has them.
+
+Up to about there a thread costs more than the file: each of its calls has to get the interpreter back from the loop.
+"""
+_NOWAIT = getattr(os, "RWF_NOWAIT", None)
 _KNOWN_TYPES = frozenset({*_media.IMAGE_TYPES.values(), *_media.VIDEO_TYPES.values()})
 _SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
@@ -58,8 +66,12 @@ class Measured:
             self.file.close()
 
 
+class _NotCachedError(Exception):
+    """The page cache does not hold all of a file."""
+
+
 class Measurer:
-    """Threads that read files."""
+    """Reads files: small ones that the page cache holds at once, others in threads."""
 
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="vi-measure")
@@ -67,8 +79,16 @@ class Measurer:
 
     async def measure(self, jobs: Sequence[InspectionJob]) -> AsyncGenerator[Measured]:
         """Yield each job with its figures, in order; raises `InspectionUnavailableError`. Who takes one closes it."""
-        begin = 0
+        begin = spent = 0
         while begin < len(jobs):
+            if (small := _measure_now(jobs[begin])) is not None:
+                spent += small.job.size
+                begin += 1
+                yield small
+                if spent >= _AT_ONCE:
+                    spent = 0
+                    await asyncio.sleep(0)
+                continue
             end, total = begin + 1, jobs[begin].size
             while end < len(jobs) and (total := total + jobs[end].size) <= _GROUP_BYTES:
                 end += 1
@@ -117,8 +137,21 @@ def _measure_all(jobs: Sequence[InspectionJob], stop: threading.Event) -> list[M
     return done
 
 
-def measure(job: InspectionJob, stop: threading.Event | None = None) -> Measured:
-    """Read a file; never raises for what it holds, and `InspectionUnavailableError` once *stop* is set."""
+def _measure_now(job: InspectionJob) -> Measured | None:
+    """Measure a small file without waiting for the disk; None for any other."""
+    if job.size > _AT_ONCE or _NOWAIT is None or not _checksums.is_fast():
+        return None
+    try:
+        return measure(job, cached=True)
+    except _NotCachedError:
+        return None
+
+
+def measure(job: InspectionJob, stop: threading.Event | None = None, *, cached: bool = False) -> Measured:
+    """Read a file; never raises for what it holds, and `InspectionUnavailableError` once *stop* is set.
+
+    Only if it is *cached*: raises `_NotCachedError` for one that is not.
+    """
     verdict = Verdict(None, None, 0, mime=job.mime)
     try:
         file = open_object(job.path)
@@ -127,14 +160,17 @@ def measure(job: InspectionJob, stop: threading.Event | None = None) -> Measured
             raise InspectionUnavailableError(f"No file can be opened: {error.strerror}.") from None
         return Measured(job, _unreadable(verdict, error))
     try:
-        verdict = attrs.evolve(verdict, size=file.seek(0, io.SEEK_END))
+        verdict = Verdict(None, None, file.seek(0, io.SEEK_END), mime=job.mime)
         _check_size(job, verdict.size)
         file.seek(0)
-        crc, digest, head = _read(file, verdict.size, stop or threading.Event())
+        if cached:
+            crc, digest, head = _read_cached(file, verdict.size)
+        else:
+            crc, digest, head = _read(file, verdict.size, stop or threading.Event())
         if job.crc32c is not None and _checksums.to_unsigned(job.crc32c) != crc:
             raise RefusedError(FileCode.ECORRUPT, "The bytes do not match the announced CRC32C.")
         _check_family(job, head)
-        verdict = attrs.evolve(verdict, crc32c=crc, sha256=digest)
+        verdict = Verdict(None, None, verdict.size, crc, digest, job.mime)
         if job.kind == "Video":
             file.close()
             return Measured(job, verdict)
@@ -169,6 +205,17 @@ def _read(file: io.FileIO, size: int, stop: threading.Event) -> tuple[int, str, 
         crc = _checksums.crc32c(piece, crc)
         digest.update(piece)
     return crc, digest.hexdigest(), head
+
+
+def _read_cached(file: io.FileIO, size: int) -> tuple[int, str, memoryview]:
+    """Do as `_read` does for a small file, if the page cache holds it."""
+    data = bytearray(size)
+    try:
+        if sys.platform == "win32" or os.preadv(file.fileno(), [data], 0, _NOWAIT or 0) != size:
+            raise _NotCachedError
+    except OSError:  # not cached, or a file system without this call
+        raise _NotCachedError from None
+    return _checksums.crc32c(data), hashlib.sha256(data).hexdigest(), memoryview(data)
 
 
 def _check_size(job: InspectionJob, size: int) -> None:

@@ -24,8 +24,8 @@ async def _nothing(_: Any) -> None:
 def slow_down(seconds: float) -> None:
     actual, turn = Inspector.inspect, asyncio.Lock()
 
-    async def inspect(self: Inspector, jobs: Sequence[Any], found: Any = None) -> Any:
-        verdicts = await actual(self, jobs, found)
+    async def inspect(self: Inspector, jobs: Sequence[Any], found: Any = None, **options: Any) -> Any:
+        verdicts = await actual(self, jobs, found, **options)
         async with turn:
             await asyncio.sleep(seconds * len(jobs))
         return verdicts

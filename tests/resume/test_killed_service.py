@@ -12,6 +12,7 @@ import pytest
 import vi
 from tests.support.counting_service import LIMITS, PART_BYTES, RETRIES, digests, journals, make_files, stored
 from tests.support.service_process import ServiceProcess
+from tests.support.systems import KILLED
 
 ROOT = Path(__file__).parents[2]
 FILES = 400
@@ -91,7 +92,7 @@ def test_killed_for_longer_the_same_call_again_completes(
         dying(mortal, chance)
         with mortal.client(limits=LIMITS, retries=hurried) as failing, pytest.raises(vi.errors.ViError) as caught:
             failing.assets.upload(dataset, several, show_progress=False)
-        assert mortal.process.wait(10) == -9, "it died"
+        assert mortal.process.wait(10) == KILLED, "it died"
         assert caught.value.result is None or caught.value.result.total_succeeded < len(digests(several))
         mortal.stop()
         mortal.start()

@@ -48,7 +48,7 @@ class TestUpload:
         sent = run("assets", "upload", dataset, "images", "--json")
         assert sent.code == 1
         assert sent.json()["total_succeeded"] == 4
-        assert re.search(r"images/broken\.png: .+ \[ECORRUPT\]$", sent.err, re.MULTILINE)
+        assert re.search(r"images.broken\.png: .+ \[ECORRUPT\]$", sent.err, re.MULTILINE)
         assert re.search(r"images/text\.png .+ \[EBADMIME\]$", sent.err, re.MULTILINE)
         stopped = run("assets", "upload", dataset, "images", "--fail-fast")
         assert stopped.code == 1

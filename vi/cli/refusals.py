@@ -34,7 +34,7 @@ PHRASES: tuple[tuple[str, str], ...] = (
     ("Make one with upload, download or sync and plan=", "Make one with: vi-sdk plan split"),
     ("RunStatus.of(run).left lists what is to be run", "vi-sdk plan status lists what is to be run"),
     ("RunStatus.of(run) tells what failed", "vi-sdk plan status tells what failed"),
-    ("shard must be from", "--shard must be from"),
+    ("shard must be", "--shard must be"),
     ("plan takes files and addresses only", "RUN takes files and addresses only"),
     ("Save it as a file first, or upload it without plan", "Save it as a file first"),
     ("or config_file=", "or --config"),

@@ -11,6 +11,8 @@ import importlib
 import logging
 import os
 import re
+import sys
+from collections.abc import Callable
 from functools import lru_cache
 from types import ModuleType
 
@@ -34,6 +36,25 @@ class Library:
     extras: tuple[str, ...]
     without: str
     """What is lost without it."""
+    obstacle: Callable[[], str | None] = attrs.field(default=lambda: None, eq=False, repr=False)
+    """Say why pip cannot install it on this Python, and what to do instead; None if it can."""
+
+
+_HEIF_BELOW = (3, 15)
+_HEIF_MACHINES = ("AMD64", "x86_64", "aarch64", "arm64")
+
+
+def _no_heif() -> str | None:
+    """Say what the marker of pi-heif in pyproject.toml says; a Python of 32 bits may run on a machine of 64."""
+    import platform
+
+    convert = "or convert the images"
+    if sys.version_info >= _HEIF_BELOW:
+        this, newest = sys.version_info[1], _HEIF_BELOW[1] - 1
+        return f"pi-heif has no wheel for Python 3.{this}: use a Python up to 3.{newest}, {convert}"
+    if (machine := platform.machine()) not in _HEIF_MACHINES:
+        return f"pi-heif has no wheel for {machine or 'this machine'}: serve from another one, {convert}"
+    return f"pi-heif has no wheel for 32 bits: use a Python of 64 bits, {convert}" if sys.maxsize < 1 << 32 else None
 
 
 LIBRARIES: tuple[Library, ...] = (
@@ -41,7 +62,7 @@ LIBRARIES: tuple[Library, ...] = (
     Library("alembic", "alembic", "1.14", ("local",), "folders of older releases are not served"),
     Library("markupsafe", "markupsafe", "2.1", ("local",), "no local service"),
     Library("PIL", "pillow", "12.2", ("local", "torch"), "no local service, arrays or decoded pictures"),
-    Library("pi_heif", "pi-heif", "1.0", ("local",), "the local service refuses HEIF"),
+    Library("pi_heif", "pi-heif", "1.0", ("local",), "the local service refuses HEIF", _no_heif),
     Library("fastapi", "fastapi", "0.115", ("fastapi",), "no vi.fastapi"),
     Library("starlette", "starlette", "1.0.1", ("fastapi",), "no vi.fastapi"),
     Library("python_multipart", "python-multipart", "0.0.26", ("fastapi",), "FastAPI reads no forms"),
@@ -70,6 +91,8 @@ class Fault:
     what: str
     advice: str
     missing: bool = False
+    obstacle: bool = False
+    """It is missing, and pip cannot install it."""
 
 
 def require(module: str, user: str) -> ModuleType:
@@ -112,10 +135,21 @@ def _load(module: str) -> tuple[ModuleType | None, Fault | None]:
         return importlib.import_module(module), None
     except ModuleNotFoundError as error:
         if error.name == root:
-            return None, Fault("is not installed", f"Install it with: pip install {_wanted(library)}", missing=True)
+            return None, _missing(library)
         return None, _broken(library, error)
     except Exception as error:  # noqa: BLE001 - a library that cannot be loaded raises whatever it meets first
         return None, _broken(library, error)
+
+
+def _missing(library: Library) -> Fault:
+    if why := library.obstacle():
+        return Fault("is not installed", f"{why}.", missing=True, obstacle=True)
+    return Fault("is not installed", f"Install it with: pip install {_wanted(library)}", missing=True)
+
+
+def obstacle(module: str) -> str | None:
+    """Say why pip cannot install *module* here, and what to do instead; nothing is imported."""
+    return _BY_MODULE[module].obstacle()
 
 
 def _broken(library: Library, error: Exception) -> Fault:

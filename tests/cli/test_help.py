@@ -19,7 +19,7 @@ import pytest
 import vi
 from tests.cli.outcomes import Outcome
 from tests.support.systems import WINDOWS, needs_signals
-from vi._optional import requirement
+from vi._optional import obstacle, requirement
 from vi.cli import build_parser, exits, main
 from vi.server.config import Folder, ServiceConfig
 from vi.server.identity import load_identity
@@ -193,7 +193,7 @@ def test_demo_leaves_out_what_cannot_be_decoded_here(run: Run, monkeypatch: pyte
     shown = run("demo")
     assert shown.code == 0
     assert shown.lines[-1] == "40 of 40 files went up, came back, and are the same byte for byte."
-    assert "2 HEIF images left out: pi-heif is not installed." in shown.err
+    assert f"2 HEIF images left out: {obstacle('pi_heif') or 'pi-heif is not installed'}." in shown.err
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ pillow_heif = pytest.importorskip("pillow_heif")
 
 import vi  # noqa: E402
 from tests.unit.arrived import Box, encode  # noqa: E402
+from vi._optional import obstacle  # noqa: E402
 from vi.errors import ViConfigurationError  # noqa: E402
 from vi.server import freeze_support, serve  # noqa: E402
 from vi.server.config import IN_WORKER  # noqa: E402
@@ -190,7 +191,7 @@ async def test_a_library_that_does_not_load_costs_the_files_that_need_it(
         verdicts = await inspector.inspect(jobs)
         assert [v.error for v in verdicts] == [None, "EBADMIME", None]
         message = verdicts[1].message or ""
-        assert message.startswith("HEIF is not supported here: install ")
+        assert message.startswith(f"HEIF is not supported here: {obstacle('pi_heif') or 'install '}")
         assert words in message
     assert words in inspector.state.missing["pi_heif"]
     assert inspector.state.reason is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+import platform
 import sys
 import tomllib
 import types
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 import vi
 from vi import _checksums, _optional, rows
@@ -22,6 +24,7 @@ from vi.api.resources.datasets.assets import watching
 from vi.api.resources.datasets.assets.metadata import tables
 from vi.cli import checks, demo
 from vi.server import ServiceConfig, command, lifecycle, metrics
+from vi.server.inspection.frames import InspectionLimits
 from vi.server.s3.address import StoreAddress
 
 ROOT = Path(__file__).parents[2]
@@ -158,7 +161,7 @@ def test_a_library_that_cannot_be_used_is_one_sentence(
         assert library.without in check.found
         assert WORDS[how] in check.found or (how == "missing" and check.found.startswith("not installed: "))
         assert check.state in (("note", "warn") if how == "missing" else ("warn",))
-        assert "pip install " in check.advice
+        assert "pip install " in check.advice or check.advice == f"{library.obstacle()}."
 
 
 def test_the_demo_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,6 +185,58 @@ def test_the_package_asks_for_what_is_looked_for() -> None:
     }
     fastcrc = next(one for one in LIBRARIES if one.module == "fastcrc")
     assert any(one.startswith(f"fastcrc>={fastcrc.oldest};") for one in project["dependencies"])
+
+
+def on(monkeypatch: pytest.MonkeyPatch, python: tuple[int, int], machine: str, *, bits: int = 64) -> None:
+    seen = types.SimpleNamespace(version_info=(*python, 0, "final", 0), maxsize=(1 << (bits - 1)) - 1)
+    monkeypatch.setattr(_optional, "sys", seen)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+
+
+@pytest.mark.parametrize("machine", ["AMD64", "x86_64", "aarch64", "arm64", "ARM64", "x86", "riscv64", ""])
+@pytest.mark.parametrize("python", [(3, 11), (3, 14), (3, 15), (3, 16)])
+def test_heif_is_called_out_of_reach_where_pip_skips_it(
+    python: tuple[int, int], machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What pyproject.toml tells pip is what the advice goes by."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    (asked,) = (one for one in project["optional-dependencies"]["local"] if one.startswith("pi-heif"))
+    taken = Requirement(asked).marker
+    assert taken is not None
+    environment = {"python_version": ".".join(map(str, python)), "platform_machine": machine}
+    installed = taken.evaluate(environment)
+    on(monkeypatch, python, machine)
+    assert (_optional.obstacle("pi_heif") is None) == installed
+
+
+@pytest.mark.parametrize(
+    ("python", "machine", "bits", "words"),
+    [
+        ((3, 15), "x86_64", 64, "pi-heif has no wheel for Python 3.15: use a Python up to 3.14, or convert the images"),
+        ((3, 12), "riscv64", 64, "pi-heif has no wheel for riscv64: serve from another one, or convert the images"),
+        ((3, 12), "AMD64", 32, "pi-heif has no wheel for 32 bits: use a Python of 64 bits, or convert the images"),
+        ((3, 14), "arm64", 64, None),
+    ],
+)
+def test_where_heif_cannot_be_installed_nothing_advises_that(
+    python: tuple[int, int], machine: str, bits: int, words: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil(monkeypatch, next(one for one in LIBRARIES if one.module == "pi_heif"), "missing")
+    on(monkeypatch, python, machine, bits=bits)
+    decoding = importlib.import_module("vi.server.inspection.decoding")
+    with pytest.raises(ImportError) as raised:
+        heif()
+    refusal = decoding.Decoder(InspectionLimits(), {"pi_heif": f"ImportError: {raised.value}"}).unsupported()["heif"]
+    (local,) = (check for check in checks.extras() if check.name == "extra local")
+    assert len(refusal) < 200
+    assert local.state == "note"
+    if words is None:
+        assert refusal.startswith("HEIF is not supported here: install pi-heif where the service runs (")
+        assert local.advice == f"If you need it: pip install {_optional.requirement('local')}"
+    else:
+        assert refusal.startswith(f"HEIF is not supported here: {words} (")
+        assert local.advice == f"{words}."
+        assert "install " not in refusal + local.advice
 
 
 @pytest.mark.parametrize(

@@ -232,6 +232,7 @@ def extras() -> Iterator[Check]:
             yield Check(f"extra {extra}", "note", f"not installed: {lost}", advice)
         else:
             said = "; ".join(f"{library.name} {fault.what}: {library.without}" for library, fault in faults)
-            first = min(faults, key=lambda one: one[1].missing)[1]
-            advice = f"If you need it: pip install {requirement(extra)}" if first.missing else first.advice
+            first = min((fault for _, fault in faults), key=lambda fault: (fault.missing, fault.obstacle))
+            installable = first.missing and not first.obstacle
+            advice = f"If you need it: pip install {requirement(extra)}" if installable else first.advice
             yield Check(f"extra {extra}", "note" if first.missing else "warn", said, advice)

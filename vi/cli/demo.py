@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from .._optional import obstacle
 from .._paths import as_path
 from .._show.console import complain, say
 from .._show.text import aligned
@@ -137,7 +138,8 @@ def _decodable(made: list[Path]) -> list[Path]:
     heif = [path for path in made if path.suffix in (".heic", ".heif")]
     for path in heif:
         path.unlink()
-    complain(f"{several(len(heif), 'HEIF image')} left out: pi-heif is not installed.")
+    why = obstacle("pi_heif") or "pi-heif is not installed"
+    complain(f"{several(len(heif), 'HEIF image')} left out: {why}.")
     return [path for path in made if path not in heif]
 
 

@@ -29,7 +29,7 @@ from PIL import (
     features,
 )
 
-from ..._optional import require
+from ..._optional import obstacle, require
 from ...codes import FileCode
 from ...errors import ViConfigurationError
 from . import bitmaps, heif, jpeg, jpeg2000, structure, tiff
@@ -64,7 +64,7 @@ def libraries() -> dict[str, Callable[[], None]]:
 
 def _load_heif() -> None:
     try:
-        pi_heif = require("pi_heif", "HEIF")
+        pi_heif = require(_HEIF, "HEIF")
     except ViConfigurationError as error:
         raise ImportError(error.message) from None
     pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
@@ -124,7 +124,8 @@ class Decoder:
             if not features.check(feature)
         }
         if why := self.missing.get(_HEIF):
-            found["heif"] = f"HEIF is not supported here: install pi-heif where the service runs ({why})."
+            how = obstacle(_HEIF) or "install pi-heif where the service runs"
+            found["heif"] = f"HEIF is not supported here: {how} ({why.removesuffix('.')})."
         return found
 
 

@@ -407,6 +407,29 @@ def test_a_file_that_expired_is_not_counted_as_one_that_was_acknowledged(
     assert sum(request.endswith(session) for request in before) == 3, "what it says twice is not all"
 
 
+def test_a_file_whose_acknowledgement_was_lost_is_not_counted_as_one_that_was_acknowledged(
+    service: CountingService, client: vi.Client, dataset: str, cache: Path, some: Path
+) -> None:
+    """A session counts both, and one that is cancelled drops what it has not ingested yet."""
+    stop(service, dataset, some)
+    ((_, names),) = left_behind(cache).sessions.items()
+    ingested(client, dataset, names)
+    late, listed = min(names), 0
+
+    def behind(request: web.Request, document: Any) -> Any:
+        nonlocal listed
+        if request.path.endswith("/assets") and listed < 2:
+            listed += 1
+            for item in document["items"]:
+                item["filename"] = {late: "lost.png"}.get(item["filename"], item["filename"])
+        return document
+
+    service.rewrite = behind
+    client.assets.upload(dataset, some, show_progress=False)
+    assert late not in whole(service)
+    assert listed == 2
+
+
 def test_a_session_that_expires_while_it_is_resumed_costs_no_file(
     service: CountingService, client: vi.Client, dataset: str, cache: Path, some: Path
 ) -> None:

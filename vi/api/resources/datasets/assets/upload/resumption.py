@@ -18,7 +18,7 @@ from ......_transfer.threads.pool import TaskPool
 from ......errors import ViError, ViNotFoundError, ViValidationError
 from ..calls import AssetCalls
 from ..polling import Polling
-from ..remote_index import RemoteAsset, RemoteIndex, same_content
+from ..remote_index import RemoteAsset, RemoteIndex, same_content, stored_since
 from ..responses import AssetIngestionSession
 
 SESSIONS_AT_ONCE = 8
@@ -58,7 +58,9 @@ class Resumption:
             known = session.status.progressCount.succeeded + len(session.status.errors.keys() & names)
             if known > settled:
                 settled, give_up = known, time.monotonic() + INGESTION_PATIENCE
-            if session.status.finished or settled >= len(names) or time.monotonic() > give_up:
+            if session.status.finished or time.monotonic() > give_up:
+                break
+            if settled >= len(names) and await self._are_settled(session, names):
                 break
             await anyio.sleep(polling.pause(settled, len(names)))
         for name in session.status.errors:
@@ -70,6 +72,20 @@ class Resumption:
             self.sessions[session_id] = session
         else:
             await self._cancel(session_id)
+
+    async def _are_settled(self, session: AssetIngestionSession, names: set[str]) -> bool:
+        """Tell whether the files of *names* have their verdicts, once the counts of their session allow it.
+
+        The counts name no files, and hold those too whose acknowledgement was lost with the run.
+        """
+        missing = names - session.status.errors.keys()
+        if not missing:
+            return True
+        stored = await stored_since(self._calls, session.metadata.time_created)
+        if missing <= stored.keys():
+            return True
+        # One that was stored and deleted since is counted as well.
+        return session.status.progressCount.succeeded - len(stored.keys() - names) >= len(missing)
 
     async def _cancel(self, session_id: str) -> None:
         try:

@@ -64,6 +64,7 @@ class TestDetached:
         assert (ended.code, ended.err) == (0, "")
         said = rows(ended.out)
         assert set(said) == {"address", "organization", "gallery", "profile", "settings", "key", "stop"}
+        assert said["settings"].startswith("vi.env: Get-Content '" if WINDOWS else "vi.env: set -a; . ")
         with vi.Client(profile="local") as client:
             assert client.settings.endpoint == said["address"]
             client.datasets.create(name="kept")

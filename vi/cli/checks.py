@@ -209,12 +209,16 @@ def decoders() -> Iterator[Check]:
     except ImportError:
         return
     found = walls.available()
-    absent = [f"no {name}: {why}" for name, why in found.items() if why != walls.STANDS]
+    absent: dict[str, list[str]] = {}
+    for name, why in found.items():
+        if why != walls.STANDS:
+            absent.setdefault(why, []).append(f"no {name}")
     if not absent:
         yield Check("decoders", "ok", f"a local service encloses them: {', '.join(found)}")
         return
     advice = "Serve pictures of strangers on a system, or in a container, that has all of them."
-    yield Check("decoders", "note", "; ".join(absent), advice)
+    said = "; ".join(f"{', '.join(names)}: {why}" for why, names in absent.items())
+    yield Check("decoders", "note", said, advice)
 
 
 def extras() -> Iterator[Check]:

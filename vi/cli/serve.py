@@ -135,7 +135,7 @@ def _ready(service: LocalService, warning: str | None, given: argparse.Namespace
         name = shlex.quote(given.profile)
         rows.append(("profile", f"--profile {name}, or vi.Client(profile={given.profile!r})"))
     if given.env_file:
-        rows.append(("settings", f"{given.env_file}: set -a; . {shlex.quote(str(Path.cwd() / given.env_file))}"))
+        rows.append(("settings", f"{given.env_file}: {_taken_from(Path.cwd() / given.env_file)}"))
     where = f"secret_key in {service.data / 'identity.json'}"
     rows.append(("key", where if given.database is None else "in the database; --env-file FILE or --profile saves it"))
     rows.append(("stop", _stop() if given.in_background else "Ctrl+C"))
@@ -154,6 +154,14 @@ def _ready(service: LocalService, warning: str | None, given: argparse.Namespace
         with Path(os.devnull).open("wb") as nowhere, open_private(service.data / LOG, again=True) as log:
             os.dup2(nowhere.fileno(), 1)
             os.dup2(log.fileno(), 2)
+
+
+def _taken_from(path: Path) -> str:
+    """Return the command that takes settings from a file into a shell; on Windows, into PowerShell."""
+    if os.name != "nt":
+        return f"set -a; . {shlex.quote(str(path))}"
+    quoted = str(path).replace("'", "''")
+    return f"Get-Content '{quoted}' | ForEach-Object {{ $n, $v = $_ -split '=', 2; Set-Item env:$n $v.Trim(\"'\") }}"
 
 
 def _stop() -> str:

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable
 
 STANDS = "on"
-LIMITS, RIGHTS, FILES, CALLS = "limits", "no new privileges", "landlock", "seccomp"
+LIMITS, RIGHTS, FILES, CALLS = "limits", "bar to new privileges", "landlock", "seccomp"
 
 _NO_NEW_PRIVILEGES, _DUMPABLE = 38, 4  # prctl(2)
 _LANDLOCK_CREATE, _LANDLOCK_RESTRICT = 444, 446

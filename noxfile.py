@@ -30,6 +30,15 @@ def install(session: nox.Session, *extras: str, group: str | None = None) -> Non
     session.install(f".[{','.join(extras)}]" if extras else ".", *requirements)
 
 
+def run_twice(session: nox.Session, *run: str, beside: int, seeds: dict[str, str]) -> None:
+    """Run tests, so many beside each other, and once more alone those that fail."""
+    try:
+        session.run(*run, "-n", str(beside), env=seeds)
+    except nox.command.CommandFailed:
+        session.warn("some tests failed; they are run once more, alone")
+        session.run(*run, "-n", "0", "--last-failed", "--last-failed-no-failures", "none", env=seeds)
+
+
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run the tests, and the demo from the installed package alone.
@@ -49,11 +58,7 @@ def tests(session: nox.Session) -> None:
     between = ("faults", "resume", "attacks", "environments", "cli", "service", "sync")
     spared += [f"tests/{name}" for name in between] if session.python in PYTHONS[1:-1] else []
     run += [f"--ignore={path}" for path in spared]
-    try:
-        session.run(*run, "-n", str(2 * (os.cpu_count() or 1)), env=seeds)  # most of a test is waiting
-    except nox.command.CommandFailed:
-        session.warn("some tests failed; they are run once more, alone")
-        session.run(*run, "-n", "0", "--last-failed", "--last-failed-no-failures", "none", env=seeds)
+    run_twice(session, *run, beside=2 * (os.cpu_count() or 1), seeds=seeds)  # most of a test is waiting
     if not session.posargs:
         session.chdir(session.create_tmp())
         session.run("vi-sdk", "demo")
@@ -262,11 +267,15 @@ def frozen(session: nox.Session) -> None:
 
 @nox.session(python=LATER)
 def later(session: nox.Session) -> None:
-    """Run the tests of units and transfers on Pythons that few machines have yet; deprecations are errors."""
+    """Run the tests that tell Pythons apart on those that few machines have yet; deprecations are errors.
+
+    Tests that fail beside others on a busy machine get a second run alone, as in `tests`.
+    """
     install(session, "local", "fastapi", "cloud", "pandas", group="test")
-    session.run(
-        "python", "-m", "pytest", "-n", "auto", "-m", FAST, *(session.posargs or ["tests/unit", "tests/transfers"])
-    )
+    folders = ("unit", "transfers", "cli", "service", "sync", "environments", "integrations", "resume", "attacks")
+    paths = session.posargs or [f"tests/{name}" for name in folders]
+    run = ["python", "-m", "pytest", "-m", f"{FAST} and not scale", *paths]
+    run_twice(session, *run, beside=os.cpu_count() or 1, seeds={"VI_GATE_SEEDS": "25"})
 
 
 def run_with(session: nox.Session, *resolution: str) -> None:

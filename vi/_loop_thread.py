@@ -68,7 +68,7 @@ class LoopInThread:
                 anyio.run(serve, backend_options={"loop_factory": loop_factory()})
             except BaseException as error:
                 if not started.done():
-                    started.set_exception(error)
+                    started.set_exception(_explained(error))
                 # At exit no thread can be started; a loop that closes wants one for its executor, and closes anyway.
                 elif not (isinstance(error, RuntimeError) and "interpreter shutdown" in str(error)):
                     raise
@@ -111,6 +111,16 @@ class LoopInThread:
         with contextlib.suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self._stop.set)
         self.thread.join(seconds)
+
+
+def _explained(error: BaseException) -> BaseException:
+    """Return *error*, or what to do where a patch of asyncio keeps every loop from running."""
+    if not isinstance(error, Exception) or not hasattr(asyncio, "_nest_patched"):
+        return error
+    return ViOperationError(
+        "The client's event loop cannot start: nest_asyncio does not work on this Python.",
+        suggestion="Do not apply it, the synchronous client works beside a running loop; or use nest_asyncio2.",
+    )
 
 
 class RunningLoop:

@@ -118,8 +118,9 @@ def test_the_login_link_works_once(start: Start, home: Path) -> None:
         another = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
         with pytest.raises(urllib.error.HTTPError) as refused:
             another.open(link)
-        assert refused.value.code == 401
-        assert "was used or is too old" in refused.value.read().decode()
+        with refused.value as answer:
+            assert answer.code == 401
+            assert "was used or is too old" in answer.read().decode()
     finally:
         process.send_signal(signal.SIGTERM if WINDOWS else signal.SIGINT)  # there it is ended without being asked
         process.communicate(timeout=20)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +99,14 @@ sys.modules["kept"] = Late(client)
     )
 
 
+BROKEN_NEST = sys.version_info >= (3, 14)
+"""nest_asyncio itself ended before Python 3.14, under which no task can use `asyncio.timeout`; others carry it on."""
+
+
 def test_a_script_under_nest_asyncio_ends(program: Program, images: Path, tmp_path: Path) -> None:
-    code = """
-import asyncio, sys, nest_asyncio, vi
-nest_asyncio.apply()
+    code = f"""
+import asyncio, sys, {"nest_asyncio2" if BROKEN_NEST else "nest_asyncio"} as nested, vi
+nested.apply()
 
 async def main():
     async with vi.AsyncClient() as client:
@@ -115,6 +120,22 @@ asyncio.run(main())
 """
     ended = program(code, images, tmp_path / "copy")
     assert (ended.returncode, ended.stdout) == (0, "4\n4\nTrue\n"), ended.stderr
+
+
+@pytest.mark.skipif(not BROKEN_NEST, reason="nest_asyncio works on this Python")
+def test_where_nest_asyncio_breaks_every_loop_the_client_says_so(program: Program) -> None:
+    code = """
+import nest_asyncio, vi
+nest_asyncio.apply()
+try:
+    vi.Client().datasets.list()
+except vi.ViOperationError as error:
+    print(error)
+"""
+    ended = program(code)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "nest_asyncio does not work on this Python" in ended.stdout
+    assert "nest_asyncio2" in ended.stdout
 
 
 @pytest.fixture

@@ -27,7 +27,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
-SHARING = frozenset({5, 32, 33})  # access denied (of a file that is about to go), sharing and lock violation
+_DENIED = 5  # of a file that is about to go, and of one that may not be changed
+SHARING = frozenset({_DENIED, 32, 33})  # the others: sharing and lock violation
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _told: set[str] = set()
@@ -64,10 +65,20 @@ def when_free(call: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> 
         try:
             return call(*arguments, **options)
         except OSError as error:
-            if getattr(error, "winerror", None) not in SHARING:
+            reason = getattr(error, "winerror", None)
+            if reason not in SHARING or (reason == _DENIED and any(map(_stays, arguments))):
                 raise
         time.sleep(seconds)
     return call(*arguments, **options)
+
+
+def _stays(path: object) -> bool:
+    """Tell whether *path* is a folder or a file that may not be written to: waiting frees neither."""
+    try:
+        mode = os.lstat(path).st_mode if isinstance(path, (str, os.PathLike)) else 0o200
+    except OSError:
+        return False
+    return stat.S_ISDIR(mode) or not mode & stat.S_IWRITE
 
 
 def open_private(path: Path | str, *, again: bool = False) -> FileIO:
@@ -148,9 +159,9 @@ def write_private(path: Path, content: bytes) -> None:
         with open_private(staging) as file:
             write_all(file, content)
             flush(file.fileno())
-        when_free(staging.replace, path)
+        when_free(os.replace, staging, path)
         flush_folder(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
-            when_free(staging.unlink)
+            when_free(os.unlink, staging)
         raise

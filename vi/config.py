@@ -371,7 +371,7 @@ def read_document(path: Path) -> dict[str, Any]:
 
 def _parsed(path: Path) -> tuple[dict[str, Any], str | None]:
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")  # editors of Windows begin a file with a mark
         document = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
         return {}, f"cannot be read: {error.strerror or type(error).__name__}"

@@ -320,13 +320,13 @@ class ViFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
                 if part is not None:
                     file.close()
             if part is not None and target is not None:
-                when_free(part.replace, target)
+                when_free(os.replace, part, target)
         except ViNotFoundError:
             raise FileNotFoundError(rpath) from None
         finally:
             if part is not None:
                 with contextlib.suppress(OSError):
-                    part.unlink()
+                    when_free(os.unlink, part)
 
     def _open(self, path: str, mode: str = "rb", *args: Any, autocommit: bool = True, **kwargs: Any) -> Any:
         if mode == "rb":

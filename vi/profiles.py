@@ -87,7 +87,7 @@ def save_profile(
             f"A profile's name must be printable text, got {brief(name)}.", parameter="profile"
         )
     at_top = name == "default" and any(field in document for field in _FIELDS)
-    text = path.read_text("utf-8") if path.exists() else ""
+    text = path.read_text("utf-8-sig") if path.exists() else ""
     changed = _with_values(text, None if at_top else name, _values(settings))
     _check(changed, document, None if at_top else name, _values(settings), path)
     try:

@@ -254,3 +254,20 @@ def test_what_stays_and_what_is_no_sharing_violation_is_raised(
     with pytest.raises(PermissionError):
         _disk.when_free(rename)
     assert len(made) == calls
+
+
+@pytest.mark.parametrize("kind", ["folder", "protected"])
+def test_what_no_wait_frees_is_asked_for_once(tmp_path: Path, kind: str) -> None:
+    place, asked = tmp_path / "there", []
+    if kind == "folder":
+        place.mkdir()
+    else:
+        place.touch(0o400)
+
+    def replace(part: str, target: Path) -> None:
+        asked.append(target)
+        raise Busy(5)
+
+    with pytest.raises(PermissionError):
+        _disk.when_free(replace, "part", place)
+    assert asked == [place]

@@ -26,6 +26,7 @@ from vi.config import (
     load_settings,
 )
 from vi.errors import ViConfigurationError, ViInvalidParameterError
+from vi.profiles import save_profile
 
 
 def key(letter: str) -> str:
@@ -130,9 +131,23 @@ class TestPrecedence:
 class TestFiles:
     def test_the_published_clients_json_file(self, tmp_path: Path, environ: dict[str, str]) -> None:
         path = tmp_path / "settings.json"
-        path.write_text(json.dumps({"secret_key": key("j"), "organization_id": "from-json", "unknown": 1}))
-        settings = load_settings(config_file=path, environ=environ)
-        assert (settings.secret_key, settings.organization_id) == (key("j"), "from-json")
+        text = json.dumps({"secret_key": key("j"), "organization_id": "from-json", "unknown": 1})
+        for mark in ("", "\ufeff"):
+            path.write_text(mark + text, "utf-8")
+            settings = load_settings(config_file=path, environ=environ)
+            assert (settings.secret_key, settings.organization_id) == (key("j"), "from-json")
+
+    def test_a_file_that_an_editor_of_windows_has_written_is_read_and_changed(
+        self, tmp_path: Path, environ: dict[str, str]
+    ) -> None:
+        path = tmp_path / "c.toml"
+        text = "# mine\r\n" + as_toml({"secret_key": key("w"), "organization_id": "work"}).replace("\n", "\r\n")
+        path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+        assert load_settings(config_file=path, environ=environ).organization_id == "work"
+        save_profile(key("p"), "play", "https://play.example", profile="play", config_file=path, environ=environ)
+        assert load_settings(config_file=path, environ=environ).organization_id == "work"
+        assert load_settings(config_file=path, profile="play", environ=environ).secret_key == key("p")
+        assert b"# mine" in path.read_bytes()
 
     def test_profiles(self, default_file: Path, environ: dict[str, str]) -> None:
         default_file.write_text(

@@ -71,8 +71,7 @@ class TestFolders:
     ) -> None:
         monkeypatch.chdir(tree("a.png", "sub/b.png").parent)
         for given in ("root", "./root", "./root/"):
-            stem = given.rstrip("/")
-            below = [f"{stem}{os.sep}a.png", f"{stem}{os.sep}sub{os.sep}b.png"]
+            below = [os.path.join(given, "a.png"), os.path.join(given, "sub", "b.png")]  # noqa: PTH118
             assert [record.path for record in find(given)] == below
 
     def test_sizes_are_those_of_the_files(self, tree: Make) -> None:

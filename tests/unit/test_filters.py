@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vi
+from vi._transfer import file_system
 from vi._transfer.discovery import discover
 from vi._transfer.filters import IGNORE_FILE, Filters, read_patterns
 
@@ -161,6 +162,18 @@ def test_letters_are_the_same_however_their_accents_are_written(pattern: str) ->
         assert filters.notes == []
         assert Filters(include=(pattern,)).takes(name)
     assert Filters(exclude=(pattern,)).takes("cafe/o.png")
+
+
+@pytest.mark.parametrize("pattern", ["private/", "PRIVATE", "/Private/**", "*.PNG", "[a-b].png", "[A-B].png"])
+def test_case_is_ignored_where_the_disk_ignores_it(monkeypatch: pytest.MonkeyPatch, pattern: str) -> None:
+    names = ("private/b.png", "Private/B.PNG")
+    for folds in (False, True):
+        monkeypatch.setattr(file_system, "FOLDS", folds)
+        assert all(Filters(include=(pattern,)).takes(name) for name in names) is folds
+    for name in names:
+        excluding = Filters(exclude=(pattern,))
+        assert not excluding.takes(name)
+        assert excluding.notes == []
 
 
 def test_patterns_that_matched_nothing_are_named(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_what_is_saved_is_read_back(plan: TransferPlan) -> None:
         plan.save(path)
         assert TransferPlan.load(path) == plan
         assert len(path.read_text("utf-8").splitlines()) == 1 + len(plan.entries)
-        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))  # as an editor of Windows ends lines
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))  # as an editor of Windows does
         assert TransferPlan.load(path) == plan
 
 

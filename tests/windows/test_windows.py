@@ -168,3 +168,36 @@ def test_a_pattern_that_the_shell_left_is_expanded(
         monkeypatch.setenv(name, value)
     assert main(["assets", "upload", dataset, f"{tree}\\*.png", "--quiet", "--no-progress"]) == 0
     assert names(client, dataset) == {"a.png", "b c.png"}
+
+
+def test_names_that_windows_takes_for_others_are_not_read_or_removed_as_these(
+    client: vi.Client, dataset: str, tree: Path, tmp_path: Path
+) -> None:
+    whole = Path(f"\\\\?\\{tree}")
+    for number, name in enumerate(("deep.\\d.png", "aux.png"), 10):
+        (whole / name).parent.mkdir(exist_ok=True)
+        (whole / name).write_bytes(tiny(number))
+    client.assets.upload(dataset, whole, names="relative", show_progress=False)
+    stored = {"a.png", "b c.png", "deep/d.png", "deep./d.png", "aux.png"}
+    assert names(client, dataset) == stored
+    assert client.assets.verify(dataset, whole).matching == len(stored)
+    result = client.assets.upload(
+        dataset,
+        tree,
+        names="relative",
+        on_asset_overwritten="RemoveLinkedResource",
+        failure_mode="FailAfterAll",
+        show_progress=False,
+    )
+    assert {one.filename: one.code for one in result.failures} == {"aux.png": "EBADNAME", "deep.": "EBADNAME"}
+    with pytest.raises(vi.ViError, match="Nothing is deleted"):
+        client.assets.sync(dataset, tree, names="relative", delete=True, dry_run=True, show_progress=False)
+    other = client.datasets.create(name="other").dataset_id
+    client.assets.upload(other, [("a.png", tiny(1)), ("deep/other.png", tiny(2))], show_progress=False)
+    plan = client.assets.sync(other, tree, direction="down", delete=True, dry_run=True, show_progress=False).plan
+    assert plan is not None
+    gone = {Path(entry.path) for entry in plan if entry.action == "delete_file"}
+    assert gone == {tree / "b c.png", tree / "deep" / "d.png"}
+    client.assets.upload(other, [("end./aux.png", tiny(1))], show_progress=False)
+    client.assets.download(other, Path(f"\\\\?\\{tmp_path}") / "out", show_progress=False)
+    assert client.assets.verify(other, tmp_path / "out").ok

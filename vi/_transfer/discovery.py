@@ -18,10 +18,10 @@ from .._paths import advice_on_missing, check_path_text, expand
 from .._redact import brief
 from ..codes import FileCode
 from ..errors import ViInvalidParameterError, ViPathError
-from .file_system import OwnNames
+from .file_system import OwnNames, opens_itself
 from .filters import IGNORE_FILE, MOST_IGNORED, Filters, read_ignored
 from .inventory import BLOCK, Broken, Inventory, Naming
-from .names import name_problem, remote_name
+from .names import EXTENDED, name_problem, remote_name
 from .outcomes import SourceFailedError
 from .sources.local import (
     BytesSource,
@@ -315,7 +315,9 @@ def _classify(entry: os.DirEntry[str], relative: str, filters: Filters) -> int |
                 return EXCLUDED_FOLDER
             if entry.is_symlink() and not filters.follow_links:
                 return "symlinked folder"
-            return "hidden" if name.startswith(".") else "folder"
+            if name.startswith("."):
+                return "hidden"
+            return "folder" if opens_itself(entry.path, folder=True) else _opens_another(entry)
         if name.startswith(".") or name.lower() in _JUNK:
             return "hidden"
         if entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110
@@ -328,9 +330,19 @@ def _classify(entry: os.DirEntry[str], relative: str, filters: Filters) -> int |
             return f"unsupported ({extension_of(name) or 'no extension'})"
         if problem := name_problem(relative):
             return Broken(shown(entry.path), shown(name), FileCode.EBADNAME, problem)
+        if not opens_itself(entry.path):
+            return _opens_another(entry)
         size = entry.stat().st_size
     except OSError as error:
         if error.errno == errno.ELOOP:
             return "symlink loop"
         return Broken(shown(entry.path), shown(name), *os_failure(error, entry.path))
     return size or "empty"
+
+
+def _opens_another(entry: os.DirEntry[str]) -> Broken:
+    message = (
+        f"{shown(entry.path)}: Windows opens something else under this name; rename it, or put {EXTENDED} before the whole "
+        "path that you give."
+    )
+    return Broken(shown(entry.path), shown(entry.name), FileCode.EBADNAME, message)

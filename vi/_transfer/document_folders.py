@@ -115,9 +115,9 @@ class DocumentFolder:
                 file.write(data)
                 file.flush()
                 flush(file.fileno())
-            when_free(staging.replace, place / name)
+            when_free(os.replace, staging, place / name)
             flush_folder(place)
         except BaseException:
             with contextlib.suppress(OSError):
-                staging.unlink()
+                when_free(os.unlink, staging)
             raise

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 
-from .names import POSIX, STRICT, NameRules, inside, key_of, local_path, remote_name
+from .names import EXTENDED, POSIX, STRICT, NameRules, inside, is_kept_by_windows, key_of, local_path, remote_name
 
 ENCODING = sys.getfilesystemencoding()
 FOLDS = sys.platform in ("win32", "darwin")
@@ -59,15 +59,30 @@ def _ask(probe: str) -> NameRules:
     composed = make(f"{_NFC}1")
     folds_forms = os.path.lexists(os.path.join(probe, f"{_NFD}1"))  # noqa: PTH118
     decomposed = make(f"{_NFD}2")
+    windows = sys.platform == "win32"  # which makes these by extended paths, and then no other program opens them
     return NameRules(
         special=holds('a<>:"\\|?*b'),
-        edges=holds("edge. ") and holds("edge."),
-        devices=holds("aux"),
+        edges=not windows and holds("edge. ") and holds("edge."),
+        devices=not windows and holds("aux"),
         form="NFD" if composed == f"{_NFD}1" else "NFC" if decomposed == f"{_NFC}2" else None,
         folds=folds_case or folds_forms,
         wide=holds("\u3042" * 200),
         encoding=ENCODING,
     )
+
+
+def opens_itself(path: str, *, folder: bool = False) -> bool:
+    """Tell whether a listed *path* leads to what was listed.
+
+    Windows cuts dots and blanks at the end of a name, and takes ``aux.png`` for a device up to version 10; such files
+    come from other systems, and from programs that use extended paths.
+    """
+    if sys.platform == "win32" and not path.startswith(EXTENDED):
+        name = os.path.basename(path)  # noqa: PTH119
+        if not is_kept_by_windows(name):
+            whole = os.path.abspath(os.path.join(path, "x") if folder else path)  # noqa: PTH100, PTH118 - as it is opened
+            return os.path.basename(os.path.dirname(whole) if folder else whole) == name  # noqa: PTH119, PTH120
+    return True
 
 
 def spellings(folder: str | os.PathLike[str], below: str) -> Collection[str]:

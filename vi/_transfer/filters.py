@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 import os
+import re
+import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ import attrs
 from .._checks import must_be_of_type
 from .._disk import read_regular
 from ..errors import ViInvalidParameterError, ViPathError
+from . import file_system
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 IGNORE_FILE = ".viignore"
 MOST_IGNORED = 1 << 20
 """Bytes of such a file: it lies in a folder that somebody else may have made."""
+_ESCAPES = re.compile(r"#.*|(?:[^\\]|\\[\\#!\[\] ])*", re.DOTALL)
+"""Patterns in which no backslash can be one that was to end a folder, as it does in paths of Windows."""
 
 
 def read_patterns(given: object, parameter: str) -> tuple[str, ...]:
@@ -52,12 +57,18 @@ def read_patterns(given: object, parameter: str) -> tuple[str, ...]:
     return patterns
 
 
-def _normal(pattern: str) -> str:
-    """Return the pattern without a leading ``./``, and so that a folder of which it takes all is not matched itself.
+def _letters(text: str) -> str:
+    """Return a pattern or a path with its letters composed, and small where file names that differ in case are one.
 
-    Letters are composed, as those of paths are: systems and keyboards differ in how they write an accent.
+    Systems and keyboards differ in how they write an accent, and people in how they write the name of a folder.
     """
-    pattern = unicodedata.normalize("NFC", pattern)
+    text = unicodedata.normalize("NFC", text)
+    return text.lower() if file_system.FOLDS else text
+
+
+def _normal(pattern: str) -> str:
+    """Return the pattern without a leading ``./``, and so that a folder of which it takes all is not matched itself."""
+    pattern = _letters(pattern)
     sign, rest = ("!", pattern[1:]) if pattern.startswith("!") else ("", pattern)
     if rest.startswith("./"):
         rest = rest[1:]
@@ -69,6 +80,12 @@ def _normal(pattern: str) -> str:
 def _spec(patterns: Sequence[str], parameter: str) -> GitIgnoreSpec:
     from pathspec import GitIgnoreSpec
 
+    if sys.platform == "win32" and (wrong := [one for one in patterns if not _ESCAPES.fullmatch(one)]):
+        raise ViInvalidParameterError(
+            f"{parameter} holds {wrong[0]!r:.60}, in which the backslash ends no folder.",
+            parameter=parameter,
+            suggestion="Write / between folders, and [*] or [?] for these characters in the name of an asset.",
+        )
     try:
         return GitIgnoreSpec.from_lines([_normal(pattern) for pattern in patterns], backend="simple")
     except ValueError as error:
@@ -133,7 +150,7 @@ class Filters:
 
     def takes(self, path: str) -> bool:
         """Tell whether a file is taken, by its path below the folder or its remote name."""
-        path = unicodedata.normalize("NFC", path)
+        path = _letters(path)
         if self._unmatched:
             self._mark(path)
         if self._excluded is not None:
@@ -146,7 +163,7 @@ class Filters:
         """Tell whether a folder, and so everything in it, is excluded."""
         if self._excluded is None:
             return False
-        folder = unicodedata.normalize("NFC", folder)
+        folder = _letters(folder)
         known = self._folders.get(folder)
         if known is None:
             above = folder.rpartition("/")[0]

@@ -34,6 +34,8 @@ LIMIT = 255
 PIECE = 200
 LONGEST = 3500
 """Bytes of a whole path below its folder; systems end paths at 4,096 or so."""
+EXTENDED = "\\\\?\\"
+"""How paths begin that Windows takes as they are written."""
 
 _ALWAYS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 _SPECIAL = re.compile(r'[<>:"\\|?*]')
@@ -375,6 +377,11 @@ def inside(folder: str | os.PathLike[str], path: str) -> str:
 
 def _short(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+
+
+def is_kept_by_windows(part: str) -> bool:
+    """Tell whether one part of a path names the same thing where Windows makes a path of it."""
+    return part == part.rstrip(". ") and not _DEVICE.fullmatch(part)
 
 
 def name_problem(name: str) -> str | None:

@@ -6,6 +6,7 @@ One document holds all of it, in a file that only the owner reads. An `IdentityS
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -226,7 +227,8 @@ def read_identity(path: Path) -> Identity:
 def load_identity(path: Path, config: ServiceConfig, now: int) -> Identity:
     """Return the identity at *path*, made first when there is none."""
     for unfinished in path.parent.glob(f".{path.name}.*"):
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another program may have it open
+            unfinished.unlink()
     if path.exists():
         found = read_identity(path)
         warn_of_others(path)

@@ -161,7 +161,7 @@ def remove(path: Path, descriptor: int) -> None:
     release(descriptor)
     if not removed:  # Windows removes no file that is open
         with contextlib.suppress(OSError):
-            when_free(path.unlink)
+            when_free(os.unlink, path)
 
 
 def close_all(descriptors: list[int]) -> None:

@@ -349,7 +349,7 @@ class Blobs:
 
     def _adopt(self, staged: Path) -> str:
         blob, folder = self._place()
-        when_free(staged.replace, folder / blob)
+        when_free(os.replace, staged, folder / blob)
         try:
             flush_folder(folder)
         except OSError:
@@ -359,7 +359,7 @@ class Blobs:
 
     def _adopt_part(self, staged: Path, target: Path) -> None:
         make_own_folder(target.parent)
-        when_free(staged.replace, target)
+        when_free(os.replace, staged, target)
         flush_folder(target.parent)
         flush_folder(self._parts)
 
@@ -463,4 +463,4 @@ def _read_stretch(path: Path, start: int, length: int) -> bytes:
 def _drop(path: Path | str) -> None:
     """Remove leftovers of an error; if that fails, a start removes them while they are among the newest."""
     with contextlib.suppress(OSError):
-        when_free(Path(path).unlink, missing_ok=True)
+        when_free(os.unlink, path)

@@ -41,13 +41,15 @@ class Leftovers:
             with contextlib.suppress(OSError):
                 shutil.rmtree(self.root / "parts" / upload)
         for path in _old(self.root / "staging", old_seconds):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
         objects = self.root / "objects"  # missing where a bucket has them
         for folder in objects.iterdir() if objects.is_dir() else ():
             if _age(folder) < _LOOKED_AT_SECONDS:
                 for path in _old(folder, old_seconds):
                     if path.suffix == THUMBNAIL and not path.with_suffix("").exists():
-                        path.unlink(missing_ok=True)
+                        with contextlib.suppress(OSError):
+                            path.unlink()
 
 
 def _old(folder: Path, seconds: float) -> Iterator[Path]:

@@ -144,7 +144,7 @@ class TransferPlan(Report):
         number = 0
         file_of_plan = as_path(path, "path")
         try:
-            with file_of_plan.open(encoding="utf-8") as file:
+            with file_of_plan.open(encoding="utf-8-sig") as file:
                 number = 1
                 head = json.loads(file.readline())
                 if head.pop("vi-plan") != FORMAT:

@@ -32,6 +32,7 @@ async def test_images_that_cannot_be_looked_at_are_refused_and_videos_stored(
     program.write_text("#!/bin/sh\necho '<b>this is another program' >&2\nexit 1\n")
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setattr(sys, "exec_prefix", str(tmp_path))
     service = start_service()
     api = await connect(service)
     path = await api.create_dataset()

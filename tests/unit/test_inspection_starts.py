@@ -62,6 +62,11 @@ class Program:
     def starts(self) -> int:
         return len(self._starts.read_text().splitlines()) if self._starts.exists() else 0
 
+    def run_instead(self, patch: pytest.MonkeyPatch) -> None:
+        """Let this be the Python of this process."""
+        patch.setattr(sys, "executable", str(self.path))
+        patch.setattr(sys, "exec_prefix", str(self.path.parent))
+
 
 @on_posix
 @pytest.mark.parametrize(
@@ -87,7 +92,7 @@ async def test_after_a_few_attempts_images_are_refused_with_the_reason(
     program = Program(tmp_path, lines)
     jobs = [box.job(encode("PNG")) for _ in range(40)] + [box.job(MP4, "video/mp4")]
     with monkeypatch.context() as patch:
-        patch.setattr(sys, "executable", str(program.path))
+        program.run_instead(patch)
         if "ready" in words:
             patch.setattr(worker_process, "_START_SECONDS", 1.0)
         verdicts = await inspector.inspect(jobs)
@@ -118,6 +123,27 @@ async def test_a_program_that_embeds_python_is_not_started_again(
         verdicts = await other.inspect([box.job(encode("PNG")), box.job(MP4, "video/mp4")])
     assert [v.error for v in verdicts] == ["EUNKNOWN", None]
     assert "no Python" in (verdicts[0].message or "")
+
+
+@on_posix
+async def test_the_python_that_belongs_to_a_program_goes_before_another_that_it_names(
+    inspector: Inspector, box: Box, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A program that embeds Python names the first one on the PATH, whatever its version."""
+    other = Program(tmp_path, "echo unknown option -P >&2; exit 2")
+    monkeypatch.setattr(sys, "executable", str(other.path))
+    assert [v.error for v in await inspector.inspect([box.job(encode("PNG"))])] == [None]
+    assert other.starts == 0
+
+
+async def test_a_worker_finds_libraries_where_the_program_found_them(
+    inspector: Inspector, box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under mod_wsgi and in Blender, which put folders on `sys.path` that no Python knows by itself."""
+    monkeypatch.setattr(sys, "exec_prefix", sys.base_exec_prefix)
+    monkeypatch.setattr(sys, "executable", None)
+    monkeypatch.setattr(sys, "path", [*sys.path, "", "no\0path", "x" * (1 << 20)])
+    assert [v.error for v in await inspector.inspect([box.job(encode("PNG"))])] == [None]
 
 
 async def test_a_frozen_program_starts_nothing(
@@ -224,7 +250,8 @@ def test_a_program_that_would_be_started_again_is_started_a_few_times_only(tmp_p
     (tmp_path / "app.py").write_text(SCRIPT)
     program = Program(tmp_path, f"exec {sys.executable} {tmp_path}/again.py")
     (tmp_path / "again.py").write_text(
-        f"import runpy, sys; sys.executable = {str(program.path)!r}; sys.argv = ['app', {str(tmp_path)!r}]\n"
+        f"import runpy, sys; sys.executable = {str(program.path)!r}; sys.exec_prefix = {str(tmp_path)!r}\n"
+        f"sys.argv = ['app', {str(tmp_path)!r}]\n"
         f"runpy.run_path({str(tmp_path / 'app.py')!r}, run_name='__main__')\n"
     )
     done = run(sys.executable, str(tmp_path / "again.py"))
@@ -256,7 +283,7 @@ def test_fewer_descriptors_than_a_decoder_may_have_are_enough(tmp_path: Path) ->
 
 
 def test_a_frozen_program_is_started_only_if_it_becomes_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert worker_process.command()[1:] == ["-P", "-W", "ignore", "-m", "vi.server.inspection.worker"]
+    assert worker_process.command()[1:5] == ["-P", "-W", "ignore", "-c"]
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     monkeypatch.setattr(frozen, "_asked", False)
     with pytest.raises(worker_process.CannotStartError, match="freeze_support") as refused:

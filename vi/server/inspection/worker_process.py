@@ -40,6 +40,8 @@ _LEAST_CEILING = 600.0
 """The wait for a file ends after this many seconds, or `_CEILING` times its processor limit if that is longer."""
 _READ = 1 << 18
 _TOLD = 4096
+_PATHS = 16 << 10
+"""Characters of folders of libraries on a worker's command line, of which Windows takes 32,767."""
 _TEMPORARY = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 _INTERPRETER = re.compile(r"(?i)(python|pypy|graalpy)[\w.]*")
 
@@ -248,10 +250,27 @@ def _channel() -> tuple[socket.socket | None, socket.socket | None]:
     return ours, theirs
 
 
+_BEGIN = (
+    "import sys; sys.path += [path for path in sys.argv[1:] if path not in sys.path]; "
+    f"from {__package__}.worker import main; main()"
+)
+"""What a worker runs: where this program found its libraries comes last, behind what its Python has by itself."""
+
+
+def _known_paths() -> list[str]:
+    """Return what a program that embeds Python may have added to `sys.path`, as far as a command line can be long."""
+    kept, room = [], _PATHS
+    for path in sys.path:
+        if isinstance(path, str) and path and "\0" not in path and len(path) < room:
+            kept.append(path)
+            room -= len(path) + 3
+    return kept
+
+
 def command() -> list[str]:
     """Return what starts a worker; raises `CannotStartError` where nothing does."""
     if not getattr(sys, "frozen", False):
-        return [interpreter(), "-P", "-W", "ignore", "-m", f"{__package__}.worker"]
+        return [interpreter(), "-P", "-W", "ignore", "-c", _BEGIN, *_known_paths()]
     if not frozen.can_start():
         raise CannotStartError("this program is frozen: call vi.server.freeze_support() first in it", certain=True)
     return [sys.executable, frozen.WORD]
@@ -261,9 +280,13 @@ def interpreter() -> str:
     """Return the path of a Python that can import this package; raises `CannotStartError` where there is none."""
     names = ("python.exe",) if sys.platform == "win32" else (f"python3.{sys.version_info[1]}", "python3", "python")
     folder = Path(sys.exec_prefix) if sys.platform == "win32" else Path(sys.exec_prefix, "bin")
-    for path in (sys.executable, *(str(folder / name) for name in names)):
-        # A program that embeds Python is often its `sys.executable`; to start it would be to run it again.
-        if path and _INTERPRETER.fullmatch(Path(path).name) and os.access(path, os.X_OK):
+    beside = [str(folder / name) for name in names]
+    named = [sys.executable] if sys.executable else []
+    # A program that embeds Python may name whichever is first on the PATH, of another version.
+    own = any(Path(os.path.normcase(path)).is_relative_to(os.path.normcase(sys.exec_prefix)) for path in named)
+    for path in named + beside if own else beside + named:
+        # The program itself is often its `sys.executable`; to start it would be to run it again.
+        if _INTERPRETER.fullmatch(Path(path).name) and os.access(path, os.X_OK):
             return path
     raise CannotStartError(f"there is no Python beside {sys.executable!r} to start", certain=True)
 

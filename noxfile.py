@@ -305,7 +305,8 @@ def newest(session: nox.Session) -> None:
 def windows(session: nox.Session) -> None:
     """Run the demo and tests on a Windows Python under wine; needs wine, uv and Python 3.13.
 
-    ``-- SLICE``: paths, unit, transfers, cli, sync, resume, cross (Linux and Windows at once) or all.
+    ``-- SLICE``: paths, unit, transfers, cli, sync, resume, service, environments, integrations, cross (Linux and
+    Windows at once) or all. A wine from 10 on runs more of them.
     """
     work = Path(session.create_tmp()) / "windows"
     if {"cross", "all"} & set(session.posargs):

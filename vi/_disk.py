@@ -27,6 +27,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
+LINK = frozenset({errno.ELOOP, errno.EMLINK, getattr(errno, "EFTYPE", errno.ELOOP)})
+"""What Linux and macOS, FreeBSD, and NetBSD say of a link that is opened with ``O_NOFOLLOW``."""
 _DENIED = 5  # of a file that is about to go, and of one that may not be changed
 SHARING = frozenset({_DENIED, 32, 33})  # the others: sharing and lock violation
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -42,7 +44,10 @@ if sys.platform == "darwin":
         # `fsync` leaves the bytes in the cache of the drive there, which a loss of power empties.
         try:
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-        except OSError:  # a share, or a drive without it
+        except OSError as error:
+            # A share, or a drive without it. A fault is told once: `fsync` after it would say that all is well.
+            if error.errno not in UNSUPPORTED | {errno.ENOTTY}:
+                raise
             os.fsync(descriptor)
 else:
 

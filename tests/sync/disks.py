@@ -9,12 +9,12 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
+import attrs
 import pytest
 
 from vi._transfer import open_folder
-from vi._transfer.names import key_of
 
 _ONE = (
     "stat",
@@ -35,20 +35,58 @@ _FOLDERS = ("src_dir_fd", "dst_dir_fd")
 _MAKES = ("open", "mkdir", *_TWO)
 
 
+def _decomposed(name: str) -> str:
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
+
+
+def _without_ignorable(name: str) -> str:
+    return re.sub("[\u00ad\u034f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]", "", _decomposed(name))
+
+
+def _upper(name: str) -> str:
+    return "".join(c.upper() if len(c.upper()) == 1 else c for c in name)
+
+
+@attrs.frozen
+class Kind:
+    """What a kind of file system does with names; written here apart from what the code under test knows of it."""
+
+    key: Callable[[str], str]
+    """Names for which it is equal are one."""
+    form: Literal["NFC", "NFD"] | None = None
+    """The Unicode form in which names come back, if not as they were written."""
+    special: bool = True
+    """Whether it holds ``<>:"\\|?*``."""
+    windows: bool = False
+    """Whether it refuses names of devices, and takes trailing dots and blanks away."""
+    capitals: bool = True
+    """Whether names come back with capital letters."""
+    unassigned: bool = True
+    """Whether it holds characters that its version of Unicode does not know."""
+
+
+KINDS = {
+    "APFS": Kind(_decomposed, unassigned=False),
+    "HFS+": Kind(_without_ignorable, "NFD"),
+    "ZFS": Kind(_decomposed, "NFC"),
+    "ext4 with casefold": Kind(_without_ignorable),
+    "exFAT": Kind(_upper, special=False),
+    "NTFS": Kind(_upper, special=False, windows=True),
+    "NTFS, ignore_case": Kind(_upper, special=False, windows=True, capitals=False),  # of lowntfs-3g
+}
+
+
 class OtherDisk:
-    """Below *root* names that differ in case or Unicode form are one, and come back in *form*.
+    """A folder *root* that holds names as a file system of another kind does."""
 
-    With *windows* it refuses what Windows refuses, and takes trailing dots and blanks away.
-    """
-
-    def __init__(self, root: str, form: str | None, *, windows: bool) -> None:
-        self.root, self.form, self.windows = root, form, windows
-        self._lstat, self._readlink = os.lstat, os.readlink
+    def __init__(self, root: str, kind: Kind) -> None:
+        self.root, self.kind = root, kind
+        self._lstat, self._readlink, self._listdir = os.lstat, os.readlink, os.listdir
         self._known: dict[str, dict[str, str]] = {}
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Take the place of the system's calls."""
-        if self.windows:  # which opens nothing relative to a folder
+        if self.kind.windows:  # which opens nothing relative to a folder
             patch.setattr(open_folder, "RELATIVE", False)
         for name in (*_ONE, *_TWO):
             patch.setattr(os, name, self._wrapped(name, getattr(os, name)))
@@ -94,17 +132,25 @@ class OtherDisk:
         return True
 
     def _spelled(self, folder: str, part: str, *, makes: bool) -> str:
-        if self.windows:
+        kind = self.kind
+        if kind.windows:
             part = part.rstrip(". ") or part
-        key = key_of(part)
-        known = self._known.setdefault(folder, {})
+        key = kind.key(part)
+        if (known := self._known.get(folder)) is None:
+            there = self._listdir(folder) if self._is_there(folder) else []
+            known = self._known[folder] = {kind.key(one): one for one in there}
         if key in known and not self._is_there(f"{folder}/{known[key]}"):
             del known[key]
         if key in known:
             return known[key]
         if makes:
-            if self.windows and re.search(r'[<>:"\\|?*\x00-\x1f]|^(?i:con|prn|aux|nul|com\d|lpt\d)( *\.|$)', part):
+            if not kind.special and re.search(r'[<>:"\\|?*\x00-\x1f]', part):
                 raise OSError(errno.EINVAL, "Invalid argument", part)
-            known[key] = unicodedata.normalize(self.form, part) if self.form else part  # type: ignore[arg-type]
+            if kind.windows and re.match(r"(?i:con|prn|aux|nul|com\d|lpt\d)( *\.|$)", part):
+                raise OSError(errno.EINVAL, "Invalid argument", part)
+            if not kind.unassigned and any(unicodedata.category(c) in ("Cn", "Cs") for c in part):
+                raise OSError(errno.EILSEQ, os.strerror(errno.EILSEQ), part)
+            written = unicodedata.normalize(kind.form, part) if kind.form else part
+            known[key] = written if kind.capitals else written.lower()
             return known[key]
         return part

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import vi
 from tests.support.counting_service import CountingService
 from tests.support.systems import WINDOWS, needs_names
-from tests.sync.disks import OtherDisk
+from tests.sync.disks import KINDS, OtherDisk
 from vi import _samples
 from vi.api.resources.datasets.assets.plans import TransferPlan
 from vi.cli import main
@@ -29,6 +29,7 @@ ODD = (
     ("e\u0301" * 120) + ".png", "a/b.png", "a/c/b.png", "A/b.png", "a/B.png", "cat.png", "cat.png/1.png", "Cat.png/1.png",
     "../up.png", "../../up.png", "/root.png", "a//b.png", "a/./b.png", "./x.png", "tab\tnew\nline.png", "\x1b[31m.png",
     "\u202egnp.png", "~/x.png", "~.png", "-rf.png", "50%25#1.png", "thumbs.db/x.png", "a_b.png", "emoji\U0001f600.png",
+    "\u2764.png", "\u2764\ufe0f.png", "a\u200db.png", "ab.png", "AB.png",
 )  # fmt: skip
 
 
@@ -54,12 +55,7 @@ def image(number: int) -> bytes:
 
 DISKS: dict[str, Callable[[Path], OtherDisk | None]] = {"this": lambda root: None}
 if not WINDOWS:  # whose disks cannot play the others: they hold fewer names
-    DISKS |= {
-        "folding, NFC": lambda root: OtherDisk(str(root), "NFC", windows=False),
-        "folding, NFD": lambda root: OtherDisk(str(root), "NFD", windows=False),
-        "folding": lambda root: OtherDisk(str(root), None, windows=False),
-        "windows": lambda root: OtherDisk(str(root), None, windows=True),
-    }
+    DISKS |= {name: lambda root, kind=kind: OtherDisk(str(root), kind) for name, kind in KINDS.items()}
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +95,7 @@ def check_round(client: vi.Client, dataset: str, folder: Path, count: int, *, li
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("many", "disk"),
-    [(2000 if disk in ("this", "folding, NFC") and not WINDOWS else 300, disk) for disk in DISKS],
+    [(2000 if disk in ("this", "ZFS") and not WINDOWS else 300, disk) for disk in DISKS],
     indirect=["many"],
 )
 def test_rounds_of_odd_names_are_no_ops(
@@ -236,8 +232,8 @@ any_name = st.sampled_from(ODD) | st.builds(
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(names=st.lists(any_name, min_size=2, max_size=10, unique=True), disk=st.sampled_from(list(DISKS)))
-@example(names=["a.png", "A.png", "A/a.png", "\u00e9/a.png", "e\u0301/A.PNG"], disk="folding, NFD")
-@example(names=["con.png", "a:b.png", "end. /x.png", "B.png", "b.PNG"], disk="windows")
+@example(names=["a.png", "A.png", "A/a.png", "\u00e9/a.png", "e\u0301/A.PNG"], disk="HFS+")
+@example(names=["con.png", "a:b.png", "end. /x.png", "B.png", "b.PNG"], disk="NTFS")
 def test_a_saved_plan_of_any_names_is_carried_out_on_any_disk(
     client: vi.Client, tmp_path_factory: pytest.TempPathFactory, names: list[str], disk: str
 ) -> None:

@@ -90,6 +90,19 @@ def test_an_empty_folder_deletes_nothing(client: vi.Client, dataset: str, both: 
     assert client.assets.sync(dataset, both, show_progress=False).ok, "without delete there is nothing to refuse"
 
 
+def test_a_file_that_icloud_has_taken_away_deletes_nothing(client: vi.Client, dataset: str, both: Path) -> None:
+    (both / "0.png").rename(both / ".0.png.icloud")
+    (both / "1.png").unlink()
+    with pytest.raises(
+        vi.errors.ViOperationError, match=r"1 local files could not be read; the first: 0\.png is in iCloud"
+    ):
+        client.assets.sync(dataset, both, delete=True)
+    assert len(stored(client, dataset)) == 6
+    assert [(one.filename, one.code) for one in client.assets.verify(dataset, both).failures] == [("0.png", "ENOENT")]
+    plan = client.assets.sync(dataset, both, delete=True, exclude="0.png", dry_run=True).plan
+    assert [(one.action, one.filename) for one in plan or ()] == [("delete_asset", "1.png")]
+
+
 def test_a_missing_folder_is_an_error(client: vi.Client, dataset: str, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="No such folder"):
         client.assets.sync(dataset, tmp_path / "not mounted", delete=True)

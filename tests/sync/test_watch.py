@@ -13,6 +13,7 @@ import vi
 from tests.support.counting_service import CountingService
 from tests.support.pictures import tiny
 from tests.support.systems import needs_links, needs_modes
+from tests.sync.disks import KINDS, OtherDisk
 
 pytest.importorskip("watchfiles")
 
@@ -184,6 +185,16 @@ def test_wrong_arguments_are_refused(client: vi.Client, dataset: str, images: Pa
         wrong = {"move_to": images.parent / str(wrong["move_to"])}
     with pytest.raises(vi.ViInvalidParameterError):
         client.assets.watch(dataset, images, **wrong)  # type: ignore[arg-type]
+
+
+@needs_links
+def test_files_are_not_moved_into_the_watched_folder_however_it_is_spelled(
+    client: vi.Client, dataset: str, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (images / "done").mkdir()
+    OtherDisk(str(images.parent), KINDS["APFS"]).install(monkeypatch)
+    with pytest.raises(vi.ViInvalidParameterError, match="outside the watched folder"):
+        client.assets.watch(dataset, images, move_to=images.parent / images.name.upper() / "Done")
 
 
 def test_two_files_of_one_name_are_named_and_left(client: vi.Client, dataset: str, images: Path) -> None:

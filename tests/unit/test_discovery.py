@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.sync.disks import OtherDisk
+from tests.sync.disks import KINDS, OtherDisk
 from vi._media import MAX_IMAGE_BYTES
 from vi._transfer import file_system
 from vi._transfer.discovery import discover
@@ -83,6 +83,7 @@ class TestFolders:
             "a.png", ".hidden.png", ".git/x.png", "Thumbs.db", "desktop.ini", ".DS_Store", "notes.txt", "README"
         )
         tree("empty.png", size=0)
+        tree("._a.png", "__MACOSX/._a.png", "Icon\r", ".notes.txt.icloud")  # of a Mac
         inventory = find(root)
         assert taken(inventory) == ["a.png"]
         assert skipped(inventory) == {
@@ -94,6 +95,9 @@ class TestFolders:
             "notes.txt": "unsupported (.txt)",
             "README": "unsupported (no extension)",
             "empty.png": "empty",
+            "._a.png": "hidden",
+            "Icon\r": "unsupported (no extension)",
+            ".notes.txt.icloud": "hidden",
         }
         assert inventory.broken == []
 
@@ -485,7 +489,7 @@ def test_a_file_has_the_name_of_its_disk_however_its_path_is_spelled(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(file_system, "FOLDS", True)
-    OtherDisk(str(tmp_path), None, windows=False).install(monkeypatch)
+    OtherDisk(str(tmp_path), KINDS["APFS"]).install(monkeypatch)
     for name in ("f.png", "caf\u00e9.png", "Plain.png"):
         descriptor = os.open(tmp_path / name, os.O_CREAT | os.O_WRONLY)
         os.write(descriptor, b"x")

@@ -130,7 +130,7 @@ def loaded_on(system: str, name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fcntl")
-@pytest.mark.parametrize("refused", [None, errno.ENOTSUP, errno.ENOTTY])
+@pytest.mark.parametrize("refused", [None, errno.ENOTSUP, errno.ENOTTY, errno.EIO])
 def test_a_mac_flushes_past_the_cache_of_the_drive(refused: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     import fcntl
 
@@ -145,8 +145,12 @@ def test_a_mac_flushes_past_the_cache_of_the_drive(refused: int | None, monkeypa
     monkeypatch.setattr(fcntl, "fcntl", control)
     monkeypatch.setattr(os, "fsync", lambda descriptor: calls.append(("fsync", descriptor)))
     there = loaded_on("darwin", "_disk", monkeypatch)
-    there.flush(7)
-    assert calls == [("F_FULLFSYNC", 51)] + ([("fsync", 7)] if refused is not None else [])
+    if refused == errno.EIO:  # which the system tells once
+        with pytest.raises(OSError, match=os.strerror(refused)):
+            there.flush(7)
+    else:
+        there.flush(7)
+    assert calls == [("F_FULLFSYNC", 51)] + ([("fsync", 7)] if refused not in (None, errno.EIO) else [])
 
 
 def test_the_database_flushes_past_the_cache_of_the_drive(tmp_path: Path) -> None:

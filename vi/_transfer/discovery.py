@@ -39,6 +39,7 @@ from .threads.stopping import still_wanted
 _JUNK = frozenset({"thumbs.db", "desktop.ini"})
 LISTED_PAIRS = 10
 EXCLUDED_FOLDER = "excluded folder"
+_AFAR = "is in iCloud and not on this disk: download it in Finder, or leave it out."
 
 
 def discover(
@@ -252,6 +253,8 @@ def os_failure(error: OSError | ValueError, path: str) -> tuple[str, str]:
         encoding = sys.getfilesystemencoding()
         return FileCode.EBADNAME, f"{shown(path)}: file names here are in {encoding}, which lacks a character of it."
     number = getattr(error, "errno", None)
+    if number == errno.EILSEQ:  # APFS, of characters that are newer than its Unicode
+        return FileCode.EBADNAME, f"{shown(path)}: this disk does not know a character of the name; take another disk."
     code = errno.errorcode.get(number, FileCode.EIO) if isinstance(number, int) else FileCode.EINVAL
     reason = getattr(error, "strerror", None) or str(error)
     return code, f"{shown(path)}: {reason}."
@@ -306,6 +309,14 @@ def _scan(inventory: Inventory, folder: str, below: str, filters: Filters) -> tu
     return files, folders
 
 
+def _in_cloud(name: str) -> str | None:
+    """Return the name of the image or video for which iCloud has left ``.name.icloud``; None for any other file."""
+    if not (name.startswith(".") and name.endswith(".icloud")):
+        return None
+    afar = name[1 : -len(".icloud")]
+    return afar if media_type(afar) is not None else None
+
+
 def _classify(entry: os.DirEntry[str], relative: str, filters: Filters) -> int | str | Broken:
     """Return the size of a file to take, ``"folder"``, the reason to skip, or what is broken."""
     name = entry.name
@@ -318,6 +329,8 @@ def _classify(entry: os.DirEntry[str], relative: str, filters: Filters) -> int |
             if name.startswith("."):
                 return "hidden"
             return "folder" if opens_itself(entry.path, folder=True) else _opens_another(entry)
+        if (afar := _in_cloud(name)) is not None and filters.takes(f"{relative.rpartition('/')[0]}/{afar}".lstrip("/")):
+            return Broken(shown(entry.path), shown(afar), FileCode.ENOENT, f"{shown(afar)} {_AFAR}")
         if name.startswith(".") or name.lower() in _JUNK:
             return "hidden"
         if entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110

@@ -64,6 +64,7 @@ def _ask(probe: str) -> NameRules:
         special=holds('a<>:"\\|?*b'),
         edges=not windows and holds("edge. ") and holds("edge."),
         devices=not windows and holds("aux"),
+        capitals=holds("Capital"),
         form="NFD" if composed == f"{_NFD}1" else "NFC" if decomposed == f"{_NFC}2" else None,
         folds=folds_case or folds_forms,
         wide=holds("\u3042" * 200),

@@ -17,12 +17,13 @@ folder, is not hidden, and holds no control characters.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 
@@ -38,6 +39,11 @@ EXTENDED = "\\\\?\\"
 """How paths begin that Windows takes as they are written."""
 
 _ALWAYS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_IGNORABLE = re.compile(
+    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""Unicode's Default_Ignorable_Code_Point."""
 _SPECIAL = re.compile(r'[<>:"\\|?*]')
 _DEVICE = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])( *\..*)?", re.DOTALL)
 _WRITTEN = re.compile(r"%\{([0-9A-Fa-f]{1,6}(?:\.[0-9A-Fa-f]{1,6})*)\}")
@@ -58,6 +64,8 @@ class NameRules:
     """Whether names such as CON and aux.png are files."""
     form: Literal["NFC", "NFD"] | None = None
     """The Unicode form in which it gives every name back, if not as it was written."""
+    capitals: bool = True
+    """Whether it keeps capital letters; some give every name back in small ones."""
     folds: bool = False
     """Whether names that differ in case or Unicode form are one."""
     wide: bool = False
@@ -109,7 +117,7 @@ def _part(part: str, rules: NameRules, *, folded: bool = False, dotted: bool = F
     """Write one part of a name; *folded* writes out all that could be folded, *dotted* tells a folder from a file."""
     if not part:
         return _EMPTY
-    written = _written(part, _unheld(part, rules, folded, dotted))
+    written = _written(part, _unheld(part, rules, folded, dotted), rules)
     return written if _size(written, rules) <= LIMIT else _in_pieces(part, rules, folded, dotted)
 
 
@@ -134,6 +142,8 @@ def _unheld(part: str, rules: NameRules, folded: bool, dotted: bool = False) -> 
         flags |= {at for at, c in enumerate(part) if not _is_held(c, rules.encoding)}
     if rules.form is not None and unicodedata.normalize(rules.form, part) != part:
         flags |= {at for at, c in enumerate(part) if not c.isascii()}
+    if not rules.capitals:
+        flags |= {at for at, c in enumerate(part) if c != c.lower()}
     if folded:  # one more than the plain form has, also where nothing could be folded
         free = [at for at in range(len(part)) if at not in flags]
         flags |= (_foldable(part) - flags) or set(free[:1])
@@ -155,14 +165,15 @@ def _is_held(character: str, encoding: str) -> bool:
     return True
 
 
-def _written(part: str, flags: Collection[int]) -> str:
+def _written(part: str, flags: Collection[int], rules: NameRules) -> str:
     if not flags:
         return part
+    form = "X" if rules.capitals else "x"
     found: list[str] = []
     run: list[str] = []
     for at, c in enumerate(part):
         if at in flags:
-            run.append(f"{ord(c):X}")
+            run.append(f"{ord(c):{form}}")
             continue
         if run:
             found.append(f"%{{{'.'.join(run)}}}")
@@ -184,19 +195,45 @@ def _size(text: str, rules: NameRules) -> int:
 
 def _in_pieces(part: str, rules: NameRules, folded: bool, dotted: bool) -> str:
     """Write a part that is too long as folders within each other, the last of which holds the file."""
+
+    def written(piece: str, *, dotted: bool = False) -> str:
+        return _written(piece, _unheld(piece, rules, folded, dotted), rules)
+
     pieces: list[str] = []
-    while _size(_written(part, _unheld(part, rules, folded)), rules) > LIMIT:
+    while _size(written(part), rules) > LIMIT:
         count = min(PIECE, len(part) - 1)
-        while _size(_written(part[:count], _unheld(part[:count], rules, folded)), rules) > PIECE:
+        while _size(written(part[:count]), rules) > PIECE:
             count = count * 3 // 4
-        pieces.append(_written(part[:count], _unheld(part[:count], rules, folded)) + _MORE)
+        pieces.append(written(part[:count]) + _MORE)
         part = part[count:]
-    return "/".join([*pieces, _written(part, _unheld(part, rules, folded, dotted))])
+    return "/".join([*pieces, written(part, dotted=dotted)])
 
 
 def key_of(name: str) -> str:
-    """Return what names that some file system takes for one have in common."""
+    """Return what names that some file system takes for one have in common.
+
+    Some do not look at characters without a width: HFS+ at joiners, ext4 with casefold at variation selectors too.
+    """
+    if name.isascii():
+        return name.lower()
+    name = _IGNORABLE.sub("", name)
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _rules_of_others(part: str, rules: NameRules) -> list[NameRules]:
+    """Return the rules of every file system that could have written *part*, as far as they differ for it."""
+    matters = {
+        "special": _SPECIAL.search(part) is not None,
+        "edges": part[-1:] in (".", " "),
+        "devices": _DEVICE.fullmatch(part) is not None,
+    }
+    differing = ["capitals", *(name for name, differs in matters.items() if differs)]  # hex digits are letters too
+    forms: tuple[Literal["NFC", "NFD"] | None, ...] = (None,) if part.isascii() else (None, "NFC", "NFD")
+    found: list[NameRules] = []
+    for held in itertools.product((True, False), repeat=len(differing)):
+        changes: dict[str, Any] = dict(zip(differing, held, strict=True))
+        found += [NameRules(form=form, wide=rules.wide, encoding=rules.encoding, **changes) for form in forms]
+    return found
 
 
 class LocalNames:
@@ -323,14 +360,11 @@ class LocalNames:
             self._is_empty = not self._spellings("")
         if self._is_empty:
             return None
-        strict = attrs.evolve(STRICT, wide=self._rules.wide, encoding=self._rules.encoding)
-        forms: tuple[Literal["NFC", "NFD"] | None, ...] = (None,) if name.isascii() else (None, "NFC", "NFD")
-        every = [attrs.evolve(rules, form=form) for rules in (self._rules, strict) for form in forms]
         found = [""]
         for part in name.split("/"):
             ways = dict.fromkeys(
                 _part(part, rules, folded=folded, dotted=dotted)
-                for rules in every
+                for rules in _rules_of_others(part, self._rules)
                 for folded in (False, True)
                 for dotted in (False, True)
             )

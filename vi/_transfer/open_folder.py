@@ -15,13 +15,13 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
-from .._disk import when_free
+from .._disk import LINK, when_free
 
 RELATIVE: bool = {os.open, os.mkdir, os.link, os.rename, os.unlink, os.stat} <= os.supports_dir_fd
 # Some systems have separate rights to search and to read a folder.
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _BELOW = _FOLDER | getattr(os, "O_NOFOLLOW", 0)
-_NOT_A_FOLDER = frozenset({errno.ENOTDIR, errno.ELOOP})
+_NOT_A_FOLDER = LINK | {errno.ENOTDIR}
 NOT_BELOW = frozenset({errno.ENOTDIR, errno.EXDEV, errno.EINVAL})
 """What the errors say of a path that leads out of the folder, or through a link."""
 _NO_NAMES = frozenset({"", ".", ".."})

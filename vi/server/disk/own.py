@@ -10,6 +10,8 @@ import sys
 from io import FileIO
 from pathlib import Path
 
+from ..._disk import LINK
+
 logger: logging.Logger = logging.getLogger("vi.server")
 
 _MOST = 1 << 20
@@ -38,7 +40,7 @@ def open_own(path: Path | str, flags: int, *, alone: bool = True) -> int:
     try:
         descriptor = os.open(path, flags | _UNFOLLOWED, 0o600)
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.EMLINK):
+        if error.errno in LINK:
             raise ForeignFileError(path, "is a link, which is not followed") from None
         raise
     try:

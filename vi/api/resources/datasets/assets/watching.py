@@ -289,12 +289,18 @@ def check_move_to(folder: Path, move_to: Path | None) -> None:
     problem = None
     if not os.path.isdir(move_to):  # noqa: PTH112 - which answers for names that are too long, too
         problem = f"No such folder: {move_to}; create it first."
-    elif move_to.resolve().is_relative_to(folder.resolve()):
+    elif _is_within(move_to, folder):
         problem = f"move_to must be outside the watched folder, got {move_to}."
     elif folder.is_dir() and os.stat(move_to).st_dev != os.stat(folder).st_dev:  # noqa: PTH116
         problem = f"move_to must be on the file system of the watched folder, got {move_to}."
     if problem:
         raise ViInvalidParameterError(problem, parameter="move_to")
+
+
+def _is_within(place: Path, folder: Path) -> bool:
+    """Tell whether *place* is *folder* or below it, also where paths spell one folder in several ways. Blocking."""
+    place = place.resolve()
+    return folder.is_dir() and any(above.samefile(folder) for above in (place, *place.parents))
 
 
 def watched(folder: object, settle: float) -> Path:

@@ -51,7 +51,7 @@ from .remote import delete_remote, has_size, is_as_planned, is_back, source_of
 KEPT_DOCUMENTS = 10_000
 """Downloads of a plan, a shard mostly, for which the dataset is asked or listed once; for more, it is twice."""
 
-_NOT_A_NAME = frozenset({errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL})
+_NOT_A_NAME = frozenset({errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ})
 """What the system says of a path that no file can have."""
 
 R = TypeVar("R", AssetUploadResult, AssetDownloadResult)

@@ -50,6 +50,12 @@ def check_path_text(text: str, name: str, parameter: str | None = None) -> None:
     problem = "must not be empty" if not text else f"holds a NUL character: {brief(text)}" if "\0" in text else None
     if problem:
         raise ViInvalidParameterError(f"{name} {problem}.", parameter=parameter or name)
+    if sys.platform == "win32" and '"' in text:
+        raise ViInvalidParameterError(
+            f"{name} holds a quote, which no path of Windows does: {brief(text)}.",
+            parameter=parameter or name,
+            suggestion='Leave out the backslash before a closing quote: "C:\\my images", not "C:\\my images\\".',
+        )
 
 
 def expand(text: str) -> str:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 
 import vi
@@ -22,7 +23,8 @@ ALL = range(1, 10)
 
 
 def client_of(mortal: ServiceProcess) -> vi.Client:
-    return mortal.client(limits=LIMITS, retries=RETRIES)
+    """Return a client that waits for a service which takes long to start."""
+    return mortal.client(limits=LIMITS, retries=attrs.evolve(RETRIES, connect_patience=60))
 
 
 def restarted_when_dead(mortal: ServiceProcess) -> threading.Thread:

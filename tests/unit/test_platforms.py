@@ -15,6 +15,7 @@ import pytest
 
 import vi
 from vi import _checksums, _disk
+from vi._paths import check_path_text
 from vi._show import console
 from vi._transfer.remote_folders import is_remote
 from vi._transfer.sources.remote import as_remote, local_path
@@ -96,6 +97,14 @@ def test_patterns_are_expanded_where_the_shell_does_not(tmp_path: Path, monkeypa
     assert expand_patterns(["*.png", "c.txt"], system="win32") == ["[d].png", "a.png", "b.png", "c.txt"]
     assert expand_patterns(["[d].png", "nothing*"], system="win32") == ["[d].png", "nothing*"]
     assert expand_patterns(["*.png"], system="linux") == ["*.png"]
+
+
+def test_a_quote_that_a_backslash_kept_in_a_path_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shells of Windows pass `"C:\\my images\\"` as a path that ends with a quote."""
+    check_path_text('my images"', "save_dir")
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(vi.ViInvalidParameterError, match=r"save_dir holds a quote.*Leave out the backslash"):
+        check_path_text('my images"', "save_dir")
 
 
 def test_every_reader_that_left_is_known_on_windows() -> None:

@@ -201,3 +201,11 @@ def test_names_that_windows_takes_for_others_are_not_read_or_removed_as_these(
     client.assets.upload(other, [("end./aux.png", tiny(1))], show_progress=False)
     client.assets.download(other, Path(f"\\\\?\\{tmp_path}") / "out", show_progress=False)
     assert client.assets.verify(other, tmp_path / "out").ok
+
+
+def test_a_path_that_no_file_can_have_is_a_missing_one(client: vi.Client, dataset: str, tree: Path) -> None:
+    with pytest.raises(vi.ViPathError, match=r"No such file or folder.*Check the spelling"):
+        client.assets.upload(dataset, tree / "*.jpg", show_progress=False)
+    for call in (client.assets.upload, client.assets.download, client.assets.sync, client.assets.verify):
+        with pytest.raises(vi.ViInvalidParameterError, match="Leave out the backslash before a closing quote"):
+            call(dataset, f'{tree}"')

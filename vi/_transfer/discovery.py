@@ -37,6 +37,8 @@ from .sources.remote import RemoteObject, RemoteSource, as_remote, is_file_addre
 from .threads.stopping import still_wanted
 
 _JUNK = frozenset({"thumbs.db", "desktop.ini"})
+_NO_NAME = 123
+"""Windows' ERROR_INVALID_NAME: no file can have the name, as a pattern that nothing has expanded."""
 LISTED_PAIRS = 10
 EXCLUDED_FOLDER = "excluded folder"
 _AFAR = "is in iCloud and not on this disk: download it in Finder, or leave it out."
@@ -215,10 +217,10 @@ def _add_path(
     path = expand(label)
     try:
         status = os.stat(path)  # noqa: PTH116
-    except (FileNotFoundError, NotADirectoryError):
-        missing.append(shown(label))
-        return
     except (OSError, ValueError) as error:
+        if isinstance(error, (FileNotFoundError, NotADirectoryError)) or getattr(error, "winerror", 0) == _NO_NAME:
+            missing.append(shown(label))
+            return
         name = os.path.basename(path)  # noqa: PTH119
         inventory.broken.append(Broken(shown(label), shown(name), *os_failure(error, label)))
         return

@@ -22,7 +22,7 @@ from ..remote_index import RemoteAsset, RemoteIndex, same_content, stored_since
 from ..responses import AssetIngestionSession
 
 SESSIONS_AT_ONCE = 8
-INGESTION_PATIENCE = 20.0
+INGESTION_PATIENCE = 60.0
 """How many seconds a session may make no progress before waiting for its acknowledged files ends."""
 POLL_FIRST, POLL_LAST = 0.1, 2.0
 

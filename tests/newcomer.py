@@ -115,7 +115,7 @@ def main(wheel: str, work: Path) -> None:
                     timeout=60,
                 )
                 assert ended.returncode, code
-                assert f"pip install 'vi-async-sdk{wanted}'" in ended.stderr, (code, ended.stderr)
+                assert f'pip install "vi-async-sdk{wanted}"' in ended.stderr, (code, ended.stderr)
         finally:
             service.send_signal(signal.SIGTERM)
 

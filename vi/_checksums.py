@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from ._optional import prefer
+from ._optional import prefer, reject, require
 
 Buffer = bytes | bytearray | memoryview
 Update = Callable[[Buffer, int], int]
@@ -26,50 +26,48 @@ _CHECK = 0xE3069283  # of b"123456789"
 logger = logging.getLogger("vi.checksums")
 
 
-def _fastcrc() -> Update:
-    fastcrc: Any = prefer("fastcrc")
-    if fastcrc is None:
-        raise ImportError("fastcrc cannot be used")
-    iscsi: Callable[[Any, int], int] = fastcrc.crc32.iscsi
+def _fastcrc(library: Any) -> Update:
+    iscsi: Update = library.crc32.iscsi
     return iscsi
 
 
-def _google() -> Update:
-    import google_crc32c  # type: ignore[import-not-found, unused-ignore]
-
-    if google_crc32c.implementation != "c":
-        raise ImportError("google-crc32c is running its pure Python code")
-    return lambda data, value: int(google_crc32c.extend(value, bytes(data)))
+def _google(library: Any) -> Update | None:
+    if library.implementation != "c":
+        return None
+    return lambda data, value: int(library.extend(value, bytes(data)))
 
 
-def _crcmod() -> Update:
-    import crcmod.predefined
-
-    reference: Update = crcmod.predefined.mkPredefinedCrcFun("crc-32c")
+def _crcmod(library: Any) -> Update:
+    reference: Update = library.predefined.mkPredefinedCrcFun("crc-32c")
     return lambda data, value: reference(bytes(data), value)
 
 
 @lru_cache(maxsize=1)
 def _implementation() -> tuple[str, Update]:
-    for name, load in (("fastcrc", _fastcrc), ("google-crc32c", _google)):
-        try:
-            update = load()
-            # In each kind of buffer: fastcrc before 0.4 takes bytes alone.
-            if update(memoryview(b"6789"), update(bytearray(b"45"), update(b"123", 0))) == _CHECK:
-                return name, update
-        except (
-            ImportError,
-            AttributeError,
-            TypeError,
-            OSError,
-            SystemError,
-        ):  # the last two: the current folder is gone
+    for name, module, made in (("fastcrc", "fastcrc", _fastcrc), ("google-crc32c", "google_crc32c", _google)):
+        library = prefer(module)
+        update = made(library) if library is not None else None
+        if update is None:
             continue
+        if problem := _problem(update):
+            reject(module, problem)
+        else:
+            return name, update
+    update = _crcmod(require("crcmod", "A checksum"))
     # `import crcmod.crcmod` would give the package, which has a name `crcmod` of its own.
     if not getattr(importlib.import_module("crcmod.crcmod"), "_usingExtension", False):
         logger.warning("CRC32C runs in pure Python at about 10 MB/s: install fastcrc for this platform")
-        return "crcmod (pure Python)", _crcmod()
-    return "crcmod", _crcmod()
+        return "crcmod (pure Python)", update
+    return "crcmod", update
+
+
+def _problem(update: Update) -> str | None:
+    """Try a library with each kind of buffer, and say what is wrong with it."""
+    try:
+        found = update(memoryview(b"6789"), update(bytearray(b"45"), update(b"123", 0)))
+    except Exception as error:  # noqa: BLE001 - such as a module that is built for another processor
+        return f"fails ({type(error).__name__})"
+    return None if found == _CHECK else "computes wrong sums"
 
 
 def crc32c(data: Buffer, value: int = 0) -> int:

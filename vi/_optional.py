@@ -14,7 +14,9 @@ import re
 import sys
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import PurePath
 from types import ModuleType
+from typing import Any
 
 import attrs
 
@@ -36,8 +38,16 @@ class Library:
     extras: tuple[str, ...]
     without: str
     """What is lost without it."""
+    parts: str = ""
+    """The extras of its own that it is installed with."""
+    needed: bool = False
+    """Whether the package itself asks for it."""
     obstacle: Callable[[], str | None] = attrs.field(default=lambda: None, eq=False, repr=False)
     """Say why pip cannot install it on this Python, and what to do instead; None if it can."""
+
+    def wanted(self, bounds: str = "") -> str:
+        """Return what to give pip for a release within *bounds*; double quotes are those of every shell."""
+        return f'"{self.name}{self.parts}{bounds}"' if self.parts or bounds else self.name
 
 
 _HEIF_BELOW = (3, 15)
@@ -62,11 +72,11 @@ LIBRARIES: tuple[Library, ...] = (
     Library("alembic", "alembic", "1.14", ("local",), "folders of older releases are not served"),
     Library("markupsafe", "markupsafe", "2.1", ("local",), "no local service"),
     Library("PIL", "pillow", "12.2", ("local", "torch"), "no local service, arrays or decoded pictures"),
-    Library("pi_heif", "pi-heif", "1.0", ("local",), "the local service refuses HEIF", _no_heif),
+    Library("pi_heif", "pi-heif", "1.0", ("local",), "the local service refuses HEIF", obstacle=_no_heif),
     Library("fastapi", "fastapi", "0.115", ("fastapi",), "no vi.fastapi"),
     Library("starlette", "starlette", "1.0.1", ("fastapi",), "no vi.fastapi"),
     Library("python_multipart", "python-multipart", "0.0.26", ("fastapi",), "FastAPI reads no forms"),
-    Library("psycopg", "psycopg", "3.2", ("distributed",), "no metadata in PostgreSQL"),
+    Library("psycopg", "psycopg", "3.2", ("distributed",), "no metadata in PostgreSQL", "[binary]"),
     Library("prometheus_client", "prometheus-client", "0.20", ("metrics",), "the local service has no /metrics"),
     Library("aiobotocore", "aiobotocore", "3.0", ("distributed",), "no bytes in an S3 store"),
     Library("upath", "universal-pathlib", "0.3", ("cloud",), "no addresses such as s3://"),
@@ -80,8 +90,51 @@ LIBRARIES: tuple[Library, ...] = (
     Library("msgspec", "msgspec", "0.19", ("fast",), "listings are read more slowly"),
     Library("uvloop", "uvloop", "0.21", ("fast",), "the service uses the loop of the standard library"),
     Library("fastcrc", "fastcrc", "0.4", (), "checksums are computed by a slower library"),
+    Library("google_crc32c", "google-crc32c", "1.5", (), "checksums are computed by another library"),
+    Library("crcmod", "crcmod", "1.7", (), "no checksums where fastcrc cannot be used", needed=True),
+    Library("pathspec", "pathspec", "1.0", (), "no patterns of files", needed=True),
+    Library("idna", "idna", "3.7", (), "no endpoints in other letters than ASCII", needed=True),
+    Library("tomlkit", "tomlkit", "0.13", (), "no profile is saved", needed=True),
+    Library("shtab", "shtab", "1.13", (), "no completion scripts", needed=True),
+    Library("tqdm", "tqdm", "4.66.3", (), "progress is told in lines", needed=True),
 )
 _BY_MODULE = {library.module: library for library in LIBRARIES}
+
+USES = {
+    "sqlalchemy": "sqlalchemy:select sqlalchemy.ext.compiler:compiles sqlalchemy.sql.visitors:InternalTraversal",
+    "alembic": "alembic.command:upgrade alembic.config:Config alembic.util:CommandError",
+    "markupsafe": "markupsafe:Markup.escape",
+    "PIL.Image": "PIL.Image:open PIL.Image:fromarray PIL.Image:registered_extensions",
+    "pi_heif": "pi_heif:register_heif_opener",
+    "fastapi": "fastapi:Depends fastapi:FastAPI fastapi:UploadFile fastapi.responses:StreamingResponse",
+    "starlette": "starlette.requests:ClientDisconnect starlette.types:Message",
+    "python_multipart": "python_multipart:MultipartParser",
+    "psycopg": "psycopg:connect",
+    "prometheus_client": "prometheus_client:CollectorRegistry prometheus_client:Histogram",
+    "aiobotocore": "aiobotocore.config:AioConfig aiobotocore.httpsession:AIOHTTPSession "
+    "aiobotocore.session:get_session botocore.exceptions:BotoCoreError botocore.parsers:ResponseParserError",
+    "upath": "upath:UPath",
+    "fsspec": "fsspec.asyn:AsyncFileSystem fsspec.callbacks:Callback",
+    "pandas": "pandas:Int64Dtype",
+    "pyarrow": "pyarrow:RecordBatchReader.from_stream pyarrow:Table",
+    "pyarrow.ipc": "pyarrow.ipc:new_stream",
+    "pyarrow.parquet": "pyarrow.parquet:ParquetFile",
+    "torch": "torch:Tensor torch.utils.data:IterableDataset torch.utils.data:get_worker_info",
+    "torchvision": "torchvision.io:decode_image torchvision.io:ImageReadMode",
+    "watchfiles": "watchfiles:awatch",
+    "opentelemetry": "opentelemetry.trace:get_tracer opentelemetry.metrics:get_meter",
+    "msgspec": "msgspec:MsgspecError msgspec:defstruct msgspec.json:Decoder msgspec.json:decode",
+    "uvloop": "uvloop:new_event_loop",
+    "fastcrc": "fastcrc:crc32.iscsi",
+    "google_crc32c": "google_crc32c:extend google_crc32c:implementation",
+    "crcmod": "crcmod.predefined:mkPredefinedCrcFun",
+    "pathspec": "pathspec:GitIgnoreSpec",
+    "idna": "idna:encode",
+    "tomlkit": "tomlkit:parse tomlkit:dumps",
+    "shtab": "shtab:complete",
+    "tqdm": "tqdm:tqdm",
+}
+"""What a module has to have, since later releases may lack it, as does something else that has its name."""
 
 
 @attrs.frozen
@@ -106,11 +159,17 @@ def require(module: str, user: str) -> ModuleType:
 
 
 def prefer(module: str) -> ModuleType | None:
-    """Import *module* if it can be used; one that is there and cannot is logged."""
+    """Import *module* if it can be used; what is there and cannot, or was installed with the package, is logged."""
     found, fault = _load(module)
-    if fault is not None and not fault.missing:
+    if fault is not None and (_BY_MODULE[module].needed or not fault.missing):
         _warn(module, fault.what, fault.advice)
     return found
+
+
+def reject(module: str, what: str) -> None:
+    """Log that a library was found wrong when it was used, and is done without."""
+    library = _BY_MODULE[module]
+    _warn(module, what, f"Update it with: pip install --upgrade {library.wanted()}")
 
 
 @lru_cache(maxsize=64)
@@ -119,26 +178,128 @@ def _warn(module: str, what: str, advice: str) -> None:
     logger.warning("%s %s: %s. %s", library.name, what, library.without, advice)
 
 
-def examine(library: Library) -> Fault | None:
-    """Say what is wrong with *library*; it is imported."""
-    return _load(library.module)[1]
+def examine(module: str) -> Fault | None:
+    """Say what is wrong with the library of *module*; all of it that is used is imported."""
+    for name in (module, *(name for name in USES if name.startswith(f"{module}."))):
+        if (fault := _load(name)[1]) is not None:
+            return fault
+    return None
 
 
-def _load(module: str) -> tuple[ModuleType | None, Fault | None]:
+def _load(module: str, *, alone: bool = False) -> tuple[ModuleType | None, Fault | None]:
+    """Import a module, or say what is wrong with its library; if not *alone*, another one of ours may be to blame."""
     root = module.partition(".")[0]
     library = _BY_MODULE[root]
+    version = None
     try:
         top = importlib.import_module(root)
-        if (version := _version(top, library)) is not None and _numbers(version) < _numbers(library.oldest):
-            advice = f"Update it with: pip install '{library.name}>={library.oldest}'"
-            return None, Fault(f"is too old: {version}, not {library.oldest} or later", advice)
+        version = _version(top, library)
+        if version is not None and _numbers(version) < _numbers(library.oldest):
+            advice = f"Update it with: pip install {library.wanted(f'>={library.oldest}')}"
+            return None, _fault(library, f"is too old: {version}, not {library.oldest} or later", advice)
+        for name in dict.fromkeys((root, module)):
+            if (lacking := _lacking(name)) is not None:
+                return None, _lacks(library, lacking, version)
         return importlib.import_module(module), None
     except ModuleNotFoundError as error:
-        if error.name == root:
-            return None, _missing(library)
-        return None, _broken(library, error)
-    except Exception as error:  # noqa: BLE001 - a library that cannot be loaded raises whatever it meets first
-        return None, _broken(library, error)
+        absent = error.name == root or _is_empty_folder(library)
+        return None, _missing(library) if absent else _broken(library, error, alone)
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - it raises whatever it meets first: SystemExit, a panic of Rust
+        return None, _broken(library, error, alone)
+
+
+def obstacle(module: str) -> str | None:
+    """Say why pip cannot install *module* here, and what to do instead; nothing is imported."""
+    return _BY_MODULE[module].obstacle()
+
+
+def _lacking(module: str) -> str | None:
+    """Return the first name that *module* has to have and has not."""
+    for name in USES.get(module, "").split():
+        place, _, path = name.partition(":")
+        found: Any = importlib.import_module(place)
+        for part in path.split("."):
+            try:
+                found = getattr(found, part)
+            except AttributeError:
+                return f"{place}.{path}"
+    return None
+
+
+def _lacks(library: Library, name: str, version: str | None) -> Fault:
+    if _is_empty_folder(library):
+        return _missing(library)
+    first, oldest = _numbers(version or "0")[0], _numbers(library.oldest)[0]
+    advice = _reinstall(library)
+    if first > oldest:
+        advice = f"Install an older release: pip install {library.wanted(f'>={library.oldest},<{first}')}"
+    return _fault(library, f"has no {name}{f' in release {version}' if version else ''}", advice)
+
+
+def _broken(library: Library, error: BaseException, alone: bool) -> Fault:
+    if not alone and (other := _to_blame(library, error)) is not None:
+        fault = _load(other.module, alone=True)[1]
+        advice = fault.advice if fault is not None else _reinstall(other)
+        return Fault(f"cannot be imported ({other.name} {fault.what if fault is not None else 'fails'})", advice)
+    said = " ".join(str(error).split())
+    kind = "" if isinstance(error, (ImportError, OSError)) else type(error).__name__
+    reason = ": ".join(part for part in (kind, said) if part) or type(error).__name__
+    reason = reason if len(reason) <= _REASON else f"{reason[:_REASON]}..."
+    return _fault(library, f"cannot be imported ({reason})", _reinstall(library))
+
+
+def _to_blame(library: Library, error: BaseException) -> Library | None:
+    """Return the library that a library fails to import, or whose code raised last, if it is another of ours."""
+    module = error.name if isinstance(error, ImportError) else None
+    trace = error.__traceback__
+    while module is None and trace is not None:
+        if trace.tb_next is None:
+            module = trace.tb_frame.f_globals.get("__name__")
+        trace = trace.tb_next
+    other = _BY_MODULE.get(str(module).partition(".")[0])
+    return None if other is library else other
+
+
+def _reinstall(library: Library) -> str:
+    return f"Install it again: pip install --force-reinstall {library.wanted()}"
+
+
+def _fault(library: Library, what: str, advice: str) -> Fault:
+    """Return the fault; the advice is another where a file of the user is imported in place of the library."""
+    place = _place(library.module)
+    if place is None or _is_installed(library.name, PurePath(place)):
+        return Fault(what, advice)
+    return Fault(what, f"Rename {place}, which is imported in its place.")
+
+
+def _is_installed(name: str, place: PurePath) -> bool:
+    """Tell whether *place* is that of an installed distribution, as far as its folder and its record tell."""
+    if {"site-packages", "dist-packages"} & set(place.parts):
+        return True
+    found = _installed(name)
+    return found is not None and ("dir_info" in _origin(found) or PurePath(found.locate_file("")) == place.parent)
+
+
+def _place(root: str) -> str | None:
+    """Return where the module *root* was found: its file, or the folder of a package."""
+    import importlib.util
+
+    try:
+        spec = importlib.util.find_spec(root)
+    except Exception:  # noqa: BLE001 - a module without a spec, or a finder of somebody else
+        return None
+    if spec is None or not spec.has_location or spec.origin is None or getattr(sys, "frozen", False):
+        return None
+    return os.path.dirname(spec.origin) if spec.submodule_search_locations else spec.origin  # noqa: PTH120
+
+
+def _is_empty_folder(library: Library) -> bool:
+    """Tell whether a folder without modules is all that has the name, which Python takes for a package."""
+    top = sys.modules.get(library.module)
+    is_folder = hasattr(top, "__path__") and getattr(top, "__file__", None) is None
+    return is_folder and _installed(library.name) is None
 
 
 def _missing(library: Library) -> Fault:
@@ -147,54 +308,55 @@ def _missing(library: Library) -> Fault:
     return Fault("is not installed", f"Install it with: pip install {_wanted(library)}", missing=True)
 
 
-def obstacle(module: str) -> str | None:
-    """Say why pip cannot install *module* here, and what to do instead; nothing is imported."""
-    return _BY_MODULE[module].obstacle()
-
-
-def _broken(library: Library, error: Exception) -> Fault:
-    said = " ".join(str(error).split())
-    reason = said if len(said) <= _REASON else f"{said[:_REASON]}..."
-    return Fault(
-        f"cannot be imported ({reason or type(error).__name__})",
-        f"Install it again: pip install --force-reinstall {library.name}",
-    )
-
-
 def _wanted(library: Library) -> str:
-    return requirement(library.extras[0]) if library.extras else library.name
+    return requirement(library.extras[0]) if library.extras else library.wanted()
 
 
 @lru_cache(maxsize=1)
 def _checkout() -> str | None:
     """Return the folder that this package was installed from, if that is where it came from (PEP 610)."""
-    import json
-    from importlib.metadata import Distribution, PackageNotFoundError
     from urllib.parse import urlsplit
     from urllib.request import url2pathname
 
     try:
-        origin = json.loads(Distribution.from_name(DISTRIBUTION).read_text("direct_url.json") or "{}")
+        origin = _origin(_installed(DISTRIBUTION))
         folder = url2pathname(urlsplit(origin["url"]).path) if "dir_info" in origin else ""
-    except (PackageNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError):
         return None
     return folder if folder and os.path.isdir(folder) else None  # noqa: PTH112
 
 
+def _origin(distribution: Any) -> dict[str, Any]:
+    """Return what the installer has noted of where a distribution came from."""
+    import json
+
+    try:
+        found = json.loads((distribution.read_text("direct_url.json") if distribution is not None else None) or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def requirement(extra: str) -> str:
     """Return what to give pip for an extra, in quotes: the folder of a checkout where this package came from one."""
-    return f"'{_checkout() or DISTRIBUTION}[{extra}]'"
+    return f'"{_checkout() or DISTRIBUTION}[{extra}]"'
 
 
 def _version(module: ModuleType, library: Library) -> str | None:
+    """Return the release of a module; None if it says none, or one without numbers, as some that were built at home."""
     # Not getattr: some libraries have a version that warns when it is asked for.
-    if isinstance(version := vars(module).get("__version__"), str):
-        return version
-    from importlib.metadata import PackageNotFoundError  # costs more than a small library
-    from importlib.metadata import version as version_of
+    version = vars(module).get("__version__")
+    if not isinstance(version, str):
+        found = _installed(library.name)
+        version = None if found is None else found.metadata.get("Version")
+    return version if isinstance(version, str) and any(_numbers(version)[:3]) else None
+
+
+def _installed(name: str) -> Any:
+    from importlib.metadata import Distribution, PackageNotFoundError  # costs more than a small library
 
     try:
-        return version_of(library.name)
+        return Distribution.from_name(name)
     except PackageNotFoundError:
         return None
 

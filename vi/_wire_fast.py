@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar, Union, get_args, get_origin
 
 import attrs
 
-from ._optional import prefer
+from ._optional import prefer, reject
 from ._wire import IDENTIFIERS, identifier, short_identifier, wire_name
 
 msgspec: Any = prefer("msgspec")
@@ -40,7 +40,10 @@ def read_page(body: bytes, cls: type[T]) -> DecodedPage[T] | None:
     known: Any = cls
     if msgspec is None or not _can_read(known):
         return None
-    decode, settle = _page_of(known)
+    readers = _page_of(known)
+    if readers is None:
+        return None
+    decode, settle = readers
     try:
         page = decode(body)
         for item in page.items:
@@ -81,12 +84,15 @@ def _can_read_type(annotation: Any) -> bool:
 
 
 @functools.cache
-def _page_of(cls: Any) -> tuple[Callable[[bytes], Any], Callable[[Any], None]]:
-    page = msgspec.defstruct(
-        "Page",
-        [("items", list[_twin(cls)]), ("nextPage", str | None, None), ("prevPage", str | None, None)],  # type: ignore[misc]
-    )
-    return msgspec.json.Decoder(page).decode, _settler(cls)
+def _page_of(cls: Any) -> tuple[Callable[[bytes], Any], Callable[[Any], None]] | None:
+    """Return what decodes a page and what settles an item of it; None where this msgspec makes none."""
+    twin, settle = _twin(cls), _settler(cls)
+    fields = [("items", list[twin]), ("nextPage", str | None, None), ("prevPage", str | None, None)]  # type: ignore[valid-type]
+    try:
+        return msgspec.json.Decoder(msgspec.defstruct("Page", fields)).decode, settle
+    except Exception as error:  # noqa: BLE001 - a later release may take our classes no more
+        reject("msgspec", f"cannot be used ({type(error).__name__})")
+        return None
 
 
 @functools.cache

@@ -21,6 +21,7 @@ import attrs
 
 from ._checks import must_be, must_be_of_type
 from ._disk import warn_of_others
+from ._optional import require
 from ._paths import as_path, home
 from ._redact import brief
 from ._secret import ENVIRON, Secret, concealed, secret
@@ -460,7 +461,6 @@ def ascii_host(parts: SplitResult) -> str:
     """Return host and port with a name in other letters in its ASCII form (RFC 5891); `ValueError` if it has none."""
     if parts.netloc.isascii() or "@" in parts.netloc:
         return parts.netloc
-    import idna  # only for the few whose names are not ASCII
-
+    idna: Any = require("idna", "A name that is not ASCII")  # here: for few
     host = idna.encode(parts.hostname or "", uts46=True).decode()
     return host if parts.port is None else f"{host}:{parts.port}"

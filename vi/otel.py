@@ -10,7 +10,7 @@ from ._events import RequestEvent, RetryEvent, TransferProgress
 from ._optional import require
 from .client import AsyncClient, Client
 
-require("opentelemetry.trace", "vi.otel")
+require("opentelemetry", "vi.otel")
 from opentelemetry import metrics, trace  # noqa: E402
 
 NAME = "vi"

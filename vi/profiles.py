@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 
 from ._disk import write_private
+from ._optional import require
 from ._paths import as_path
 from ._redact import brief
 from ._secret import ENVIRON, secret
@@ -103,8 +104,7 @@ def _values(settings: Settings) -> dict[str, str]:
 
 
 def _with_values(text: str, profile: str | None, values: dict[str, str]) -> str:
-    import tomlkit  # here: only saving needs it
-
+    tomlkit: Any = require("tomlkit", "Saving a profile")  # here: nothing else needs it
     document = tomlkit.parse(text)
     table: Any = document
     if profile is not None:
@@ -117,7 +117,7 @@ def _with_values(text: str, profile: str | None, values: dict[str, str]) -> str:
         table = profiles[profile] if isinstance(profiles, dict) else None
     if isinstance(table, dict):  # otherwise the check says so
         table.update(values)
-    return tomlkit.dumps(document)
+    return str(tomlkit.dumps(document))
 
 
 def _check(changed: str, document: dict[str, Any], profile: str | None, values: dict[str, str], path: Path) -> None:

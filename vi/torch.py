@@ -27,7 +27,7 @@ from .api.resources.datasets.assets.responses import Asset, AssetContents, Asset
 from .client import Client
 from .errors import ViInvalidParameterError, ViOperationError
 
-for _library in ("torch", "pyarrow"):
+for _library in ("torch", "pyarrow.ipc"):
     require(_library, "vi.torch")
 import pyarrow as pa  # noqa: E402
 import torch  # noqa: E402
@@ -192,7 +192,7 @@ class _Reading:
         if not callable(decode) and decode not in ("pil", "torchvision", "bytes"):
             raise must_be("decode", "'pil', 'torchvision', 'bytes' or a function of bytes", decode)
         if decode in ("pil", "torchvision"):
-            require("PIL.Image" if decode == "pil" else "torchvision.io", f'decode="{decode}"')
+            require("PIL.Image" if decode == "pil" else "torchvision", f'decode="{decode}"')
         if isinstance(columns, str):
             raise ViInvalidParameterError("columns must be a list of names.", parameter="columns")
         self._client = client if client is not None else Client()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import importlib.util
 import logging
@@ -12,17 +13,22 @@ import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+from urllib.parse import urlsplit
 
 import pytest
 from packaging.requirements import Requirement
 
 import vi
-from vi import _checksums, _optional, rows
+from vi import _checksums, _optional, config, profiles, rows
 from vi._optional import LIBRARIES, Library
+from vi._show import progress
+from vi._transfer import filters
 from vi._transfer.sources import pictures, remote
 from vi.api.resources.datasets.assets import watching
 from vi.api.resources.datasets.assets.metadata import tables
-from vi.cli import checks, demo
+from vi.cli import checks, completion, demo
+from vi.cli.options import VerbParser
 from vi.server import ServiceConfig, command, lifecycle, metrics
 from vi.server.inspection.frames import InspectionLimits
 from vi.server.s3.address import StoreAddress
@@ -47,6 +53,11 @@ def copy_of(name: str) -> Callable[[], Any]:
         return module
 
     return load
+
+
+def without_fastcrc() -> int:
+    with patch.dict(sys.modules, {"fastcrc": None}):
+        return _checksums.crc32c(b"123456789")
 
 
 def heif() -> None:
@@ -75,6 +86,11 @@ NEEDED: dict[str, Callable[[], Any]] = {
     "torch": copy_of("torch"),
     "watchfiles": lambda: watching._changes(Path(), None),  # type: ignore[arg-type]
     "opentelemetry": copy_of("otel"),
+    "crcmod": without_fastcrc,
+    "pathspec": lambda: filters.read_patterns("*.png", "include"),
+    "idna": lambda: config.ascii_host(urlsplit("https://b\u00fccher.example")),
+    "tomlkit": lambda: profiles._with_values("", None, {}),
+    "shtab": lambda: completion.script(VerbParser(), "bash"),
 }
 """The moment at which each library is needed: it raises one sentence."""
 
@@ -82,6 +98,8 @@ FASTER: dict[str, Callable[[], Any]] = {
     "msgspec": lambda: copy_of("_wire_fast")().loads(b"{}", float),
     "uvloop": command._loop_factory,
     "fastcrc": lambda: _checksums.crc32c(b"123456789"),
+    "google_crc32c": without_fastcrc,
+    "tqdm": lambda: progress.progress_listeners(True, None),
 }
 """Those without which all works: what is wrong with them is logged, once."""
 
@@ -98,44 +116,64 @@ def fresh() -> Iterator[None]:
         cache.cache_clear()
 
 
-class Breaks:
-    """An importer under which one module raises."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name == self.name:
-            raise SystemError("DLL load failed:\n  bad build")
-        return None
+RAISED = {
+    "broken": "raise ImportError('DLL load failed:\\n  bad build')",
+    "fails": "raise RuntimeError('of another numpy')",
+    "panics": "class Panic(BaseException): ...\nraise Panic('no memory')",
+}
+"""How an import goes wrong; the last is what an extension in Rust does."""
 
 
-def spoil(monkeypatch: pytest.MonkeyPatch, library: Library, how: str) -> None:
-    below = [name for name in sys.modules if name.startswith(f"{library.module}.")]
-    if how == "missing":
-        monkeypatch.setitem(sys.modules, library.module, None)  # type: ignore[arg-type]
-    elif how == "broken":
-        for name in (library.module, *below):
-            monkeypatch.delitem(sys.modules, name, raising=False)
-        monkeypatch.setattr(sys, "meta_path", [Breaks(library.module), *sys.meta_path])
-    else:
-        old = types.ModuleType(library.module)
-        old.__version__ = "0.0.9"  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, library.module, old)
+CODE = {**RAISED, "old": "__version__ = '0.0.9'", "newer": "__version__ = '9999.1'", "hidden": ""}
 
 
-WORDS = {"missing": "is not installed", "broken": "cannot be imported (DLL load failed: bad build)", "old": "0.0.9"}
-MENDED = {"missing": "pip install ", "broken": "pip install --force-reinstall ", "old": ">="}
+def spoil(monkeypatch: pytest.MonkeyPatch, library: Library, how: str, folder: Path) -> None:
+    for name in [library.module, *(name for name in sys.modules if name.startswith(f"{library.module}."))]:
+        monkeypatch.setitem(sys.modules, name, None)  # type: ignore[arg-type]
+        if how != "missing":
+            del sys.modules[name]
+    if how != "missing":
+        place = folder if how == "hidden" else folder / "site-packages"
+        place.mkdir(exist_ok=True)
+        (place / f"{library.module}.py").write_text(CODE[how])
+        monkeypatch.setattr(sys, "path", [str(place), *sys.path])
 
 
-@pytest.mark.parametrize("how", WORDS)
-@pytest.mark.parametrize("library", LIBRARIES, ids=lambda library: library.module)
+WORDS = {
+    "missing": "is not installed",
+    "broken": "cannot be imported (DLL load failed: bad build)",
+    "fails": "cannot be imported (RuntimeError: of another numpy)",
+    "panics": "cannot be imported (Panic: no memory)",
+    "old": "is too old: 0.0.9, not ",
+    "newer": "",
+    "hidden": "",
+}
+OFTEN = ("missing", "broken", "newer")
+MENDED = {
+    "missing": "pip install ",
+    **dict.fromkeys(RAISED, "pip install --force-reinstall "),
+    "old": ">=",
+    "newer": "pip install ",
+    "hidden": "Rename ",
+}
+
+
+@pytest.mark.parametrize(
+    ("library", "how"),
+    [
+        pytest.param(library, how, id=f"{library.module}-{how}")
+        for library in LIBRARIES
+        for how in (WORDS if library.module in ("pandas", "msgspec", "crcmod") else OFTEN)
+    ],
+)
 def test_a_library_that_cannot_be_used_is_one_sentence(
-    library: Library, how: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    library: Library, how: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
+    """It is missing, raises at its import, is too old or too new, or a file of the user has its name."""
     if library.module == "upath":
         pytest.importorskip("fsspec")
-    spoil(monkeypatch, library, how)
+    monkeypatch.setattr(progress, "redraws", lambda stream: True)
+    spoil(monkeypatch, library, how, tmp_path)
     if library.module in NEEDED:
         with pytest.raises((vi.ViConfigurationError, ImportError)) as raised:
             NEEDED[library.module]()
@@ -146,15 +184,27 @@ def test_a_library_that_cannot_be_used_is_one_sentence(
         assert "\n" not in said
         if isinstance(raised.value, vi.ViConfigurationError):
             assert MENDED[how] in (raised.value.suggestion or "")
+            assert "'" not in (raised.value.suggestion or "")
     elif library.module in FASTER:
         with caplog.at_level(logging.WARNING, "vi"):
             for _ in range(2):
                 assert FASTER[library.module]() is not False
         told = [record.message for record in caplog.records if record.message.startswith(f"{library.name} ")]
-        assert len(told) == (how != "missing")
+        assert len(told) == (how != "missing" or library.needed)
         assert all(WORDS[how] in line and library.without in line and MENDED[how] in line for line in told)
     else:
         assert library.module in OTHERS
+    if how in ("missing", "broken"):
+        check_doctor(library, how)
+
+
+def check_doctor(library: Library, how: str) -> None:
+    if not library.extras:
+        told = [check for check in checks.others() if check.found.startswith(f"{library.name} ")]
+        assert len(told) == (how != "missing" or library.needed)
+        assert all(WORDS[how] in one.found and library.without in one.found for one in told)
+        assert all(one.state == "warn" and MENDED[how] in one.advice for one in told)
+        return
     found = {check.name.removeprefix("extra "): check for check in checks.extras()}
     assert set(found) == {extra for one in LIBRARIES for extra in one.extras}
     for check in (found[extra] for extra in library.extras):
@@ -162,6 +212,97 @@ def test_a_library_that_cannot_be_used_is_one_sentence(
         assert WORDS[how] in check.found or (how == "missing" and check.found.startswith("not installed: "))
         assert check.state in (("note", "warn") if how == "missing" else ("warn",))
         assert "pip install " in check.advice or check.advice == f"{library.obstacle()}."
+
+
+def test_another_release_is_proposed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    library = _optional._BY_MODULE["watchfiles"]
+    spoil(monkeypatch, library, "newer", tmp_path)
+    fault = _optional.examine("watchfiles")
+    assert fault is not None
+    assert fault.what == "has no watchfiles.awatch in release 9999.1"
+    assert fault.advice == 'Install an older release: pip install "watchfiles>=1.0,<9999"'
+
+
+def test_a_file_in_place_of_a_library_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    spoil(monkeypatch, _optional._BY_MODULE["pandas"], "hidden", tmp_path)
+    with pytest.raises(vi.ViConfigurationError, match=r"needs pandas, which has no pandas\.Int64Dtype") as raised:
+        rows.to_pandas([])
+    assert raised.value.suggestion == f"Rename {tmp_path / 'pandas.py'}, which is imported in its place."
+
+
+def test_the_library_behind_another_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """fastapi imports python-multipart if it is there, and does not bring it."""
+    spoil(monkeypatch, _optional._BY_MODULE["fastapi"], "fails", tmp_path)
+    place = tmp_path / "site-packages" / "fastapi.py"
+    place.write_text("import python_multipart\n")
+    spoil(monkeypatch, _optional._BY_MODULE["python_multipart"], "broken", tmp_path)
+    with pytest.raises(vi.ViConfigurationError) as raised:
+        copy_of("fastapi")()
+    assert "needs fastapi, which cannot be imported (python-multipart cannot be imported (DLL" in raised.value.message
+    assert raised.value.suggestion == "Install it again: pip install --force-reinstall python-multipart"
+
+
+def test_an_empty_folder_is_no_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Python takes a folder without modules for a package, where nothing else has the name."""
+    made = Library("of_nobody", "of-nobody", "1", ("watch",), "nothing")
+    monkeypatch.setitem(_optional._BY_MODULE, "of_nobody", made)
+    monkeypatch.setitem(_optional.USES, "of_nobody", "of_nobody:anything")
+    (tmp_path / "of_nobody").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    try:
+        fault = _optional.examine("of_nobody")
+    finally:
+        sys.modules.pop("of_nobody", None)
+    assert fault is not None
+    assert (fault.what, fault.missing) == ("is not installed", True)
+
+
+@pytest.mark.parametrize("version", [None, "", "unknown", "0.0.0", "0.0.0.dev1+g12", "0+unknown", 7])
+def test_a_library_of_no_known_release_is_used(
+    version: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    spoil(monkeypatch, _optional._BY_MODULE["google_crc32c"], "old", tmp_path)
+    place = tmp_path / "site-packages" / "google_crc32c.py"
+    place.write_text(f"__version__ = {version!r}\nimplementation = 'python'\ndef extend(crc, data): ...\n")
+    assert _optional.examine("google_crc32c") is None
+
+
+@pytest.mark.parametrize("found", [0, TypeError("bytes only")], ids=["wrong", "raises"])
+def test_wrong_checksums_are_not_taken(
+    found: object, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fastcrc = pytest.importorskip("fastcrc")
+
+    def iscsi(data: object, value: int) -> object:
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(fastcrc, "crc32", types.SimpleNamespace(iscsi=iscsi))
+    with caplog.at_level(logging.WARNING, "vi"):
+        assert _checksums.crc32c(b"123456789") == 0xE3069283
+    (told,) = [record.message for record in caplog.records if record.message.startswith("fastcrc ")]
+    assert "pip install --upgrade fastcrc" in told
+
+
+def test_what_makes_things_faster_may_fail_when_it_is_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object) -> None:
+        raise TypeError("of another release")
+
+    again: Any = copy_of("_wire_fast")()
+    msgspec, uvloop = pytest.importorskip("msgspec"), pytest.importorskip("uvloop")
+    monkeypatch.setattr(msgspec.json, "Decoder", fails)
+    monkeypatch.setattr(uvloop, "new_event_loop", fails)
+    with caplog.at_level(logging.WARNING, "vi"):
+        assert again.read_page(b'{"items": []}', vi.Asset) is None
+        loop = (command._loop_factory() or asyncio.new_event_loop)()
+        loop.close()
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "msgspec cannot be used (TypeError)",
+        "uvloop cannot be used (TypeError)",
+    ]
 
 
 def test_the_demo_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,15 +317,16 @@ def test_the_package_asks_for_what_is_looked_for() -> None:
     asked: dict[str, tuple[str, tuple[str, ...]]] = {}
     for extra, requirements in project["optional-dependencies"].items():
         for requirement in requirements:
-            name, oldest = requirement.partition(";")[0].replace("[binary,pool]", "").strip().split(">=")
+            name, oldest = requirement.partition(";")[0].replace("[binary]", "").strip().split(">=")
             assert asked.get(name, (oldest,))[0] == oldest
             asked[name] = (oldest, (*asked.get(name, ("", ()))[1], extra))
     known = {one.name: (one.oldest, one.extras) for one in LIBRARIES if one.extras}
     assert {name: (oldest, sorted(extras)) for name, (oldest, extras) in known.items()} == {
         name: (oldest, sorted(extras)) for name, (oldest, extras) in asked.items()
     }
-    fastcrc = next(one for one in LIBRARIES if one.module == "fastcrc")
-    assert any(one.startswith(f"fastcrc>={fastcrc.oldest};") for one in project["dependencies"])
+    core = [one.partition("#")[0].partition(";")[0].strip() for one in project["dependencies"]]
+    brought = {f"{one.name}>={one.oldest}" for one in LIBRARIES if one.needed or one.module == "fastcrc"}
+    assert brought <= set(core)
 
 
 def on(monkeypatch: pytest.MonkeyPatch, python: tuple[int, int], machine: str, *, bits: int = 64) -> None:
@@ -219,9 +361,14 @@ def test_heif_is_called_out_of_reach_where_pip_skips_it(
     ],
 )
 def test_where_heif_cannot_be_installed_nothing_advises_that(
-    python: tuple[int, int], machine: str, bits: int, words: str | None, monkeypatch: pytest.MonkeyPatch
+    python: tuple[int, int],
+    machine: str,
+    bits: int,
+    words: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    spoil(monkeypatch, next(one for one in LIBRARIES if one.module == "pi_heif"), "missing")
+    spoil(monkeypatch, _optional._BY_MODULE["pi_heif"], "missing", tmp_path)
     on(monkeypatch, python, machine, bits=bits)
     decoding = importlib.import_module("vi.server.inspection.decoding")
     with pytest.raises(ImportError) as raised:
@@ -242,11 +389,11 @@ def test_where_heif_cannot_be_installed_nothing_advises_that(
 @pytest.mark.parametrize(
     ("origin", "wanted"),
     [
-        ('{"url": "FOLDER", "dir_info": {"editable": true}}', "'FOLDER[local]'"),
-        ('{"url": "file:///no/such/folder", "dir_info": {}}', "'vi-async-sdk[local]'"),
-        ('{"url": "https://example.com/vi.whl", "archive_info": {}}', "'vi-async-sdk[local]'"),
-        ("nonsense", "'vi-async-sdk[local]'"),
-        (None, "'vi-async-sdk[local]'"),
+        ('{"url": "FOLDER", "dir_info": {"editable": true}}', '"FOLDER[local]"'),
+        ('{"url": "file:///no/such/folder", "dir_info": {}}', '"vi-async-sdk[local]"'),
+        ('{"url": "https://example.com/vi.whl", "archive_info": {}}', '"vi-async-sdk[local]"'),
+        ("nonsense", '"vi-async-sdk[local]"'),
+        (None, '"vi-async-sdk[local]"'),
     ],
 )
 def test_an_extra_of_a_checkout_is_installed_from_there(

@@ -6,7 +6,7 @@ import importlib.util
 
 from PyInstaller.utils.hooks import collect_data_files, collect_submodules, copy_metadata
 
-from vi._optional import LIBRARIES
+from vi._optional import LIBRARIES, USES
 
 # What a program itself uses of these, it imports itself; they are large.
 _LARGE = {"torch", "torchvision", "pandas", "pyarrow", "fastapi", "starlette", "python_multipart", "opentelemetry"}
@@ -23,13 +23,18 @@ def _is_there(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
+def _root(name: str) -> str:
+    return name.partition(":")[0].partition(".")[0]
+
+
 hiddenimports = [
     *collect_submodules("vi", filter=_is_wanted),
-    *(one.module for one in LIBRARIES if one.module not in _LARGE and _is_there(one.module)),
+    *(one.module for one in LIBRARIES if one.module not in _LARGE),
+    *(name.partition(":")[0] for names in USES.values() for name in names.split() if _root(name) not in _LARGE),
     "crcmod.crcmod",
     "psycopg_binary",
 ]
-hiddenimports = [name for name in hiddenimports if _is_there(name.partition(".")[0])]
+hiddenimports = [name for name in dict.fromkeys(hiddenimports) if _is_there(_root(name))]
 # Alembic runs the files of the migrations, so it needs them as files.
 datas = [*collect_data_files("vi", include_py_files=False), *copy_metadata("vi-async-sdk")]
 datas += collect_data_files("vi.server.store.migrations", include_py_files=True)

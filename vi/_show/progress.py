@@ -12,6 +12,7 @@ from typing import Any
 
 from .._events import Listener, TransferProgress
 from .._kernel import in_kernel
+from .._optional import prefer
 from .._redact import brief
 from ..errors import ViConfigurationError, ViInvalidParameterError
 from .text import redraws, styled
@@ -40,7 +41,7 @@ def progress_listeners(show: bool, on_progress: Listener | None) -> list[Listene
         return [NotebookBar(shown=shows), *heard]
     if not shows or sys.stderr is None:
         return heard
-    return [Bar()] if redraws(sys.stderr) else [Lines()]
+    return [Bar() if redraws(sys.stderr) and prefer("tqdm") is not None else Lines()]
 
 
 def check_listener(on_progress: object) -> None:

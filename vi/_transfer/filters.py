@@ -13,12 +13,13 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from .._checks import must_be_of_type
 from .._disk import read_regular
+from .._optional import require
 from ..errors import ViInvalidParameterError, ViPathError
 from . import file_system
 
@@ -78,16 +79,16 @@ def _normal(pattern: str) -> str:
 
 
 def _spec(patterns: Sequence[str], parameter: str) -> GitIgnoreSpec:
-    from pathspec import GitIgnoreSpec
-
     if sys.platform == "win32" and (wrong := [one for one in patterns if not _ESCAPES.fullmatch(one)]):
         raise ViInvalidParameterError(
             f"{parameter} holds {wrong[0]!r:.60}, in which the backslash ends no folder.",
             parameter=parameter,
             suggestion="Write / between folders, and [*] or [?] for these characters in the name of an asset.",
         )
+    pathspec: Any = require("pathspec", "A pattern")
     try:
-        return GitIgnoreSpec.from_lines([_normal(pattern) for pattern in patterns], backend="simple")
+        found: GitIgnoreSpec = pathspec.GitIgnoreSpec.from_lines([_normal(one) for one in patterns], backend="simple")
+        return found
     except ValueError as error:
         raise ViInvalidParameterError(
             f"{parameter} holds a pattern that cannot be read: {error}.",

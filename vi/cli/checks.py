@@ -17,7 +17,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -27,7 +27,7 @@ from yarl import URL
 
 from .. import _checksums
 from .._disk import open_to_others
-from .._optional import LIBRARIES, examine, requirement
+from .._optional import LIBRARIES, Fault, Library, examine, requirement
 from .._proxies import bypasses, named_proxy, proxy_of, read_proxy
 from .._redact import redact
 from .._show.units import size
@@ -224,9 +224,7 @@ def decoders() -> Iterator[Check]:
 def extras() -> Iterator[Check]:
     """Import the libraries of each extra, and say of each that cannot be used why, and what is lost."""
     for extra in sorted({extra for library in LIBRARIES for extra in library.extras}):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of theirs, at their import
-            found = [(library, examine(library)) for library in LIBRARIES if extra in library.extras]
+        found = _examined(library for library in LIBRARIES if extra in library.extras)
         faults = [(library, fault) for library, fault in found if fault is not None]
         if not faults:
             yield Check(f"extra {extra}", "ok", "installed")
@@ -240,3 +238,16 @@ def extras() -> Iterator[Check]:
             installable = first.missing and not first.obstacle
             advice = f"If you need it: pip install {requirement(extra)}" if installable else first.advice
             yield Check(f"extra {extra}", "note" if first.missing else "warn", said, advice)
+
+
+def others() -> Iterator[Check]:
+    """Do the same with those of no extra, of which only what is wrong is told."""
+    for library, fault in _examined(library for library in LIBRARIES if not library.extras):
+        if fault is not None and (library.needed or not fault.missing):
+            yield Check("libraries", "warn", f"{library.name} {fault.what}: {library.without}", fault.advice)
+
+
+def _examined(libraries: Iterable[Library]) -> list[tuple[Library, Fault | None]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of theirs, at their import
+        return [(library, examine(library.module)) for library in libraries]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections import Counter
+from typing import Any
 
+from .._optional import require
 from .._show.console import say
 from .._show.text import printable
 from ..errors import ViError
@@ -67,20 +69,17 @@ def run(given: argparse.Namespace) -> int:
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
     """Return the completion script of a parser."""
-    import shtab
+    shtab: Any = require("shtab", "A completion script")
+    _annotate(parser, shtab)
+    return str(shtab.complete(parser, shell=shell, preamble=_PREAMBLE.get(shell, ""))).rstrip()
 
-    _annotate(parser)
-    return shtab.complete(parser, shell=shell, preamble=_PREAMBLE.get(shell, "")).rstrip()
 
-
-def _annotate(parser: argparse.ArgumentParser) -> None:
+def _annotate(parser: argparse.ArgumentParser, shtab: Any) -> None:
     """Say what arguments take that have no fixed choices."""
-    import shtab
-
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for below in action.choices.values():
-                _annotate(below)
+                _annotate(below, shtab)
         elif action.dest in ("dataset", "datasets"):
             action.complete = _OFFERED  # type: ignore[attr-defined]
         elif action.metavar in _FILES:

@@ -8,10 +8,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
-from .._optional import obstacle
 from .._paths import as_path
 from .._show.console import complain, say
 from .._show.text import aligned
@@ -133,13 +131,16 @@ def _tour(given: argparse.Namespace, scratch: Path) -> int:
 
 def _decodable(made: list[Path]) -> list[Path]:
     """Remove the images that no service here can look into: pi-heif has no wheel for some systems."""
-    if find_spec("pi_heif") is not None:
+    from .._optional import examine, obstacle
+
+    problem = examine("pi_heif")
+    if problem is None:
         return made
     heif = [path for path in made if path.suffix in (".heic", ".heif")]
     for path in heif:
         path.unlink()
-    why = obstacle("pi_heif") or "pi-heif is not installed"
-    complain(f"{several(len(heif), 'HEIF image')} left out: {why}.")
+    why = obstacle("pi_heif") if problem.missing else None
+    complain(f"{several(len(heif), 'HEIF image')} left out: {why or f'pi-heif {problem.what}'}.")
     return [path for path in made if path not in heif]
 
 

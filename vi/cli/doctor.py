@@ -108,3 +108,4 @@ def look(given: argparse.Namespace) -> Iterator[Check]:
     yield checks.open_files()
     yield from checks.decoders()
     yield from checks.extras()
+    yield from checks.others()

@@ -9,12 +9,13 @@ import shlex
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from .._disk import write_private
 from .._event_loop import loop_factory
 from .._memory import reuse_freed_memory
-from .._optional import prefer
+from .._optional import prefer, reject
 from .._paths import as_path
 from .._signals import ENDING
 from ..config import is_loopback
@@ -79,8 +80,19 @@ def _signalled() -> asyncio.Event:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    uvloop = prefer("uvloop")
-    return loop_factory() if uvloop is None else uvloop.new_event_loop
+    uvloop: Any = prefer("uvloop")
+    if uvloop is None:
+        return loop_factory()
+
+    def new_event_loop() -> asyncio.AbstractEventLoop:
+        try:
+            loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+        except Exception as error:  # noqa: BLE001 - of a release that was not made for this Python
+            reject("uvloop", f"cannot be used ({type(error).__name__})")
+            return (loop_factory() or asyncio.new_event_loop)()
+        return loop
+
+    return new_event_loop
 
 
 async def _run(

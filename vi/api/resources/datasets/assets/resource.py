@@ -438,7 +438,8 @@ class AsyncAssets(AsyncFolderTransfers):
             An `AssetWatch`; the sync form a `BlockingAssetWatch`. Iterating does the work.
 
         Raises:
-            ViInvalidParameterError: An argument is invalid, or watchfiles is not installed.
+            ViInvalidParameterError: An argument is invalid.
+            ViConfigurationError: While iterating: watchfiles cannot be used.
             ViPathError: While iterating: the folder does not exist.
         """
         filters, limits = arguments.filters(include, exclude, follow_links), self._limits(None)

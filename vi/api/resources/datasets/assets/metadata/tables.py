@@ -179,10 +179,9 @@ def _object(item: Any, where: str, parameter: str) -> Row:
 
 def _parquet(path: Path, parameter: str) -> Iterator[Row]:
     arrow = _pyarrow("a .parquet file")
-    import pyarrow.parquet
-
+    parquet: Any = require("pyarrow.parquet", "Reading a .parquet file")
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path) as file:
             yield from _batches(file.iter_batches(), str(path))
     except arrow.ArrowInvalid as error:
         reason = str(error).partition("\n")[0][:80]

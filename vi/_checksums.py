@@ -26,39 +26,38 @@ _CHECK = 0xE3069283  # of b"123456789"
 logger = logging.getLogger("vi.checksums")
 
 
-def _fastcrc(library: Any) -> Update:
-    iscsi: Update = library.crc32.iscsi
-    return iscsi
+def _fastcrc() -> Update | None:
+    library: Any = prefer("fastcrc")
+    return None if library is None else library.crc32.iscsi
 
 
-def _google(library: Any) -> Update | None:
-    if library.implementation != "c":
+def _google() -> Update | None:
+    library: Any = prefer("google_crc32c")
+    if library is None or library.implementation != "c":
         return None
     return lambda data, value: int(library.extend(value, bytes(data)))
 
 
-def _crcmod(library: Any) -> Update:
+def _crcmod() -> Update:
+    library: Any = require("crcmod", "A checksum")
     reference: Update = library.predefined.mkPredefinedCrcFun("crc-32c")
     return lambda data, value: reference(bytes(data), value)
 
 
 @lru_cache(maxsize=1)
 def _implementation() -> tuple[str, Update]:
-    for name, module, made in (("fastcrc", "fastcrc", _fastcrc), ("google-crc32c", "google_crc32c", _google)):
-        library = prefer(module)
-        update = made(library) if library is not None else None
-        if update is None:
-            continue
-        if problem := _problem(update):
-            reject(module, problem)
-        else:
-            return name, update
-    update = _crcmod(require("crcmod", "A checksum"))
+    for name, load in (("fastcrc", _fastcrc), ("google-crc32c", _google)):
+        if (update := load()) is not None:
+            problem = _problem(update)
+            if problem is None:
+                return name, update
+            reject(name.replace("-", "_"), problem)
+    reference = _crcmod()
     # `import crcmod.crcmod` would give the package, which has a name `crcmod` of its own.
     if not getattr(importlib.import_module("crcmod.crcmod"), "_usingExtension", False):
         logger.warning("CRC32C runs in pure Python at about 10 MB/s: install fastcrc for this platform")
-        return "crcmod (pure Python)", update
-    return "crcmod", update
+        return "crcmod (pure Python)", reference
+    return "crcmod", reference
 
 
 def _problem(update: Update) -> str | None:

@@ -7,7 +7,6 @@ import contextlib
 from collections import Counter
 from typing import Any
 
-from .._optional import require
 from .._show.console import say
 from .._show.text import printable
 from ..errors import ViError
@@ -69,9 +68,20 @@ def run(given: argparse.Namespace) -> int:
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
     """Return the completion script of a parser."""
-    shtab: Any = require("shtab", "A completion script")
+    shtab = _shtab()
     _annotate(parser, shtab)
     return str(shtab.complete(parser, shell=shell, preamble=_PREAMBLE.get(shell, ""))).rstrip()
+
+
+def _shtab() -> Any:
+    with contextlib.suppress(Exception):
+        import shtab
+
+        if hasattr(shtab, "complete"):
+            return shtab
+    from .._optional import require  # which loads more than a script takes
+
+    return require("shtab", "A completion script")
 
 
 def _annotate(parser: argparse.ArgumentParser, shtab: Any) -> None:

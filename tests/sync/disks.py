@@ -99,6 +99,8 @@ class OtherDisk:
         def wrapper(*arguments: Any, **options: Any) -> Any:
             folders = [options.pop(option, None) for option in (_FOLDERS if count == 2 else ("dir_fd",))]
             makes = name in _MAKES and not (name == "open" and not arguments[1] & os.O_CREAT)
+            if name == "file":
+                makes = not {*"wax"}.isdisjoint([*arguments[1:2], options.get("mode", "")][0])
             given = [
                 self.real(self._whole(one, folders[at]), makes=makes and at == count - 1)
                 for at, one in enumerate(arguments[:count])

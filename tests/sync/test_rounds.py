@@ -225,6 +225,39 @@ def test_saved_plans_of_odd_names_do_what_they_say_on_every_disk(
         assert set(held_by(client, dataset)) == set(names[20:]) - gone
 
 
+@pytest.mark.parametrize("disk", [name for name in ("APFS", "HFS+", "ZFS") if name in DISKS])
+def test_an_accent_that_the_dataset_writes_in_another_form_is_the_same_file(
+    client: vi.Client, dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: str
+) -> None:
+    table = {"caf\u00e9.png": {"lot": 1}, "\u00c9.png": {"lot": 2}}
+    client.assets.upload(dataset, [(name, image(number)) for number, name in enumerate(table)], show_progress=False)
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    OtherDisk(str(folder), KINDS[disk]).install(monkeypatch)
+    (folder / "sub").mkdir()
+    (folder / "cafe\u0301.png").write_bytes(image(0))
+    (folder / "sub" / "E\u0301.png").write_bytes(image(1))
+    for told in (table, {"cafe\u0301.png": {"lot": 3}}):
+        sent = client.assets.upload(dataset, folder, skip_existing=True, custom_metadata=told, show_progress=False)
+        assert (sent.total_existing, sent.total_succeeded) == (2, 0)
+    assert client.assets.verify(dataset, folder).matching == 2
+    for direction in ("up", "down"):
+        plan = client.assets.sync(dataset, folder, direction, delete=True, max_delete=0, show_progress=False).plan
+        assert (len(plan), plan.existing) == (0, 2), plan.summary()
+    stored = {asset.filename: asset.metadata.custom_metadata for asset in client.assets.list(dataset).all_items()}
+    assert stored == {"caf\u00e9.png": {"lot": 3}, "\u00c9.png": {"lot": 2}}
+
+
+def test_a_table_may_write_an_accent_in_another_form_than_the_disk(
+    client: vi.Client, dataset: str, tmp_path: Path
+) -> None:
+    (tmp_path / "cafe\u0301.png").write_bytes(image(0))
+    (tmp_path / "table.csv").write_text("filename,lot\ncaf\u00e9.png,7\n", "utf-8")
+    client.assets.upload(dataset, tmp_path, custom_metadata=tmp_path / "table.csv", show_progress=False)
+    [asset] = client.assets.list(dataset).all_items()
+    assert (asset.filename, asset.metadata.custom_metadata) == ("cafe\u0301.png", {"lot": 7})
+
+
 any_name = st.sampled_from(ODD) | st.builds(
     "{}{}".format, st.lists(st.sampled_from(LETTERS), min_size=1, max_size=6).map("".join), st.sampled_from(ENDS)
 )

@@ -110,18 +110,10 @@ class Inventory:
         name = remote_name(below)
         return name if self._names == "relative" or name in self._known else name.rpartition("/")[2]
 
-    def know(self, names: Collection[str]) -> None:
-        """Let a file whose whole path below its folder is one of *names* have this name, also among bare ones.
+    def match(self, names: Collection[str]) -> None:
+        """Find the files among the *names* that a dataset holds. Blocking.
 
-        So an upload finds what was stored by path.
-        """
-        if not callable(self._names):
-            self._known = names
-
-    def match(self, names: Collection[str], root: str | os.PathLike[str]) -> None:
-        """Find the files of the folder *root* among the *names* that a dataset holds. Blocking.
-
-        A file whose whole path below the folder is a name there has this name, also where bare names are given. So has
+        A file whose whole path below its folder is a name there has this name, also where bare names are given. So has
         one that the file system takes for the file of the name, under another case or Unicode form.
         """
         if callable(self._names):
@@ -143,9 +135,15 @@ class Inventory:
             return
         keys = {key_of(name): name for name in names if name not in seen}
         for path, below in others:
-            name = keys.get(key_of(remote_name(below)), "")
-            if name and is_same_file(name, path, root):
-                self._aliases[path] = name
+            roots = [(below, path[: len(path) - len(below)])]
+            if self.named_bare and "/" in below:
+                folder, bare = os.path.split(path)
+                roots.append((bare, folder))
+            for local, root in roots:
+                twin = keys.get(key_of(remote_name(local)))
+                if twin is not None and is_same_file(twin, path, root):
+                    self._aliases[path] = twin
+                    break
 
     def _given(self, folder: str, names: Iterable[str]) -> str | None:
         """Ask the caller's function, once for each file; it may count, or look into the file."""

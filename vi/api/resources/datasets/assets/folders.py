@@ -35,7 +35,7 @@ from .responses import FailureMode, ResourceRetentionMode
 from .results import AssetDownloadResult, AssetUploadResult
 from .run_plans import RunFolder, open_run, save_run, save_uploads, upload_plan
 from .run_seals import Author
-from .sync.comparison import VerifyResult, verify
+from .sync.comparison import VerifyResult, pair, verify
 from .sync.planning import (
     DEFAULT_MAX_DELETE,
     check_deletions,
@@ -161,13 +161,7 @@ class AsyncFolderTransfers(Resource):
         to_run = await open_run(plan, shards, dry_run=dry_run)
         tracker = ProgressTracker("upload", progress_listeners(show_progress, on_progress))
         run: Upload | None = None
-        with deadline(
-            self._http,
-            timeout,
-            "upload",
-            lambda: run.result() if run else None,
-            resume_hint=UPLOAD_HINT,
-        ):
+        with deadline(self._http, timeout, "upload", lambda: run.result() if run else None, resume_hint=UPLOAD_HINT):
             given = await in_thread(metadata.read, custom_metadata, on_unmatched)
             inventory = await in_thread(arguments.build_inventory, paths, names, filters, options.failure_mode)
             wanted = metadata.reader(given, inventory, on_unmatched, bare=inventory.named_bare)
@@ -177,10 +171,11 @@ class AsyncFolderTransfers(Resource):
                 whole = upload_plan(calls.dataset_id, inventory, options.retention)
                 written = await save_uploads(to_run, whole, self._author, shards, inventory, wanted)
                 return AssetUploadResult(run=written, notes=inventory.notes)
-            index: RemoteIndex | None = None
-            if skip_existing:
-                index = await RemoteIndex.load(calls, metadata=given is not None)
-                inventory.know(index.names)
+            index = await RemoteIndex.load(calls, metadata=given is not None) if skip_existing else None
+            if index is not None:  # a file may now have the name by which the dataset knows it
+                await in_thread(pair, inventory, index)
+                wanted = metadata.reader(given, inventory, on_unmatched, bare=inventory.named_bare)
+                options = attrs.evolve(options, metadata_of=wanted)
             if dry_run:
                 planned = await plan_up(
                     calls,

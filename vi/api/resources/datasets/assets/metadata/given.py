@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
+from unicodedata import normalize
 
 from ......_checks import check_word
 from ......_redact import brief
@@ -12,6 +13,8 @@ from ......errors import ViInvalidParameterError
 from ..types import AssetCustomMetadata
 from .tables import Table, is_table, read_table
 from .values import check
+
+T = TypeVar("T")
 
 CustomMetadata = Mapping[str, Any] | Callable[[Path], Mapping[str, Any] | None] | Table
 """``{filename: {key: value}}``, ``{key: value}`` for every file, a function of the path as given, or a table."""
@@ -69,13 +72,25 @@ def reader(
         same = check(given, "The metadata of every file", PARAMETER)
         return lambda file: same
     found = {str(name): _optional(value, str(name)) for name, value in given.items()}
-    if on_unmatched == "error":
+    if on_unmatched == "error" or not all(map(str.isascii, found)):
         names = {one.filename for one in files}
         known = names | {name.rpartition("/")[2] for name in names} if bare else names
-        refuse_unmatched(set(found) - known, "being uploaded", PARAMETER)
+        found = _as_known(found, known)
+        if on_unmatched == "error":
+            refuse_unmatched(set(found) - known, "being uploaded", PARAMETER)
     if bare:
         return lambda file: found.get(file.filename, found.get(file.filename.rpartition("/")[2]))
     return lambda file: found.get(file.filename)
+
+
+def _as_known(found: dict[str, T], known: Collection[str]) -> dict[str, T]:
+    """Return what was *found*, by the names that are *known*: a disk and a table may write an accent in two ways."""
+    apart = [name for name in found if name not in known and not name.isascii()]
+    if not apart:
+        return found
+    forms = {normalize("NFC", name): name for name in known if name not in found and not name.isascii()}
+    twins = {name: forms.get(normalize("NFC", name), name) for name in apart}
+    return {twins.get(name, name): value for name, value in found.items()}
 
 
 def refuse_unmatched(names: Iterable[str], there: str, parameter: str) -> None:

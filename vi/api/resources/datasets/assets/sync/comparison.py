@@ -127,10 +127,9 @@ class Comparison:
         self.failures.append(FileFailure(record.path, record.filename, code, message))
 
 
-def pair(inventory: Inventory, index: RemoteIndex, folder: Path | RemoteFolder) -> None:
-    """Find the files of a folder among the assets, and refuse two with the same name. Blocking."""
-    if isinstance(folder, Path):
-        inventory.match(index.names, folder)
+def pair(inventory: Inventory, index: RemoteIndex) -> None:
+    """Find local files among the assets, and refuse two with the same name. Blocking."""
+    inventory.match(index.names)
     inventory.check_names()
 
 
@@ -138,7 +137,7 @@ async def verify(
     index: RemoteIndex, inventory: Inventory, folder: Path | RemoteFolder, lanes: Lanes, filters: Filters = NO_FILTERS
 ) -> VerifyResult:
     """Compare what the filters take of a folder and of a dataset."""
-    await in_thread(pair, inventory, index, folder)
+    await in_thread(pair, inventory, index)
     comparison = Comparison(inventory, index, lanes, filters)
     result = VerifyResult()
     async for compared in comparison:

@@ -80,7 +80,7 @@ async def plan_up(
     if index is None:
         index = await RemoteIndex.load(calls, metadata=metadata is not None)
     if folder is not None:
-        await in_thread(pair, inventory, index, folder)
+        await in_thread(pair, inventory, index)
     metadata_of = reader(metadata, inventory, on_unmatched, bare=inventory.named_bare)
     comparison = Comparison(inventory, index, lanes, filters, known=known)
     async for compared in comparison:
@@ -260,7 +260,7 @@ def _is_same(path: str, asset: RemoteAsset, known: KnownDigests | None) -> bool:
 
 def _placed(inventory: Inventory, index: RemoteIndex, folder: Path, names: LocalNames) -> dict[str, str]:
     """Return where files are that stand for an asset; a name that several files could have is left out."""
-    inventory.match(index.names, folder)
+    inventory.match(index.names)
     found: dict[str, str] = {}
     unclear: set[str] = set()
     for record in inventory:

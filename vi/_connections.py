@@ -108,6 +108,7 @@ class Follower(Protocol):
 
     def serves(self, address: str) -> bool:
         """Tell whether what has just taken a connection at *address* is the service."""
+        ...
 
 
 class Connections:

@@ -139,7 +139,7 @@ def _special(number: int, extension: str, picture: int, size: Size) -> bytes | N
 
 
 def _heif(seed: int) -> bytes:
-    stored = resources.files(__package__).joinpath("data", "sample.heic").read_bytes()
+    stored = resources.files(__package__ or "").joinpath("data", "sample.heic").read_bytes()
     filling = random.Random(seed).randbytes(24)  # noqa: S311
     return stored + struct.pack(">I4s", 8 + len(filling), b"free") + filling
 

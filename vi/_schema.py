@@ -54,7 +54,7 @@ def class_schema(
     """Return the schema of a class itself, for `Page[Asset]` with its items, *without* the fields marked so."""
     cls = get_origin(annotation) or annotation
     hints = typing.get_type_hints(cls)
-    given = dict(zip(getattr(cls, "__parameters__", ()), get_args(annotation), strict=False))
+    given: dict[TypeVar, Any] = dict(zip(getattr(cls, "__parameters__", ()), get_args(annotation), strict=False))
     properties, required = {}, []
     for attribute in shown_fields(cls, without):
         name = wire_name(attribute) if wire else attribute.name

@@ -121,7 +121,7 @@ def _translated(annotation: Any) -> Any:
     if origin in (Union, types.UnionType):
         return functools.reduce(operator.or_, map(_translated, arguments))
     if origin in (list, dict):
-        return origin[tuple(_translated(argument) for argument in arguments)]
+        return types.GenericAlias(origin, tuple(_translated(argument) for argument in arguments))
     return annotation
 
 

@@ -15,6 +15,7 @@ import io
 import os
 import secrets
 import stat
+import sys
 import tempfile
 import threading
 import time
@@ -75,7 +76,7 @@ def _after_fork() -> None:
     _clients_lock = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
+if sys.platform != "win32":
     os.register_at_fork(after_in_child=_after_fork)
 
 
@@ -114,13 +115,13 @@ class ViFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
         """The client of this process."""
         return _client(self._settings)
 
-    @property
+    @property  # fsspec sets an attribute: what it sets is concealed here
     def storage_options(self) -> dict[str, Any]:
         """The options that it was made with; the repr of a key is masked."""
         return self._storage_options
 
     @storage_options.setter
-    def storage_options(self, options: dict[str, Any]) -> None:
+    def storage_options(self, options: dict[str, Any]) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         self._storage_options: dict[str, Any] = concealed(options)
 
     def to_dict(self, *, include_password: bool = True) -> dict[str, Any]:
@@ -250,14 +251,14 @@ class ViFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
         return found if detail else sorted({one["name"] for one in found})
 
     async def _expand_path(
-        self, path: Any, recursive: bool = False, maxdepth: int | None = None, **options: Any
+        self, path: Any, recursive: bool = False, maxdepth: int | None = None, *more: Any, **options: Any
     ) -> list[str]:
         paths = [path] if isinstance(path, str) else list(path)
         if len(paths) > SINGLE_LOOKUPS:
             await self._list_those_of(paths)
         literal = {self._strip_protocol(one) for one in paths if self._is_listed(one)}
         rest = [one for one in paths if self._strip_protocol(one) not in literal]
-        found = await super()._expand_path(rest, recursive, maxdepth, **options) if rest else []
+        found = await super()._expand_path(rest, recursive, maxdepth, *more, **options) if rest else []
         return sorted({*literal, *found})
 
     def _is_listed(self, path: str) -> bool:
@@ -356,7 +357,8 @@ class ViFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
             raise FileExistsError(path)
         await self._store(dataset, name, (name, bytes(value)))
 
-    async def _put_file(
+    # The order of fsspec's `put_file` and `rm`, which are made of these; its `_put_file` and `_rm` have another.
+    async def _put_file(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, lpath: Any, rpath: str, callback: Callback = DEFAULT_CALLBACK, mode: str = "overwrite", **kwargs: Any
     ) -> None:
         found = await asyncio.to_thread(Path(lpath).stat)
@@ -380,14 +382,13 @@ class ViFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
             await self.client.assets.upload(dataset, source, names=lambda _: name, show_progress=False)
         except ViNotFoundError:
             raise FileNotFoundError(f"vi://{dataset}") from None
-        names = self._at_hand(dataset)
-        if names is not None:
+        if (names := self._at_hand(dataset)) is not None:
             names.add(name, Entry.of(await self.client.assets.get(dataset, filename=name, contents=True)))
 
     async def _cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:
         await self._pipe_file(path2, await self._cat_file(path1))
 
-    async def _rm_file(self, path: str, **kwargs: Any) -> None:
+    async def _rm_file(self, path: str, **kwargs: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         dataset, name = self._split(path)
         entry = await self._file(self._strip_protocol(path))
         try:
@@ -397,7 +398,9 @@ class ViFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
         finally:
             self._forget(dataset, name)
 
-    async def _rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any) -> None:
+    async def _rm(  # pyright: ignore[reportIncompatibleMethodOverride] # see `_put_file`
+        self, path: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
+    ) -> None:
         """Delete files, the many of a folder in one request; a dataset itself stays."""
         ids: dict[str, dict[str, str]] = {}
         for one in await self._expand_path(path, recursive=recursive, maxdepth=maxdepth):

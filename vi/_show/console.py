@@ -103,12 +103,12 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
     def __init__(self) -> None:
         logging.Handler.__init__(self)
 
-    @property
+    @property  # as in logging's own handler of last resort; typeshed knows an attribute only
     def stream(self) -> TextIO:
         return sys.stderr
 
     @stream.setter
-    def stream(self, value: TextIO) -> None:
+    def stream(self, value: TextIO) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         raise AttributeError("the stream is sys.stderr")
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -119,13 +119,14 @@ def _add_object(inventory: Inventory, item: Any) -> None:
                 inventory.add_source(*source)
             return
     elif hasattr(item, "read"):
-        name = os.path.basename(str(getattr(item, "name", "") or ""))  # noqa: PTH119
-        if not name or isinstance(getattr(item, "name", None), int):
+        given = getattr(item, "name", None)
+        name = os.path.basename(str(given or ""))  # noqa: PTH119
+        if not name or isinstance(given, int):
             raise ViInvalidParameterError(
                 "An open file without a name needs one: pass (filename, file).", parameter="paths"
             )
         if is_seekable(item):
-            inventory.add_source(FileObjectSource(str(item.name), item), name, _size_of(item))
+            inventory.add_source(FileObjectSource(str(given), item), name, _size_of(item))
             return
     kind = type(item).__name__ if not isinstance(item, tuple) else f"tuple of {len(item)}"
     raise ViInvalidParameterError(

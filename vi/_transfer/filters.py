@@ -109,7 +109,9 @@ class Filters:
     exclude: Sequence[str] = ()
     follow_links: bool = False
     ignored: Sequence[str] | None = None
-    _unmatched: dict[tuple[str, str], GitIgnoreSpec] | None = attrs.field(default=None, kw_only=True, repr=False)
+    _unmatched: dict[tuple[str, str], GitIgnoreSpec] | None = attrs.field(
+        default=None, alias="unmatched", kw_only=True, repr=False
+    )
     _folders: dict[str, bool] = attrs.field(factory=dict, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:

@@ -131,7 +131,7 @@ class _Examination:
 
     async def of(self, group: list[FileRecord], rooms: list[Room]) -> list[Found]:
         """Examine a group, for which *rooms* are taken; all of it is small, or it is one file."""
-        reaches = [self._reach(record) for record in group]
+        reaches: list[Reach] = [self._reach(record) for record in group]
         if _is_small(group[0]):
             paths = [record.path_on_disk for record in group]
             found = await self._lanes.run(_examine_paths, paths, reaches, self._known)

@@ -17,7 +17,7 @@ class ProgressTracker:
     """Counts, and tells its listeners at most ten times a second, and once at the end."""
 
     def __init__(self, operation: Literal["upload", "download"], listeners: list[Listener]) -> None:
-        self.operation = operation
+        self.operation: Literal["upload", "download"] = operation
         self.stage: str = "starting"
         self.files_total: int | None = None
         self.bytes_total: int | None = None

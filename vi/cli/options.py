@@ -58,7 +58,10 @@ class VerbParser(argparse.ArgumentParser):
 
     _within = False
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    # An overload of typeshed takes *namespace* by name only, which pyright does not find in one that also has a place.
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:
         given = list(sys.argv[1:] if args is None else args)
         if self._within:
             return super().parse_known_args(given, namespace)

@@ -58,9 +58,8 @@ class Documents:
     """Writes the documents of one organization."""
 
     identity: Identity
-    _prefix: str = attrs.field(init=False)
+    _prefix: str = attrs.field(init=False, default=attrs.Factory(lambda self: self._make_prefix(), takes_self=True))
 
-    @_prefix.default
     def _make_prefix(self) -> str:
         return _routes.fill(_routes.DATASET, org=self.organization_id, dataset=self.composite(""))
 

@@ -6,6 +6,7 @@ import asyncio
 
 import sqlalchemy as sa
 from aiohttp import web
+from sqlalchemy.exc import SQLAlchemyError
 
 from .context import CONTEXT
 from .store.metadata import DatabaseUnavailableError, TooManyReadsError
@@ -32,7 +33,7 @@ async def ready(request: web.Request) -> web.Response:
     try:
         async with asyncio.timeout(_SECONDS):
             await context.database.read(lambda connection: connection.execute(_QUESTION).scalar())
-    except (sa.exc.SQLAlchemyError, DatabaseUnavailableError, TooManyReadsError, TimeoutError, OSError):
+    except (SQLAlchemyError, DatabaseUnavailableError, TooManyReadsError, TimeoutError, OSError):
         return _state("the database does not answer", 503)
     return _state("ready")
 

@@ -132,9 +132,11 @@ class IdentityStore(Protocol):
 
     def read(self) -> Identity:
         """Return the identity."""
+        ...
 
     def change(self, work: Callable[[Identity], Identity]) -> Identity:
         """Replace the identity by what *work* makes of it; no other change happens in between."""
+        ...
 
     def newer(self) -> Identity | None:
         """Return the identity if it has changed since this store last returned it; cheap when it has not."""

@@ -10,9 +10,9 @@ import socket
 import time
 from collections.abc import Callable
 
-import sqlalchemy as sa
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
+from sqlalchemy.exc import DataError
 
 from .._routes import ADDITIONS, ASSET_LOOKUP, LOOKUP, SESSION_WAIT, SET_METADATA, UPLOAD_GROUPS
 from . import health
@@ -72,7 +72,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return _answer(ApiError(refused.status, message or refused.reason, headers=headers))
     except UnicodeEncodeError:
         return _answer(invalid("A text of the request holds half of a surrogate pair", "body"))
-    except sa.exc.DataError:  # PostgreSQL compares no text with a NUL character, so nothing has it
+    except DataError:  # PostgreSQL compares no text with a NUL character, so nothing has it
         return _answer(ApiError(404, "No resource has a name or an id with a NUL character"))
     except TooManyReadsError:
         return _answer(ApiError(503, "Too many slow queries run at once", headers={"Retry-After": "1"}))

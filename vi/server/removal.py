@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import attrs
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
 from .disk.room import Room, is_full
 from .failures import log_failure, outage
@@ -93,7 +94,7 @@ class Removal:
         """Run the transaction of a deletion; where the disk is full, once more with the room of the ballast."""
         try:
             return await self._database.write(work)
-        except (sa.exc.OperationalError, OSError) as error:
+        except (OperationalError, OSError) as error:
             if not (is_full(error) or self._room.is_exhausted()) or not await asyncio.to_thread(self._room.give_up):
                 raise
         logger.warning("The disk is full: the room that is kept for deletions is used")

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
-from typing import IO, Any, Literal, NamedTuple, Protocol, Self, cast
+from typing import IO, Any, Literal, NamedTuple, Protocol, Self, TypeGuard, cast
 
 import aiofiles.threadpool
 import attrs
@@ -452,7 +452,7 @@ async def _guarded(label: str, stream: AsyncIterable[Any]) -> AsyncIterator[byte
         raise SourceFailedError(f"reading {label} failed: {str(error) or type(error).__name__}") from error
 
 
-def is_seekable(file: Any) -> bool:
+def is_seekable(file: Any) -> TypeGuard[IO[bytes]]:
     """Tell whether *file* is an open file that can be read again."""
     try:
         return bool(file.seekable())

@@ -118,12 +118,11 @@ class RemoteObject:
 
     def head(self, count: int) -> bytes:
         """Return its first bytes, asking for these alone: an open file of fsspec reads megabytes ahead. Blocking."""
-        cat = getattr(getattr(self.path, "fs", None), "cat_file", None)
+        cat: Callable[..., bytes] | None = getattr(getattr(self.path, "fs", None), "cat_file", None)
         if not callable(cat):
             with self.open() as file:
                 return file.read(count)
-        data: bytes = cat(self.path.path, start=0, end=count)
-        return data
+        return cat(self.path.path, start=0, end=count)
 
     def open(self) -> IO[bytes]:
         """Open it for reading. Blocking."""

@@ -39,8 +39,8 @@ async def in_thread(call: Callable[[*Ts], R], *arguments: *Ts) -> R:
 async def to_end_in_thread(call: Callable[[*Ts], R], *arguments: *Ts) -> R:
     """Run *call* in a thread; a cancelled wait lasts until it has ended."""
     with anyio.CancelScope(shield=True):
-        result = await _begun(call, *arguments)
-    return result  # noqa: RET504 - a block of anyio may swallow what ends it, says its type
+        return await _begun(call, *arguments)
+    raise AssertionError("unreachable")  # a block of anyio may swallow what ends it, says its type
 
 
 def _begun(call: Callable[[*Ts], R], *arguments: *Ts) -> asyncio.Future[R]:

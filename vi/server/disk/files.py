@@ -48,7 +48,7 @@ def begin_flush(file: FileIO) -> None:
 
 def copy(source: IO[bytes], target: FileIO) -> None:
     """Append the rest of *source* to *target*, inside the kernel where it can."""
-    if hasattr(os, "copy_file_range"):
+    if sys.platform == "linux" and hasattr(os, "copy_file_range"):
         with contextlib.suppress(OSError):
             while os.copy_file_range(source.fileno(), target.fileno(), 1 << 30):
                 pass

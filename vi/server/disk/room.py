@@ -10,12 +10,13 @@ import contextlib
 import errno
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
-import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
 from ..._disk import open_private, write_all
 
@@ -28,7 +29,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 def is_full(error: BaseException) -> bool:
     """Tell whether *error* says that the disk is full."""
-    if isinstance(error, sa.exc.OperationalError):
+    if isinstance(error, OperationalError):
         return getattr(error.orig, "sqlstate", None) == _POSTGRES_FULL or "disk is full" in str(error.orig)
     return isinstance(error, OSError) and error.errno in _FULL
 
@@ -121,7 +122,7 @@ class Room:
                 return
             try:
                 with open_private(self._path) as file:
-                    if hasattr(os, "posix_fallocate"):
+                    if sys.platform != "win32" and sys.platform != "darwin":
                         os.posix_fallocate(file.fileno(), 0, self._ballast)
                     else:
                         write_all(file, bytes(self._ballast))

@@ -55,7 +55,8 @@ class View:
         search, metadata = given.get("q", "").strip()[:MAX_SEARCH], given.get("metadata", "").strip()
         kind, status = _one_of(given, "type", TYPES), _one_of(given, "status", STATUSES)
         order = _one_of(given, "sort", ORDERS) or "newest"
-        conditions, trouble = [], None
+        conditions: list[sa.ColumnElement[bool]] = []
+        trouble = None
         if search:
             conditions.append(assets.is_named_like(search))
         if kind:
@@ -69,7 +70,8 @@ class View:
                 parsed = query.parse_metadata_query(metadata)
                 conditions.append(query.to_sql(parsed, {}, asset.c.custom_metadata, strict=False))
             except query.QueryError as error:
-                conditions, trouble = [sa.false()], str(error)
+                conditions = [sa.false()]
+                trouble = str(error)
         return cls(search, metadata, kind, status, order, conditions, trouble)
 
     @property

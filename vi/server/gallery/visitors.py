@@ -38,6 +38,7 @@ class Visitors(Protocol):
 
     async def use(self, ticket: str, now: int) -> bool:
         """Use a ticket up, by its digest; false if it was used before."""
+        ...
 
 
 class MemoryVisitors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 import socket
@@ -47,12 +48,11 @@ def public_url_of(config: ServiceConfig) -> SplitResult | None:
     """Return the address that clients use; raises `ViConfigurationError` for what is none."""
     if not config.public_url:
         return None
-    try:
+    parts, known = None, False
+    with contextlib.suppress(ValueError):
         parts = urlsplit(config.public_url)
         known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        known = False
-    if not known or parts.username or parts.query or parts.fragment:
+    if parts is None or not known or parts.username or parts.query or parts.fragment:
         raise ViConfigurationError(
             "--public-url (public_url) must be an address such as https://vi.example.",
             suggestion="It begins with http:// or https://, and has no user, query or fragment.",

@@ -166,5 +166,5 @@ class _Busy(asyncio.Protocol):
             transport.write_eof()
         self._end = asyncio.get_running_loop().call_later(_LINGER, transport.abort)
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self._end.cancel()

@@ -196,21 +196,23 @@ def _decode_common(family: str, data: bytes, bounds: _Bounds) -> Picture:
         bounds.check(canvas, _PIXEL_BYTES[family])  # its pixels are allocated when it is opened
     with Image.open(io.BytesIO(data), formats=(name,)) as image:
         bounds.check(image.size, _PIXEL_BYTES.get(family, _PIXEL))
-        size = image.size
+        width, height = image.size
         image.load()
         # A row that came is seldom all zeros; asked exactly, each picture would be unpacked twice.
         if family == "png" and (structure.is_interlaced(data) or _is_black_below(image)):
             structure.check_rows(data)
         if family == "heif":
             # The decoder turns the picture; the real size is known only now.
-            size = image.size[::-1] if heif.is_turned(data) else image.size
+            width, height = image.size
+            if heif.is_turned(data):
+                width, height = height, width
         small = bounds.thumbnail(image, deep=_is_deep(family, data))
         frames = getattr(image, "n_frames", 1)
         if frames > 1:
             _decode_others(image, [index for index in range(frames) if index != image.tell()], bounds)
         # The picture that an animated PNG shows to those who know of no animations is not one of its frames.
         frames -= frames > 1 and getattr(image, "default_image", False)
-    return Picture(*size, frames, small)
+    return Picture(width, height, frames, small)
 
 
 def _is_black_below(image: Image.Image) -> bool:

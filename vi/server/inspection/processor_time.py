@@ -7,12 +7,13 @@ wall nor what the main thread did says what a file costs. Time in which a thread
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 
 import attrs
 
-_TICKS_PER_SECOND: int = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+_TICKS_PER_SECOND: int = os.sysconf("SC_CLK_TCK") if sys.platform != "win32" else 100
 _RUNNABLE = b"R"
 
 

@@ -127,7 +127,8 @@ def _restrict(memory: int) -> None:
         # Linux counts threads too, which decoders start: there a filter tells them from processes.
         resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
     try:
-        resource.setrlimit(resource.RLIMIT_AS, (_address_space() + _THREAD + memory,) * 2)
+        space = _address_space() + _THREAD + memory
+        resource.setrlimit(resource.RLIMIT_AS, (space, space))
     except (OSError, ValueError):  # some systems know the limit and do not set it
         return
 

@@ -21,6 +21,8 @@ from typing import Any, TypeVar
 
 import attrs
 import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from ...errors import ViConfigurationError
 from ..disk.own import check_journal, check_own, open_own
@@ -77,7 +79,7 @@ class Database:
             return cls(_engine(path, READERS, "BEGIN"), writers, writers.connect())
         except BaseException as error:
             writers.dispose()
-            if isinstance(error, sa.exc.DBAPIError):
+            if isinstance(error, DBAPIError):
                 message = f"The database {path} cannot be used: {error.orig}."
                 raise ViConfigurationError(message, path=str(path)) from error
             raise
@@ -96,7 +98,7 @@ class Database:
                 ends = time.monotonic() + self.query_seconds
                 driver.set_progress_handler(lambda: time.monotonic() > ends, _QUERY_STEPS)
                 return work(connection)
-            except sa.exc.OperationalError as error:
+            except OperationalError as error:
                 if "interrupted" in str(error.orig) and not self._closing:
                     raise TooManyReadsError from None
                 raise
@@ -219,7 +221,7 @@ def _engine(path: Path, connections: int, begin: str) -> sa.Engine:
         url, pool_size=connections, max_overflow=0, hide_parameters=True, json_deserializer=_read_json
     )
 
-    @sa.event.listens_for(engine, "connect")
+    @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: Any) -> None:
         connection.isolation_level = None  # the driver must not begin transactions of its own
         cursor = connection.cursor()
@@ -237,7 +239,7 @@ def _engine(path: Path, connections: int, begin: str) -> sa.Engine:
         cursor.close()
         query.prepare(connection)
 
-    @sa.event.listens_for(engine, "begin")
+    @event.listens_for(engine, "begin")
     def start(connection: sa.Connection) -> None:
         connection.exec_driver_sql(begin)
 

@@ -28,9 +28,11 @@ class Metadata(Protocol):
 
     async def read(self, work: Work[T]) -> T:
         """Run *work* in one consistent view; raises `TooManyReadsError`."""
+        ...
 
     async def write(self, work: Work[T]) -> T:
         """Run *work* in a transaction; returns when it is durable. An error undoes the changes of this *work* only."""
+        ...
 
     async def aclose(self) -> None:
         """Finish queued work and close."""

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from ..._optional import require
 from ...errors import ViConfigurationError
@@ -75,7 +76,7 @@ class PostgresDatabase:
         except BaseException as error:
             readers.dispose()
             writers.dispose()
-            if isinstance(error, sa.exc.DBAPIError):
+            if isinstance(error, DBAPIError):
                 reason = str(error.orig).strip().splitlines()[0][:120]
                 raise ViConfigurationError(f"The database {_shown(url)} cannot be used: {reason}.") from None
             raise
@@ -98,7 +99,7 @@ class PostgresDatabase:
 
         try:
             return self._insist(once, ends)
-        except sa.exc.OperationalError as error:
+        except OperationalError as error:
             if _code(error) == _CANCELLED:
                 raise TooManyReadsError from None
             raise
@@ -130,7 +131,7 @@ class PostgresDatabase:
                     raise
                 try:
                     transaction.commit()
-                except sa.exc.DBAPIError as error:
+                except DBAPIError as error:
                     if _code(error) in _AGAIN:
                         raise
                     raise _DoubtfulCommitError(error) from error
@@ -149,7 +150,7 @@ class PostgresDatabase:
         for left in itertools.count(_TRIES, -1):
             try:
                 return once()
-            except sa.exc.DBAPIError as error:
+            except DBAPIError as error:
                 if _is_lost(error):
                     if time.monotonic() >= ends and left < _TRIES:  # the first may have met a connection of before
                         raise DatabaseUnavailableError from error
@@ -216,19 +217,19 @@ class PostgresDatabase:
 class _DoubtfulCommitError(Exception):
     """A commit was sent, and no answer came."""
 
-    def __init__(self, error: sa.exc.DBAPIError) -> None:
+    def __init__(self, error: DBAPIError) -> None:
         self.error = error
 
 
-def _code(error: sa.exc.DBAPIError) -> str | None:
+def _code(error: DBAPIError) -> str | None:
     code: str | None = getattr(error.orig, "sqlstate", None)
     return code
 
 
-def _is_lost(error: sa.exc.DBAPIError) -> bool:
+def _is_lost(error: DBAPIError) -> bool:
     """Tell whether PostgreSQL could not be reached: an error of the connection has no code, or one of two classes."""
     code = _code(error)
-    unreached = code is None and isinstance(error, sa.exc.OperationalError)
+    unreached = code is None and isinstance(error, OperationalError)
     return error.connection_invalidated or unreached or (code or "").startswith(("08", "57P0"))
 
 
@@ -249,7 +250,7 @@ def _engine(url: str, name: str, connections: int, isolation: Any, **settings: i
     require("psycopg", "A PostgreSQL database")
     try:
         address = sa.make_url(url)
-    except (sa.exc.ArgumentError, ValueError):
+    except (ArgumentError, ValueError):
         address = None
     if address is None or address.drivername not in _NAMES:
         raise ViConfigurationError("The database must be an address such as postgresql://user@host/name.")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 from .metadata import TooManyReadsError
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 READERS = 4
 READ_SECONDS = 30
@@ -23,7 +24,7 @@ class Readers:
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="vi-database-reader")
         self._places = asyncio.Semaphore(READERS)
 
-    async def run(self, read: Callable[..., T], *args: Any) -> T:
+    async def run(self, read: Callable[[*Ts], T], *args: *Ts) -> T:
         """Call *read* in a thread; raises `TooManyReadsError` when none becomes free in time."""
         try:
             async with asyncio.timeout(READ_SECONDS):

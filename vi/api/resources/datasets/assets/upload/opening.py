@@ -146,6 +146,7 @@ class Opening:
         endpoint = self._upload.calls.endpoint
         refused, reasons = opened.session.status.errors, opened.session.status.reasons
         for asset in assets:
+            record: FileRecord | None = None
             try:
                 record = opened.records.get(asset["metadata"]["filename"])
                 upload = asset["upload"]

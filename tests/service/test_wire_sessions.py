@@ -150,9 +150,9 @@ async def test_bytes_that_do_not_arrive_in_time_are_etimeout(fresh_api: Any, pic
     session = await fresh_api.open_session(dataset_path, files)
     assert await send(fresh_api, session, "a.png", files["a.png"]) == 200
     await fresh_api.until(session, lambda found: counts(found)[1] == 1)
-    fresh_api.service.clock.advance(899)
+    fresh_api.service.clock.advance(840)  # not nearly 900: the clock goes on while a busy machine works
     assert finished(await fresh_api.read_session(session)) == ("Waiting", None)
-    fresh_api.service.clock.advance(2)
+    fresh_api.service.clock.advance(61)
     ended = await fresh_api.read_session(session)
     assert finished(ended) == ("Reached", None)
     assert errors(ended) == {"b.png": "ETIMEOUT"}

@@ -136,8 +136,6 @@ def _decodable(made: list[Path]) -> list[Path]:
     problem = examine("pi_heif")
     if problem is None:
         return made
-    from .._optional import obstacle
-
     heif = [path for path in made if path.suffix in (".heic", ".heif")]
     for path in heif:
         path.unlink()

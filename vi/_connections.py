@@ -307,10 +307,23 @@ def read_failure(error: BaseException, url: URL) -> Failure:
     return Failure(FailureKind.CUT, f"the connection to {host} failed: {_os_reason(error)}")
 
 
+_OF_WINDOWS = {
+    **dict.fromkeys((1225, 1234, 10061), "connection refused"),
+    **dict.fromkeys((1236, 10053), "connection aborted"),
+    **dict.fromkeys((64, 10054), "connection reset by peer"),
+    **dict.fromkeys((121, 10060), "connection timed out"),
+    **dict.fromkeys((1231, 10051), "network is unreachable"),
+    **dict.fromkeys((1232, 10065), "no route to host"),
+}
+"""Errors of its calls and of its sockets, for which `os.strerror` says "Invalid argument" and "Unknown error"."""
+
+
 def _os_reason(error: BaseException) -> str:
     inner = getattr(error, "os_error", error)
     number, reason = getattr(inner, "errno", None), getattr(inner, "strerror", None)
-    if isinstance(number, int) and number > 0:
+    if (of_windows := getattr(inner, "winerror", None)) is not None:
+        reason = _OF_WINDOWS.get(of_windows, reason)
+    elif isinstance(number, int) and number > 0:
         reason = os.strerror(number)  # asyncio's own text names the address again
     return str(reason).lower() if reason else type(inner).__name__
 

@@ -110,7 +110,7 @@ class KeptConnector(aiohttp.TCPConnector):
             connection = await super()._create_connection(req, traces, timeout)
         if not self._is_ours(req.url):
             connection.close()
-            refused = OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+            refused = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
             raise aiohttp.ClientConnectorError(req.connection_key, refused)
         return connection
 

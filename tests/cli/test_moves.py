@@ -49,7 +49,7 @@ class TestUpload:
         assert sent.code == 1
         assert sent.json()["total_succeeded"] == 4
         assert re.search(r"images.broken\.png: .+ \[ECORRUPT\]$", sent.err, re.MULTILINE)
-        assert re.search(r"images/text\.png .+ \[EBADMIME\]$", sent.err, re.MULTILINE)
+        assert re.search(r"images.text\.png .+ \[EBADMIME\]$", sent.err, re.MULTILINE)
         stopped = run("assets", "upload", dataset, "images", "--fail-fast")
         assert stopped.code == 1
         assert stopped.err.startswith("error: ")

@@ -203,7 +203,7 @@ WRONG: tuple[tuple[str, int, str], ...] = (
     ),
     ("serve --port 99999", 2, "--port: expected a port from 0 to 65535, got '99999'"),
     ("serve --port -1", 2, "--port: expected a port from 0 to 65535, got '-1'"),
-    ("serve --data note.txt", 2, "The folder * cannot be used: File exists."),
+    ("serve --data note.txt", 2, "The folder * cannot be used: *ile *exists."),
     ("demo onlytxt", 2, "No images or videos in onlytxt."),
     ("demo missing", 2, "No such file or folder: missing. Check the spelling; relative paths are looked up in *"),
     ("doctor --slow", 2, "--slow needs --contract."),

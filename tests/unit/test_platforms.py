@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from yarl import URL
 
 import vi
-from vi import _checksums, _disk
+from vi import _checksums, _connections, _disk
 from vi._paths import check_path_text
 from vi._show import console
 from vi._transfer.remote_folders import is_remote
@@ -105,6 +106,16 @@ def test_a_quote_that_a_backslash_kept_in_a_path_is_named(monkeypatch: pytest.Mo
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(vi.ViInvalidParameterError, match=r"save_dir holds a quote.*Leave out the backslash"):
         check_path_text('my images"', "save_dir")
+
+
+@pytest.mark.parametrize(
+    ("code", "said"), [(1225, "connection refused"), (10054, "connection reset by peer"), (59, "an unexpected error")]
+)
+def test_a_connection_that_windows_refuses_is_told_as_on_other_systems(code: int, said: str) -> None:
+    """The calls of a proactor loop have Windows' own codes, and EINVAL as their number."""
+    error = OSError(errno.EINVAL, "An unexpected error")
+    setattr(error, "winerror", code)  # noqa: B010
+    assert _connections.read_failure(error, URL("http://vi.example")).reason.endswith(f" failed: {said}")
 
 
 def test_every_reader_that_left_is_known_on_windows() -> None:

@@ -55,6 +55,7 @@ if not has("bcryptprimitives.dll"):
         "tests/sync/test_watch_outages.py": needs.format("watchfiles"),
         "tests/service/test_openapi.py": needs.format("jsonschema"),
     }
+    SKIPPED["tests/cli/test_doctor.py::test_no_settings"] = needs.format("fastcrc")
 
 if version() < (10,):
     pools = [

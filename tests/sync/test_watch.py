@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,6 +97,33 @@ def test_what_cannot_be_read_is_named_and_stored_once_it_can(client: vi.Client, 
             assert next(watching).filename == "inside.png"
     finally:
         below.chmod(0o700)
+
+
+@pytest.mark.parametrize("call", ["open", "unlink"])
+def test_a_file_that_another_program_has_open_is_stored_and_moved_once_it_is_free(
+    client: vi.Client, dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """On Windows such a file seems to be readable, and cannot be opened, or can be opened and not renamed."""
+    folder, done = tmp_path / "folder", tmp_path / "done"
+    for one in (folder, done):
+        one.mkdir()
+    (folder / "a.png").write_bytes(tiny(1))
+    held, real = {str(folder / "a.png")}, getattr(os, call)
+
+    def call_unless_held(path: Any, *arguments: Any, **options: Any) -> Any:
+        if str(path) in held:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, call, call_unless_held)
+    with client.assets.watch(dataset, folder, settle=0.1, move_to=done) as watching:
+        events = [next(watching) for _ in range(1 if call == "open" else 2)]
+        assert (events[-1].kind, events[-1].code) == ("failed", "EACCES")
+        assert (folder / "a.png").exists()
+        held.clear()
+        events += [next(watching) for _ in range(3 - len(events))]
+    assert sorted(event.kind for event in events) == ["failed", "moved", "stored"]
+    assert [path.name for path in done.iterdir()] == names(client, dataset) == ["a.png"]
 
 
 def test_what_is_at_the_place_to_move_to_stays(client: vi.Client, dataset: str, images: Path, tmp_path: Path) -> None:

@@ -22,8 +22,11 @@ def rules_of(folder: str | os.PathLike[str]) -> NameRules:
     """Return which names *folder*, or the nearest folder above that is there, holds. Blocking.
 
     Empty files of telling names are made in a temporary folder and looked at; where none can be made, it is assumed
-    what is usual on the platform.
+    what is usual on the platform. Windows is not asked: by extended paths it makes what no other program can open, and
+    what a scanner has open there would stay behind.
     """
+    if sys.platform == "win32":
+        return _usual()
     place = Path(folder).absolute()
     while not place.is_dir() and place != place.parent:
         place = place.parent
@@ -59,11 +62,10 @@ def _ask(probe: str) -> NameRules:
     composed = make(f"{_NFC}1")
     folds_forms = os.path.lexists(os.path.join(probe, f"{_NFD}1"))  # noqa: PTH118
     decomposed = make(f"{_NFD}2")
-    windows = sys.platform == "win32"  # which makes these by extended paths, and then no other program opens them
     return NameRules(
         special=holds('a<>:"\\|?*b'),
-        edges=not windows and holds("edge. ") and holds("edge."),
-        devices=not windows and holds("aux"),
+        edges=holds("edge. ") and holds("edge."),
+        devices=holds("aux"),
         capitals=holds("Capital"),
         form="NFD" if composed == f"{_NFD}1" else "NFC" if decomposed == f"{_NFC}2" else None,
         folds=folds_case or folds_forms,

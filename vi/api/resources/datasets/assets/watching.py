@@ -23,7 +23,7 @@ from ....._transfer.progress import ProgressTracker
 from ....._transfer.settled import Settling
 from ....._transfer.sources.local import PathSource, Stamp, examine_path
 from ....._transfer.threads.stopping import in_thread, to_end_in_thread
-from .....codes import CUT_SHORT, TEMPORARY, FileCode
+from .....codes import CUT_SHORT, READ_ONLY, TEMPORARY, FileCode
 from .....config import TransferLimits
 from .....errors import ViError, ViInvalidParameterError, ViOperationError
 from ....iterators import BlockingItems, ClosingItems
@@ -95,6 +95,7 @@ class AssetWatch(ClosingItems[WatchEvent]):
         self._filenames: dict[str, str] = {}
         self._first: set[str] | None = None
         self._named: set[tuple[str, str]] = set()
+        self._unmoved: dict[str, Stamp] = {}
 
     def stop(self) -> None:
         """Finish the uploads that have started, then end the iteration. Any thread or signal handler may call it."""
@@ -203,6 +204,8 @@ class AssetWatch(ClosingItems[WatchEvent]):
                 self._settling.again(path, time.monotonic())
             elif failure.code in TEMPORARY or failure.code == FileCode.EREFUSED:
                 self._again(path, failure.code, failure.message, for_ever=failure.code in CUT_SHORT)
+            elif failure.code in READ_ONLY:
+                self._wait_for(path, failure.message)
             else:
                 self._fail(path, stamp, failure.code, failure.message)
 
@@ -220,7 +223,8 @@ class AssetWatch(ClosingItems[WatchEvent]):
                 raise
             self._again(path, str(error.error_code), error.message, for_ever=True)
             return
-        self._events.append(stored)
+        if self._unmoved.pop(path, None) != stamp:
+            self._events.append(stored)
         asset = index.get(filename)
         try:
             facts = await in_thread(examine_path, path, "digests")
@@ -229,11 +233,20 @@ class AssetWatch(ClosingItems[WatchEvent]):
                 return
             below = Path(path).relative_to(self._options.folder)
             await to_end_in_thread(_move, path, self._options.move_to, below)
+        except PermissionError as error:
+            self._unmoved[path] = stamp
+            self._wait_for(path, f"{path} was stored and not moved yet: {error.strerror}.")
+            return
         except (OSError, ViError) as error:
             self._fail(path, stamp, FileCode.EIO, f"{path} was stored and not moved: {error}.")
             return
         self._done(path, stamp)
         self._events.append(WatchEvent("moved", path, filename))
+
+    def _wait_for(self, path: str, message: str) -> None:
+        """Try a file that may not be read or moved once more, for ever: another program may have it open."""
+        self._fail_once(path, self._filenames[path], FileCode.EACCES, message)
+        self._settling.again(path, time.monotonic(), failed=False)
 
     def _again(self, path: str, code: str, message: str, *, for_ever: bool = False) -> None:
         failures = self._settling.again(path, time.monotonic(), failed=not for_ever)

@@ -13,7 +13,9 @@ from collections.abc import Callable
 
 import attrs
 
-_TICKS_PER_SECOND: int = os.sysconf("SC_CLK_TCK") if sys.platform != "win32" else 100
+_TICKS_PER_SECOND: int = 100
+if sys.platform != "win32":
+    _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _RUNNABLE = b"R"
 
 

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "vi"
 
 FOUNDATION = (
-    "_version", "_kernel", "codes", "errors", "config", "_events", "_redact", "_media", "_checksums", "_wire", "_schema", "_wire_fast", "_routes", "_retry", "_pacing", "_attempts", "_ranges", "_lock", "_paths", "_disk", "_event_loop", "_signals", "_memory", "_secret", "_optional", "_closing", "_checks"
+    "_version", "_kernel", "codes", "errors", "config", "_events", "_redact", "_media", "_checksums", "_wire", "_schema", "_wire_fast", "_routes", "_retry", "_pacing", "_attempts", "_ranges", "_lock", "_paths", "_disk", "_event_loop", "_signals", "_memory", "_secret", "_optional", "_closing", "_checks", "_interpreter"
 )  # fmt: skip
 LAYERS: dict[str, int] = {
     **dict.fromkeys(FOUNDATION, 0),
@@ -104,7 +104,7 @@ BESIDE = ("server",)
 """Not a layer: what it may import is said one by one, and so is who may import it."""
 
 SERVER_MAY = (
-    "codes", "errors", "_ranges", "_paths", "_disk", "_wire", "_schema", "_version", "_routes", "_checksums", "_media", "_redact", "_lock", "_optional",
+    "codes", "errors", "_ranges", "_paths", "_disk", "_wire", "_schema", "_version", "_routes", "_checksums", "_media", "_redact", "_lock", "_optional", "_interpreter",
     "_event_loop", "_signals", "_memory", "config", "_closing"
 )  # fmt: skip
 UNITS = "vi._show.units"

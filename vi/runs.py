@@ -7,15 +7,18 @@ process that can reach the folder and has the settings of the client in its envi
 
 from __future__ import annotations
 
+import os
 import socket
+import sys
 import time
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, spawn
 
 import attrs
 
 from ._checks import check_whole
+from ._interpreter import is_python, starts_itself_again
 from ._transfer.document_folders import DocumentFolder
 from .api.resources.datasets.assets.plans import TransferPlan
 from .api.resources.datasets.assets.run_plans import (
@@ -129,9 +132,12 @@ def run_shards(run: RunFolder, *, processes: int = 4) -> RunStatus:
         ViPathError: The folder cannot be read or written to, or holds no run.
         ViAuthenticationError: The key was refused; also `ViPermissionError`, `ViConfigurationError` and
             `ViNotFoundError` end the call, since each shard would fail alike.
+        ViConfigurationError: This program is not Python and names none by ``multiprocessing.set_executable``, or is
+            frozen and does not call ``multiprocessing.freeze_support``.
         ViOperationError: Processes were killed repeatedly.
     """
     check_whole("processes", processes)
+    _check_program()
     folder = DocumentFolder.of(run, "run")
     tried: set[int] = set()
     for _ in range(TRIES):
@@ -152,6 +158,21 @@ def run_shards(run: RunFolder, *, processes: int = 4) -> RunStatus:
             suggestion="Give fewer processes, or a plan of more shards.",
         )
     return status
+
+
+def _check_program() -> None:
+    """Refuse to start processes where each would run this program from its beginning, and start processes in turn."""
+    if starts_itself_again():
+        raise ViConfigurationError(
+            "This process was started to work on a shard, and runs the program again.",
+            suggestion="Call multiprocessing.freeze_support() at the beginning of the program.",
+        )
+    program = os.fsdecode(spawn.get_executable() or b"")
+    if not getattr(sys, "frozen", False) and not is_python(program):
+        raise ViConfigurationError(
+            f"Shards are worked on by Python processes, and this program is {program!r}.",
+            suggestion="Name a Python by multiprocessing.set_executable(), or call run_shard in processes of your own.",
+        )
 
 
 def _gather(began: dict[Future[ShardReport], int], tried: set[int]) -> None:

@@ -11,7 +11,6 @@ import asyncio
 import errno
 import io
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -24,6 +23,7 @@ from typing import Any
 import anyio
 import attrs
 
+from ..._interpreter import is_python
 from ..._redact import redact
 from ..config import IN_WORKER
 from . import frozen
@@ -43,7 +43,6 @@ _TOLD = 4096
 _PATHS = 16 << 10
 """Characters of folders of libraries on a worker's command line, of which Windows takes 32,767."""
 _TEMPORARY = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
-_INTERPRETER = re.compile(r"(?i)(python|pypy|graalpy)[\w.]*")
 
 
 class CannotStartError(Exception):
@@ -286,7 +285,7 @@ def interpreter() -> str:
     own = any(Path(os.path.normcase(path)).is_relative_to(os.path.normcase(sys.exec_prefix)) for path in named)
     for path in named + beside if own else beside + named:
         # The program itself is often its `sys.executable`; to start it would be to run it again.
-        if _INTERPRETER.fullmatch(Path(path).name) and os.access(path, os.X_OK):
+        if is_python(path) and os.access(path, os.X_OK):
             return path
     raise CannotStartError(f"there is no Python beside {sys.executable!r} to start", certain=True)
 

@@ -339,7 +339,7 @@ def bench(session: nox.Session) -> None:
     peer = Path(session.create_tmp()) / "peer"
     session.run("python", "-m", "venv", "--clear", str(peer))
     python = peer / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    web = ["fastapi>=0.115", "uvicorn>=0.34", "python-multipart>=0.0.26"]
+    web = ["fastapi>=0.133", "uvicorn>=0.34", "python-multipart>=0.0.31"]
     session.run(str(python), "-m", "pip", "install", "-q", PEER, *web, external=True)
     for path in sorted(Path("benchmarks").glob("bench_*.py")):
         session.run("python", str(path), *session.posargs, env={"VI_PEER_PYTHON": str(python.absolute())})

@@ -71,11 +71,11 @@ LIBRARIES: tuple[Library, ...] = (
     Library("sqlalchemy", "sqlalchemy", "2.0.36", ("local",), "no local service"),
     Library("alembic", "alembic", "1.14", ("local",), "folders of older releases are not served"),
     Library("markupsafe", "markupsafe", "2.1", ("local",), "no local service"),
-    Library("PIL", "pillow", "12.2", ("local", "torch"), "no local service, arrays or decoded pictures"),
-    Library("pi_heif", "pi-heif", "1.0", ("local",), "the local service refuses HEIF", obstacle=_no_heif),
-    Library("fastapi", "fastapi", "0.115", ("fastapi",), "no vi.fastapi"),
-    Library("starlette", "starlette", "1.0.1", ("fastapi",), "no vi.fastapi"),
-    Library("python_multipart", "python-multipart", "0.0.26", ("fastapi",), "FastAPI reads no forms"),
+    Library("PIL", "pillow", "12.3", ("local", "torch"), "no local service, arrays or decoded pictures"),
+    Library("pi_heif", "pi-heif", "1.4", ("local",), "the local service refuses HEIF", obstacle=_no_heif),
+    Library("fastapi", "fastapi", "0.133", ("fastapi",), "no vi.fastapi"),
+    Library("starlette", "starlette", "1.3.1", ("fastapi",), "no vi.fastapi"),
+    Library("python_multipart", "python-multipart", "0.0.31", ("fastapi",), "FastAPI reads no forms"),
     Library("psycopg", "psycopg", "3.2", ("distributed",), "no metadata in PostgreSQL", "[binary]"),
     Library("prometheus_client", "prometheus-client", "0.20", ("metrics",), "the local service has no /metrics"),
     Library("aiobotocore", "aiobotocore", "3.0", ("distributed",), "no bytes in an S3 store"),
@@ -83,8 +83,8 @@ LIBRARIES: tuple[Library, ...] = (
     Library("fsspec", "fsspec", "2024.10", ("cloud",), "no vi.filesystem"),
     Library("pandas", "pandas", "2.2", ("pandas",), "no data frames"),
     Library("pyarrow", "pyarrow", "16", ("pandas", "torch"), "no Arrow or Parquet"),
-    Library("torch", "torch", "2.4", ("torch",), "no vi.torch"),
-    Library("torchvision", "torchvision", "0.19", (), 'no decode="torchvision"'),
+    Library("torch", "torch", "2.6", ("torch",), "no vi.torch"),
+    Library("torchvision", "torchvision", "0.21", (), 'no decode="torchvision"'),
     Library("watchfiles", "watchfiles", "1.0", ("watch",), "folders cannot be watched"),
     Library("opentelemetry", "opentelemetry-api", "1.25", ("otel",), "no vi.otel"),
     Library("msgspec", "msgspec", "0.19", ("fast",), "listings are read more slowly"),
@@ -93,7 +93,7 @@ LIBRARIES: tuple[Library, ...] = (
     Library("google_crc32c", "google-crc32c", "1.5", (), "checksums are computed by another library"),
     Library("crcmod", "crcmod", "1.7", (), "no checksums where fastcrc cannot be used", needed=True),
     Library("pathspec", "pathspec", "1.0", (), "no patterns of files", needed=True),
-    Library("idna", "idna", "3.7", (), "no endpoints in other letters than ASCII", needed=True),
+    Library("idna", "idna", "3.15", (), "no endpoints in other letters than ASCII", needed=True),
     Library("tomlkit", "tomlkit", "0.13", (), "no profile is saved", needed=True),
     Library("shtab", "shtab", "1.13", (), "no completion scripts", needed=True),
     Library("tqdm", "tqdm", "4.66.3", (), "progress is told in lines", needed=True),
@@ -235,7 +235,10 @@ def _lacks(library: Library, name: str, version: str | None) -> Fault:
     advice = _reinstall(library)
     if first > oldest:
         advice = f"Install an older release: pip install {library.wanted(f'>={library.oldest},<{first}')}"
-    return _fault(library, f"has no {name}{f' in release {version}' if version else ''}", advice)
+    fault = _fault(library, f"has no {name}", advice)
+    return (
+        attrs.evolve(fault, what=f"{fault.what} in release {version}") if version and fault.advice == advice else fault
+    )
 
 
 def _broken(library: Library, error: BaseException, alone: bool) -> Fault:

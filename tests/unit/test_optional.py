@@ -29,7 +29,7 @@ from vi.api.resources.datasets.assets import watching
 from vi.api.resources.datasets.assets.metadata import tables
 from vi.cli import checks, completion, demo
 from vi.cli.options import VerbParser
-from vi.server import ServiceConfig, command, lifecycle, metrics
+from vi.server import ServiceConfig, command, lifecycle, metrics, serve
 from vi.server.inspection.frames import InspectionLimits
 from vi.server.s3.address import StoreAddress
 
@@ -212,6 +212,17 @@ def check_doctor(library: Library, how: str) -> None:
         assert WORDS[how] in check.found or (how == "missing" and check.found.startswith("not installed: "))
         assert check.state in (("note", "warn") if how == "missing" else ("warn",))
         assert "pip install " in check.advice or check.advice == f"{library.obstacle()}."
+
+
+def test_a_service_says_that_its_store_needs_a_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    spoil(monkeypatch, _optional._BY_MODULE["aiobotocore"], "missing", tmp_path)
+    for name in ("store", "bucket", "answers"):
+        monkeypatch.delitem(sys.modules, f"vi.server.s3.{name}", raising=False)
+    starting = serve(tmp_path / "data", port=0, config=ServiceConfig(store="s3://bucket"))
+    with pytest.raises(
+        vi.ViConfigurationError, match="A service with --store needs aiobotocore, which is not installed"
+    ):
+        asyncio.run(starting)
 
 
 def test_another_release_is_proposed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -171,9 +171,10 @@ async def _open_store(
             path=str(folder.root),
         )
     from .s3.address import StoreAddress  # which most services do without
+
+    address = StoreAddress.of(config)  # says so where the library is missing
     from .s3.store import S3Store
 
-    address = StoreAddress.of(config)
     redirects = config.downloading != "through"
     store = await S3Store.open(address, identity.organization_id, folder.bytes, redirects=redirects, check=check)
     try:

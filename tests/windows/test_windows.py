@@ -209,3 +209,14 @@ def test_a_path_that_no_file_can_have_is_a_missing_one(client: vi.Client, datase
     for call in (client.assets.upload, client.assets.download, client.assets.sync, client.assets.verify):
         with pytest.raises(vi.ViInvalidParameterError, match="Leave out the backslash before a closing quote"):
             call(dataset, f'{tree}"')
+
+
+def test_what_windows_keeps_for_itself_on_a_drive_is_left_out(client: vi.Client, dataset: str, tree: Path) -> None:
+    import ctypes
+
+    for name in ("$RECYCLE.BIN", "System Volume Information"):
+        (tree / name).mkdir()
+        (tree / name / "old.png").write_bytes(tiny(9))
+        assert ctypes.windll.kernel32.SetFileAttributesW(str(tree / name), 0x06)  # type: ignore[attr-defined,unused-ignore]
+    result = client.assets.upload(dataset, tree, names="relative", show_progress=False)
+    assert (result.total_succeeded, result.skip_reasons) == (3, {"hidden": 2})

@@ -22,6 +22,7 @@ from .file_system import OwnNames, opens_itself
 from .filters import IGNORE_FILE, MOST_IGNORED, Filters, read_ignored
 from .inventory import BLOCK, Broken, Inventory, Naming
 from .names import EXTENDED, name_problem, remote_name
+from .open_folder import leads_away
 from .outcomes import SourceFailedError
 from .sources.local import (
     BytesSource,
@@ -327,14 +328,14 @@ def _classify(entry: os.DirEntry[str], relative: str, filters: Filters) -> int |
         if entry.is_dir():
             if filters.leaves_out(relative):
                 return EXCLUDED_FOLDER
-            if entry.is_symlink() and not filters.follow_links:
+            if not filters.follow_links and _is_link(entry):
                 return "symlinked folder"
-            if name.startswith("."):
+            if name.startswith(".") or _is_the_systems(entry):
                 return "hidden"
             return "folder" if opens_itself(entry.path, folder=True) else _opens_another(entry)
         if (afar := _in_cloud(name)) is not None and filters.takes(f"{relative.rpartition('/')[0]}/{afar}".lstrip("/")):
             return Broken(shown(entry.path), shown(afar), FileCode.ENOENT, f"{shown(afar)} {_AFAR}")
-        if name.startswith(".") or name.lower() in _JUNK:
+        if name.startswith(".") or name.lower() in _JUNK or _is_the_systems(entry):
             return "hidden"
         if entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110
             return "dangling link"
@@ -354,6 +355,19 @@ def _classify(entry: os.DirEntry[str], relative: str, filters: Filters) -> int |
             return "symlink loop"
         return Broken(shown(entry.path), shown(name), *os_failure(error, entry.path))
     return size or "empty"
+
+
+def _is_link(entry: os.DirEntry[str]) -> bool:
+    """Tell whether a folder is another one's second name: a link, or a junction of Windows."""
+    return entry.is_symlink() or (sys.platform == "win32" and leads_away(entry.stat(follow_symlinks=False)))
+
+
+def _is_the_systems(entry: os.DirEntry[str]) -> bool:
+    """Tell whether Windows keeps something for itself, such as ``$RECYCLE.BIN`` on each drive."""
+    if sys.platform == "win32":
+        both = stat.FILE_ATTRIBUTE_HIDDEN | stat.FILE_ATTRIBUTE_SYSTEM
+        return entry.stat(follow_symlinks=False).st_file_attributes & both == both
+    return False
 
 
 def _opens_another(entry: os.DirEntry[str]) -> Broken:

@@ -172,11 +172,11 @@ class OpenFolder:
         for part in above:
             place = os.path.join(place, part)  # noqa: PTH118
             status = os.lstat(place)
-            if not stat.S_ISDIR(status.st_mode) or _leads_away(status):
+            if not stat.S_ISDIR(status.st_mode) or leads_away(status):
                 raise NotADirectoryError(errno.ENOTDIR, _IN_THE_WAY, place)
 
 
-def _leads_away(status: os.stat_result) -> bool:
+def leads_away(status: os.stat_result) -> bool:
     """Tell whether a folder of Windows is another one's name, as a junction is; those of a cloud drive are not."""
     if sys.platform == "win32":
         return bool(status.st_reparse_tag & 0x20000000)  # IsReparseTagNameSurrogate of winnt.h

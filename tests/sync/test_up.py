@@ -13,7 +13,7 @@ from aiohttp import web
 import vi
 from tests.support.counting_service import CountingService, digests, other_content, stored
 from tests.support.pictures import tiny
-from tests.support.systems import needs_links
+from tests.support.systems import WINDOWS, needs_links
 from vi.api.resources.datasets.assets import calls
 
 
@@ -291,14 +291,15 @@ def test_a_deadline_carries_what_was_done(
 ) -> None:
     (both / "new.png").write_bytes(tiny(50))
     hold = threading.Event()
+    timeout = 15.0 if WINDOWS else 0.5  # under wine it takes seconds to come to the first file
 
     def stall(number: int, request: web.Request) -> None:
         if request.method == "PUT":
-            hold.wait(1.5)
+            hold.wait(timeout + 1)
 
     service.at = stall
     with pytest.raises(vi.errors.ViTimeoutError, match="The sync did not finish") as caught:
-        client.assets.sync(dataset, both, timeout=0.5, show_progress=False)
+        client.assets.sync(dataset, both, timeout=timeout, show_progress=False)
     hold.set()
     assert caught.value.result is not None
     assert caught.value.result.plan.counts == {"upload": 1}

@@ -90,7 +90,7 @@ slice() {
     unit | transfers | cli | sync | resume | service | environments | integrations) in_parts "$1" tests/"$1"/test_*.py ;;
     cross)
         echo "== cross"
-        VI_WINE_PYTHON=$win/python.exe timeout 480 "${VI_PYTHON:-python3}" -m pytest -p no:cacheprovider -q -rfEs \
+        VI_WINE_PYTHON=$win/python.exe timeout 900 "${VI_PYTHON:-python3}" -m pytest -p no:cacheprovider -q -rfEs \
             tests/windows/test_cross.py || failed+=(cross)
         ;;
     all)

@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,12 @@ import pytest
 import vi
 from tests.support.counting_service import CountingService, digests, journals, left_behind, stored
 from tests.support.pictures import tiny
+from vi._transfer.journals.downloads import read_parts
 
 WINE = os.environ.get("VI_WINE_PYTHON", "")
 PATIENCE = 240
+MANY = 400
+AT_ONCE = 16
 pytestmark = [
     pytest.mark.skipif(not WINE, reason="run by nox -s windows -- cross"),
     pytest.mark.timeout(600),
@@ -57,6 +61,15 @@ def run(script: str, **environment: str) -> str:
 
 
 @pytest.fixture
+def many(tmp_path: Path) -> Path:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(MANY):
+        (folder / f"{number}.png").write_bytes(tiny(number))
+    return folder
+
+
+@pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """Names that one of the two systems does not hold, and a file of two megabytes."""
     folder = tmp_path / "tree"
@@ -68,31 +81,50 @@ def tree(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def windows_service(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The settings of a service on Windows."""
-    settings = tmp_path / "there.env"
-    process = start("-m", "vi", "serve", "--data", over_there(tmp_path / "data"), "--port", "0", "--env-file",
-                    over_there(settings))  # fmt: skip
-    try:
+class WindowsService:
+    """A service on Windows, which keeps its port when it is started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._data, self._file = folder / "data", folder / "there.env"
+        self._settings: dict[str, str] = {}
+        self.start()
+
+    def start(self) -> None:
+        port = self._settings.get("DATATURE_VI_API_ENDPOINT", ":0").rpartition(":")[2]
+        self._file.unlink(missing_ok=True)
+        self._process = start("-m", "vi", "serve", "--data", over_there(self._data), "--port", port, "--env-file",
+                              over_there(self._file))  # fmt: skip
         deadline = time.monotonic() + PATIENCE
-        while not settings.exists():
-            assert process.poll() is None, process.communicate()[0].decode()
+        while not self._file.exists():
+            assert self._process.poll() is None, self._process.communicate()[0].decode()
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        lines = [line.split("=", 1) for line in settings.read_text().splitlines()]
-        yield {name: value.strip("'\"") for name, value in lines}
-    finally:
-        process.kill()
-        process.communicate()
+        lines = [line.split("=", 1) for line in self._file.read_text().splitlines()]
+        self._settings = {name: value.strip("'\"") for name, value in lines}
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def client(self) -> vi.Client:
+        return vi.Client(
+            self._settings["DATATURE_VI_SECRET_KEY"],
+            self._settings["DATATURE_VI_ORGANIZATION_ID"],
+            self._settings["DATATURE_VI_API_ENDPOINT"],
+            limits=vi.TransferLimits(max_concurrency=AT_ONCE),
+            retries=vi.RetryPolicy(connect_patience=PATIENCE),
+        )
 
 
-def test_a_client_here_uses_a_service_on_windows(windows_service: dict[str, str], tree: Path, tmp_path: Path) -> None:
-    with vi.Client(
-        windows_service["DATATURE_VI_SECRET_KEY"],
-        windows_service["DATATURE_VI_ORGANIZATION_ID"],
-        windows_service["DATATURE_VI_API_ENDPOINT"],
-    ) as client:
+@pytest.fixture
+def windows_service(tmp_path: Path) -> Iterator[WindowsService]:
+    service = WindowsService(tmp_path)
+    yield service
+    service.kill()
+
+
+def test_a_client_here_uses_a_service_on_windows(windows_service: WindowsService, tree: Path, tmp_path: Path) -> None:
+    with windows_service.client() as client:
         dataset = client.datasets.create(name="there").dataset_id
         sent = client.assets.upload(dataset, tree, names="relative", show_progress=False)
         assert (sent.total_succeeded, sent.failures) == (9, [])
@@ -100,6 +132,22 @@ def test_a_client_here_uses_a_service_on_windows(windows_service: dict[str, str]
         assert down.ok
         assert contents(tmp_path / "copy") == contents(tree)
         assert len(client.assets.sync(dataset, tree, names="relative", delete=True, dry_run=True).plan) == 0
+
+
+def test_a_service_killed_on_windows_and_started_again_loses_nothing(
+    windows_service: WindowsService, many: Path, tmp_path: Path
+) -> None:
+    with windows_service.client() as client, windows_service.client() as other, ThreadPoolExecutor(1) as thread:
+        dataset = client.datasets.create(name="killed").dataset_id
+        upload = thread.submit(client.assets.upload, dataset, many, show_progress=False)
+        while not other.datasets.get(dataset).statistic.asset_total:
+            assert not upload.done(), upload.result()
+            time.sleep(0.1)
+        windows_service.kill()
+        windows_service.start()
+        result = upload.result(PATIENCE)
+        assert (result.total_succeeded, result.failures) == (MANY, [])
+        assert stored(client, dataset) == digests(many)
 
 
 THERE = """
@@ -134,21 +182,16 @@ with vi.Client(limits=vi.TransferLimits(max_concurrency={at_once})) as client:
     result = client.assets.upload({dataset!r}, {folder!r}, show_progress=False)
     print(result.total_succeeded, result.total_existing, result.total_failed)
 """
-AT_ONCE = 16
 
 
 def test_an_upload_killed_on_windows_sends_again_only_what_was_in_flight(
-    counting: CountingService, tmp_path: Path
+    counting: CountingService, many: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "many"
-    folder.mkdir()
-    for number in range(400):
-        (folder / f"{number}.png").write_bytes(tiny(number))
-    names = {path.name for path in folder.iterdir()}
+    names = {path.name for path in many.iterdir()}
     with counting.client() as client:
         dataset = client.datasets.create(name="killed").dataset_id
         environment = {**counting.environment, "VI_CACHE_DIR": over_there(tmp_path / "cache")}
-        script = SENDING.format(at_once=AT_ONCE, dataset=dataset, folder=over_there(folder))
+        script = SENDING.format(at_once=AT_ONCE, dataset=dataset, folder=over_there(many))
         enough = threading.Event()
         counting.after = lambda number, request: enough.set() if len(counting.puts) >= 150 else None
         process = start("-c", script, **environment)
@@ -162,13 +205,83 @@ def test_an_upload_killed_on_windows_sends_again_only_what_was_in_flight(
         counting.reset()
         told = run(script, **environment)
         succeeded, existing, failed = map(int, told.split())
-        assert (succeeded + existing, failed) == (400, 0)
+        assert (succeeded + existing, failed) == (MANY, 0)
         again = [put.name for put in counting.puts]
         assert sorted(again) == sorted(names - recorded), "each that the journal has not is sent once, and no other"
-        assert 150 - 2 * AT_ONCE <= len(recorded) < 400
+        assert 150 - 2 * AT_ONCE <= len(recorded) < MANY
         assert len({put.name for put in before} & set(again)) <= 2 * AT_ONCE
-        assert stored(client, dataset) == digests(folder)
+        assert stored(client, dataset) == digests(many)
     assert not journals(tmp_path / "cache")
+
+
+FETCHING = """
+import vi
+
+limits = vi.TransferLimits(max_concurrency=8, multipart_threshold=1 << 20, range_size=64 << 10, parts_per_file=2)
+with vi.Client(limits=limits) as client:
+    result = client.assets.download({dataset!r}, {folder!r}, show_progress=False)
+    print(result.total_downloaded, result.total_existing, result.total_failed)
+"""
+
+
+def test_a_download_killed_on_windows_fetches_what_is_missing(
+    counting: CountingService, tree: Path, tmp_path: Path
+) -> None:
+    """The ranges of a large file that have arrived are not fetched again."""
+    with counting.client(limits=vi.TransferLimits()) as client:
+        dataset = client.datasets.create(name="fetched").dataset_id
+        client.assets.upload(dataset, tree / "large.png", show_progress=False)
+    size = (tree / "large.png").stat().st_size
+    environment = {**counting.environment, "VI_CACHE_DIR": over_there(tmp_path / "cache")}
+    script = FETCHING.format(dataset=dataset, folder=over_there(tmp_path / "copy"))
+    enough = threading.Event()
+    counting.reset()
+    counting.after = lambda number, request: enough.set() if len(counting.gets) >= 12 else None
+    process = start("-c", script, **environment)
+    try:
+        assert enough.wait(PATIENCE)
+    finally:
+        process.kill()
+        process.communicate()
+    (journal,) = (tmp_path / "cache" / "transfers" / "downloads").glob("*.jsonl")
+    said = read_parts(journal)
+    assert said is not None
+    (kept,) = said.kept.values()
+    assert kept.count
+    counting.reset()
+    assert run(script, **environment).split() == ["1", "0", "0"]
+    assert sum(get.size for get in counting.gets) == size - kept.count
+    assert contents(tmp_path / "copy") == {"large.png": (tree / "large.png").read_bytes()}
+    assert not journal.exists()
+
+
+JOINED = """
+import sys, vi
+
+with vi.Client.local({folder!r}) as client:
+    dataset = {dataset!r} or client.datasets.create(name="joined").dataset_id
+    done = client.assets.upload(dataset, {images!r}, on_asset_overwritten="RemoveLinkedResource", show_progress=False)
+    print(dataset, done.total_succeeded, flush=True)
+    if not {dataset!r}:
+        sys.stdin.readline()
+"""
+
+
+def test_a_second_process_joins_a_local_client_on_windows_and_a_killed_one_leaves_its_folder_free(
+    tree: Path, tmp_path: Path
+) -> None:
+    places = {"folder": over_there(tmp_path / "data"), "images": over_there(tree / "a.png")}
+    first = start("-c", JOINED.format(dataset="", **places))
+    try:
+        assert first.stdout is not None
+        dataset, sent = first.stdout.readline().decode().split()
+        assert sent == "1"
+        other = JOINED.format(dataset=dataset, **places)
+        assert run(other).split() == [dataset, "1"]
+    finally:
+        first.kill()
+        first.communicate()
+    assert run(other).split() == [dataset, "1"]
 
 
 class Console:
@@ -234,11 +347,64 @@ def test_ctrl_c_in_a_console_ends_a_script_with_a_local_client(
     console: Callable[[str], Console], tree: Path, tmp_path: Path
 ) -> None:
     """A typed Ctrl+C is an event of the console, CTRL_C_EVENT."""
-    shown = console(LOCAL.format(folder=over_there(tmp_path / "data"), images=over_there(tree / "deep")))
+    shown = console(LOCAL.format(folder=over_there(tmp_path / "data"), images=over_there(tree / "a.png")))
     shown.until(b"begun")
     shown.type(b"\x03")
     shown.until(b"interrupted")
     shown.until(b"closed")
+
+
+STOPPED = """
+import vi
+
+with vi.Client(limits=vi.TransferLimits(max_concurrency=4)) as client:
+    try:
+        done = client.assets.{call}
+        print("done", done.ok if hasattr(done, "ok") else not done.failures, "all", sep="_", flush=True)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+print("closed", flush=True)
+"""
+
+
+@pytest.mark.parametrize("verb", ["upload", "download", "sync up", "sync down"])
+def test_ctrl_c_in_a_transfer_leaves_no_part_and_the_same_call_continues(
+    console: Callable[[str], Console],
+    counting: CountingService,
+    many: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+) -> None:
+    environment = {**counting.environment, "VI_CACHE_DIR": over_there(tmp_path / "cache")}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    up = "down" not in verb
+    folder = many if up else tmp_path / "copy"
+    with counting.client() as client:
+        dataset = client.datasets.create(name=verb).dataset_id
+        if not up:
+            client.assets.upload(dataset, many, show_progress=False)
+            folder.mkdir()
+        method, _, direction = verb.partition(" ")
+        arguments = [repr(dataset), repr(over_there(folder)), *([repr(direction)] if direction else [])]
+        script = STOPPED.format(call=f"{method}({', '.join(arguments)}, show_progress=False)")
+        enough = threading.Event()
+        counting.reset()
+        counting.after = lambda number, request: enough.set() if len(counting.puts + counting.gets) >= 40 else None
+        shown = console(script)
+        assert enough.wait(PATIENCE), shown.shown
+        shown.type(b"\x03")
+        shown.until(b"interrupted")
+        shown.until(b"closed")
+        moved = len(counting.puts) if up else len(contents(folder))
+        assert 0 < moved < MANY
+        assert not [name for name in contents(folder) if name.endswith(".part")]
+        counting.reset()
+        assert run(script).split() == ["done_True_all", "closed"]
+        again = len(counting.puts) if up else len(counting.gets)
+        assert MANY - moved <= again <= MANY - moved + 2 * AT_ONCE
+        assert stored(client, dataset) == digests(folder) == digests(many)
 
 
 BREAKING = '''

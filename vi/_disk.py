@@ -27,8 +27,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
-LINK = frozenset({errno.ELOOP, errno.EMLINK, getattr(errno, "EFTYPE", errno.ELOOP)})
-"""What Linux and macOS, FreeBSD, and NetBSD say of a link that is opened with ``O_NOFOLLOW``."""
+LINK = frozenset({errno.ELOOP, errno.EMLINK})
+"""What Linux and macOS, and FreeBSD, say of a link that is opened with ``O_NOFOLLOW``."""
 _DENIED = 5  # of a file that is about to go, and of one that may not be changed
 SHARING = frozenset({_DENIED, 32, 33})  # the others: sharing and lock violation
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)

@@ -48,6 +48,8 @@ PATTERNS: dict[str, tuple[str, ...]] = {
     "vi._transfer.dictated._VALUE": ("\t", "\xa0"),
     "vi._transfer.download._CONTENT_RANGE": ("bytes 0-", "0/", "*"),
     "vi._transfer.journals.downloads._PART": (".a.part", ".0123456789ab.part", ".01234567"),
+    "vi._transfer.filters._ESCAPES": ("a", "\\!", "\\\\"),
+    "vi._transfer.names._IGNORABLE": ("\u200b", "a"),
     "vi._transfer.names._ALWAYS": ("\u202e", "\x00"),
     "vi._transfer.names._SPECIAL": ("<", "a:"),
     "vi._transfer.names._DEVICE": ("con", "con ", "con .", "com1 . "),
@@ -99,7 +101,7 @@ SCANNING = {
     *("server.store.query_grammar._ESCAPE", "errors._COMPOSITE", "errors._LONG_WORD", "_routes._FIELD", "cli.refusals._PARAMETER", "cli.refusals.ADVICE"),
     *("api.resources.datasets.assets.metadata.csv_files._BREAK", "_redact._SIGNATURE", "_redact._RUN", "_redact._KEY", "server.store.json_text._FIELD"),
     *("_redact._BEARER", "_redact._URL", "_connections._NOT_OF_URLS", "_transfer.storage._EXPIRED", "_transfer.storage._CODE"),
-    *("_transfer.names._WRITTEN", "_transfer.names._ALWAYS", "_transfer.names._SPECIAL", "_show.text._WORD"),
+    *("_transfer.names._IGNORABLE", "_transfer.names._WRITTEN", "_transfer.names._ALWAYS", "_transfer.names._SPECIAL", "_show.text._WORD"),
 }  # fmt: skip
 """Patterns that look for their beginning in the whole text, without "vi."; others begin where the text does."""
 
@@ -118,8 +120,8 @@ READERS: dict[tuple[str, str], str] = {
     ("vi._http.Http._doubt_of_endpoint", "urlsplit"): OWN,
     ("vi._http.Http._failure", "json.loads"): "json",
     ("vi._http.Http._url", "URL"): OWN,
-    ("vi._optional._checkout", "json.loads"): OWN,
     ("vi._optional._checkout", "urlsplit"): OWN,
+    ("vi._optional._origin", "json.loads"): OWN,
     ("vi._optional._numbers", "re.findall"): "the version of an installed package",
     ("vi._proxies._address", "ipaddress.ip_address"): OWN,
     ("vi._proxies.read_proxy", "unquote"): OWN,

@@ -100,7 +100,8 @@ async def test_after_a_signal_the_service_answers_and_is_not_ready(tmp_path: Pat
             await status("/healthz")
 
 
-async def test_who_has_a_connection_when_the_service_ends_is_answered(tmp_path: Path) -> None:
+@pytest.mark.parametrize("turns", [0, 1, 2])
+async def test_who_has_a_connection_when_the_service_ends_is_answered(tmp_path: Path, turns: int) -> None:
     request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     service = await serve(tmp_path / "data")
     address = urlsplit(service.url)
@@ -111,13 +112,16 @@ async def test_who_has_a_connection_when_the_service_ends_is_answered(tmp_path: 
     reader, writer = await asyncio.open_connection(*place)
     writer.write(request)
     await reader.readuntil(b"\r\n\r\n")  # so the first has been accepted too, and has asked nothing
-    # The system has made these, and the service has not accepted them: nothing else runs until the end has begun.
+    # The system has made these, and the service has not accepted them: *turns* of the loop run until the end has begun.
     early = [socket.create_connection(place) for _ in range(5)]
     for one in early:
         one.sendall(request)
         one.setblocking(False)
+    for _ in range(turns):
+        await asyncio.sleep(0)
     ending = asyncio.create_task(service.aclose())
-    await asyncio.sleep(0)
+    for _ in range(5):
+        await asyncio.sleep(0)
     with pytest.raises(OSError):
         socket.create_connection(place)
     late_writer.write(request)

@@ -20,6 +20,8 @@ logger: logging.Logger = logging.getLogger("vi.server")
 
 HEAD_SECONDS = 10.0
 """How long a new connection may take for the head of its first request."""
+_TURNS = 2
+"""After how many turns of the loop a server has each connection that the loop had accepted; a closed one takes none."""
 _LINGER = 1.0
 _STEP = 0.01
 _STEPS = 50
@@ -103,14 +105,16 @@ async def stop_listening(
     The system makes connections before they are accepted here, and resets them when the listener is closed: who sent
     a request on one could not know whether it was read.
     """
-    made: list[socket.socket] = []
-    with contextlib.suppress(OSError):
-        while True:
-            connection, _ = listener.accept()
-            connection.setblocking(False)
-            made.append(connection)
-    server.close()
     loop = asyncio.get_running_loop()
+    with contextlib.suppress(NotImplementedError):  # of Windows, where a loop waits for one connection at a time
+        loop.remove_reader(listener)
+    made = _accept_all(listener)
+    try:
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+    finally:
+        made += _accept_all(listener)
+        server.close()
     handshake = None if tls is None else HANDSHAKE_SECONDS
     accepted = (loop.connect_accepted_socket(accept, one, ssl=tls, ssl_handshake_timeout=handshake) for one in made)
     await asyncio.gather(*accepted, return_exceptions=True)
@@ -120,6 +124,16 @@ async def stop_listening(
         if not any(map(_is_silent, runner.server.connections)):
             break
         await asyncio.sleep(_STEP)
+
+
+def _accept_all(listener: socket.socket) -> list[socket.socket]:
+    made: list[socket.socket] = []
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            connection.setblocking(False)
+            made.append(connection)
+    return made
 
 
 def _is_silent(connection: RequestHandler) -> bool:

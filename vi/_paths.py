@@ -59,11 +59,14 @@ def check_path_text(text: str, name: str, parameter: str | None = None) -> None:
 
 
 def expand(text: str) -> str:
-    """Return *text* with a leading ``~`` or ``~user`` replaced; as it is where no such home folder is known."""
+    """Return *text* with a leading ``~`` or ``~user`` replaced; as it is where there is no such home folder."""
     if text == "~" or text.startswith(("~/", "~" + os.sep)):
         base = home()
         return text if base is None else os.path.join(base, text[2:]) if text[2:] else str(base)  # noqa: PTH118
-    return os.path.expanduser(text)  # noqa: PTH111
+    if not text.startswith("~"):
+        return text
+    # Windows does not tell the folders of others: Python puts any name beside the own one there.
+    return os.path.expanduser(text) if os.path.isdir(os.path.expanduser(Path(text).parts[0])) else text  # noqa: PTH111, PTH112
 
 
 def home() -> Path | None:

@@ -16,6 +16,7 @@ import pytest
 import vi
 from tests.environments.conftest import PATIENCE, ROOT, Program
 from tests.support.pictures import tiny
+from tests.support.systems import needs_names
 from vi import _samples
 from vi.cli import main
 from vi.testing import TestedService
@@ -183,6 +184,7 @@ def controls(text: str) -> list[str]:
     return [c for c in text if not c.isprintable() and c != "\n"]
 
 
+@needs_names
 def test_text_of_others_is_cleaned_wherever_text_is_made(
     client: vi.Client, dataset: str, images: Path, tmp_path: Path
 ) -> None:

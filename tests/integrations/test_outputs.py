@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -107,7 +109,7 @@ def run(backend: TestedService, home: Path) -> Run:
         ended = subprocess.run(
             [sys.executable, *arguments], cwd=home, env=environment, capture_output=True, timeout=100, check=False
         )
-        out, err = ended.stdout.decode(), ended.stderr.decode()
+        out, err = (text.decode().replace(os.linesep, "\n") for text in (ended.stdout, ended.stderr))
         assert ended.returncode == code, out + err
         check_no_secret(out + err, backend.secret_key)
         assert not re.search(r"[\r\x1b\x08]", out + err)
@@ -154,16 +156,25 @@ def test_fastapi(backend: TestedService, home: Path) -> None:
         text=True,
     )
     assert process.stdout is not None
-    said = ""
-    try:
-        for line in process.stdout:
-            said += line
+    lines: list[str] = []
+    running: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def read(output: IO[str]) -> None:  # all the time: a full pipe would stop the application
+        for line in output:
+            lines.append(line)
             if found := re.search(r"running on (http://\S+)", line):
-                break
-        answers = _use(found[1] if found else "", home / "images")
+                running.put(found[1])
+
+    reading = threading.Thread(target=read, args=(process.stdout,))
+    reading.start()
+    try:
+        answers = _use(running.get(timeout=100), home / "images")
     finally:
         process.terminate()
-        said += process.communicate(timeout=30)[0]
+        process.wait(30)
+        reading.join()
+        process.stdout.close()
+    said = "".join(lines)
     assert "DEBUG vi.http: " in said
     check_no_secret(said + answers, backend.secret_key)
     assert not re.search(r"[\r\x1b\x08]", said)

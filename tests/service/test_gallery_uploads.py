@@ -14,6 +14,7 @@ import pytest
 
 import vi
 from tests.service.gallery_visitor import Answer, Visitor
+from tests.support.systems import needs_names
 
 pytestmark = pytest.mark.anyio
 
@@ -288,6 +289,7 @@ async def test_sessions_have_pages_and_say_whose_they_are(fresh_api: Any, visit:
     assert set((await visitor("GET", "/gallery/sessions")).page.names) == {"First"}
 
 
+@needs_names
 async def test_the_sessions_of_one_upload_are_one_card(
     fresh_service: Any, fresh_api: Any, visit: Any, picture: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

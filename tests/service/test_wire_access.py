@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from tests.support.systems import needs_modes
 from vi.errors import ViConfigurationError
 
 pytestmark = pytest.mark.anyio
@@ -284,6 +285,7 @@ async def test_ambiguous_http_is_refused(api: Any, request_line: bytes) -> None:
     assert answer.split(b" ")[1].startswith(b"4")
 
 
+@needs_modes
 async def test_everything_at_rest_is_the_owners_alone(fresh_api: Any, picture: Any) -> None:
     path = await fresh_api.create_dataset()
     await fresh_api.ingest(path, {"a.png": picture(1)})

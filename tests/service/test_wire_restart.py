@@ -30,6 +30,7 @@ from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 
 import vi
+from tests.support.systems import TERMINATED, needs_signals
 from vi._optional import requirement
 from vi._samples import make_samples
 from vi.errors import ViConfigurationError
@@ -90,6 +91,7 @@ def start_process(tmp_path: Path) -> Iterator[StartProcess]:
         running.stdout.close()
 
 
+@needs_signals
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_it_with_exit_code_0(start_process: StartProcess, tmp_path: Path, number: int) -> None:
     process = start_process()
@@ -108,7 +110,7 @@ async def test_the_key_and_organization_stay_the_same(start_process: StartProces
     first = start_process()
     path = await (await connect(first)).create_dataset("kept")
     first.running.terminate()
-    assert first.running.wait(10) == 0
+    assert first.running.wait(10) == TERMINATED
     second = start_process()
     assert (second.secret_key, second.organization_id) == (first.secret_key, first.organization_id)
     assert (await (await connect(second))("GET", path)).document["name"] == "kept"
@@ -155,7 +157,7 @@ async def test_what_was_acknowledged_survives_kills_at_any_moment(
     for asset in (await api.assets(path, contents="y"))[::20]:
         assert (await api.raw("GET", asset["contents"]["asset"]["url"])).body == files[asset["filename"]]
     process.running.terminate()
-    assert process.running.wait(20) == 0
+    assert process.running.wait(20) == TERMINATED
     check_folder(tmp_path / "data", 160)
 
 

@@ -20,7 +20,7 @@ for program in wine uv python3.13; do
     "$program" --version >/dev/null 2>&1 || { echo "skipped: $program is not installed" >&2; exit 77; } # a shim may run nothing
 done
 
-libraries=('pytest>=9' 'pytest-timeout>=2.4' 'hypothesis>=6.150' 'pillow-heif>=1.0' 'psutil>=6' 'python-multipart' 'fastapi'
+libraries=('pytest>=9' 'pytest-timeout>=2.4' 'pytest-xdist>=3.8' 'hypothesis>=6.150' 'pillow-heif>=1.0' 'psutil>=6' 'python-multipart' 'fastapi'
     'httpx2>=2' 'watchfiles>=1' 'trustme>=1.2' 'nest-asyncio>=1.6' 'uvicorn>=0.34' 'msgspec>=0.19'
     'openapi-spec-validator>=0.7.1' 'jsonschema>=4.20' 'prometheus-client>=0.20')
 if [ "$(cat "$win/ready" 2>/dev/null)" != "${libraries[*]}" ]; then

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.systems import WINDOWS
 from tests.sync.disks import KINDS, OtherDisk
 from vi._media import MAX_IMAGE_BYTES
 from vi._transfer import file_system
@@ -83,7 +84,8 @@ class TestFolders:
             "a.png", ".hidden.png", ".git/x.png", "Thumbs.db", "desktop.ini", ".DS_Store", "notes.txt", "README"
         )
         tree("empty.png", size=0)
-        tree("._a.png", "__MACOSX/._a.png", "Icon\r", ".notes.txt.icloud")  # of a Mac
+        icon = () if WINDOWS else ("Icon\r",)  # Windows takes no such name
+        tree("._a.png", "__MACOSX/._a.png", ".notes.txt.icloud", *icon)  # of a Mac
         inventory = find(root)
         assert taken(inventory) == ["a.png"]
         assert skipped(inventory) == {
@@ -96,7 +98,7 @@ class TestFolders:
             "README": "unsupported (no extension)",
             "empty.png": "empty",
             "._a.png": "hidden",
-            "Icon\r": "unsupported (no extension)",
+            **dict.fromkeys(icon, "unsupported (no extension)"),
             ".notes.txt.icloud": "hidden",
         }
         assert inventory.broken == []

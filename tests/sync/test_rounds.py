@@ -283,5 +283,21 @@ def test_a_saved_plan_of_any_names_is_carried_out_on_any_disk(
         plan.save(place / "plan.jsonl")
         assert client.assets.apply(TransferPlan.load(place / "plan.jsonl"), show_progress=False).ok
         check_round(client, dataset, folder, len(names))
+        mirror = client.datasets.create(name="mirror").dataset_id
+        assert client.assets.sync(mirror, folder, names="relative", delete=True, show_progress=False).ok
+        assert held_by(client, mirror) == held_by(client, dataset)
+        kept = max(names, key=lambda name: name.count("/"))  # without a tree, no folder is the dataset's
+        doomed = [one.asset_id for one in client.assets.list(dataset).all_items() if one.filename != kept]
+        client.assets.delete_many(dataset, doomed)
+        down = client.assets.sync(dataset, folder, "down", delete=True, show_progress=False)
+        assert (down.ok, down.deleted) == (True, len(doomed))
+        check_round(client, dataset, folder, 1)
+        again = client.assets.download(mirror, folder, show_progress=False)
+        assert (again.total_downloaded, again.total_existing) == (len(doomed), 1)
     stored = {path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert stored == {contents for _, contents in items}
+    # A store, whose disk nobody knows, is written so that each disk can hold it.
+    address = f"memory://{place.name}"
+    assert client.assets.download(mirror, address, show_progress=False).total_downloaded == len(names)
+    assert len(client.assets.sync(mirror, address, "down", delete=True, dry_run=True).plan) == 0
+    assert client.assets.verify(mirror, address).matching == len(names)

@@ -285,7 +285,11 @@ def _plan_deletions(plan: TransferPlan, folder: Path, index: RemoteIndex, invent
     surplus = [
         (record.filename, Path(record.path_on_disk)) for record in inventory if record.filename not in index.names
     ]
-    surplus = [(name, path) for name, path in surplus if (is_tree or path.parent == folder) and is_ours_to_delete(path)]
+    surplus = [
+        (name, path)
+        for name, path in surplus
+        if (is_tree or "/" not in remote_name(below(folder, str(path)))) and is_ours_to_delete(path)
+    ]
     if not len(index):
         _refuse_empty(len(surplus), "the dataset is empty")
     keys = {key_of(name): name for name in index.names} if surplus else {}

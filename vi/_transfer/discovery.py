@@ -186,16 +186,17 @@ def _walk_remote(inventory: Inventory, folder: RemoteObject, below: str, filters
     for child in folder.children():
         still_wanted()
         relative = f"{below}/{child.name}" if below else child.name
+        name = remote_name(relative)
         if child.name.startswith(".") or child.name.lower() in _JUNK:
             inventory.skip(child.label, "hidden")
         elif child.is_folder:
-            if filters.leaves_out(relative):
+            if filters.leaves_out(name):
                 inventory.skip(child.label, EXCLUDED_FOLDER)
                 continue
             _walk_remote(inventory, child, relative, filters)
-        elif not filters.takes(relative):
+        elif not filters.takes(name):
             inventory.skip(child.label, "excluded")
-        elif media_type(child.name) is None:
+        elif media_type(name) is None:
             inventory.skip(child.label, f"unsupported ({extension_of(child.name) or 'no extension'})")
         elif (size := child.size) == 0:
             inventory.skip(child.label, "empty")

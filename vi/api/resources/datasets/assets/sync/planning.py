@@ -149,7 +149,7 @@ def _remote_names_left_out(inventory: Inventory, folder: str, skips: list[tuple[
                 f"Nothing is deleted: {path} is excluded, so its assets cannot be told from others.",
                 suggestion="Give names='relative', or sync without delete.",
             )
-    names = [path.removeprefix(f"{folder}/") for path, _ in skips]
+    names = [remote_name(path.removeprefix(f"{folder}/")) for path, _ in skips]
     return {one for name in names for one in (name, name.rpartition("/")[2])}
 
 

@@ -50,6 +50,16 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
 
 
+def expressible(text: str, stream: object) -> str:
+    """Return *text* with escapes for the characters that the encoding of *stream* lacks."""
+    # Not the encoding that an error names: for most code pages of Windows that is "charmap", which takes others.
+    encoding: Any = getattr(stream, "encoding", None)
+    try:
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+    except (LookupError, TypeError, ValueError):  # a stand-in may say anything
+        return text.encode("ascii", "backslashreplace").decode("ascii")
+
+
 def hold_key(key: str) -> None:
     """Hide *key* from now on, also without its prefix, wherever a text repeats it."""
     body = key.removeprefix("dtvi_")

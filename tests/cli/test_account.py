@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 import vi
 from tests.cli.outcomes import Outcome
 from tests.support.systems import WINDOWS, needs_links
+from vi.cli import main
 from vi.profiles import list_profiles, save_profile
 
 Run = Callable[..., Outcome]
@@ -36,6 +39,28 @@ def login(run: Run, service: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[.
         return run("login", "--key-stdin", *where, *arguments, input=f"{key or service.secret_key}\n")
 
     return call
+
+
+GIVEN = {
+    "closed": (None, "no key was given"),
+    "empty": (b"", "no key was given"),
+    "as PowerShell writes a file": ("KEY\r\n".encode("utf-16"), "the key on stdin is not text in utf-8"),
+    "with a byte order mark": (b"\xef\xbb\xbfKEY\r\n", ""),
+}
+
+
+@pytest.mark.parametrize("given", GIVEN)
+def test_a_key_comes_from_any_shell(
+    home: Path, service: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], given: str
+) -> None:
+    data, problem = GIVEN[given]
+    key = service.secret_key.encode("utf-16-le" if data and data.startswith(b"\xff") else "utf-8")
+    found = data and data.replace("KEY".encode("utf-16-le"), key).replace(b"KEY", key)
+    monkeypatch.setattr(sys, "stdin", None if found is None else io.TextIOWrapper(io.BytesIO(found), "utf-8"))
+    code = main(["login", "--key-stdin", "--endpoint", service.url, "--organization", service.organization_id])
+    assert code == (2 if problem else 0)
+    assert problem in (told := capfd.readouterr().err)
+    assert "defect" not in told
 
 
 def test_login_stores_the_key_for_its_owner_alone(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +19,10 @@ from tests.environments.conftest import PATIENCE, ROOT, Program
 from tests.support.pictures import tiny
 from tests.support.systems import needs_names
 from vi import _samples
-from vi.cli import main
+from vi._redact import expressible
+from vi._show import writer
+from vi.cli import compare, main
+from vi.server import __main__ as service_main
 from vi.testing import TestedService
 
 HOSTILE = "red\x1b[31m\u202e\x07.png"
@@ -224,3 +228,43 @@ def test_names_that_a_stream_of_windows_cannot_show_are_escaped(
         show()
         assert b"\\u65e5\\u672c.png" in shown.getvalue()
     assert "caf\u00e9.png".encode("cp1252") in shown.getvalue()
+
+
+@pytest.mark.parametrize("encoding", ["cp1251", "cp437", "cp932", "iso8859-2", "ascii", "utf-8"])
+def test_text_comes_out_in_any_code_page(encoding: str) -> None:
+    """An error of most code pages names an encoding that takes other characters."""
+    text = "\u00e3\u65e5\u0436 end"
+    shown = io.BytesIO()
+    stream = io.TextIOWrapper(shown, encoding=encoding, write_through=True, newline="")
+    assert writer.put(stream, text) is None
+    service_main._write(stream, text)
+    lines = shown.getvalue().decode(encoding).split("\n")
+    assert lines == [expressible(text, stream)] * 2 + [""]
+    assert lines[0].encode("ascii", "backslashreplace").decode().encode().decode("unicode_escape") == text
+
+
+@pytest.mark.parametrize("given", [None, 5, "no such", ""])
+def test_a_stream_without_an_encoding_gets_ascii(given: object) -> None:
+    stream = type("Stream", (), {"encoding": given})
+    assert expressible("\u00e3 end", stream) == "\\xe3 end"
+    assert expressible("\u00e3 end", object()) == "\\xe3 end"
+
+
+def test_a_watch_needs_no_standard_output(
+    service: TestedService, dataset: str, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("watchfiles")
+    told: list[str] = []
+
+    def say(text: str) -> bool:
+        told.append(text)
+        if len(told) == 1:
+            signal.raise_signal(signal.SIGINT)
+        return False
+
+    for name, value in service.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(compare, "say", say)
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["assets", "watch", dataset, str(images), "--settle", "0.05"]) == 0
+    assert told[0].startswith("stored  ")

@@ -14,6 +14,8 @@ import select
 import sys
 from typing import Any, TextIO
 
+from .._redact import expressible
+
 MESSAGE_SECONDS = 5.0
 """How long a message waits for a reader; progress does not wait, and data waits as long as it takes."""
 
@@ -59,8 +61,8 @@ def put(stream: TextIO | None, text: str, seconds: float | None = None, *, end: 
 def _write(stream: TextIO, text: str, end: str) -> None:
     try:
         print(text, end=end, file=stream)
-    except UnicodeEncodeError as error:
-        print(text.encode(error.encoding, "backslashreplace").decode(error.encoding), end=end, file=stream)
+    except UnicodeEncodeError:
+        print(expressible(text, stream), end=end, file=stream)
     flush = getattr(stream, "flush", None)
     if flush is not None:
         flush()

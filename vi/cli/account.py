@@ -55,7 +55,7 @@ def login(given: argparse.Namespace) -> int:
             endpoint = ask(f"Service [{DEFAULT_ENDPOINT}]: ").strip() or DEFAULT_ENDPOINT
         organization = ask("Organization id: ").strip()
     try:
-        key = sys.stdin.readline().strip() if given.key_stdin else getpass.getpass("Secret key: ").strip()
+        key = _key_of_stdin() if given.key_stdin else getpass.getpass("Secret key: ").strip()
     except EOFError:
         key = ""
     if not key or not organization:
@@ -68,6 +68,16 @@ def login(given: argparse.Namespace) -> int:
     if shadowed and not given.profile and not given.config:
         complain(f"The environment comes before the file: {', '.join(shadowed)} set.")
     return exits.DONE
+
+
+def _key_of_stdin() -> str:
+    """Return the first line, whatever a shell of Windows puts around it."""
+    if sys.stdin is None:  # closed
+        return ""
+    try:
+        return sys.stdin.readline().strip().removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise exits.WrongUseError(f"the key on stdin is not text in {error.encoding}: give it as UTF-8") from None
 
 
 def whoami(given: argparse.Namespace) -> int:

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -112,7 +111,6 @@ def watch(given: argparse.Namespace) -> int:
                     say(json.dumps(event.to_dict()))
                 elif not given.quiet or event.kind == "failed":
                     say(printable(f"{event.kind}  {event.path}  {event.message}".rstrip()))
-                sys.stdout.flush()
     return exits.FAILED if failed else exits.DONE
 
 

@@ -6,6 +6,7 @@ import sys
 from functools import partial
 from typing import TextIO
 
+from .._redact import expressible
 from ..errors import ViError
 from .command import run
 from .config import ServiceConfig
@@ -49,7 +50,7 @@ def _write(stream: TextIO | None, line: str) -> None:
     """Write a line; a closed or full stream does not stop the service."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         if stream is not None:
-            stream.write(f"{line}\n")
+            stream.write(f"{expressible(line, stream)}\n")
             stream.flush()
 
 

@@ -8,7 +8,7 @@ import logging
 import sys
 from typing import Any
 
-from .._redact import printable, redact
+from .._redact import expressible, printable, redact
 
 logger: logging.Logger = logging.getLogger("vi.server")
 
@@ -24,7 +24,8 @@ class _LastResort(logging.Handler):
         if self._is_heard(record):
             return
         with contextlib.suppress(Exception):  # stderr may be gone or full, which must not stop the service
-            sys.stderr.write(printable(redact(self.format(record)), keep="\n") + "\n")
+            text = printable(redact(self.format(record)), keep="\n")
+            sys.stderr.write(f"{expressible(text, sys.stderr)}\n")
             sys.stderr.flush()
 
     def _is_heard(self, record: logging.LogRecord) -> bool:

@@ -17,16 +17,27 @@ from ._checks import must_be
 from ._redact import brief
 from .errors import ViError, ViInvalidParameterError, ViPathError
 
+USE_UTF_8 = "Set PYTHONUTF8=1, or use other characters."
+
+
+def lacking() -> str:
+    """Say why a name cannot be one of a file here."""
+    return f"file names here are in {sys.getfilesystemencoding()}, which lacks a character of it"
+
 
 def as_path(value: object, name: str, error: type[ViError] = ViPathError) -> Path:
     """Return a path that was given as *name*, with ``~`` and ``~user`` replaced.
 
-    Raises `ViInvalidParameterError` for what cannot be a path, and *error* where ``~`` stands for no folder or the
-    current folder, to which a relative path belongs, was deleted.
+    Raises `ViInvalidParameterError` for what cannot be a path, and *error* where ``~`` stands for no folder, the
+    current folder, to which a relative path belongs, was deleted, or file names here lack a character.
     """
     if not isinstance(value, (str, os.PathLike)) or not isinstance(text := os.fspath(value), str):
         raise must_be(name, "a path", value)
     check_path_text(text, name)
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise error(f"{name} {brief(text)} cannot be used: {lacking()}.", path=text, suggestion=USE_UTF_8) from None
     path = expand(text)
     first = path.split("/", 1)[0] if os.name != "nt" else path.replace("\\", "/").split("/", 1)[0]
     if first.startswith("~") and not os.path.lexists(first):

@@ -27,6 +27,7 @@ from typing import Any, cast
 from ._directories import Entry, Names
 from ._disk import when_free
 from ._optional import require
+from ._paths import as_path
 from ._secret import concealed
 from .api.resources.datasets.assets.reading.stream import AssetFile
 from .client import AsyncClient
@@ -306,7 +307,7 @@ class ViFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
         dataset, name = self._split(rpath)
         asset = (await self._file(rpath)).asset(dataset, name)
         callback.set_size(asset.metadata.file_size)
-        target = None if hasattr(lpath, "write") else Path(lpath)
+        target = None if hasattr(lpath, "write") else as_path(lpath, "lpath")
         if target is not None:
             target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{secrets.token_hex(8)}.vi-part") if target is not None else None
@@ -361,7 +362,7 @@ class ViFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
     async def _put_file(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, lpath: Any, rpath: str, callback: Callback = DEFAULT_CALLBACK, mode: str = "overwrite", **kwargs: Any
     ) -> None:
-        found = await asyncio.to_thread(Path(lpath).stat)
+        found = await asyncio.to_thread(as_path(lpath, "lpath").stat)
         if stat.S_ISDIR(found.st_mode):
             return
         dataset, name = self._target(rpath)

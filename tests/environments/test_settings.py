@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import vi
 from tests.environments.conftest import Program
+from tests.support.pictures import tiny
 from tests.support.systems import WINDOWS
 from vi import _paths
 from vi._transfer.journals import locked_lines
@@ -304,3 +306,40 @@ def test_the_cache_is_in_the_temporary_folder_where_there_is_no_home(
     monkeypatch.setattr(os, "getuid", lambda: uid)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert locked_lines.cache_folder() == tmp_path / f"vi-{uid}" / "transfers"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="every text is a name there")
+def test_a_path_of_characters_that_file_names_here_lack_is_refused_by_name(tmp_path: Path, client: vi.Client) -> None:
+    """A lone surrogate is such a character where names are in UTF-8, as any other is in a locale without it."""
+    path = f"{tmp_path}/\ud800"
+    assets, plan = client.assets, vi.TransferPlan(dataset_id="d", direction="down", entries=[])
+    dataset = client.datasets.create(name="paths").dataset_id
+    calls: list[Callable[[], object]] = [
+        lambda: assets.download(dataset, path),
+        lambda: assets.verify(dataset, path),
+        lambda: assets.sync(dataset, path),
+        lambda: assets.watch(dataset, path),
+        lambda: assets.set_metadata(dataset, f"{path}.csv"),
+        lambda: plan.save(path),
+        lambda: vi.TransferPlan.load(path),
+        lambda: vi.Client.local(path),
+        lambda: vi.Client(config_file=path),
+    ]
+    for call in calls:
+        with pytest.raises(vi.ViError, match=r"cannot be used: file names here are in .*PYTHONUTF8=1"):
+            call()
+
+
+def test_a_name_that_the_locale_cannot_read_is_told_with_what_to_set(
+    program: Program, client: vi.Client, dataset: str, images: Path
+) -> None:
+    (images / "\u65e5\u672c.png").write_bytes(tiny(1))
+    code = (
+        "import sys, vi\nwith vi.Client() as client:\n"
+        "    sent = client.assets.upload(sys.argv[1], sys.argv[2], failure_mode='FailAfterAll', show_progress=False)\n"
+        "    print(sent.total_succeeded, sent.failures[0].code, sent.failures[0].message)\n"
+    )
+    locale = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    ended = program(code, dataset, images, env=locale)
+    assert ended.stdout.startswith("4 EBADNAME"), ended.stderr
+    assert "File names are read as ascii here: set PYTHONUTF8=1." in ended.stdout

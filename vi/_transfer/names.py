@@ -20,6 +20,7 @@ import hashlib
 import itertools
 import os
 import re
+import sys
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
@@ -427,5 +428,7 @@ def name_problem(name: str) -> str | None:
     try:
         name.encode()
     except UnicodeEncodeError:
-        return f"The name {shown(name)!r} is not valid Unicode."
+        encoding = sys.getfilesystemencoding()
+        advice = "" if encoding == "utf-8" else f" File names are read as {encoding} here: set PYTHONUTF8=1."
+        return f"The name {shown(name)!r} is not valid Unicode.{advice}"
     return None

@@ -83,6 +83,55 @@ async def test_D1_what_cannot_fit_is_refused_before_it_is_begun(scene: Scene, mo
     assert scene.wire.count("GET", f"{DOWN}.*large") == 0
 
 
+OF_ONE = ["EACCES", "EPERM", "EBUSY", "ETXTBSY", "ELOOP", "ESTALE", "EIO", "ENAMETOOLONG", "EXDEV"]
+
+
+@pytest.mark.parametrize("code", OF_ONE)
+async def test_D1_what_cannot_be_replaced_costs_itself_alone(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    dataset, contents = scene.fill(3)
+    await download(scene, dataset)
+    old = scene.folder / "down" / "file-001.png"
+    for path in (scene.folder / "down").iterdir():
+        path.write_bytes(b"old")
+    replace, number = os.replace, getattr(errno, code)
+
+    def refuse(source: Any, target: Any, **place: Any) -> None:
+        if os.path.basename(target) == old.name:  # noqa: PTH119
+            raise OSError(number, os.strerror(number), target)
+        replace(source, target, **place)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    result = await download(scene, dataset, overwrite=True)
+    check_sums(result)
+    assert {f.filename: f.code for f in result.failures} == {old.name: code}
+    check_folder(scene.folder / "down", {**contents, old.name: b"old"})
+
+
+@pytest.mark.parametrize("code", ["EIO", "ESTALE", "ENOTCONN", "ENODEV"])
+async def test_D1_a_disk_that_goes_away_ends_the_download(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    dataset, contents = scene.fill(40)
+    real, number, left = os.open, getattr(errno, code), [4]
+
+    def open_(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+        if flags & os.O_CREAT and ("dir_fd" in kwargs or str(path).startswith(str(scene.folder / "down"))):
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError(number, os.strerror(number), path)
+        return real(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", open_)
+    async with scene.client(limits=vi.TransferLimits(max_concurrency=2)) as client:
+        with pytest.raises(vi.ViDownloadError, match="cannot continue") as error:
+            await client.assets.download(dataset, scene.folder / "down", **LOOK)
+    assert caught(error.value).error_code == code
+    check_sums(error.value.result)
+    assert scene.wire.count("GET", DOWN) < len(contents) / 2
+
+
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS], ids=["permission", "read_only"])
 async def test_D2_a_folder_that_takes_no_file_is_an_error_before_the_first_request_for_data(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, code: int

@@ -324,7 +324,7 @@ class Download:
             return
         except OSError as error:
             code, message = os_failure(error, target)
-            of_all = code in OF_THE_DISK and (code not in READ_ONLY or not await self._is_writable())
+            of_all = code in OF_THE_DISK - READ_ONLY or not await self._is_writable()
             if code in READ_ONLY and not of_all:
                 message = f"{message.rstrip('.')}: it is open in another program, or protected."
             self._fail(target, remote.filename, code, message, remote.attempts)

@@ -24,6 +24,7 @@ import aiohttp
 import attrs
 from yarl import URL
 
+from ._event_loop import running_loop
 from ._events import Hooks
 from ._proxies import proxy_of
 from ._retry import FailureKind
@@ -158,7 +159,7 @@ class Connections:
         """Return the sessions of the running loop."""
         if self.closed:
             raise client_is_closed()
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         found = self._by_loop.get(loop)
         if found is None or found.pid != os.getpid():
             self._let_go_of_the_gone()
@@ -190,7 +191,7 @@ class Connections:
     async def aclose(self) -> None:
         """Close the sessions of the running loop; release those whose loop has ended. None is opened after that."""
         self.closed = True
-        running = asyncio.get_running_loop()
+        running = running_loop()
         for loop, connections in list(self._by_loop.items()):
             if loop is running and connections.pid == os.getpid():
                 await connections.aclose()

@@ -29,7 +29,7 @@ import anyio
 import attrs
 
 from ._connections import client_is_closed
-from ._event_loop import loop_factory
+from ._event_loop import in_asyncio, loop_factory
 from ._events import leave
 from ._kernel import in_kernel
 from .errors import ViError, ViOperationError
@@ -193,6 +193,7 @@ class _UnderWay(Generic[R]):
         """What a callback of the caller's raised to end the program."""
 
     async def run(self) -> R:
+        in_asyncio()
         leave.set(self._leave)
         try:
             with anyio.CancelScope() as self._scope:

@@ -6,6 +6,8 @@ import asyncio
 
 import anyio
 
+from ._event_loop import running_loop
+
 CLEAN_UP_SECONDS = 3.0
 """What a call may take to tell the service and to put its files in order, and a little more."""
 
@@ -16,7 +18,7 @@ class LongCall:
     def __init__(self, scope: anyio.CancelScope) -> None:
         self.closed: bool = False
         self.left: asyncio.Event = asyncio.Event()
-        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = running_loop()
         self._scope = scope
 
     def end(self) -> None:
@@ -44,7 +46,7 @@ class Running:
 
     async def end(self) -> None:
         """End every call and wait, a while, until those of the running loop are over."""
-        here = asyncio.get_running_loop()
+        here = running_loop()
         mine = [call for call in list(self._calls) if call.loop is here]
         for call in list(self._calls):
             if call.loop is here:

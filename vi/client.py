@@ -14,6 +14,7 @@ import attrs
 
 from ._closing import AsyncClosing, Closing, Opening
 from ._connections import Connections
+from ._event_loop import running_loop
 from ._events import Hooks
 from ._http import Http
 from ._loop_thread import LoopThread
@@ -269,6 +270,7 @@ async def _open_local(
     from .server.following import Following
     from .server.lifecycle import open_service
 
+    running_loop()
     service = await open_service(data)
     client = AsyncClient.__new__(AsyncClient)
     try:

@@ -8,15 +8,44 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 import vi
 from tests.environments.conftest import Program
+from vi.testing import TestedService
 
 
 def test_on_progress_that_calls_its_own_client_is_told_so(client: vi.Client, dataset: str, images: Path) -> None:
     with pytest.raises(vi.ViOperationError, match="A callback of this client called the client"):
         client.assets.upload(dataset, images, on_progress=lambda progress: client.assets.count(dataset))
+
+
+def test_a_program_on_trio_uses_the_sync_client_and_is_told_so(
+    client: vi.Client, service: TestedService, images: Path, tmp_path: Path
+) -> None:
+    trio = pytest.importorskip("trio")
+    name = client.organizations.get().name
+
+    async def ask() -> str | None:
+        return client.organizations.get().name
+
+    assert anyio.run(ask, backend="trio") == trio.run(ask) == name
+
+    async def ask_async() -> None:
+        async with service.async_client() as other:
+            await other.organizations.get()
+
+    async def upload() -> None:
+        await service.async_client().assets.upload("d", images, show_progress=False)
+
+    async def local() -> None:
+        await vi.AsyncClient.local(tmp_path / "data")
+
+    for call in (ask_async, upload, local):
+        with pytest.raises(vi.ViOperationError, match=r"needs a running event loop of asyncio\. .* trio"):
+            anyio.run(call, backend="trio")
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_metadata_function_that_calls_its_own_client_is_told_so(

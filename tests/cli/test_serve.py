@@ -10,6 +10,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import sys
 import tomllib
 import urllib.error
 import urllib.request
@@ -173,3 +174,21 @@ class TestNames:
         refused = run("assets", "count", "harbor cranes")
         assert refused.code == 4
         assert "Did you mean 'harbour cranes'?" in refused.err
+
+
+@pytest.mark.parametrize("name", ["blender", "python_app"])
+def test_a_program_that_is_not_python_is_not_started_again_in_the_background(
+    run: Callable[..., Outcome], home: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It would run its script again, and that one would start the next."""
+    program = home / name
+    program.write_text(f"#!/bin/sh\ntouch {home}/started\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setattr(sys, "exec_prefix", str(home))
+    if name.startswith("python"):
+        monkeypatch.setattr(sys, "frozen", True, raising=False)
+    ended = run("serve", "--data", "data", "--port", "0", "--detach")
+    assert (ended.code, ended.out) == (2, "")
+    assert "error: --detach cannot start the service: " in ended.err
+    assert not (home / "started").exists()

@@ -189,6 +189,12 @@ def _detach(given: argparse.Namespace) -> int:
     import subprocess
     import tempfile
 
+    from ..server.inspection.worker_process import CannotStartError, interpreter
+
+    try:
+        python = interpreter()
+    except CannotStartError as error:
+        raise exits.WrongUseError(f"--detach cannot start the service: {error.reason}. Leave it out.") from None
     words = ["serve", "--in-background", f"--data={given.data}", f"--host={given.host}", f"--port={given.port}"]
     for name in (*SETTINGS, "env_file", "profile", "config", "drain", "open"):
         if value := getattr(given, name):
@@ -197,7 +203,7 @@ def _detach(given: argparse.Namespace) -> int:
     words += [f"--allowed-host={name}" for name in given.allowed_host]
     with tempfile.TemporaryFile() as problems:
         service = subprocess.Popen(  # noqa: S603 - this very program
-            [sys.executable, "-m", "vi", *words],
+            [python, "-m", "vi", *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=problems,

@@ -277,6 +277,8 @@ def command() -> list[str]:
 
 def interpreter() -> str:
     """Return the path of a Python that can import this package; raises `CannotStartError` where there is none."""
+    if getattr(sys, "frozen", False):
+        raise CannotStartError("this program is frozen, and would be run again", certain=True)
     names = ("python.exe",) if sys.platform == "win32" else (f"python3.{sys.version_info[1]}", "python3", "python")
     folder = Path(sys.exec_prefix) if sys.platform == "win32" else Path(sys.exec_prefix, "bin")
     beside = [str(folder / name) for name in names]

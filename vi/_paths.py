@@ -17,12 +17,11 @@ from ._checks import must_be
 from ._redact import brief
 from .errors import ViError, ViInvalidParameterError, ViPathError
 
-USE_UTF_8 = "Set PYTHONUTF8=1, or use other characters."
-
-
-def lacking() -> str:
-    """Say why a name cannot be one of a file here."""
-    return f"file names here are in {sys.getfilesystemencoding()}, which lacks a character of it"
+_ENCODING = sys.getfilesystemencoding()
+LACKING = f"file names here are in {_ENCODING}, which lacks a character of it"
+"""Why a name cannot be one of a file here."""
+USE_UTF_8 = "Use other characters." if _ENCODING == "utf-8" else "Set PYTHONUTF8=1, or use other characters."
+"""The next step then."""
 
 
 def as_path(value: object, name: str, error: type[ViError] = ViPathError) -> Path:
@@ -37,7 +36,7 @@ def as_path(value: object, name: str, error: type[ViError] = ViPathError) -> Pat
     try:
         os.fsencode(text)
     except UnicodeEncodeError:
-        raise error(f"{name} {brief(text)} cannot be used: {lacking()}.", path=text, suggestion=USE_UTF_8) from None
+        raise error(f"{name} {brief(text)} cannot be used: {LACKING}.", path=text, suggestion=USE_UTF_8) from None
     path = expand(text)
     first = path.split("/", 1)[0] if os.name != "nt" else path.replace("\\", "/").split("/", 1)[0]
     if first.startswith("~") and not os.path.lexists(first):

@@ -326,7 +326,7 @@ def test_a_path_of_characters_that_file_names_here_lack_is_refused_by_name(tmp_p
         lambda: vi.Client(config_file=path),
     ]
     for call in calls:
-        with pytest.raises(vi.ViError, match=r"cannot be used: file names here are in .*PYTHONUTF8=1"):
+        with pytest.raises(vi.ViError, match="cannot be used: file names here are in"):
             call()
 
 

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterable, Collection, Iterable, Sized
 from typing import IO, Any
 
 from .._media import extension_of, media_type
-from .._paths import advice_on_missing, check_path_text, expand, lacking
+from .._paths import LACKING, USE_UTF_8, advice_on_missing, check_path_text, expand
 from .._redact import brief
 from ..codes import FileCode
 from ..errors import ViInvalidParameterError, ViPathError
@@ -255,7 +255,7 @@ def unsupported(path: str, filename: str) -> str:
 def os_failure(error: OSError | ValueError, path: str) -> tuple[str, str]:
     """Return code and message for what the operating system says of *path*."""
     if isinstance(error, UnicodeEncodeError):
-        return FileCode.EBADNAME, f"{shown(path)}: {lacking()}."
+        return FileCode.EBADNAME, f"{shown(path)}: {LACKING}. {USE_UTF_8}"
     number = getattr(error, "errno", None)
     if number == errno.EILSEQ:  # APFS, of characters that are newer than its Unicode
         return FileCode.EBADNAME, f"{shown(path)}: this disk does not know a character of the name; take another disk."

@@ -289,7 +289,7 @@ def watch_options(
 ) -> WatchOptions:
     """Check what a watch was asked for. Blocking."""
     check_naming(names)
-    target = None if move_to is None else arguments.folder(move_to, "watch")
+    target = None if move_to is None else arguments.folder(move_to, "watch", "move_to")
     check_move_to(folder, target)
     kept = choose(ResourceRetentionMode, retention, "on_asset_overwritten")
     return WatchOptions(folder, names, filters, kept, limits, target)
@@ -320,7 +320,7 @@ def watched(folder: object, settle: float) -> Path:
     """Return the folder as a path, and refuse a *settle* that is not a time."""
     if isinstance(settle, bool) or not isinstance(settle, (int, float)) or not 0 < settle < float("inf"):
         raise must_be("settle", "seconds above 0", settle)
-    return arguments.folder(folder, "watch")
+    return arguments.folder(folder, "watch", "folder")
 
 
 def _changes(folder: Path, stop: threading.Event) -> AsyncGenerator[set[Any], None]:

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 
 import vi
 from tests.environments.conftest import Program
+from tests.support.sharing import Sharing, as_windows_shares
 from vi import TransferLimits, _samples
 from vi._transfer import files
 from vi._transfer.journals import locked_lines
@@ -28,51 +29,10 @@ KIB = 1 << 10
 LIMITS = TransferLimits(multipart_threshold=2048 * KIB, range_size=512 * KIB)
 
 
-class Windows:
-    """Notes what was refused because it was open; *busy* are paths that another program has open as well."""
-
-    def __init__(self) -> None:
-        self.refused: list[str] = []
-        self.busy: set[str] = set()
-        self.tries = 0
-
-    def check(self, *paths: Any, dir_fd: int | None = None, **_: Any) -> None:
-        here = Path(f"/proc/self/fd/{dir_fd}").readlink() if dir_fd is not None else Path.cwd()
-        whole = {os.path.normpath(here / os.fsdecode(path)) for path in paths}
-        open_now = set()
-        for descriptor in Path("/proc/self/fd").iterdir():
-            try:
-                open_now.add(str(descriptor.readlink()))
-            except OSError:
-                continue
-        self.tries += bool(whole & self.busy)
-        for path in whole & (open_now | self.busy):
-            if Path(path).is_file():
-                if path not in self.busy:
-                    self.refused.append(path)
-                error = PermissionError(errno.EACCES, "The process cannot access the file", path)
-                error.winerror = 32  # type: ignore[attr-defined]
-                raise error
-
-
 @pytest.fixture
-def windows(monkeypatch: pytest.MonkeyPatch) -> Windows:
-    system = Windows()
-
-    def guarded(name: str) -> Callable[..., Any]:
-        real = getattr(os, name)
-
-        def call(*arguments: Any, **options: Any) -> Any:
-            system.check(*arguments, **options)
-            return real(*arguments, **options)
-
-        return call
-
-    for name in ("replace", "rename", "unlink", "remove"):
-        monkeypatch.setattr(os, name, guarded(name))
+def windows(monkeypatch: pytest.MonkeyPatch) -> Sharing:
     monkeypatch.setattr("vi._disk.WAITS", (0.001,) * 3)
-    monkeypatch.setattr("vi._transfer.open_folder.RELATIVE", False)
-    return system
+    return as_windows_shares(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +78,7 @@ def held(folder: Path) -> dict[str, bytes]:
 
 
 def test_files_of_each_size_come_up_and_down_and_leave_nothing_behind(
-    windows: Windows, client: vi.Client, films: dict[str, bytes], tmp_path: Path
+    windows: Sharing, client: vi.Client, films: dict[str, bytes], tmp_path: Path
 ) -> None:
     dataset = client.datasets.create(name="films").dataset_id
     assert client.assets.upload(dataset, paths=tmp_path / "films").total_failed == 0
@@ -131,7 +91,7 @@ def test_files_of_each_size_come_up_and_down_and_leave_nothing_behind(
 
 
 def test_files_of_each_size_are_replaced(
-    windows: Windows, client: vi.Client, stored: str, films: dict[str, bytes], tmp_path: Path
+    windows: Sharing, client: vi.Client, stored: str, films: dict[str, bytes], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
@@ -141,7 +101,7 @@ def test_files_of_each_size_are_replaced(
     assert (down.total_downloaded, down.failures, held(out)) == (3, [], films)
 
 
-def test_a_part_file_in_use_is_removed_by_its_last_user(windows: Windows, tmp_path: Path) -> None:
+def test_a_part_file_in_use_is_removed_by_its_last_user(windows: Sharing, tmp_path: Path) -> None:
     part = files.PartFile(OpenFolder(tmp_path), str(tmp_path / ".a.part"))
     with part._use():
         assert not part.discard()
@@ -149,14 +109,14 @@ def test_a_part_file_in_use_is_removed_by_its_last_user(windows: Windows, tmp_pa
     assert not Path(part.path).exists()
 
 
-def test_a_journal_is_removed_although_it_is_open(windows: Windows, tmp_path: Path) -> None:
+def test_a_journal_is_removed_although_it_is_open(windows: Sharing, tmp_path: Path) -> None:
     path, descriptor = locked_lines.create(tmp_path, "j")
     locked_lines.remove(path, descriptor)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_another_program_has_open_fails_by_name_and_the_others_are_replaced(
-    windows: Windows, client: vi.Client, stored: str, films: dict[str, bytes], tmp_path: Path
+    windows: Sharing, client: vi.Client, stored: str, films: dict[str, bytes], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
@@ -192,7 +152,7 @@ def test_a_protected_file_fails_by_name_and_the_others_are_replaced(
 
 
 def test_a_folder_that_takes_nothing_more_ends_the_download(
-    windows: Windows, client: vi.Client, stored: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    windows: Sharing, client: vi.Client, stored: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing can be given its name, and then no file can be made either."""
     out = tmp_path / "out"

@@ -26,10 +26,12 @@ class Violation(PermissionError):
 
 
 class Sharing:
-    """The files that could not be renamed or removed when that was asked for."""
+    """The files that were *refused* because they were open; *busy* are those that another program has open too."""
 
     def __init__(self) -> None:
         self.refused: list[str] = []
+        self.busy: set[str] = set()
+        self.tries = 0
 
     def still_there(self) -> list[str]:
         """Return those that were not renamed or removed later either."""
@@ -37,6 +39,9 @@ class Sharing:
 
     def check(self, path: str, place: int | None, winerror: int) -> None:
         """Raise if this process, or one that it has started, has the file at *path* open or mapped."""
+        if path in self.busy:
+            self.tries += 1
+            raise Violation(path, winerror)
         try:
             found = os.stat(path, dir_fd=place, follow_symlinks=False)
         except OSError:

@@ -362,8 +362,7 @@ class ViFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
     async def _put_file(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, lpath: Any, rpath: str, callback: Callback = DEFAULT_CALLBACK, mode: str = "overwrite", **kwargs: Any
     ) -> None:
-        found = await asyncio.to_thread(as_path(lpath, "lpath").stat)
-        if stat.S_ISDIR(found.st_mode):
+        if stat.S_ISDIR((found := await asyncio.to_thread(as_path(lpath, "lpath").stat)).st_mode):
             return
         dataset, name = self._target(rpath)
         if mode == "create" and await self._entry(rpath) is not None:

@@ -69,7 +69,7 @@ def check_path_text(text: str, name: str, parameter: str | None = None) -> None:
 
 
 def expand(text: str) -> str:
-    """Return *text* with a leading ``~`` or ``~user`` replaced; as it is where there is no such home folder."""
+    """Return *text* with a leading ``~`` or ``~user`` replaced; as it is where that folder does not exist."""
     if text == "~" or text.startswith(("~/", "~" + os.sep)):
         base = home()
         return text if base is None else os.path.join(base, text[2:]) if text[2:] else str(base)  # noqa: PTH118

@@ -377,8 +377,6 @@ def test_ctrl_c_in_a_transfer_leaves_no_part_and_the_same_call_continues(
     verb: str,
 ) -> None:
     environment = {**counting.environment, "VI_CACHE_DIR": over_there(tmp_path / "cache")}
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
     up = "down" not in verb
     folder = many if up else tmp_path / "copy"
     with counting.client() as client:
@@ -392,7 +390,10 @@ def test_ctrl_c_in_a_transfer_leaves_no_part_and_the_same_call_continues(
         enough = threading.Event()
         counting.reset()
         counting.after = lambda number, request: enough.set() if len(counting.puts + counting.gets) >= 40 else None
-        shown = console(script)
+        with monkeypatch.context() as there:  # its cache is of no use here
+            for name, value in environment.items():
+                there.setenv(name, value)
+            shown = console(script)
         assert enough.wait(PATIENCE), shown.shown
         shown.type(b"\x03")
         shown.until(b"interrupted")

@@ -402,7 +402,7 @@ def test_ctrl_c_in_a_transfer_leaves_no_part_and_the_same_call_continues(
         assert 0 < moved < MANY
         assert not [name for name in contents(folder) if name.endswith(".part")]
         counting.reset()
-        assert run(script).split() == ["done_True_all", "closed"]
+        assert run(script, **environment).split() == ["done_True_all", "closed"]
         again = len(counting.puts) if up else len(counting.gets)
         assert MANY - moved <= again <= MANY - moved + 2 * AT_ONCE
         assert stored(client, dataset) == digests(folder) == digests(many)

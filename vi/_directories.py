@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 import attrs
 
+from ._disk import when_free
 from .api.resources.datasets.assets.responses import Asset, AssetContents, AssetHash, AssetMetadata, Contents
 
 
@@ -106,3 +110,39 @@ class Names:
             if there is not None or not parent:
                 return
             name, is_folder = parent, True
+
+
+class Saved:
+    """The files that one call saves: none takes the place of another where a disk takes two names for one."""
+
+    def __init__(self) -> None:
+        self._paths: dict[tuple[int, int], Path] = {}
+
+    def put(self, part: Path, target: Path) -> None:
+        """Move a whole file to its *target*; FileExistsError if that is one that was saved under another name."""
+        if (first := self._paths.get(_file_at(target), target)) != target:
+            advice = f"{target.name} is the same file as {first.name} on this disk: get it alone, under another name"
+            raise FileExistsError(errno.EEXIST, advice, str(target))
+        when_free(os.replace, part, target)
+        self._paths[_file_at(target)] = target
+
+
+def _file_at(path: Path) -> tuple[int, int]:
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return -1, -1
+    return status.st_dev, status.st_ino
+
+
+def climbs(path: str) -> bool:
+    """Tell whether a path has a part `..`; fsspec appends names to the destination, in some releases unchecked."""
+    return ".." in path.replace("\\", "/").split("/")
+
+
+def reopened(cls: type[Any], args: Any, options: dict[str, Any], listings: dict[str, Names]) -> Any:
+    """Return a pickled file system, which knows what the other had listed."""
+    fs = cls(*args, **options)
+    for dataset, names in listings.items():
+        fs._listings.setdefault(dataset, names)
+    return fs

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
-from ._directories import Entry, Names
+from ._directories import Entry, Names, Saved, climbs, reopened
 from ._disk import when_free
 from ._optional import require
 from ._paths import as_path
@@ -139,7 +139,7 @@ class ViFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
         return f"{PROTOCOL}_{settings.endpoint}_{settings.organization_id}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _again, (type(self), self.storage_args, self.storage_options, self._listings)
+        return reopened, (type(self), self.storage_args, self.storage_options, self._listings)
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
@@ -297,9 +297,20 @@ class ViFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
         found: list[Any] = await super()._cat_ranges(paths, starts, ends, *args, **kwargs)
         return found
 
-    async def _get_file(self, rpath: str, lpath: Any, callback: Callback = DEFAULT_CALLBACK, **kwargs: Any) -> None:
+    async def _get(self, *args: Any, **kwargs: Any) -> Any:
+        return await super()._get(*args, saved=Saved(), **kwargs)
+
+    async def _get_file(
+        self,
+        rpath: str,
+        lpath: Any,
+        callback: Callback = DEFAULT_CALLBACK,
+        *,
+        saved: Saved | None = None,
+        **kwargs: Any,
+    ) -> None:
         rpath = self._strip_protocol(rpath)
-        if _climbs(rpath) and not hasattr(lpath, "write") and _climbs(os.fspath(lpath)):
+        if climbs(rpath) and not hasattr(lpath, "write") and climbs(os.fspath(lpath)):
             raise ValueError(f"{rpath!r} names a folder above its own: it would be saved outside the destination.")
         if await self._isdir(rpath):
             await asyncio.to_thread(Path(lpath).mkdir, parents=True, exist_ok=True)
@@ -322,7 +333,7 @@ class ViFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
                 if part is not None:
                     file.close()
             if part is not None and target is not None:
-                when_free(os.replace, part, target)
+                kwargs.get("saved", Saved()).put(part, target)
         except ViNotFoundError:
             raise FileNotFoundError(rpath) from None
         finally:
@@ -505,16 +516,3 @@ class WholeFile(io.BufferedIOBase):
         # One that nobody closed is not complete.
         if not self.closed:
             self.discard()
-
-
-def _again(cls: type[ViFileSystem], args: Any, options: dict[str, Any], listings: dict[str, Names]) -> ViFileSystem:
-    """Return a pickled file system, which knows what the other had listed."""
-    fs = cls(*args, **options)
-    for dataset, names in listings.items():
-        fs._listings.setdefault(dataset, names)
-    return fs
-
-
-def _climbs(path: str) -> bool:
-    """Tell whether a path has a part `..`; fsspec appends names to the destination, in some releases unchecked."""
-    return ".." in path.replace("\\", "/").split("/")

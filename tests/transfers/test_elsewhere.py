@@ -190,6 +190,16 @@ class TestLibraries:
         assert set(stored(dataset)) == {"a.png", "b.png", "c.png", "d.jpg"}
         assert result.total_skipped == 2
 
+    def test_a_folder_may_have_the_name_of_a_file_of_windows(
+        self, client: vi.Client, dataset: str, bucket: str, stored: Stored, upath: Any
+    ) -> None:
+        for place in ("", "/Thumbs.db"):
+            path = upath.UPath(f"{bucket}/folders{place}/Thumbs.db/x.png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(FILES["images/a.png"])
+        client.assets.upload(dataset, f"{bucket}/folders", names="relative")
+        assert set(stored(dataset)) == {"Thumbs.db/x.png", "Thumbs.db/Thumbs.db/x.png"}
+
     def test_paths_of_both_libraries(
         self, client: vi.Client, dataset: str, bucket: str, stored: Stored, upath: Any
     ) -> None:

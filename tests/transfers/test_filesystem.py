@@ -17,6 +17,7 @@ from PIL import Image
 
 import vi
 from tests.support.pictures import picture
+from tests.sync.disks import KINDS, OtherDisk
 from vi.testing import TestedService
 
 fsspec = pytest.importorskip("fsspec")
@@ -168,6 +169,29 @@ def test_files_are_fetched(fs: Any, ds: str, tmp_path: Path) -> None:
     fs.get_file(f"{ds}/alone.png", str(tmp_path / "one.png"))
     assert (tmp_path / "one.png").read_bytes() == FILES["alone.png"]
     assert not list(tmp_path.rglob("*.vi-part"))
+
+
+def test_no_file_of_a_call_takes_the_place_of_another(
+    fs: Any, tested: TestedService, empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk of Windows or of a Mac takes the two names for one."""
+    pairs = {"A.png": picture(1), "a.png": picture(2)}
+    with tested.client() as client:
+        client.assets.upload(empty, list(pairs.items()), show_progress=False)
+    paths, folder = [f"{empty}/{name}" for name in pairs], tmp_path / "there"
+    folder.mkdir()
+    targets = [str(folder / name) for name in pairs]
+    with monkeypatch.context() as patch:
+        OtherDisk(str(folder), KINDS["NTFS"]).install(patch)
+        with pytest.raises(FileExistsError, match="the same file as"):
+            fs.get(paths, targets, batch_size=1)
+        for path in folder.iterdir():
+            assert path.read_bytes() == pairs["A.png"]
+        fs.get(paths[1:], targets[1:])  # alone, it may replace what was there before
+        (found,) = folder.iterdir()
+        assert found.read_bytes() == pairs["a.png"]
+    fs.get(paths, targets)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == pairs
 
 
 def test_files_are_stored_replaced_and_removed(fs: Any, empty: str, tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def _walk_remote(inventory: Inventory, folder: RemoteObject, below: str, filters
         still_wanted()
         relative = f"{below}/{child.name}" if below else child.name
         name = remote_name(relative)
-        if child.name.startswith(".") or child.name.lower() in _JUNK:
+        if child.name.startswith(".") or (child.name.lower() in _JUNK and not child.is_folder):
             inventory.skip(child.label, "hidden")
         elif child.is_folder:
             if filters.leaves_out(name):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 IGNORE_FILE = ".viignore"
 MOST_IGNORED = 1 << 20
 """Bytes of such a file: it lies in a folder that somebody else may have made."""
-_ESCAPES = re.compile(r"#.*|(?:[^\\]|\\[\\#!\[\] ])*", re.DOTALL)
+_ESCAPES = re.compile(r"#.*|[^\\]*+(?:\\[\\#!\[\] ][^\\]*+)*+", re.DOTALL)
 """Patterns in which no backslash can be one that was to end a folder, as it does in paths of Windows."""
 
 

@@ -300,15 +300,7 @@ class ViFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec has no types
     async def _get(self, *args: Any, **kwargs: Any) -> Any:
         return await super()._get(*args, saved=Saved(), **kwargs)
 
-    async def _get_file(
-        self,
-        rpath: str,
-        lpath: Any,
-        callback: Callback = DEFAULT_CALLBACK,
-        *,
-        saved: Saved | None = None,
-        **kwargs: Any,
-    ) -> None:
+    async def _get_file(self, rpath: str, lpath: Any, callback: Callback = DEFAULT_CALLBACK, **kwargs: Any) -> None:
         rpath = self._strip_protocol(rpath)
         if climbs(rpath) and not hasattr(lpath, "write") and climbs(os.fspath(lpath)):
             raise ValueError(f"{rpath!r} names a folder above its own: it would be saved outside the destination.")

@@ -585,4 +585,4 @@ def test_a_missing_extra_is_named(module: str, library: str, tmp_path: Path) -> 
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
-    assert f"[{module.removeprefix('vi.')}]'" in done.stderr
+    assert f'[{module.removeprefix("vi.")}]"' in done.stderr

@@ -102,6 +102,7 @@ def test_patterns_are_expanded_where_the_shell_does_not(tmp_path: Path, monkeypa
 
 def test_a_quote_that_a_backslash_kept_in_a_path_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The shells of Windows pass `"C:\\my images\\"` as a path that ends with a quote."""
+    monkeypatch.setattr(sys, "platform", "linux")
     check_path_text('my images"', "save_dir")
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(vi.ViInvalidParameterError, match=r"save_dir holds a quote.*Leave out the backslash"):

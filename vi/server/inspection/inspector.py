@@ -333,10 +333,17 @@ class _Starts:
         self.reason = self._short_since = None
         for name, why in process.missing.items():
             if name not in self.missing:
-                level = logging.INFO if find_spec(name) is None else logging.WARNING  # some systems have no wheel of it
+                level = logging.WARNING if _is_found(name) else logging.INFO  # some systems have no wheel of it
                 logger.log(level, "%s cannot be used, and files that need it are refused: %s", name, why)
         self.missing = dict(process.missing)
         self.walls = dict(process.walls)
+
+
+def _is_found(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except Exception:  # noqa: BLE001 - of a finder, or of a folder in the path of a program that embeds Python
+        return True
 
 
 class _Round:

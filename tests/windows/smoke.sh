@@ -73,11 +73,11 @@ tests() { # NAME SECONDS ARGUMENTS
     under_wine "$limit" -m pytest -p no:cacheprovider -p tests.windows.wine --timeout 300 -q -rfEs --tb=short \
         -m "not large and not faults" "$@" || failed+=("$name")
 }
-in_parts() { # NAME FILES: eight files at a time, so that a machine that is busy loses one part at most
+in_parts() { # NAME FILES: four files at a time, so that a machine that is busy loses one part at most
     local name=$1 at
     shift
-    for ((at = 1; at <= $#; at += 8)); do
-        tests "$name from $(basename "${!at}")" 900 "${@:at:8}"
+    for ((at = 1; at <= $#; at += 4)); do
+        tests "$name from $(basename "${!at}")" 900 "${@:at:4}"
     done
 }
 slice() {

@@ -259,3 +259,13 @@ def test_one_dataset_to_another(service: CountingService, client: vi.Client, dat
     )
     assert done.stdout == "True 6 0\nTrue 0 6\nTrue\n", done.stderr
     assert stored(client, other) == stored(client, dataset)
+
+
+def test_a_store_is_filtered_by_the_names_that_its_paths_stand_for(client: vi.Client, dataset: str) -> None:
+    names = ["a:b.png", "x/.png", "c.png"]
+    items = [(name, tiny(number)) for number, name in enumerate(names)]
+    client.assets.upload(dataset, items, names="relative", show_progress=False)
+    address = f"memory://{dataset}"
+    assert client.assets.download(dataset, address, show_progress=False).total_downloaded == 3
+    assert client.assets.verify(dataset, address).matching == 3
+    assert client.assets.verify(dataset, address, exclude="a:b.png").matching == 2

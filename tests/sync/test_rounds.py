@@ -258,16 +258,6 @@ def test_a_table_may_write_an_accent_in_another_form_than_the_disk(
     assert (asset.filename, asset.metadata.custom_metadata) == ("cafe\u0301.png", {"lot": 7})
 
 
-def test_a_store_is_filtered_by_the_names_that_its_paths_stand_for(client: vi.Client, dataset: str) -> None:
-    names = ["a:b.png", "x/.png", "c.png"]
-    items = [(name, image(number)) for number, name in enumerate(names)]
-    client.assets.upload(dataset, items, names="relative", show_progress=False)
-    address = f"memory://{dataset}"
-    assert client.assets.download(dataset, address, show_progress=False).total_downloaded == 3
-    assert client.assets.verify(dataset, address).matching == 3
-    assert client.assets.verify(dataset, address, exclude="a:b.png").matching == 2
-
-
 any_name = st.sampled_from(ODD) | st.builds(
     "{}{}".format, st.lists(st.sampled_from(LETTERS), min_size=1, max_size=6).map("".join), st.sampled_from(ENDS)
 )

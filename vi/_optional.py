@@ -62,8 +62,9 @@ def _no_heif() -> str | None:
     if sys.version_info >= _HEIF_BELOW:
         this, newest = sys.version_info[1], _HEIF_BELOW[1] - 1
         return f"pi-heif has no wheel for Python 3.{this}: use a Python up to 3.{newest}, {convert}"
-    if (machine := platform.machine()) not in _HEIF_MACHINES:
-        return f"pi-heif has no wheel for {machine or 'this machine'}: serve from another one, {convert}"
+    machine = platform.machine()  # empty where nothing tells
+    if machine and machine not in _HEIF_MACHINES:
+        return f"pi-heif has no wheel for {machine}: serve from another one, {convert}"
     return f"pi-heif has no wheel for 32 bits: use a Python of 64 bits, {convert}" if sys.maxsize < 1 << 32 else None
 
 

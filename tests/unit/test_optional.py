@@ -346,7 +346,7 @@ def on(monkeypatch: pytest.MonkeyPatch, python: tuple[int, int], machine: str, *
     monkeypatch.setattr(platform, "machine", lambda: machine)
 
 
-@pytest.mark.parametrize("machine", ["AMD64", "x86_64", "aarch64", "arm64", "ARM64", "x86", "riscv64", ""])
+@pytest.mark.parametrize("machine", ["AMD64", "x86_64", "aarch64", "arm64", "ARM64", "x86", "riscv64"])
 @pytest.mark.parametrize("python", [(3, 11), (3, 14), (3, 15), (3, 16)])
 def test_heif_is_called_out_of_reach_where_pip_skips_it(
     python: tuple[int, int], machine: str, monkeypatch: pytest.MonkeyPatch
@@ -369,6 +369,7 @@ def test_heif_is_called_out_of_reach_where_pip_skips_it(
         ((3, 12), "riscv64", 64, "pi-heif has no wheel for riscv64: serve from another one, or convert the images"),
         ((3, 12), "AMD64", 32, "pi-heif has no wheel for 32 bits: use a Python of 64 bits, or convert the images"),
         ((3, 14), "arm64", 64, None),
+        ((3, 14), "", 64, None),  # of a process on Windows that has few variables
     ],
 )
 def test_where_heif_cannot_be_installed_nothing_advises_that(

@@ -184,6 +184,19 @@ with vi.Client(limits=vi.TransferLimits(max_concurrency={at_once})) as client:
 """
 
 
+def run_until(counting: CountingService, enough: Callable[[], bool], script: str, **environment: str) -> None:
+    """Run a script there, and kill it once *enough* is true; the service counts from nothing."""
+    reached = threading.Event()
+    counting.reset()
+    counting.after = lambda number, request: reached.set() if enough() else None
+    process = start("-c", script, **environment)
+    try:
+        assert reached.wait(PATIENCE)
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_an_upload_killed_on_windows_sends_again_only_what_was_in_flight(
     counting: CountingService, many: Path, tmp_path: Path
 ) -> None:
@@ -192,15 +205,7 @@ def test_an_upload_killed_on_windows_sends_again_only_what_was_in_flight(
         dataset = client.datasets.create(name="killed").dataset_id
         environment = {**counting.environment, "VI_CACHE_DIR": over_there(tmp_path / "cache")}
         script = SENDING.format(at_once=AT_ONCE, dataset=dataset, folder=over_there(many))
-        counting.reset()  # the tests before have sent parts of large files
-        enough = threading.Event()
-        counting.after = lambda number, request: enough.set() if len(counting.puts) >= 150 else None
-        process = start("-c", script, **environment)
-        try:
-            assert enough.wait(PATIENCE)
-        finally:
-            process.kill()
-            process.communicate()
+        run_until(counting, lambda: len(counting.puts) >= 150, script, **environment)
         recorded = left_behind(tmp_path / "cache").sent.keys()
         before = list(counting.puts)
         counting.reset()
@@ -235,15 +240,7 @@ def test_a_download_killed_on_windows_fetches_what_is_missing(
     size = (tree / "large.png").stat().st_size
     environment = {**counting.environment, "VI_CACHE_DIR": over_there(tmp_path / "cache")}
     script = FETCHING.format(dataset=dataset, folder=over_there(tmp_path / "copy"))
-    enough = threading.Event()
-    counting.reset()
-    counting.after = lambda number, request: enough.set() if len(counting.gets) >= 12 else None
-    process = start("-c", script, **environment)
-    try:
-        assert enough.wait(PATIENCE)
-    finally:
-        process.kill()
-        process.communicate()
+    run_until(counting, lambda: len(counting.gets) >= 12, script, **environment)
     (journal,) = (tmp_path / "cache" / "transfers" / "downloads").glob("*.jsonl")
     said = read_parts(journal)
     assert said is not None
